@@ -1,0 +1,271 @@
+"""Located tree to `Recipe`: every mistake of shape becomes a finding at the exact key or value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from recipec.diagnostics import Finding
+from recipec.language import Recipe
+from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, plain
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+# What other tools call our words.
+SYNONYMS = {
+    "batch": "batch_size",
+    "global_batch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "per_device_train_batch_size": "micro_batch_size",
+    "micro_batch": "micro_batch_size",
+    "gradient_accumulation_steps": "gradient_accumulation",
+    "grad_accum": "gradient_accumulation",
+    "lr": "learning_rate",
+    "lr_scheduler": "scheduler",
+    "lr_scheduler_type": "scheduler",
+    "optim": "optimizer",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "max_steps": "steps",
+    "warmup_ratio": "warmup",
+    "warmup_steps": "warmup",
+    "adam_beta1": "beta1",
+    "adam_beta2": "beta2",
+    "adam_epsilon": "epsilon",
+    "max_seq_length": "max_length",
+    "max_seq_len": "max_length",
+    "sequence_len": "max_length",
+    "cutoff_len": "max_length",
+    "base_model": "base",
+    "model_name_or_path": "base",
+    "attn_implementation": "attention",
+    "load_in_4bit": "load_in",
+    "lora_r": "rank",
+    "r": "rank",
+    "lora_alpha": "alpha",
+    "lora_dropout": "dropout",
+    "lora_target_modules": "targets",
+    "target_modules": "targets",
+    "modules_to_save": "also_train",
+    "val_set_size": "holdout",
+    "sample_packing": "packing",
+    "save_steps": "save",
+    "eval_steps": "evaluate_every",
+    "logging_steps": "log_every",
+    "bf16": "precision",
+    "gpus": "per_node",
+    "num_gpus": "per_node",
+    "num_fewshot": "few_shot",
+}
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys and values",
+    "model_type": "a mapping of keys and values",
+    "model_attributes_type": "a mapping of keys and values",
+}
+_BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
+_PATTERNS = {  # how people say what a pattern of the language means
+    r"^(100|[0-9]{1,2})(\.[0-9]+)?%$": "a percentage such as 2%",
+    r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable: letters, digits and `_`",
+}
+
+
+def bind(tree: Node) -> tuple[Recipe | None, list[Finding]]:
+    """Validate the tree against the language.
+
+    Returns the recipe (None when anything but unknown keys is wrong) and every finding. Unknown keys are left
+    out of the recipe that is returned beside their findings, so that later checks can still speak.
+    """
+    data = plain(tree)
+    findings: list[Finding] = []
+    for _attempt in range(2):
+        try:
+            return Recipe.model_validate(data), findings
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        findings = _findings(tree, details)
+        if any(detail["type"] != "extra_forbidden" for detail in details):
+            break
+        for detail in details:
+            _remove(data, _real_path(tree, detail)[0])
+    return None, findings
+
+
+def _remove(data: Any, path: Path) -> None:
+    for step in path[:-1]:
+        data = data[step]
+    data.pop(path[-1], None)
+
+
+def _findings(tree: Node, details: list[ErrorDetails]) -> list[Finding]:
+    """Group the errors of one value (a union reports one for each of its members) and word each group once."""
+    groups: dict[Path, list[ErrorDetails]] = {}
+    for detail in details:
+        path, on_key = _real_path(tree, detail)
+        groups.setdefault((*path, "[key]") if on_key else path, []).append(detail)
+    return [_finding(tree, path, group) for path, group in groups.items()]
+
+
+def _real_path(tree: Node, detail: ErrorDetails) -> tuple[Path, bool]:
+    """Return where the error is, without the union tags that pydantic puts between, and whether it is in a key."""
+    path: list[str | int] = []
+    node: Node | None = tree
+    location = detail["loc"]
+    on_key = bool(location) and location[-1] == "[key]"
+    for index, step in enumerate(location[:-1] if on_key else location):
+        below = child(node, step) if node is not None else None
+        if below is not None:
+            path.append(step)
+            node = below
+        elif detail["type"] == "missing" and index == len(location) - 1:
+            path.append(step)
+    return tuple(path), on_key
+
+
+def _finding(tree: Node, path: Path, group: list[ErrorDetails]) -> Finding:
+    kinds = {detail["type"] for detail in group}
+    if path and path[-1] == "[key]":
+        path = path[:-1]
+        names = group[0]["ctx"].get("expected") or _PATTERNS.get(group[0]["ctx"].get("pattern", ""), "another name")
+        return Finding("R007", f'"{path[-1]}" cannot be a key of {dotted(path[:-1])}', _key(tree, path), help=f"expected {names}")
+    if "extra_forbidden" in kinds:
+        return _unknown_key(tree, path)
+    if "missing" in kinds:
+        parent = path[:-1]
+        where = f"{dotted(parent)} needs" if parent else "the recipe needs"
+        field = _fields(parent).get(str(path[-1]))
+        meaning = field.description if field is not None and field.description else ""
+        return Finding("R002", f"{where} the key `{path[-1]}`", _key(tree, parent), help=f"{path[-1]}: {meaning}")
+    node = find(tree, path)
+    got = _got(node)
+    name = dotted(path)
+    # a member of a union whose type fits says more than one whose type does not
+    closer = [detail for detail in group if detail["type"] not in _EXPECTED and detail["type"] != "literal_error"]
+    told = closer or group
+    expected = " or ".join(dict.fromkeys(_expected(detail) for detail in told))
+    code = "R005" if closer else "R003" if kinds == {"literal_error"} else "R004"
+    suggestion = None
+    choices = [choice for detail in group for choice in _choices(detail)]
+    if isinstance(node, Scalar) and choices:
+        from recipec.suggest import nearest
+
+        suggestion = nearest(str(node.text), choices)
+    return Finding(code, f"{name} cannot be {got}", _value(tree, path), suggestion, f"expected {expected}{_hint(node, kinds)}")
+
+
+def _expected(detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _EXPECTED:
+        return _EXPECTED[kind]
+    if kind == "literal_error":
+        choices = _choices(detail)
+        return ("one of " if len(choices) > 1 else "") + ", ".join(choices)
+    if kind in _BOUNDS:
+        bound = context[{"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}[kind]]
+        return f"a number {_BOUNDS[kind]} {bound:g}" if isinstance(bound, float) else f"a number {_BOUNDS[kind]} {bound}"
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
+    if kind in ("string_too_short", "too_short"):
+        return "something that is not empty"
+    return str(detail["msg"])[:1].lower() + str(detail["msg"])[1:]
+
+
+def _choices(detail: ErrorDetails) -> list[str]:
+    if detail["type"] != "literal_error":
+        return []
+    text = str(detail["ctx"]["expected"]).replace(" or ", ", ")
+    return [choice.strip("'") for choice in text.split(", ")]
+
+
+def _got(node: Node | None) -> str:
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if isinstance(node, Items):
+        return "a list"
+    if node is None or node.value is None:
+        return "empty"
+    if isinstance(node.value, str):
+        return f'the text "{node.value if len(node.value) <= 60 else node.value[:57] + "…"}"'
+    return node.text if len(node.text) <= 60 else node.text[:57] + "…"
+
+
+def _hint(node: Node | None, kinds: set[str]) -> str:
+    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+        return ""
+    text = node.value
+    if "bool_type" in kinds and text.lower() in ("yes", "no", "on", "off"):
+        return f"; YAML 1.2 reads {text} as text"
+    if kinds & {"int_type", "float_type"}:
+        from recipec.yaml_reader import scalar_value
+
+        bare = text.replace("_", "").replace(",", "").strip()
+        value = scalar_value(bare)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return f"; write {bare} without {'quotes' if bare == text else 'separators'}"
+    return ""
+
+
+def _unknown_key(tree: Node, path: Path) -> Finding:
+    from recipec.suggest import nearest
+
+    parent, word = path[:-1], str(path[-1])
+    names = sorted(_fields(parent))
+    synonym = SYNONYMS.get(word)
+    suggestion = synonym if synonym in names else nearest(word, names)
+    advice = "allowed here: " + ", ".join(names)
+    if suggestion is None:
+        homes = [section for section in _sections() if (synonym or word) in _fields((section,))]
+        if homes:
+            advice = f"`{synonym or word}` belongs under `{homes[0]}`"
+    where = f" in {dotted(parent)}" if parent else ""
+    return Finding("R001", f'unknown key "{word}"{where}', _key(tree, path), suggestion, advice)
+
+
+def _sections() -> list[str]:
+    return [name for name in Recipe.model_fields if _fields((name,))]
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """Return the fields that the language allows below `path`."""
+    model: Any = Recipe
+    for step in path:
+        if isinstance(step, int):
+            continue
+        field = model.model_fields.get(step) if model is not None else None
+        model = _model_in(field.annotation) if field is not None else None
+    return dict(model.model_fields) if model is not None else {}
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _key(tree: Node, path: Path) -> Span:
+    span = key_span(tree, path) if path else None
+    if span is not None:
+        return span
+    top = tree.span
+    return top._replace(end_line=top.line, end_column=top.column + 1)
+
+
+def _value(tree: Node, path: Path) -> Span:
+    node = find(tree, path)
+    if isinstance(node, Scalar) and (node.text or node.value is not None):
+        return node.span
+    return _key(tree, path)

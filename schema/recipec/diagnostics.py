@@ -1,0 +1,148 @@
+"""Findings: what is wrong, where, and what to do about it; how they are sorted and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from recipec.source import Span
+
+Severity = Literal["error", "warning"]
+
+WINDOW = 100  # characters of a source line that are shown around a finding
+
+
+class Finding(NamedTuple):
+    """One thing to tell the person. `suggestion` is the closest right name or value, `help` what to do."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    suggestion: str | None = None
+    help: str | None = None
+    severity: Severity = "error"
+    file: str | None = None  # for a finding about a file that has no text to point into
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the machine-readable form, as `--json` prints it."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "file": self.span.source.name if self.span else self.file,
+            "line": self.span.line if self.span else None,
+            "column": self.span.column if self.span else None,
+            "end_line": self.span.end_line if self.span else None,
+            "end_column": self.span.end_column if self.span else None,
+            "message": self.message,
+            "suggestion": self.suggestion,
+            "help": self.help,
+        }
+
+
+class RecipeError(Exception):
+    """Something in a recipe or a file stops the work; carries every finding, not just the first."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("; ".join(finding.message for finding in findings))
+        self.findings = tidy(findings)
+
+
+def tidy(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort findings by place and drop repeated ones, so that output never depends on the order of checks."""
+
+    def place(finding: Finding) -> tuple[str, int, int, str, str]:
+        span = finding.span
+        name = span.source.name if span else finding.file or ""
+        return name, span.line if span else 0, span.column if span else 0, finding.code, finding.message
+
+    return sorted(dict.fromkeys(findings), key=place)
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that stop a compile."""
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return `2 errors, 1 warning`."""
+    wrong = len(errors(findings))
+    mild = len(findings) - wrong
+    parts = [f"{count} {word}{'s' * (count != 1)}" for count, word in ((wrong, "error"), (mild, "warning")) if count]
+    return ", ".join(parts) or "no findings"
+
+
+_COLOURS = {"error": "1;31", "warning": "1;33", "gutter": "1;34", "bold": "1", "help": "36"}
+
+
+def render(findings: Sequence[Finding], *, colour: bool = False) -> str:
+    """Return findings as text: message, `file:line:column`, the line, a caret under the exact key or value."""
+    return "\n".join(_render_one(finding, colour=colour) for finding in findings)
+
+
+def _render_one(finding: Finding, *, colour: bool) -> str:
+    def paint(text: str, style: str) -> str:
+        return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if colour and text else text
+
+    head = paint(f"{finding.severity}[{finding.code}]", finding.severity)
+    lines = [f"{head}: {paint(_visible(finding.message), 'bold')}"]
+    advice = finding.help
+    hint = f"did you mean {_quoted(finding.suggestion)}?" if finding.suggestion is not None else ""
+    span = finding.span
+    if span is None:
+        if finding.file:
+            lines.append(f"  --> {_visible(finding.file)}")
+    else:
+        gutter = " " * len(str(span.line))
+        lines.append(f"{gutter} {paint('-->', 'gutter')} {_visible(span.where())}")
+        text, start, width = _window(span)
+        bar = paint("|", "gutter")
+        lines.append(f"{gutter} {bar}")
+        lines.append(f"{paint(str(span.line), 'gutter')} {bar} {text}".rstrip())
+        marks = paint("^" * width, finding.severity)
+        lines.append(f"{gutter} {bar} {' ' * start}{marks}{' ' + paint(hint, 'help') if hint else ''}")
+        hint = ""
+    indent = " " * (len(str(span.line)) if span else 0)
+    for text in (hint, advice or ""):
+        if text:
+            lines.append(f"{indent} {paint('=', 'gutter')} {paint(_visible(text), 'help')}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return f'"{_visible(text)}"'
+
+
+def _visible(text: str) -> str:
+    """Make control characters visible, so that a hostile file cannot drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _cells(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _window(span: Span) -> tuple[str, int, int]:
+    """Return the shown line, the cell at which the mark starts, and how many cells it covers (at least 1)."""
+    line = span.source.line(span.line).replace("\t", " ")
+    first = span.column - 1
+    last = span.end_column - 1 if span.end_line == span.line else len(line)
+    last = max(first + 1, min(last, len(line)))
+    begin, cut_left, cut_right = 0, "", ""
+    if len(line) > WINDOW:
+        begin = max(0, min(first - 20, len(line) - WINDOW))
+        cut_left = "…" if begin else ""
+        cut_right = "…" if begin + WINDOW < len(line) else ""
+    shown = line[begin : begin + WINDOW]
+    before = cut_left + _visible(shown[: first - begin])
+    marked = _visible(shown[first - begin : last - begin])
+    return (
+        cut_left + _visible(shown) + cut_right,
+        _cells(before),
+        max(1, _cells(marked)),
+    )

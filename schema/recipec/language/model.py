@@ -1,0 +1,112 @@
+"""`model` and `adapter`: what is trained."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recipec.language.base import Fraction, Section, Text
+
+
+class FromScratch(Section):
+    """A new model with random weights, given by its sizes; its tokenizer is trained on the training data."""
+
+    family: Annotated[
+        Literal["llama", "mistral", "qwen2", "qwen3"],
+        Field(description="Architecture family, by its Transformers name."),
+    ]
+    hidden_size: Annotated[int, Field(ge=8, le=65536, description="Width of the residual stream.")]
+    layers: Annotated[int, Field(ge=1, le=1000, description="Number of transformer blocks.")]
+    heads: Annotated[int, Field(ge=1, le=1024, description="Attention heads; must divide hidden_size.")]
+    kv_heads: Annotated[
+        int | None,
+        Field(ge=1, le=1024, description="Key and value heads (GQA); must divide heads. Default: heads."),
+    ] = None
+    intermediate_size: Annotated[
+        int | None,
+        Field(ge=8, le=1048576, description="Width of the feed-forward layer. Default: 4 × hidden_size."),
+    ] = None
+    vocab_size: Annotated[int, Field(ge=300, le=1000000, description="Entries of the tokenizer, byte-level BPE.")] = 512
+    tie_embeddings: Annotated[bool, Field(description="Share input and output embeddings.")] = True
+
+
+class Model(Section):
+    """The model that is trained or evaluated."""
+
+    base: Annotated[
+        Text | None,
+        Field(description="Hub name (`org/name`) or local folder of the model. Exactly one of base, from_scratch."),
+    ] = None
+    revision: Annotated[Text | None, Field(description="Hub branch, tag or commit of the base model.")] = None
+    from_scratch: Annotated[
+        FromScratch | None, Field(description="Start from random weights of this architecture.")
+    ] = None
+    max_length: Annotated[
+        int, Field(ge=8, le=16777216, description="Longest sequence in tokens; longer rows are dropped.")
+    ] = 2048
+    load_in: Annotated[
+        Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"] | None,
+        Field(
+            description="Number format in which the base weights are held. nf4, fp4, int8 need an adapter. Default: train.precision."
+        ),
+    ] = None
+    double_quant: Annotated[
+        bool | None,
+        Field(description="Quantise the 4-bit scales too (about 0.4 bit per parameter). Default: true with 4-bit."),
+    ] = None
+    attention: Annotated[
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None,
+        Field(description="Attention implementation. Default: flash_attention_2 where the hardware has it, else sdpa."),
+    ] = None
+    tokenizer: Annotated[
+        Text | None, Field(description="Hub name or folder of another tokenizer. Default: the model's own.")
+    ] = None
+    chat_template: Annotated[
+        Literal[
+            "chatml",
+            "llama3",
+            "mistral_v1",
+            "mistral_v3_tekken",
+            "gemma",
+            "phi_3",
+            "qwen3",
+            "alpaca",
+            "tokenizer",
+        ]
+        | None,
+        Field(
+            description="Template that renders conversations; `tokenizer` takes the tokenizer's own. Default: tokenizer."
+        ),
+    ] = None
+    trust_remote_code: Annotated[bool, Field(description="Run Python code that comes with the model.")] = False
+    resize_embeddings: Annotated[bool, Field(description="Round the vocabulary up to a multiple of 32.")] = False
+
+
+class Adapter(Section):
+    """Train a small adapter instead of all weights. Absent: full fine-tuning."""
+
+    type: Annotated[Literal["lora"], Field(description="Adapter method. QLoRA is lora with model.load_in: nf4.")] = (
+        "lora"
+    )
+    rank: Annotated[int, Field(ge=1, le=4096, description="LoRA rank r.")] = 16
+    alpha: Annotated[
+        float | None,
+        Field(gt=0, le=65536, description="LoRA alpha; the update is scaled by alpha / rank. Default: 2 × rank."),
+    ] = None
+    dropout: Annotated[Fraction, Field(description="Dropout on the adapter's input.")] = 0.0
+    targets: Annotated[
+        Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)],
+        Field(description="Modules that get an adapter: all-linear, or module names such as q_proj."),
+    ] = "all-linear"
+    also_train: Annotated[
+        list[Text] | None,
+        Field(
+            min_length=1,
+            description="Modules trained in full beside the adapter, such as embed_tokens, lm_head.",
+        ),
+    ] = None
+    dora: Annotated[bool, Field(description="Weight-decomposed LoRA (arXiv:2402.09353).")] = False
+    rslora: Annotated[bool, Field(description="Rank-stabilised scaling alpha / √rank (arXiv:2312.03732).")] = False
+    start_from: Annotated[
+        Text | None, Field(description="Folder or hub name of an adapter whose training continues.")
+    ] = None
+    merge: Annotated[bool, Field(description="Merge the adapter into the base after training.")] = False

@@ -1,0 +1,50 @@
+"""`hardware`, `parallel` and `launch`: what it runs on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recipec.language.base import Count, Section, Text
+
+
+class Hardware(Section):
+    """The machine the recipe is for; declared, never probed."""
+
+    gpu: Annotated[Text, Field(description="GPU model from the hardware facts, such as a100-80gb, or `none` for CPU.")]
+    per_node: Annotated[int, Field(ge=1, le=64, description="GPUs (on CPU: processes) per node.")] = 1
+    nodes: Annotated[int, Field(ge=1, le=10000, description="Nodes.")] = 1
+
+
+class Offload(Section):
+    """What leaves GPU memory."""
+
+    optimizer: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where optimiser states live.")] = "none"
+    parameters: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where parameters live between uses.")] = (
+        "none"
+    )
+    nvme_path: Annotated[Text | None, Field(description="Folder on a local NVMe drive; needed by nvme.")] = None
+
+
+class Parallel(Section):
+    """How the job is split over GPUs."""
+
+    strategy: Annotated[
+        Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"] | None,
+        Field(description="Sharding: DDP, FSDP2 or a ZeRO stage of DeepSpeed. Default: single on one GPU, else ddp."),
+    ] = None
+    offload: Annotated[Offload, Field(description="Offload to CPU or NVMe.")] = Offload()
+    reshard_after_forward: Annotated[
+        bool | None,
+        Field(description="FSDP2: free gathered parameters after the forward pass. Default: true."),
+    ] = None
+    bucket_size: Annotated[Count | None, Field(description="ZeRO: elements per reduce bucket. Default: 5e8.")] = None
+
+
+class Launch(Section):
+    """Where the run goes."""
+
+    on: Annotated[Literal["local"], Field(description="Launcher.")] = "local"
+    environment: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
+        Field(description="Environment variables of every stage. Never secrets: those are inherited."),
+    ] = {}

@@ -1,0 +1,186 @@
+"""Located values: where a value stands in a file or on the command line.
+
+The tree that `yaml_reader` builds consists of these nodes. Nothing here knows what a recipe may say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+Plain: TypeAlias = "str | int | float | bool | None | list[Plain] | tuple[Plain, ...] | dict[str, Plain]"
+Path: TypeAlias = "tuple[str | int, ...]"
+
+
+class Source:
+    """One text that values came from: a file, or an option of the command line.
+
+    `name` is what the person typed (shown in messages); `label` is the same without any folder (written into
+    emitted files, so that they do not depend on where the compiler was started).
+    """
+
+    __slots__ = ("_lines", "label", "name", "text")
+
+    def __init__(self, name: str, text: str, label: str | None = None) -> None:
+        self.name = name
+        self.text = text
+        self.label = label if label is not None else name.replace("\\", "/").rsplit("/", 1)[-1]
+        self._lines: list[str] | None = None
+
+    def line(self, number: int) -> str:
+        """Return line `number` (from 1) without its line break; empty beyond the end."""
+        if self._lines is None:
+            self._lines = self.text.split("\n")
+        if 1 <= number <= len(self._lines):
+            return self._lines[number - 1].rstrip("\r")
+        return ""
+
+
+class Span(NamedTuple):
+    """A stretch of a source; lines and columns count from 1, columns in characters, the end is exclusive."""
+
+    source: Source
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def where(self) -> str:
+        """Return `file:line:column` as the person would name the file."""
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+    def label(self) -> str:
+        """Return `file:line:column` without any folder, for emitted files."""
+        return f"{self.source.label}:{self.line}:{self.column}"
+
+
+class Scalar:
+    """A single value, with the text it was written as."""
+
+    __slots__ = ("size", "span", "text", "value")
+
+    def __init__(self, value: str | int | float | bool | None, span: Span, text: str) -> None:
+        self.value = value
+        self.span = span
+        self.text = text
+        self.size = 1
+
+
+class Items:
+    """A YAML sequence."""
+
+    __slots__ = ("nodes", "size", "span")
+
+    def __init__(self, nodes: list[Node], span: Span) -> None:
+        self.nodes = nodes
+        self.span = span
+        self.size = 1 + sum(node.size for node in nodes)
+
+
+class Mapping:
+    """A YAML mapping; `keys` holds where each key stands. Size counts values with every alias expanded."""
+
+    __slots__ = ("entries", "keys", "size", "span")
+
+    def __init__(self, entries: dict[str, Node], keys: dict[str, Span], span: Span) -> None:
+        self.entries = entries
+        self.keys = keys
+        self.span = span
+        self.size = 1 + sum(node.size for node in entries.values())
+
+
+Node: TypeAlias = "Scalar | Items | Mapping"
+
+
+def plain(node: Node) -> Plain:
+    """Return the node's value as Python data without positions."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Items):
+        return [plain(child) for child in node.nodes]
+    return {key: plain(child) for key, child in node.entries.items()}
+
+
+def child(node: Node, step: str | int) -> Node | None:
+    """Return the member of `node` that `step` names, or None."""
+    if isinstance(node, Mapping):
+        return node.entries.get(str(step))
+    if isinstance(node, Items):
+        if isinstance(step, str):
+            if not step.isdecimal():
+                return None
+            step = int(step)
+        return node.nodes[step] if 0 <= step < len(node.nodes) else None
+    return None
+
+
+def find(node: Node, path: Sequence[str | int]) -> Node | None:
+    """Return the node at `path` below `node`, or None."""
+    at: Node | None = node
+    for step in path:
+        if at is None:
+            return None
+        at = child(at, step)
+    return at
+
+
+def key_span(node: Node, path: Sequence[str | int]) -> Span | None:
+    """Return where the last step of `path` is written: its key, or the item itself in a sequence."""
+    if not path:
+        return node.span
+    parent = find(node, path[:-1])
+    if isinstance(parent, Mapping):
+        return parent.keys.get(str(path[-1]))
+    found = child(parent, path[-1]) if parent is not None else None
+    return found.span if found is not None else None
+
+
+def leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+    """Yield every scalar and every empty collection with its path."""
+    if isinstance(node, Mapping) and node.entries:
+        for key, value in node.entries.items():
+            yield from leaves(value, (*path, key))
+    elif isinstance(node, Items) and node.nodes:
+        for index, value in enumerate(node.nodes):
+            yield from leaves(value, (*path, index))
+    else:
+        yield path, node
+
+
+def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: Span) -> Node:
+    """Return a copy of `node` in which `path` holds `value`; missing mappings on the way are made.
+
+    Raises LookupError when a step of the path goes through a scalar or beyond the end of a sequence.
+    """
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    if node is None or (isinstance(node, Scalar) and node.value is None):
+        node = Mapping({}, {}, key)
+    if isinstance(node, Mapping):
+        name = str(step)
+        entries = {**node.entries, name: with_value(node.entries.get(name), rest, value, key)}
+        return Mapping(entries, {**node.keys, name: key} if not rest or name not in node.keys else node.keys, node.span)
+    if isinstance(node, Items) and (isinstance(step, int) or step.isdecimal()) and int(step) < len(node.nodes):
+        nodes = list(node.nodes)
+        nodes[int(step)] = with_value(nodes[int(step)], rest, value, key)
+        return Items(nodes, node.span)
+    raise LookupError(str(step))
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """Spell a path as people write it: `data.train[0].path`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def split_path(text: str) -> Path:
+    """Read a dotted path; `a[0].b` and `a.0.b` mean the same. Raises ValueError when a step is empty."""
+    steps: list[str | int] = []
+    for part in text.replace("[", ".").replace("]", "").split("."):
+        if not part:
+            raise ValueError(text)
+        steps.append(int(part) if part.isdecimal() else part)
+    return tuple(steps)

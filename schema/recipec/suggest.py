@@ -1,0 +1,19 @@
+"""Nearest right name for a misspelt word; nothing else lives here."""
+
+from collections.abc import Iterable
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the name a person most likely meant by `word`, or None when nothing is close.
+
+    Case, and the choice between `-` and `_`, never count as a difference. The threshold is difflib's
+    similarity ratio of 0.7, which takes one or two slips in a name of usual length.
+    """
+    from difflib import get_close_matches  # off the success path: only a mistake pays for it
+
+    folded: dict[str, str] = {}
+    for name in sorted(names):
+        folded.setdefault(name.lower().replace("-", "_"), name)
+    wanted = word.lower().replace("-", "_")
+    found = get_close_matches(wanted, folded, n=1, cutoff=0.7)
+    return folded[found[0]] if found else None

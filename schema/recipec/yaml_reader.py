@@ -1,0 +1,288 @@
+"""YAML text to a located tree, by the C parser's events and the scalar rules of the YAML 1.2 core schema.
+
+Bounded in time and memory whatever the file holds; every mistake becomes a located finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path as FilePath
+
+from _ruamel_yaml import CParser
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+from recipec.diagnostics import Finding, RecipeError
+from recipec.source import Items, Mapping, Node, Scalar, Source, Span
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_VALUES = 1_000_000  # values in the file once every alias is expanded
+
+_INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_WORDS: dict[str, bool | float | None] = {"": None, "~": None}
+for _word, _value in (("null", None), ("true", True), ("false", False)):
+    for _spelling in (_word, _word.capitalize(), _word.upper()):
+        _WORDS[_spelling] = _value
+for _spelling in (".inf", ".Inf", ".INF"):
+    _WORDS.update({_spelling: float("inf"), "+" + _spelling: float("inf"), "-" + _spelling: float("-inf")})
+_WORDS.update(dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")))
+_MAY_START_NUMBER = frozenset("0123456789+-.")
+
+
+def scalar_value(text: str) -> str | int | float | bool | None:
+    """Return what a plain scalar means in the YAML 1.2 core schema: `no` is text, `1e-4` is a number."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in _MAY_START_NUMBER and len(text) <= 400:
+        if _INT.match(text):
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if _FLOAT.match(text):
+            return float(text)
+    return text
+
+
+def read_file(path: str) -> Node:
+    """Read the recipe file at `path` (`-` is not special) into a located tree.
+
+    Raises RecipeError with a located finding when it cannot be read or is not one YAML mapping.
+    """
+    return read_text(Source(path, read_utf8(path)))
+
+
+def read_utf8(path: str) -> str:
+    """Return the text of a file. Raises RecipeError when it is missing, not a file, too large or not UTF-8."""
+
+    def refuse(code: str, message: str, advice: str, span: Span | None = None) -> RecipeError:
+        return RecipeError([Finding(code, message, span, help=advice, file=path)])
+
+    try:
+        with FilePath(path).open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise refuse("S001", "no such file", _neighbour(path)) from None
+    except IsADirectoryError:
+        raise refuse("S002", "this is a folder, not a recipe", "name the recipe file inside it") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise refuse("S003", f"cannot be read: {reason}", "check the path and its permissions") from None
+    if len(data) > MAX_BYTES:
+        message = f"larger than {MAX_BYTES // 1024 // 1024} MiB"
+        raise refuse("S004", message, "a recipe names its data files, it does not hold them")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise refuse("S005", "the file is UTF-16, not UTF-8", "save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        good = data[: error.start].decode("utf-8", "replace")
+        line, column = good.count("\n") + 1, len(good) - (good.rfind("\n") + 1) + 1
+        span = Span(Source(path, data.decode("utf-8", "replace")), line, column, line, column + 1)
+        byte = f"byte 0x{data[error.start]:02x} is not UTF-8"
+        raise refuse("S005", byte, "save the file as UTF-8", span) from None
+
+
+def _neighbour(path: str) -> str:
+    from recipec.suggest import nearest
+
+    folder = FilePath(path).parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    close = nearest(FilePath(path).name, names)
+    return f"did you mean {folder / close}?" if close else "check the path"
+
+
+def read_text(source: Source, *, first_column: int = 1) -> Node:
+    """Read YAML text into a located tree; `first_column` is where the first line starts within its source.
+
+    Raises RecipeError with every finding: bad syntax, duplicate keys, tags, merge keys, alias bombs.
+    """
+    try:
+        builder = _Builder(source, first_column)
+    except UnicodeEncodeError:  # only the command line can hold such text
+        raise RecipeError([Finding("S005", "the text is not UTF-8", file=source.name)]) from None
+    try:
+        return builder.build()
+    except MarkedYAMLError as error:
+        raise RecipeError([*builder.findings, builder.syntax_error(error)]) from None
+    except YAMLError as error:  # the C reader's own: characters that YAML forbids
+        raise RecipeError([*builder.findings, builder.reader_error(error)]) from None
+
+
+class _Builder:
+    """Turns parser events into nodes, counting as it goes."""
+
+    def __init__(self, source: Source, first_column: int) -> None:
+        self.source = source
+        self.shift = first_column
+        text = source.text[first_column - 1 :]
+        self.next: Callable[[], Event | None] = CParser(text).get_event
+        self.anchors: dict[str, Node | None] = {}
+        self.findings: list[Finding] = []
+        self.values = 0
+
+    def build(self) -> Node:
+        root: Node | None = None
+        while (event := self.next()) is not None and not isinstance(event, StreamEndEvent):
+            if isinstance(event, DocumentStartEvent):
+                if root is not None:
+                    message = "a second YAML document starts here; a recipe is one document"
+                    self._note("S010", message, self._span(event), "put each recipe in a file of its own")
+                    break
+                body = self.next()
+                assert body is not None
+                root = self._node(body, 0)
+        if self.findings:
+            raise RecipeError(self.findings)
+        if root is None:
+            message = "the file is empty" if not self.source.text.strip() else "the file holds only comments"
+            help_ = "a recipe starts with `recipe: 1` and `name: …`; `recipe schema --example` prints one"
+            raise RecipeError([Finding("S011", message, help=help_, file=self.source.name)])
+        return root
+
+    def _span(self, event: Event) -> Span:
+        start, end = event.start_mark, event.end_mark
+        left = start.column + (self.shift if start.line == 0 else 1)
+        right = end.column + (self.shift if end.line == 0 else 1)
+        return Span(self.source, start.line + 1, left, end.line + 1, right)
+
+    def _note(self, code: str, message: str, span: Span, advice: str) -> None:
+        self.findings.append(Finding(code, message, span, help=advice))
+
+    def _grow(self, count: int, span: Span) -> None:
+        self.values += count
+        if self.values > MAX_VALUES:
+            message = f"more than {MAX_VALUES:,} values once aliases are expanded"
+            raise RecipeError([Finding("S012", message, span, help="write the values out, or drop the aliases")])
+
+    def _node(self, event: Event, depth: int) -> Node:
+        span = self._span(event)
+        if isinstance(event, AliasEvent):
+            found = self.anchors.get(event.anchor)
+            if found is None:
+                what = "contains itself" if event.anchor in self.anchors else "is not defined above this line"
+                self._note("S013", f"alias *{event.anchor} {what}", span, f"define it first: `&{event.anchor} value`")
+                return Scalar(None, span, "")
+            self._grow(found.size, span)
+            return found
+        self._grow(1, span)
+        anchor: str | None = event.anchor
+        if anchor:
+            self.anchors[anchor] = None
+        node: Node
+        if isinstance(event, ScalarEvent):
+            node = Scalar(self._scalar(event, span), span, event.value)
+        elif depth >= MAX_DEPTH:
+            message = f"nested more than {MAX_DEPTH} levels deep"
+            raise RecipeError([Finding("S014", message, span, help="a recipe never needs this; flatten it")])
+        elif isinstance(event, MappingStartEvent):
+            node = self._mapping(span, depth + 1)
+        else:
+            assert isinstance(event, SequenceStartEvent)
+            node = self._items(span, depth + 1)
+        if anchor:
+            self.anchors[anchor] = node
+        return node
+
+    def _scalar(self, event: ScalarEvent, span: Span) -> str | int | float | bool | None:
+        text: str = event.value
+        if event.tag in (None, "!"):
+            return scalar_value(text) if event.implicit[0] else text
+        if event.tag == "tag:yaml.org,2002:str":
+            return text
+        self._note("S015", f"tag {event.tag} is not allowed", span, "write the plain value; quotes make it text")
+        return None
+
+    def _items(self, start: Span, depth: int) -> Items:
+        nodes: list[Node] = []
+        while not isinstance(event := self.next(), SequenceEndEvent):
+            assert event is not None
+            nodes.append(self._node(event, depth))
+        end = self._span(event)
+        return Items(nodes, start._replace(end_line=end.end_line, end_column=end.end_column))
+
+    def _mapping(self, start: Span, depth: int) -> Mapping:
+        entries: dict[str, Node] = {}
+        keys: dict[str, Span] = {}
+        end = start
+        while not isinstance(event := self.next(), MappingEndEvent):
+            assert event is not None
+            span = self._span(event)
+            name = self._key(event, span, depth)
+            follows = self.next()
+            assert follows is not None
+            value = self._node(follows, depth)
+            end = value.span
+            if name is None:
+                continue
+            if name in entries:
+                message = f'key "{name}" is written twice in one mapping'
+                self._note("S016", message, span, f"the first is on line {keys[name].line}; keep one of them")
+                continue
+            entries[name], keys[name] = value, span
+        return Mapping(entries, keys, start._replace(end_line=end.end_line, end_column=end.end_column))
+
+    def _key(self, event: Event, span: Span, depth: int) -> str | None:
+        if isinstance(event, ScalarEvent) and event.value:
+            name: str = event.value
+            if event.anchor:
+                self.anchors[event.anchor] = Scalar(name, span, name)
+            if name == "<<" and event.implicit[0]:
+                advice = "merge keys belong to YAML 1.1; write the keys out"
+                self._note("S017", "`<<` merges are not part of YAML 1.2", span, advice)
+                return None
+            return name
+        if not isinstance(event, ScalarEvent):
+            self._node(event, depth)
+        self._note("S018", "a key must be a plain word", span, "write `name: value`")
+        return None
+
+    def syntax_error(self, error: MarkedYAMLError) -> Finding:
+        """Explain what the parser stumbled over, in the words of someone who writes YAML by hand."""
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1
+        column = mark.column + (self.shift if mark.line == 0 else 1)
+        span = Span(self.source, line, column, line, column + 1)
+        text = self.source.line(line)
+        problem = str(error.problem or error.context)
+        if "did not find expected ',' or" in problem and error.context_mark is not None:
+            opened = error.context_mark
+            first = opened.column + (self.shift if opened.line == 0 else 1)
+            bracket = Span(self.source, opened.line + 1, first, opened.line + 1, first + 1)
+            message = f"this bracket is still open at line {line}"
+            return Finding("S021", message, bracket, help="close it, and separate its values by commas")
+        indent = text[: len(text) - len(text.lstrip())]
+        if "\t" in indent or text[column - 1 : column] == "\t":
+            at = (indent.index("\t") if "\t" in indent else column - 1) + 1
+            tab = Span(self.source, line, at, line, at + 1)
+            return Finding("S020", "a tab is used to indent", tab, help="YAML indents with spaces only")
+        if "did not find expected key" in problem or "block mapping" in str(error.context or ""):
+            advice = "check the indentation of this line against the one above, and that every key ends in `: `"
+        elif "mapping values are not allowed" in problem:
+            advice = "quote the value if it contains `: `, or check the indentation"
+        elif "cannot start any token" in problem:
+            advice = f"quote the value: it starts with {text[column - 1 : column]!r}, which YAML reserves"
+        else:
+            advice = "check quotes, brackets and indentation around here"
+        return Finding("S021", f"not valid YAML: {problem}", span, help=advice)
+
+    def reader_error(self, error: YAMLError) -> Finding:
+        """Locate a character that YAML does not allow at all."""
+        bad = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", self.source.text)
+        if bad is None:
+            reason = str(error).splitlines()[0]
+            return Finding("S021", f"not valid YAML: {reason}", file=self.source.name)
+        before = self.source.text[: bad.start()]
+        line, column = before.count("\n") + 1, bad.start() - (before.rfind("\n") + 1) + 1
+        message = f"control character U+{ord(bad[0]):04X} is not allowed in YAML"
+        return Finding("S022", message, Span(self.source, line, column, line, column + 1), help="delete it")
