@@ -72,7 +72,12 @@ _EXPECTED = {
     "model_type": "a mapping of keys and values",
     "model_attributes_type": "a mapping of keys and values",
 }
-_BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
+_BOUNDS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
 _PATTERNS = {  # how people say what a pattern of the language means
     r"^(100|[0-9]{1,2})(\.[0-9]+)?%$": "a percentage such as 2%",
     r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
@@ -137,7 +142,9 @@ def _finding(tree: Node, path: Path, group: list[ErrorDetails]) -> Finding:
     if path and path[-1] == "[key]":
         path = path[:-1]
         names = group[0]["ctx"].get("expected") or _PATTERNS.get(group[0]["ctx"].get("pattern", ""), "another name")
-        return Finding("R007", f'"{path[-1]}" cannot be a key of {dotted(path[:-1])}', _key(tree, path), help=f"expected {names}")
+        return Finding(
+            "R007", f'"{path[-1]}" cannot be a key of {dotted(path[:-1])}', _key(tree, path), help=f"expected {names}"
+        )
     if "extra_forbidden" in kinds:
         return _unknown_key(tree, path)
     if "missing" in kinds:
@@ -160,7 +167,9 @@ def _finding(tree: Node, path: Path, group: list[ErrorDetails]) -> Finding:
         from recipec.suggest import nearest
 
         suggestion = nearest(str(node.text), choices)
-    return Finding(code, f"{name} cannot be {got}", _value(tree, path), suggestion, f"expected {expected}{_hint(node, kinds)}")
+    return Finding(
+        code, f"{name} cannot be {got}", _value(tree, path), suggestion, f"expected {expected}{_hint(node, kinds)}"
+    )
 
 
 def _expected(detail: ErrorDetails) -> str:
@@ -171,8 +180,12 @@ def _expected(detail: ErrorDetails) -> str:
         choices = _choices(detail)
         return ("one of " if len(choices) > 1 else "") + ", ".join(choices)
     if kind in _BOUNDS:
-        bound = context[{"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}[kind]]
-        return f"a number {_BOUNDS[kind]} {bound:g}" if isinstance(bound, float) else f"a number {_BOUNDS[kind]} {bound}"
+        bound = context[
+            {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}[kind]
+        ]
+        return (
+            f"a number {_BOUNDS[kind]} {bound:g}" if isinstance(bound, float) else f"a number {_BOUNDS[kind]} {bound}"
+        )
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
     if kind in ("string_too_short", "too_short"):

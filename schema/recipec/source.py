@@ -63,7 +63,7 @@ class Scalar:
         self.value = value
         self.span = span
         self.text = text
-        self.size = 1
+        self.size: int = 1
 
 
 class Items:
@@ -74,7 +74,7 @@ class Items:
     def __init__(self, nodes: list[Node], span: Span) -> None:
         self.nodes = nodes
         self.span = span
-        self.size = 1 + sum(node.size for node in nodes)
+        self.size: int = 1 + sum(node.size for node in nodes)
 
 
 class Mapping:
@@ -86,7 +86,7 @@ class Mapping:
         self.entries = entries
         self.keys = keys
         self.span = span
-        self.size = 1 + sum(node.size for node in entries.values())
+        self.size: int = 1 + sum(node.size for node in entries.values())
 
 
 Node: TypeAlias = "Scalar | Items | Mapping"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
-from _ruamel_yaml import CParser
+from _ruamel_yaml import CParser  # type: ignore[import-not-found]  # compiled, has no stubs
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -176,7 +176,7 @@ class _Builder:
             self._grow(found.size, span)
             return found
         self._grow(1, span)
-        anchor: str | None = event.anchor
+        anchor: str | None = getattr(event, "anchor", None)
         if anchor:
             self.anchors[anchor] = None
         node: Node

@@ -1,0 +1,121 @@
+"""The emitted tree on disk: written whole or not at all, compared, and never over somebody else's files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from recipec.diagnostics import Finding, RecipeError
+
+MANIFEST = "plan.json"
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def existing(folder: Path) -> dict[str, str]:
+    """Return the text of every file below `folder`, by its path there; empty when there is no such folder."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if path.is_file():
+            found[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8", errors="surrogateescape")
+    return found
+
+
+def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:
+    """Return a finding for each file below `folder` that this program did not write, or that was edited since."""
+    if folder.exists() and not folder.is_dir():
+        return [Finding("O001", "a file stands where the output folder belongs", help="move it away", file=str(folder))]
+    if not old:
+        return []
+    try:
+        written = {name: entry["sha256"] for name, entry in json.loads(old[MANIFEST])["files"].items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        message = "the folder holds files that recipec did not write"
+        return [Finding("O002", message, help="choose another --out, or move them away", file=str(folder))]
+    findings = []
+    for name, text in old.items():
+        if name == MANIFEST or written.get(name) == digest(text):
+            continue
+        edited = name in written
+        what = "was edited by hand" if edited else "was not written by recipec"
+        advice = "bring the change into the recipe (overrides), then delete this file" if edited else "move it away"
+        findings.append(Finding("O003", f"{what}; it would be lost", help=advice, file=str(folder / name)))
+    return findings
+
+
+def write(folder: Path, files: Mapping[str, str]) -> bool:
+    """Make `folder` hold exactly `files`; return whether anything changed.
+
+    All at once: the tree is written beside and swapped in. Raises RecipeError, touching nothing, where the folder
+    holds files of somebody else, or cannot be written.
+    """
+    try:
+        old = existing(folder)
+        if findings := foreign(folder, old):
+            raise RecipeError(findings)
+        if old == dict(files):
+            return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = folder.parent / f".{folder.name}.new-{os.getpid()}"
+        try:
+            _fill(fresh, files)
+            _swap(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise RecipeError(
+            [Finding("O004", message, help="check the path and its permissions", file=str(folder))]
+        ) from None
+    return True
+
+
+def _fill(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("utf-8"))
+        if name.endswith(".sh"):
+            path.chmod(0o755)
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    """Put `fresh` in the place of `folder` in one step of the file system, where it has such a step."""
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    import ctypes
+    import sys
+
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        exchange, here = 2, -100  # RENAME_EXCHANGE, AT_FDCWD of linux/fs.h and fcntl.h
+        if libc.renameat2(here, os.fsencode(fresh), here, os.fsencode(folder), exchange) == 0:
+            return
+    aside = folder.parent / f".{folder.name}.old-{os.getpid()}"
+    folder.rename(aside)
+    fresh.rename(folder)
+    shutil.rmtree(aside)
+
+
+def difference(folder: Path, files: Mapping[str, str]) -> str:
+    """Return a unified diff from what is on disk to `files`; empty when they agree."""
+    from difflib import unified_diff
+
+    old = existing(folder)
+    lines: list[str] = []
+    for name in sorted({*old, *files}):
+        before, after = old.get(name, ""), files.get(name, "")
+        if before != after or (name in old) != (name in files):
+            title = f"{folder.name}/{name}"
+            lines += unified_diff(
+                before.splitlines(), after.splitlines(), f"on disk: {title}", f"compiled: {title}", lineterm=""
+            )
+    return "\n".join(lines)

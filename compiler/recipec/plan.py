@@ -1,0 +1,291 @@
+"""The plan: what will happen, fully decided, in the field's words. Frozen; no back end's vocabulary.
+
+`None` here means that the thing does not exist (no adapter, no revision of a local folder), never "the default".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from recipec.source import Span
+
+
+class Origin(NamedTuple):
+    """Why a plan leaf has its value: what was read of the recipe, and the reason in words.
+
+    `span` is the recipe line that says it outright; `reads` are the recipe paths that went into it.
+    """
+
+    kind: Literal["recipe", "command line", "rule", "default", "fact"]
+    why: str
+    span: Span | None = None
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The declared machine. `world` = nodes × processes per node."""
+
+    gpu: str
+    device: Literal["gpu", "cpu"]
+    memory_gib: int
+    sm: int
+    bf16: bool
+    per_node: int
+    nodes: int
+    world: int
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Sizes of a model that starts from random weights, and its tokenizer's."""
+
+    family: str
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate_size: int
+    vocab_size: int
+    tie_embeddings: bool
+    max_length: int
+    chat_template: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model of a stage. `path` is a hub name or a folder."""
+
+    path: str
+    revision: str | None
+    max_length: int
+    load_in: Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
+    double_quant: bool
+    attention: str
+    tokenizer: str
+    chat_template: str
+    trust_remote_code: bool
+    resize_embeddings: bool
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter: the update is scaled by alpha / rank, or alpha / √rank with rslora."""
+
+    type: str
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...]
+    also_train: tuple[str, ...]
+    dora: bool
+    rslora: bool
+    start_from: str | None
+    merge: bool
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One source of rows; `columns` names every standard column of its format."""
+
+    path: str | None
+    hub: str | None
+    subset: str | None
+    split: str
+    revision: str | None
+    format: str
+    columns: dict[str, str]
+    roles: dict[str, tuple[str, ...]]
+    weight: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of a training stage. `holdout` is a fraction below 1, or a number of rows, or 0."""
+
+    train: tuple[DataSource, ...]
+    validation: tuple[DataSource, ...]
+    holdout: float | int
+    packing: bool
+    train_on: Literal["assistant", "all"]
+    shuffle: bool
+    workers: int
+    streaming: bool
+    cache: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Batch algebra in sequences: total = micro × accumulation × data_parallel."""
+
+    micro: int
+    accumulation: int
+    data_parallel: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: passes over the data, or optimiser steps."""
+
+    unit: Literal["epochs", "steps"]
+    amount: float | int
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Optimiser and schedule. `warmup` is a fraction below 1 of all steps, or a number of steps."""
+
+    name: str
+    learning_rate: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    max_grad_norm: float
+    scheduler: str
+    min_lr_ratio: float
+    warmup: float | int
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Precision of the computation, and what trades time for memory."""
+
+    precision: Literal["bf16", "fp16", "fp32"]
+    gradient_checkpointing: bool
+    torch_compile: bool
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Sharding and offload of one stage."""
+
+    strategy: Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
+    optimizer_offload: Literal["none", "cpu", "nvme"]
+    parameter_offload: Literal["none", "cpu", "nvme"]
+    nvme_path: str | None
+    reshard_after_forward: bool
+    bucket_size: int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Checkpoints, validation and logs. Steps, or `epoch`; validation `never` without data for it."""
+
+    save_every: int | Literal["epoch"]
+    save_keep: int | Literal["all"]
+    evaluate_every: int | Literal["epoch", "never"]
+    log_every: int
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where metrics go; `None` for a tracker that is not used."""
+
+    run_name: str
+    wandb_project: str | None
+    wandb_entity: str | None
+    mlflow_uri: str | None
+    mlflow_experiment: str | None
+    tensorboard: bool
+    telemetry: bool
+
+
+@dataclass(frozen=True)
+class InitStage:
+    """Makes a tokenizer from the data and a model with random weights."""
+
+    id: str
+    seed: int
+    output: str
+    model: Scratch
+    data: tuple[DataSource, ...]
+
+
+@dataclass(frozen=True)
+class TrainStage:
+    """One training."""
+
+    id: str
+    method: Literal["sft", "pretrain", "dpo"]
+    seed: int
+    output: str
+    model: Model
+    adapter: Adapter | None
+    data: Data
+    batch: Batch
+    length: Length
+    optimizer: Optimizer
+    numerics: Numerics
+    parallel: Parallel
+    watch: Watch
+    track: Track
+    hardware: Hardware
+    beta: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model that is evaluated: a folder or hub name, with the adapter laid over it."""
+
+    name: Literal["base", "tuned"]
+    path: str
+    revision: str | None
+    adapter: str | None
+    tokenizer: str
+
+
+@dataclass(frozen=True)
+class EvaluateStage:
+    """One evaluation of one or more models on the same tasks."""
+
+    id: str
+    seed: int
+    output: str
+    models: tuple[Judged, ...]
+    tasks: tuple[str, ...]
+    task_folder: str | None
+    backend: Literal["hf", "vllm"]
+    batch_size: int | Literal["auto"]
+    few_shot: int | Literal["task"]
+    limit: int | Literal["all"]
+    chat_template: bool
+    log_samples: bool
+    allow_code_execution: bool
+    precision: Literal["bf16", "fp16", "fp32"]
+    max_length: int
+    trust_remote_code: bool
+    hardware: Hardware
+    track: Track
+
+
+Stage = InitStage | TrainStage | EvaluateStage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run: stages in order. `variables` are environment variables of every stage."""
+
+    name: str
+    description: str | None
+    hardware: Hardware
+    stages: tuple[Stage, ...]
+    variables: dict[str, str]
+
+
+class Resolved(NamedTuple):
+    """A plan and, beside it, the origin of each leaf by dotted path (`train.batch.micro`)."""
+
+    plan: Plan
+    origins: dict[str, Origin]
+
+
+def leaf(stage: Any, path: str) -> Any:
+    """Return the value at a dotted path below a stage. Raises AttributeError when there is none."""
+    for step in path.split("."):
+        stage = (
+            stage[int(step)] if step.isdecimal() else stage[step] if isinstance(stage, dict) else getattr(stage, step)
+        )
+    return stage

@@ -1,0 +1,109 @@
+"""`PLAN.md`, which a reviewer reads first, and `plan.json`, the same for machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recipec.diagnostics import Finding
+from recipec.plan import InitStage, Origin, Plan, Resolved, Stage, TrainStage, leaf
+
+KINDS = {"init": "make the model", "train": "train", "evaluate": "evaluate"}
+
+
+def kind_of(stage: Stage) -> str:
+    """Return `init`, `train` or `evaluate`."""
+    return "init" if isinstance(stage, InitStage) else "train" if isinstance(stage, TrainStage) else "evaluate"
+
+
+def where(origin: Origin) -> str:
+    """Say in a few words where a value came from."""
+    if origin.span is not None:
+        return origin.span.label() if origin.kind == "recipe" else f"command line, {origin.span.source.text}"
+    return origin.why
+
+
+def values(resolved: Resolved) -> dict[str, tuple[Any, Origin]]:
+    """Return every plan leaf that belongs to a stage or to the hardware, with its origin."""
+    found: dict[str, tuple[Any, Origin]] = {}
+    roots: dict[str, Any] = {kind_of(stage): stage for stage in resolved.plan.stages}
+    roots["hardware"] = resolved.plan.hardware
+    for path, origin in sorted(resolved.origins.items()):
+        root, _, rest = path.partition(".")
+        if root in roots and rest:
+            value = leaf(roots[root], rest)
+            found[path] = (plain(value), origin)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return a plan value as JSON data."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], files: list[str]) -> str:
+    """Return the plan in words."""
+    plan: Plan = resolved.plan
+    machine = plan.hardware
+    lines = [f"# {plan.name}", ""]
+    if plan.description:
+        lines += [plan.description.strip(), ""]
+    on = (
+        "CPU"
+        if machine.device == "cpu"
+        else f"{machine.nodes} × {machine.per_node} × {machine.gpu} ({machine.memory_gib} GiB each)"
+    )
+    lines += [f"Compiled from `{recipe}` for {on}.", "", "## Stages", ""]
+    for stage in plan.stages:
+        lines.append(f"- `{stage.id}`: {_sentence(stage)}")
+    for stage in plan.stages:
+        if isinstance(stage, TrainStage):
+            b = stage.batch
+            lines += [
+                "",
+                "## Batch",
+                "",
+                f"{b.total} sequences per optimiser step = {b.micro} micro batch × {b.accumulation} gradient accumulation × {b.data_parallel} data-parallel processes; at most {b.total * stage.model.max_length:,} tokens.",
+            ]
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    if warnings:
+        lines += ["", "## Warnings", ""]
+        lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
+    lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
+    for path, (value, origin) in values(resolved).items():
+        if (
+            origin.span is None
+            and origin.kind in ("rule", "default")
+            and origin.why != "default of the language"
+            and not isinstance(value, dict | list)
+        ):
+            lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
+    lines += ["", "## Files", ""]
+    lines += [f"- `{name}`" for name in files]
+    lines += [
+        "",
+        "Run all of it with `bash run.sh` of this folder, from the folder that the recipe's paths start at.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _sentence(stage: Stage) -> str:
+    if isinstance(stage, InitStage):
+        m = stage.model
+        return f"makes a {m.family} model with random weights: {m.layers} layers of width {m.hidden_size}, vocabulary {m.vocab_size}"
+    if isinstance(stage, TrainStage):
+        what = "all weights" if stage.adapter is None else f"a LoRA adapter of rank {stage.adapter.rank}"
+        amount = f"{stage.length.amount:g} {stage.length.unit}"
+        return f"trains {what} of `{stage.model.path}` by {stage.method} for {amount}, {stage.numerics.precision}, {stage.parallel.strategy}"
+    names = " and ".join(model.name for model in stage.models)
+    return f"evaluates {names} on {', '.join(stage.tasks)} with lm-evaluation-harness ({stage.backend})"
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

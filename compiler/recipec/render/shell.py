@@ -1,0 +1,104 @@
+"""The scripts that run each stage, and the whole, without us."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
+
+HEAD = """#!/usr/bin/env bash
+# {what} Written by recipec from {recipe}.
+# Run it from the folder that the recipe's paths start at.
+set -euo pipefail
+here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
+"""
+
+
+def stage_script(stage: Stage, plan: Plan, environment: str, recipe: str) -> str:
+    """Return `run.sh` of one stage."""
+    lines = [
+        f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/"{quote(environment)}"/bin"',
+        '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }',
+        'PATH="$(cd "$bin" && pwd):$PATH"',
+        "export PATH",
+    ]
+    variables = {**_switches(stage), **plan.variables}
+    lines += [f"export {name}={quote(value)}" for name, value in sorted(variables.items())]
+    if isinstance(stage, InitStage):
+        what, body = (
+            "Makes the tokenizer and a model with random weights.",
+            ['exec python "$here/init_model.py" "$here/init.json"'],
+        )
+    elif isinstance(stage, TrainStage):
+        what, body = "Trains.", _train(stage)
+    else:
+        what = "Evaluates."
+        body = [f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"' for model in stage.models]
+    return HEAD.format(what=what, recipe=recipe) + "\n".join([*lines, "", *body]) + "\n"
+
+
+def _switches(stage: Stage) -> dict[str, str]:
+    values = {"TOKENIZERS_PARALLELISM": "false"}
+    telemetry = not isinstance(stage, InitStage) and stage.track.telemetry
+    if isinstance(stage, TrainStage) and not telemetry:
+        values["AXOLOTL_DO_NOT_TRACK"] = "1"
+    if not telemetry:
+        values |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return values
+
+
+def _train(stage: TrainStage) -> list[str]:
+    resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
+    config = '"$here/axolotl.yaml"'
+    strategy = stage.parallel.strategy
+    if strategy == "single":
+        body = [f"axolotl train {config} --launcher python {resume}"]
+    else:
+        launch = 'accelerate launch --config_file "$here/accelerate.yaml"'
+        if strategy.startswith("zero"):
+            launch += ' --deepspeed_config_file "$here/ds_config.json"'
+            config += ' --deepspeed "$here/ds_config.json"'
+        if stage.hardware.nodes > 1:
+            launch += ' --machine_rank "${NODE_RANK:?rank of this node, from 0}"'
+            launch += (
+                ' --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}"'
+            )
+        body = [f"{launch} \\", f"  -m axolotl.cli.train {config} {resume}"]
+    if stage.adapter is not None and stage.adapter.merge:
+        body += [f'axolotl merge-lora "$here/axolotl.yaml" --lora-model-dir={quote(stage.output)}']
+    return body
+
+
+def run_script(stages: list[tuple[str, str]], environments: dict[str, str], files: list[str], recipe: str) -> str:
+    """Return the `run.sh` of the whole: missing environments are made, then the stages run in order.
+
+    `stages` are (id, environment), `environments` map a name to its flags for builds without isolation.
+    """
+    lines = [
+        'environments="${RECIPE_ENVIRONMENTS:-runs/environments}"',
+        "make_environment() {  # name, packages that build against the others",
+        '  [ -e "$environments/$1/.complete" ] || [ -L "$environments/$1" ] && return',
+        '  echo "making the environment $1 under $environments" >&2',
+        '  python3 -m venv "$environments/$1"',
+        '  if [ -n "$2" ]; then',
+        '    grep -v "^$2==" "$here/environments/$1.txt" > "$environments/$1/pins.txt"',
+        '    "$environments/$1/bin/python" -m pip install -r "$environments/$1/pins.txt"',
+        '    DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install --no-build-isolation -r "$here/environments/$1.txt"',
+        "  else",
+        '    "$environments/$1/bin/python" -m pip install -r "$here/environments/$1.txt"',
+        "  fi",
+        '  touch "$environments/$1/.complete"',
+        "}",
+    ]
+    for file in files:
+        lines.append(
+            f'[ -e {quote(file)} ] || {{ echo "no file "{quote(file)}": run this from the folder the paths of the recipe start at" >&2; exit 2; }}'
+        )
+    lines += [f"make_environment {quote(name)} {quote(late)}" for name, late in environments.items()]
+    lines += [f'bash "$here/{name}/run.sh"' for name, _environment in stages]
+    return HEAD.format(what="Runs every stage in order.", recipe=recipe) + "\n".join(lines) + "\n"
+
+
+def models(stage: Stage) -> list[str]:
+    """Return the names of the models that a stage evaluates."""
+    return [model.name for model in stage.models] if isinstance(stage, EvaluateStage) else []

@@ -1,0 +1,124 @@
+"""Data to YAML text that YAML 1.1 and 1.2 readers understand alike, with comments and a map of lines.
+
+The writer keeps the line map, so that nothing downstream has to parse the text to know what stands where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*\Z")
+_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "~"])
+
+
+def scalar(value: Any) -> str:
+    """Return a scalar as YAML. Raises TypeError for what has no YAML form."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        if _PLAIN.match(value) and value.lower() not in _WORDS:
+            return value
+        return quoted(value)
+    raise TypeError(type(value).__name__)
+
+
+def number(value: float) -> str:
+    """Return a float so that YAML 1.1 too reads a number: always a point, always a signed exponent."""
+    if value != value:
+        return ".nan"
+    if value in (float("inf"), float("-inf")):
+        return ".inf" if value > 0 else "-.inf"
+    text = repr(value)
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        if "." not in mantissa:
+            mantissa += ".0"
+        return f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"
+    return text
+
+
+def quoted(text: str) -> str:
+    """Return text in double quotes, everything unprintable escaped."""
+    parts = []
+    for char in text:
+        if char in '"\\':
+            parts.append("\\" + char)
+        elif char == "\n":
+            parts.append("\\n")
+        elif char == "\t":
+            parts.append("\\t")
+        elif char.isprintable():
+            parts.append(char)
+        else:
+            code = ord(char)
+            parts.append(f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
+    return '"' + "".join(parts) + '"'
+
+
+class YamlWriter:
+    """Collects lines; `lines` maps each dotted key to its line number, from 1."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.lines: dict[str, int] = {}
+
+    def comment(self, text: str) -> None:
+        """Write comment lines; an empty one is an empty line."""
+        for line in text.split("\n"):
+            self.text.append(f"# {line}".rstrip() if line else "")
+
+    def entry(self, key: str, value: Any, remark: str = "") -> None:
+        """Write a top-level key; `remark` stands behind it as a comment."""
+        self._put(key, value, 0, key, f"  # {remark}" if remark else "")
+
+    def result(self) -> str:
+        """Return the text."""
+        return "\n".join(self.text) + "\n"
+
+    def _put(self, key: str, value: Any, indent: int, path: str, remark: str, lead: str = "") -> None:
+        pad = lead or " " * indent
+        self.lines[path] = len(self.text) + 1
+        name = scalar(key)
+        if isinstance(value, Mapping) and value:
+            self.text.append(f"{pad}{name}:{remark}")
+            for inner, item in value.items():
+                self._put(str(inner), item, indent + 2, f"{path}.{inner}", "")
+        elif isinstance(value, list | tuple) and value:
+            if all(not isinstance(item, Mapping | list | tuple) for item in value):
+                self.text.append(f"{pad}{name}: [{', '.join(scalar(item) for item in value)}]{remark}")
+                return
+            self.text.append(f"{pad}{name}:{remark}")
+            for index, item in enumerate(value):
+                self._item(item, indent + 2, f"{path}.{index}")
+        else:
+            self.text.append(f"{pad}{name}: {_flat(value)}{remark}")
+
+    def _item(self, value: Any, indent: int, path: str) -> None:
+        self.lines[path] = len(self.text) + 1
+        if isinstance(value, Mapping) and value:
+            lead = " " * indent + "- "
+            for key, item in value.items():
+                self._put(str(key), item, indent + 2, f"{path}.{key}", "", lead)
+                lead = ""
+        elif isinstance(value, list | tuple) and value:
+            self.text.append(" " * indent + "-")
+            for index, item in enumerate(value):
+                self._item(item, indent + 2, f"{path}.{index}")
+        else:
+            self.text.append(f"{' ' * indent}- {_flat(value)}")
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{}"
+    if isinstance(value, list | tuple):
+        return "[]"
+    return scalar(value)

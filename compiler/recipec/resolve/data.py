@@ -1,0 +1,119 @@
+"""Data sources, validation, packing."""
+
+from __future__ import annotations
+
+from recipec.language.data import COLUMNS
+from recipec.plan import Data, DataSource
+from recipec.resolve.draft import Draft, indexed
+from recipec.suggest import nearest
+
+FORMATS = {
+    "sft": ("chat", "instruction", "completion", "text"),
+    "pretrain": ("text",),
+    "dpo": ("preference",),
+}
+SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
+
+
+def data(d: Draft) -> None:
+    """Name every column of every source; judge formats against the method."""
+    if d.get("train") is None:
+        return
+    if d.get("data") is None:
+        d.error("P040", "train", "there is a training, but no data", "add data: {train: […]}")
+        return
+    method = d.get("train.method")
+    sources = {name: _sources(d, name, method) for name in ("train", "validation")}
+    d.values["train.data.train"], d.values["train.data.validation"] = sources["train"], sources["validation"]
+    _holdout(d)
+    packing = d.copy("train.data.packing", "data.packing")
+    if packing and method == "dpo":
+        d.error("P041", "data.packing", "preference pairs cannot be packed", "drop packing")
+    d.copy("train.data.train_on", "data.train_on")
+    d.copy("train.data.shuffle", "data.shuffle")
+    cpu = d.values["hardware.device"] == "cpu"
+    d.copy("train.data.workers", "data.workers", 0 if cpu else 4, "none on CPU" if cpu else "4 per GPU")
+    if d.copy("train.data.streaming", "data.streaming"):
+        if method != "pretrain":
+            d.error("P042", "data.streaming", f"{method} cannot stream its data", "streaming is for method: pretrain")
+        if d.get("train.steps") is None:
+            d.error("P043", "data.streaming", "streamed data has no known length", "give train.steps instead of epochs")
+    if d.said("data.train_on") and method != "sft":
+        d.error("P044", "data.train_on", f"{method} decides itself which tokens carry loss", "drop train_on")
+    d.put("train.data.cache", f"runs/{d.recipe.name}/prepared", "tokenised data, beside the run")
+    d.values["train.data"] = d.make(Data, "train.data")
+
+
+def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
+    given = d.get(f"data.{group}") or []
+    made = []
+    for index, source in enumerate(given):
+        here, there = indexed(f"data.{group}", index), f"train.data.{group}.{index}"
+        if (source.path is None) == (source.hub is None):
+            d.error("P045", here, "a data source has exactly one of path, hub", "give the file, or the hub name")
+        if source.path is not None and not source.path.endswith(SUFFIXES):
+            d.error("P046", f"{here}.path", "the kind of file is not known", f"use one of {', '.join(SUFFIXES)}")
+        if source.path is not None:
+            for word in ("subset", "revision"):
+                if d.said(f"{here}.{word}"):
+                    d.error("P047", f"{here}.{word}", f"a local file has no {word}", "it belongs to hub")
+        if source.format not in FORMATS[method]:
+            expected = " or ".join(FORMATS[method])
+            d.error(
+                "P048",
+                f"{here}.format",
+                f"{method} cannot learn from rows of format {source.format}",
+                f"expected {expected}",
+            )
+        for word in ("path", "hub", "subset", "split", "revision", "format", "weight"):
+            d.copy(f"{there}.{word}", f"{here}.{word}")
+        names = COLUMNS[source.format]
+        for name in source.columns:
+            if name not in names:
+                close = nearest(name, names)
+                d.error(
+                    "P049",
+                    f"{here}.columns.{name}",
+                    f'"{name}" is not a column of format {source.format}',
+                    f"its columns: {', '.join(names)}",
+                    close,
+                )
+        columns = {name: source.columns.get(name, name) for name in names}
+        if source.format == "preference":
+            columns.pop("messages" if "prompt" in source.columns else "prompt")
+        if source.format == "instruction":
+            columns = {name: column for name, column in columns.items() if name != "system" or name in source.columns}
+        d.put(
+            f"{there}.columns",
+            columns,
+            "standard names, as mapped",
+            *(f"{here}.columns.{name}" for name in source.columns),
+        )
+        roles = {role: tuple(names) for role, names in source.roles.items()}
+        d.put(f"{there}.roles", roles, "as mapped", *(f"{here}.roles.{role}" for role in source.roles))
+        for role, names_ in source.roles.items():
+            d.origins[f"{there}.roles"] = d.origins[f"{there}.roles"]._replace(
+                reads=(*d.origins[f"{there}.roles"].reads, *(f"{here}.roles.{role}[{i}]" for i in range(len(names_))))
+            )
+        if source.roles and "role" not in names:
+            d.error("P050", f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
+        made.append(d.make(DataSource, there))
+    return tuple(made)
+
+
+def _holdout(d: Draft) -> None:
+    said = d.get("data.holdout")
+    if said is not None and d.get("data.validation"):
+        d.error("P051", "data.holdout", "both holdout and validation are given", "give one of them")
+    if isinstance(said, str):
+        share = float(said.rstrip("%")) / 100
+        if not 0 < share < 1:
+            d.error(
+                "P052",
+                "data.holdout",
+                f"holdout {said} leaves nothing to train or to validate on",
+                "choose between 0.1% and 50%",
+            )
+        d.put("train.data.holdout", share, f"{said} of the rows", "data.holdout")
+    else:
+        d.copy("train.data.holdout", "data.holdout", 0, "nothing is held out")

@@ -1,0 +1,156 @@
+"""Batch algebra, length, optimiser, checkpoints, trackers."""
+
+from __future__ import annotations
+
+from recipec.plan import Batch, Length, Optimizer, Track, TrainStage, Watch
+from recipec.resolve.draft import Draft
+
+
+def batch(d: Draft) -> None:
+    """total = micro × accumulation × data-parallel world; whatever is missing follows from the rest."""
+    world = d.values["hardware.world"]
+    total, micro, steps = (
+        d.get(f"train.{word}") for word in ("batch_size", "micro_batch_size", "gradient_accumulation")
+    )
+    here = ("train.batch_size", "train.micro_batch_size", "train.gradient_accumulation")
+    machine = ("hardware.per_node", "hardware.nodes")
+    if total is not None and micro is None and steps is not None:
+        micro = max(1, total // (steps * world))
+        why = f"{total} sequences per step ÷ ({steps} accumulation × {world} processes)"
+        d.put("train.batch.micro", micro, why, "train.batch_size", "train.gradient_accumulation", *machine)
+    else:
+        micro = d.copy("train.batch.micro", "train.micro_batch_size", 1, "least memory")
+    if total is not None and steps is None:
+        steps = max(1, total // (micro * world))
+        why = f"{total} sequences per step ÷ ({micro} micro batch × {world} processes)"
+        d.put("train.batch.accumulation", steps, why, "train.batch_size", "train.micro_batch_size", *machine)
+    else:
+        steps = d.copy("train.batch.accumulation", "train.gradient_accumulation", 1)
+    product = micro * steps * world
+    d.put("train.batch.data_parallel", world, "every process holds its own sequences", *machine)
+    d.put(
+        "train.batch.total", product, f"{micro} micro batch × {steps} accumulation × {world} processes", *here, *machine
+    )
+    if total is not None and total != product:
+        unit = micro * world if d.get("train.gradient_accumulation") is None else product
+        below = total // unit * unit
+        near = " or ".join(str(size) for size in (below, below + unit) if size) if unit != product else str(product)
+        advice = f"batch_size = micro_batch_size × gradient_accumulation × processes; here {near} would do"
+        message = (
+            f"batch_size {total} is not {micro} micro batch × {steps} accumulation × {world} processes = {product}"
+        )
+        d.error("P060", "train.batch_size", message, advice)
+    d.values["train.batch"] = d.make(Batch, "train.batch")
+
+
+def length(d: Draft) -> None:
+    """Epochs or steps."""
+    if d.get("train.steps") is not None:
+        d.put("train.length.unit", "steps", "steps are given", "train.steps")
+        d.copy("train.length.amount", "train.steps")
+        if d.get("train.epochs") is not None:
+            d.error("P061", "train.epochs", "both epochs and steps are given", "give one of them")
+    else:
+        d.put("train.length.unit", "epochs", "no number of steps is given", "train.epochs")
+        d.copy("train.length.amount", "train.epochs", 1.0, "one pass over the data")
+    d.values["train.length"] = d.make(Length, "train.length")
+
+
+def optimizer(d: Draft) -> None:
+    """Optimiser and schedule."""
+    for leaf in ("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "max_grad_norm", "scheduler"):
+        d.copy(f"train.optimizer.{leaf}", f"train.{leaf}")
+    name = d.copy("train.optimizer.name", "train.optimizer")
+    ratio = d.copy("train.optimizer.min_lr_ratio", "train.min_lr_ratio", 0.0)
+    with_floor = d.values["train.optimizer.scheduler"] == "cosine_with_min_lr"
+    if d.said("train.min_lr_ratio") and not with_floor:
+        d.error(
+            "P062",
+            "train.min_lr_ratio",
+            "only cosine_with_min_lr has a floor",
+            "use scheduler: cosine_with_min_lr, or drop it",
+        )
+    if with_floor and not ratio:
+        d.error("P063", "train.scheduler", "cosine_with_min_lr needs a floor", "set train.min_lr_ratio, such as 0.1")
+    warmup = d.get("train.warmup")
+    if isinstance(warmup, str):
+        d.put("train.optimizer.warmup", float(warmup.rstrip("%")) / 100, f"{warmup} of all steps", "train.warmup")
+    else:
+        d.copy("train.optimizer.warmup", "train.warmup")
+        steps = d.get("train.steps")
+        if steps is not None and warmup > steps:
+            d.error(
+                "P064", "train.warmup", f"warmup of {warmup} steps is longer than the training of {steps}", "lower it"
+            )
+    if d.values["train.optimizer.scheduler"] == "constant" and warmup not in (0, "0%"):
+        d.error("P065", "train.scheduler", "schedule constant has no warmup", "use constant_with_warmup")
+    strategy = d.values["train.parallel.strategy"]
+    if name not in ("adamw", "adamw_8bit", "adamw_paged", "adamw_paged_8bit") and (
+        d.said("train.beta2") or d.said("train.epsilon")
+    ):
+        word = "beta2" if d.said("train.beta2") else "epsilon"
+        d.error("P066", f"train.{word}", f"{name} is not Adam: it has no {word} here", "drop it, or use adamw")
+    if strategy == "fsdp2" and (name.endswith("8bit") or "paged" in name):
+        d.error("P067", "train.optimizer", f"{name} keeps states that FSDP2 cannot shard", "use adamw, or zero2")
+    if d.values["train.parallel.optimizer_offload"] != "none" and name != "adamw":
+        d.error(
+            "P068", "train.optimizer", f"{name} cannot be offloaded", "use adamw, whose states can live in host memory"
+        )
+    d.values["train.optimizer"] = d.make(Optimizer, "train.optimizer")
+
+
+def watch(d: Draft) -> None:
+    """Checkpoints, validation, logs."""
+    d.copy("train.watch.save_every", "train.save.every")
+    d.copy("train.watch.save_keep", "train.save.keep", "all", "none is deleted")
+    validated = bool(d.get("data.holdout") or d.get("data.validation"))
+    default = "epoch" if validated else "never"
+    d.copy(
+        "train.watch.evaluate_every",
+        "train.evaluate_every",
+        default,
+        "there is validation data" if validated else "no validation data",
+    )
+    if d.said("train.evaluate_every") and not validated:
+        d.error("P069", "train.evaluate_every", "there is no validation data", "add data.holdout or data.validation")
+    d.copy("train.watch.log_every", "train.log_every")
+    d.values["train.watch"] = d.make(Watch, "train.watch")
+
+
+def track(d: Draft) -> None:
+    """Trackers."""
+    d.put("track.run_name", d.recipe.name, "name of the recipe", "name")
+    d.copy("track.wandb_project", "track.wandb.project")
+    d.copy("track.wandb_entity", "track.wandb.entity")
+    d.copy("track.mlflow_uri", "track.mlflow.tracking_uri")
+    d.copy("track.mlflow_experiment", "track.mlflow.experiment")
+    d.copy("track.tensorboard", "track.tensorboard")
+    d.copy("track.telemetry", "track.telemetry")
+    d.values["track"] = d.make(Track, "track")
+
+
+def stage(d: Draft) -> TrainStage:
+    """Put the training stage together."""
+    method = d.copy("train.method", "train.method")
+    d.copy("train.seed", "seed")
+    d.copy(
+        "train.beta",
+        "train.beta",
+        0.1 if method == "dpo" else 0.0,
+        "usual with DPO" if method == "dpo" else "no preference method",
+    )
+    if d.said("train.beta") and method != "dpo":
+        d.error("P070", "train.beta", f"{method} has no β", "drop it")
+    d.put("train.id", "10-train", "the one training stage")
+    d.put("train.output", f"runs/{d.recipe.name}/10-train", "results of a run stay out of the emitted files", "name")
+    for shared in ("model", "hardware", "track"):
+        share(d, shared, "train")
+    return d.make(TrainStage, "train")
+
+
+def share(d: Draft, section: str, stage_name: str) -> None:
+    """Give a stage a section that several stages have, with its origins."""
+    d.values[f"{stage_name}.{section}"] = d.values[section]
+    for leaf, origin in list(d.origins.items()):
+        if leaf.startswith(f"{section}."):
+            d.origins[f"{stage_name}.{leaf}"] = origin

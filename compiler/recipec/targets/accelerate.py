@@ -1,0 +1,66 @@
+"""accelerate 1.13 and later: the launcher's configuration of a training stage.
+
+The path of `ds_config.json` and the rank of a node are given on the command line by `run.sh`: they are not the
+same everywhere. Keys: https://huggingface.co/docs/accelerate/package_reference/cli
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recipec.plan import TrainStage
+from recipec.targets.table import OMIT, Row, made
+
+TOOL, RELEASE = "accelerate", "1.13.0"
+FILE = "accelerate.yaml"
+TYPES = {
+    "single": "NO",
+    "ddp": "MULTI_GPU",
+    "fsdp2": "FSDP",
+    "zero1": "DEEPSPEED",
+    "zero2": "DEEPSPEED",
+    "zero3": "DEEPSPEED",
+}
+
+
+def _fsdp(s: TrainStage) -> Any:
+    if s.parallel.strategy != "fsdp2":
+        return OMIT
+    return {
+        "fsdp_version": 2,
+        "fsdp_reshard_after_forward": s.parallel.reshard_after_forward,
+        "fsdp_offload_params": s.parallel.parameter_offload == "cpu" and s.parallel.optimizer_offload == "cpu",
+        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_state_dict_type": "SHARDED_STATE_DICT",
+        "fsdp_cpu_ram_efficient_loading": True,
+        "fsdp_activation_checkpointing": s.numerics.gradient_checkpointing,
+    }
+
+
+def _deepspeed(s: TrainStage) -> Any:
+    if not s.parallel.strategy.startswith("zero"):
+        return OMIT
+    return {"deepspeed_multinode_launcher": "standard", "zero3_init_flag": s.parallel.strategy == "zero3"}
+
+
+def _mixed(s: TrainStage) -> Any:
+    """With DeepSpeed the file `ds_config.json` says the precision; accelerate refuses to hear it twice."""
+    if s.parallel.strategy.startswith("zero"):
+        return OMIT
+    return "no" if s.numerics.precision == "fp32" else s.numerics.precision
+
+
+ROWS: tuple[Row, ...] = (
+    made("compute_environment", lambda _s: "LOCAL_MACHINE"),
+    made("distributed_type", lambda s: TYPES[s.parallel.strategy]),
+    made("num_machines", lambda s: s.hardware.nodes),
+    made("num_processes", lambda s: s.hardware.world, "over all nodes"),
+    made("machine_rank", lambda _s: 0, "run.sh gives each node its own"),
+    made("mixed_precision", _mixed),
+    made("use_cpu", lambda s: s.hardware.device == "cpu"),
+    made("main_training_function", lambda _s: "main"),
+    made("rdzv_backend", lambda s: "static" if s.hardware.nodes == 1 else "c10d"),
+    made("same_network", lambda _s: True),
+    made("fsdp_config", _fsdp),
+    made("deepspeed_config", _deepspeed),
+)

@@ -1,0 +1,157 @@
+"""How a target is written down: a table from the plan to a tool's keys, and what reading it observes.
+
+One-to-one rows (`same`, `named`) are data that serve both directions; `made` rows are functions of a stage.
+What a row reads of the stage is recorded, which gives the provenance of each key, and finds plan values that
+a target cannot express.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, NamedTuple, TypeVar, cast
+
+S = TypeVar("S")
+
+
+class Omit:
+    """Returned by a row that has nothing to say for this stage."""
+
+
+OMIT = Omit()
+
+
+class Unsupported(Exception):
+    """The target cannot express the value at this plan path."""
+
+    def __init__(self, path: str, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.path, self.message, self.advice = path, message, advice
+
+
+class Reader:
+    """A stage seen through a recorder: attributes read as usual, and each leaf that is read is noted."""
+
+    __slots__ = ("_path", "_reads", "_value")
+
+    def __init__(self, value: Any, path: str, reads: list[str]) -> None:
+        self._value, self._path, self._reads = value, path, reads
+
+    def __getattr__(self, name: str) -> Any:
+        path = f"{self._path}.{name}" if self._path else name
+        return self._see(getattr(self._value, name), path)
+
+    def _see(self, value: Any, path: str) -> Any:
+        if is_dataclass(value):
+            return Reader(value, path, self._reads)
+        if isinstance(value, tuple) and value and is_dataclass(value[0]):
+            return tuple(Reader(item, f"{path}.{index}", self._reads) for index, item in enumerate(value))
+        self._reads.append(path)
+        return value
+
+
+class Row(NamedTuple):
+    """One key of a tool. `path` and `names` for one-to-one rows, `make` for computed ones; `why` is for the reader."""
+
+    key: str
+    path: str | None = None
+    names: Mapping[Any, Any] | None = None
+    make: Callable[[Any], Any] | None = None
+    why: str = ""
+
+
+def same(key: str, path: str) -> Row:
+    """The tool's key holds the plan's value as it is; a None is left out."""
+    return Row(key, path)
+
+
+def named(key: str, path: str, names: Mapping[Any, Any]) -> Row:
+    """The tool has its own names for the plan's values; a value without a name cannot be expressed."""
+    return Row(key, path, names)
+
+
+def made(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
+    """The tool's key is computed from the stage; OMIT leaves it out."""
+    return Row(key, None, None, make, why)
+
+
+class Entry(NamedTuple):
+    """An emitted top-level key: its value, the plan paths that were read for it, and why."""
+
+    value: Any
+    reads: tuple[str, ...]
+    why: str = ""
+
+
+@dataclass
+class Document:
+    """One emitted file of a tool. `contract` names the tool, its release and the part of the contract that judges it."""
+
+    file: str
+    kind: str
+    tool: str
+    release: str
+    contract: str
+    entries: dict[str, Entry]
+    head: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
+
+    def values(self) -> dict[str, Any]:
+        """Return the document as the tool will read it."""
+        return {key: entry.value for key, entry in self.entries.items()}
+
+
+class Refusal(NamedTuple):
+    """A row that could not be emitted, with the plan path to blame."""
+
+    path: str
+    message: str
+    advice: str
+
+
+def fill(rows: Iterable[Row], stage: Any) -> tuple[dict[str, Entry], list[Refusal]]:
+    """Apply a table to a stage. A later row of the same key wins over an omitted one, never over an emitted one."""
+    entries: dict[str, Entry] = {}
+    refusals: list[Refusal] = []
+    for row in rows:
+        reads: list[str] = []
+        reader = Reader(stage, "", reads)
+        try:
+            value = _value(row, reader)
+        except Unsupported as refused:
+            refusals.append(Refusal(refused.path, refused.message, refused.advice))
+            continue
+        if value is None or value is OMIT:
+            if reads:  # looked at, and rightly left out: that too is a use of the value
+                entries.setdefault(f"\0{row.key}", Entry(OMIT, tuple(dict.fromkeys(reads))))
+            continue
+        assert row.key not in entries, f"two rows emit {row.key}"
+        entries[row.key] = Entry(value, tuple(dict.fromkeys(reads)), row.why)
+    return entries, refusals
+
+
+def _value(row: Row, reader: Reader) -> Any:
+    if row.make is not None:
+        return row.make(reader)
+    assert row.path is not None
+    value: Any = reader
+    for step in row.path.split("."):
+        value = getattr(value, step) if value is not None else None
+    if row.names is None or value is None:
+        return list(value) if isinstance(value, tuple) else value
+    if value not in row.names:
+        known = ", ".join(str(name) for name in row.names)
+        raise Unsupported(row.path, f"{value} is not among what this tool can do", f"it can do: {known}")
+    return row.names[value]
+
+
+def split_reads(entries: dict[str, Entry]) -> tuple[dict[str, Entry], set[str]]:
+    """Separate what is emitted from what was only looked at; return both the entries and every path read."""
+    seen = {path for entry in entries.values() for path in entry.reads}
+    return {key: entry for key, entry in entries.items() if not key.startswith("\0")}, seen
+
+
+def typed(stage: Any, kind: type[S]) -> S:
+    """Tell the type checker what a recorder stands for."""
+    del kind
+    return cast(S, stage)

@@ -1,0 +1,222 @@
+"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 a tool or stage failed, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recipec.diagnostics import Finding, RecipeError, errors, render, summary
+
+DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except RecipeError as error:
+        return _show(error.findings, as_json=getattr(options, "json", False))
+    except BrokenPipeError:  # the reader of our output has gone; say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recipe",
+        description="Compile training recipes into the files that real tools read, and run them.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.set_defaults(command=command)
+        return made
+
+    def several(made: argparse.ArgumentParser) -> None:
+        made.add_argument("files", nargs="+", metavar="FILE", help="recipe files")
+        common(made)
+
+    def common(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="lay a value over the recipe"
+        )
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    made = add("compile", _compile, "validate recipes and write the files of their tools")
+    several(made)
+    made.add_argument("--out", default="build", metavar="DIR", help="folder of the output (default: build)")
+    made.add_argument("--check", action="store_true", help="write nothing; fail with a diff when the output is stale")
+    several(add("check", _check, "validate recipes, write nothing"))
+    made = add("run", _run, "compile a recipe and run its stages")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--out", default="build", metavar="DIR")
+    made.add_argument("--fresh", action="store_true", help="set earlier results aside and start over")
+    common(made)
+    made = add("explain", _explain, "say which line, rule or fact set a value")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY")
+    common(made)
+    made = add("schema", _schema, "print the JSON Schema of recipes")
+    made.add_argument("--example", action="store_true", help="print a recipe to start from instead")
+    for name, command, text in (
+        ("status", _status, "say what happened to a run"),
+        ("logs", _logs, "print the log of a run's stages"),
+        ("report", _report, "write the HTML report of a run"),
+    ):
+        made = add(name, command, text)
+        made.add_argument("name", metavar="NAME", help="name of the recipe")
+        made.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        if name == "logs":
+            made.add_argument("--stage", metavar="STAGE", help="only this stage")
+    return parser
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def _show(findings: Sequence[Finding], *, as_json: bool, **more: Any) -> int:
+    wrong = errors(findings)
+    if as_json:
+        _print(
+            json.dumps(
+                {"ok": not wrong, "findings": [f.as_json() for f in findings], **more}, indent=2, ensure_ascii=False
+            )
+        )
+    elif findings:
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        sys.stderr.write(render(findings, colour=colour) + "\n" + summary(findings) + "\n")
+    return WRONG if wrong else DONE
+
+
+def _compile_all(options: argparse.Namespace) -> tuple[list[Any], list[Finding]]:
+    from recipec.pipeline import compile_file
+
+    results = [compile_file(file, options.settings) for file in options.files]
+    findings = [finding for result in results for finding in result.findings]
+    names: dict[str, str] = {}
+    for file, result in zip(options.files, results, strict=True):
+        if result.name and names.setdefault(result.name, file) != file:
+            message = f'the name "{result.name}" is also used by {names[result.name]}'
+            findings.append(Finding("O005", message, help="give each recipe a name of its own", file=file))
+    return results, findings
+
+
+def _compile(options: argparse.Namespace) -> int:
+    from recipec.output import difference, write
+
+    results, findings = _compile_all(options)
+    if errors(findings):
+        return _show(findings, as_json=options.json, compiled=[])
+    if options.check:
+        stale = {r.name: text for r in results if (text := difference(Path(options.out) / r.name, r.files))}
+        code = _show(findings, as_json=options.json, stale=stale)
+        if stale and not options.json:
+            _print("\n".join(stale.values()))
+            sys.stderr.write(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result\n")
+        return WRONG if stale else code
+    compiled = []
+    for result in results:
+        folder = Path(options.out) / result.name
+        changed = write(folder, result.files)
+        compiled.append({"name": result.name, "folder": str(folder), "files": sorted(result.files), "changed": changed})
+    code = _show(findings, as_json=options.json, compiled=compiled)
+    if not options.json:
+        for row in compiled:
+            _print(
+                f"{row['folder']}: {len(row['files'])} files {'written' if row['changed'] else 'unchanged'}; read {row['folder']}/PLAN.md"
+            )
+    return code
+
+
+def _check(options: argparse.Namespace) -> int:
+    _results, findings = _compile_all(options)
+    code = _show(findings, as_json=options.json)
+    if code == DONE and not options.json and not findings:
+        _print(f"{len(options.files)} recipe{'s' * (len(options.files) != 1)}: no findings")
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    from recipec.output import write
+    from recipec.pipeline import compile_file
+
+    result = compile_file(options.file, options.settings)
+    if errors(result.findings):
+        return _show(result.findings, as_json=options.json)
+    folder = Path(options.out) / result.name
+    write(folder, result.files)
+    from recipec.engine import run
+
+    return run(folder, Path("runs"), fresh=options.fresh)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from recipec.explain import explain
+    from recipec.pipeline import compile_file
+
+    result = compile_file(options.file, options.settings)
+    if errors(result.findings):
+        return _show(result.findings, as_json=options.json)
+    answers = explain(json.loads(result.files["plan.json"]), options.path)
+    if options.json:
+        _print(json.dumps(answers, indent=2, ensure_ascii=False))
+    else:
+        _print(
+            "\n".join(
+                f"{row['path']} = {json.dumps(row['value'], ensure_ascii=False)}\n    {row['because']}"
+                for row in answers
+            )
+        )
+    return DONE
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from recipec.reference import EXAMPLE, schema_text
+
+    _print(EXAMPLE if options.example else schema_text())
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from recipec.engine import status
+
+    found = status(Path(options.runs) / options.name)
+    _print(
+        json.dumps(found, indent=2)
+        if options.json
+        else "\n".join(f"{row['stage']}: {row['state']}" for row in found["stages"])
+    )
+    return DONE
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from recipec.engine import logs
+
+    for text in logs(Path(options.runs) / options.name, options.stage):
+        sys.stdout.write(text)
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from recipec.report import write_report
+
+    _print(str(write_report(Path(options.runs) / options.name)))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
