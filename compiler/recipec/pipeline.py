@@ -118,7 +118,9 @@ class Placed(NamedTuple):
 
 
 def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Finding]) -> list[Placed]:
-    placed, used, present = [], set(), set()
+    placed: list[Placed] = []
+    used: set[str] = set()
+    present: set[str] = set()
     for stage in resolved.plan.stages:
         kind = report.kind_of(stage)
         emitted = emit(stage)
@@ -136,7 +138,7 @@ def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Fin
         placed.append(Placed(stage, emitted.documents, environment_of(resolved)))
     for tool in CHECKED:
         if getattr(recipe.overrides, tool) and tool not in present:
-            span = key_span(tree, ("overrides", tool))
+            span = _first_span(tree, (f"overrides.{tool}",))
             findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
     findings += _unused(tree, used, resolved)
     return placed
