@@ -7,9 +7,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-from unittest.mock import MagicMock
 
 import common
 from common import Node, node
@@ -256,37 +254,13 @@ def plugin_keys(config: Node) -> None:
                 if isinstance(method, ast.FunctionDef) and method.name == "get_input_args":
                     target = [s for s in common.strings(method) if re.fullmatch(r"[\w.]+\.\w+", s)][-1]
                     where, _, what = target.rpartition(".")
-                    for key, child in common.model(getattr(imported(where), what))["keys"].items():
+                    for key, child in common.model(getattr(common.imported(where), what))["keys"].items():
                         if key not in keys:
                             keys[key] = {**child, "needs": {"key": "plugins", "any": list(names)}}
                         elif "needs" in keys[key]:
                             keys[key]["needs"]["any"] += [n for n in names if n not in keys[key]["needs"]["any"]]
     config["opens"] = {"key": "plugins", "known": sorted(known)}
     keys["plugins"]["items"] = node("str", choices=sorted(known), patterns=[r"(?!axolotl\.integrations\.)[\w.]+"])
-
-
-class StandIn(ModuleType):
-    """A module from which anything can be imported."""
-
-    __path__: list[str] = []  # noqa: RUF012  # makes it a package
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return MagicMock()
-
-
-def imported(name: str) -> ModuleType:
-    """Import a module of a plugin, with stand-ins for libraries that the environment does not have."""
-    while True:
-        try:
-            return import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("axolotl") or error.name in sys.modules:
-                raise
-            parts = error.name.split(".")
-            for end in range(1, len(parts) + 1):
-                sys.modules.setdefault(".".join(parts[:end]), StandIn(".".join(parts[:end])))
 
 
 def plugin_names(module: str, name: str) -> list[str]:

@@ -10,6 +10,7 @@ import ast
 import contextlib
 import dataclasses
 import enum
+import importlib
 import inspect
 import json
 import re
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 Node = dict[str, Any]
 
@@ -210,6 +212,38 @@ def signature(function: Callable[..., Any], *, skip: Iterable[str] = ("self",)) 
                 child = {**child, "type": node(*child["type"], "null")["type"]}
             keys[name] = child | default(parameter.default)
     return out
+
+
+class StandIn(types.ModuleType):
+    """A module from which anything can be imported."""
+
+    __path__: list[str] = []  # noqa: RUF012  # makes it a package
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return MagicMock()
+
+
+def installed(package: str) -> str:
+    """Return a package's version; of one that has a stand-in, a version newer than any."""
+    return "999" if isinstance(sys.modules.get(package), StandIn) else version(package)
+
+
+def imported(name: str) -> types.ModuleType:
+    """Import a module, with stand-ins for libraries that the environment does not have."""
+    while True:
+        try:
+            with patch("importlib.metadata.version", installed):
+                return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if not missing or missing in sys.modules or missing.split(".")[0] == name.split(".")[0]:
+                raise
+            parts = missing.split(".")
+            for end in range(1, len(parts) + 1):
+                part = ".".join(parts[:end])
+                sys.modules.setdefault(part, StandIn(part))
 
 
 def syntax(source: object) -> ast.AST:
