@@ -124,7 +124,7 @@ def look(module: Any, models: dict[Mark, Any], path: tuple[str, ...]) -> Node:
         if len(path) < DEPTH and (below.seen or below.walked):
             keys[key] = look(module, models, (*path, key))
             keys[key]["type"] = node("map", *(["null"] if accepts_null(module, (*path, key)) else []))["type"]
-            if below.walked:
+            if below.walked or set(keys[key]["keys"]) == {"enabled"}:  # the rest is read somewhere else, and stays open
                 keys[key]["values"] = node("any")
         else:
             keys[key] = leaf(seen[key])

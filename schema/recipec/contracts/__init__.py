@@ -1,135 +1,283 @@
-"""Contracts: every key a tool's release accepts, extracted from the real package; and the check against them.
+"""What each tool's files may hold, by tool and release; the data is extracted from the real packages by `scripts/contracts`.
 
-The data files are made by `scripts/contracts/`, never edited by hand. Checking needs nothing but the data.
+A node says: `type` (names below), `choices` and `patterns` (the only values of the types they have; the only texts),
+`ge gt le lt`, `keys` (a closed mapping), `values` (the other keys of an open one), `items`, `default`, `doc`,
+`deprecated` (read, but on its way out), `removed` (refused, or read by nothing any more), `ref` (another document's node),
+`when` (the first case that holds replaces `ref`: `key` of the `root`, of the value itself (`here`) or of the mapping it
+stands in (`up`) is `in` a list), `needs` (dropped unless a list in the root names one of `any`), and `opens` (unknown keys
+may be right once a list in the root names something not `known`: a plugin of the user's own).
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from recipec.suggest import nearest
+Node = dict[str, Any]
+DocumentPath = tuple[str | int, ...]
 
 DATA = Path(__file__).parent / "data"
+SHOWN = 8  # names that a message lists before it stops
+
+_WORDS = {
+    "str": "text",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "map": "a mapping",
+    "null": "null",
+}
+_PLAIN = {str: "str", int: "int", float: "float", bool: "bool", type(None): "null", dict: "map", list: "list"}
+_ANY: Node = {"type": ["any"]}
 
 
 class Problem(NamedTuple):
-    """One departure from a contract, at a path into the document."""
+    """One thing a tool would refuse or drop: where, whether the key or its value is wrong, and the nearest right name."""
 
-    path: tuple[str | int, ...]
+    path: DocumentPath
     on: Literal["key", "value"]
     message: str
     suggestion: str | None = None
 
 
 class Contract:
-    """What one release of a tool accepts, by document."""
+    """The documents that one release of a tool reads."""
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any]) -> None:
         self.tool: str = data["tool"]
         self.release: str = data["release"]
-        self.documents: dict[str, Any] = data["documents"]
+        self.source: str = data["source"]
+        self._documents: dict[str, Node] = data["documents"]
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The names of the documents, sorted."""
+        return tuple(sorted(self._documents))
 
     def check(self, document: str, value: object) -> list[Problem]:
-        """Return every unknown key, wrong type and wrong choice. Raises KeyError for an unknown document."""
-        check = _Check(self.documents, value)
-        check.at(self.documents[document], value, ())
-        return sorted(check.problems, key=lambda p: [str(step) for step in p.path])
+        """Return what is wrong with a document, sorted by place. Raises LookupError for an unknown document."""
+        walk = _Walk(self._documents, value)
+        walk.judge(self._root(document), value, (), None)
+        return sorted(walk.problems, key=_place)
+
+    def deprecated(self, document: str, value: object) -> list[Problem]:
+        """Return the keys in a document that still work but are on their way out, sorted by place."""
+        walk = _Walk(self._documents, value)
+        walk.judge(self._root(document), value, (), None)
+        return sorted(walk.old, key=_place)
+
+    def node(self, document: str, path: Iterable[str | int]) -> Node | None:
+        """Return the node at a path (any integer stands for every list element), or None where the tool reads nothing."""
+        found: Node | None = self._root(document)
+        for step in path:
+            found = _below(found, step)
+            if found is None:
+                return None
+            if "ref" in found:
+                found = self._documents[found["ref"]]
+        return found
+
+    def _root(self, document: str) -> Node:
+        try:
+            return self._documents[document]
+        except KeyError:
+            raise LookupError(
+                f"{self.tool} {self.release} has no document {document!r}, only {', '.join(self.documents)}"
+            ) from None
+
+
+def releases(tool: str) -> list[str]:
+    """Return the releases of a tool for which there is a contract, the oldest first."""
+    found = [path.stem.removeprefix(f"{tool}-") for path in DATA.glob(f"{tool}-*.json")]
+    return sorted(found, key=lambda release: [(part.isdigit(), part.zfill(8)) for part in release.split(".")])
 
 
 @cache
 def load(tool: str, release: str) -> Contract:
-    """Return a contract. Raises LookupError, naming the known releases, when there is none."""
+    """Return a tool's contract, read once. Raises LookupError, naming the releases there are, if there is none."""
+    path = DATA / f"{tool}-{release}.json"
     try:
-        text = (DATA / f"{tool}-{release}.json").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        known = ", ".join(sorted(path.stem for path in DATA.glob(f"{tool}-*.json"))) or "none"
-        raise LookupError(f"no contract for {tool} {release}; known: {known}") from None
+        text = path.read_bytes()
+    except OSError:
+        known = releases(tool)
+        told = f"there is {', '.join(known)}" if known else "and none of any other release"
+        raise LookupError(f"no contract of {tool} {release}; {told}") from None
     return Contract(json.loads(text))
 
 
-_TYPES = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null", dict: "map", list: "list", tuple: "list"}
-_BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
-    ("ge", "at least", lambda value, bound: value >= bound),
-    ("gt", "above", lambda value, bound: value > bound),
-    ("le", "at most", lambda value, bound: value <= bound),
-    ("lt", "below", lambda value, bound: value < bound),
-)
+class _Walk:
+    """One pass over a document, collecting problems."""
 
-
-class _Check:
-    """One check of one document; collects problems."""
-
-    def __init__(self, documents: dict[str, Any], root: object) -> None:
+    def __init__(self, documents: dict[str, Node], root: object) -> None:
         self.documents = documents
-        self.root: dict[str, Any] = root if isinstance(root, dict) else {}
+        self.root: Mapping[object, object] = root if isinstance(root, Mapping) else {}
         self.problems: list[Problem] = []
+        self.old: list[Problem] = []
 
-    def meant(self, node: dict[str, Any], value: object) -> dict[str, Any]:
-        """Follow `ref`, to the variant that other keys choose (`when`)."""
-        if "ref" not in node:
-            return node
+    def judge(self, node: Node, value: object, path: DocumentPath, up: Mapping[object, object] | None) -> None:
+        """Judge a value against its node."""
+        if "ref" in node or "when" in node:
+            node = self._chosen(node, value, up)
+        types = node["type"]
+        if "any" in types:
+            return
+        name = kind(value)
+        if name not in types and not (name == "int" and "float" in types):
+            self._wrong(path, f"expected {_expected(node)}, found {shown(value)}", _spelt(node, value))
+        elif name == "map":
+            assert isinstance(value, Mapping)
+            self._mapping(node, value, path)
+        elif name == "list":
+            assert isinstance(value, Sequence)
+            if (child := node.get("items")) is not None:
+                for index, item in enumerate(value):
+                    self.judge(child, item, (*path, index), up)
+        elif ("choices" in node or "patterns" in node) and not _chosen(node, value, name):
+            self._wrong(path, f"expected {_expected(node)}, found {shown(value)}", _spelt(node, value))
+        elif isinstance(value, int | float) and name != "bool" and (limit := _outside(node, value)):
+            self._wrong(path, f"expected {limit}, found {value!r}", None)
+
+    def _mapping(self, node: Node, value: Mapping[object, object], path: DocumentPath) -> None:
+        keys: dict[str, Node] = node.get("keys", {})
+        rest: Node | None = node.get("values", None if "keys" in node else _ANY)
+        if rest is None and "opens" in node and self._opened(node["opens"]):
+            rest = _ANY
+        for key, item in value.items():
+            child = keys.get(key) if isinstance(key, str) else None
+            where: DocumentPath = (*path, key if isinstance(key, str | int) else str(key))
+            if child is None:
+                if rest is None:
+                    self._unknown(keys, key, where)
+                else:
+                    self.judge(rest, item, where, value)
+                continue
+            if "removed" in child:
+                self.problems.append(Problem(where, "key", f'"{key}" is no longer read: {child["removed"]}'))
+                continue
+            if "deprecated" in child:
+                self.old.append(Problem(where, "key", f'"{key}" is deprecated: {child["deprecated"]}'))
+            if "needs" in child and not self._listed(child["needs"]):
+                self._unmet(child["needs"], key, where)
+            self.judge(child, item, where, value)
+
+    def _chosen(self, node: Node, value: object, up: Mapping[object, object] | None) -> Node:
+        here = value if isinstance(value, Mapping) else {}
         for case in node.get("when", ()):
-            where = self.root if case["at"] == "root" else value
-            if isinstance(where, dict) and where.get(case["key"]) in case["in"]:
-                return self.documents[case["ref"]]  # type: ignore[no-any-return]  # JSON has no types
-        return self.documents[node["ref"]]  # type: ignore[no-any-return]  # JSON has no types
+            at = {"root": self.root, "here": here, "up": up or {}}[case["at"]]
+            if at.get(case["key"]) in case["in"]:
+                return self.documents[case["ref"]]
+        return self.documents[node["ref"]] if "ref" in node else node
 
-    def at(self, node: dict[str, Any], value: object, path: tuple[str | int, ...]) -> None:
-        """Judge one value."""
-        node = self.meant(node, value)
-        kind, types = _TYPES.get(type(value), "any"), node.get("type", [])
-        if types and "any" not in types and kind not in types and not (kind == "int" and "float" in types):
-            shown = " or ".join(name for name in types if name != "null")
-            self.problems.append(Problem(path, "value", f"expected {shown}, got {kind}"))
-            return
-        self._choice(node, value, kind, path)
-        if kind in ("int", "float"):
-            for field, word, holds in _BOUNDS:
-                if field in node and not holds(value, node[field]):
-                    self.problems.append(Problem(path, "value", f"expected a number {word} {node[field]}, got {value}"))
-        if isinstance(value, dict) and ("keys" in node or "values" in node):
-            for key, item in value.items():
-                self._key(node, str(key), item, (*path, key), value)
-        elif isinstance(value, list | tuple) and "items" in node:
-            for index, item in enumerate(value):
-                self.at(node["items"], item, (*path, index))
+    def _list(self, key: str) -> list[object]:
+        found = self.root.get(key)
+        return list(found) if isinstance(found, list | tuple) else []
 
-    def _choice(self, node: dict[str, Any], value: object, kind: str, path: tuple[str | int, ...]) -> None:
-        choices, patterns = node.get("choices"), node.get("patterns", ())
-        if choices is None or kind in ("null", "map", "list") or value in choices:
-            return
-        if kind != "str" and kind in node.get("type", ()) and not any(_TYPES.get(type(choice)) == kind for choice in choices):
-            return
-        if isinstance(value, str) and any(re.fullmatch(pattern, value) for pattern in patterns):
-            return
-        names = [str(choice) for choice in choices]
-        shown = ", ".join(names) if len(names) <= 12 else f"one of {len(names)} names"
-        self.problems.append(Problem(path, "value", f'"{value}" is not accepted; expected {shown}', nearest(str(value), names)))
+    def _opened(self, opens: Node) -> bool:
+        return any(isinstance(item, str) and item not in opens["known"] for item in self._list(opens["key"]))
 
-    def _key(self, node: dict[str, Any], key: str, item: object, path: tuple[str | int, ...], holder: dict[str, Any]) -> None:
-        inner = node.get("keys", {}).get(key, node.get("values"))
-        if inner is None:
-            if not self._open(node, holder):
-                self.problems.append(Problem(path, "key", f'unknown key "{key}"', nearest(key, node.get("keys", {}))))
-            return
-        if "removed" in inner:
-            self.problems.append(Problem(path, "key", f'"{key}" was removed: {inner["removed"]}'))
-            return
-        needs = inner.get("needs")
-        if needs is not None:
-            present = holder.get(needs["key"]) or []
-            if not any(name in present for name in needs["any"]):
-                message = f'"{key}" is dropped without {needs["key"]}: [{needs["any"][0]}]'
-                self.problems.append(Problem(path, "key", message))
-        self.at(inner, item, path)
+    def _listed(self, needs: Node) -> bool:
+        return any(item in needs["any"] for item in self._list(needs["key"]))
 
-    @staticmethod
-    def _open(node: dict[str, Any], holder: dict[str, Any]) -> bool:
-        """Return whether a plugin that the contract does not know may have added keys."""
-        opens = node.get("opens")
-        return opens is not None and any(name not in opens["known"] for name in holder.get(opens["key"]) or [])
+    def _unmet(self, needs: Node, key: object, where: DocumentPath) -> None:
+        self.problems.append(
+            Problem(where, "key", f'"{key}" is dropped unless `{needs["key"]}` names {needs["any"][0]}')
+        )
+
+    def _unknown(self, keys: dict[str, Node], key: object, where: DocumentPath) -> None:
+        from recipec.suggest import nearest  # only a mistake pays for it
+
+        known = [name for name, child in keys.items() if "removed" not in child and "deprecated" not in child]
+        message = f'unknown key "{key}"'
+        if 0 < len(known) <= SHOWN:
+            message += f"; there is {', '.join(sorted(known))}"
+        self.problems.append(Problem(where, "key", message, nearest(str(key), known)))
+
+    def _wrong(self, path: DocumentPath, message: str, suggestion: str | None) -> None:
+        self.problems.append(Problem(path, "value", message, suggestion))
+
+
+def kind(value: object) -> str:
+    """Return the contract's name of a value's type; of anything that no file can hold, the name of its class."""
+    name = _PLAIN.get(type(value))
+    if name is not None:
+        return name
+    if isinstance(value, Mapping):
+        return "map"
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return "list"
+    return next((word for base, word in _PLAIN.items() if isinstance(value, base)), type(value).__name__)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: short, and on one line."""
+    name = kind(value)
+    if name in ("map", "list", "null"):
+        return _WORDS[name]
+    text = json.dumps(value, ensure_ascii=False) if name in _WORDS else name
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _below(node: Node | None, step: str | int) -> Node | None:
+    if node is None:
+        return None
+    if isinstance(step, int):
+        found: Node | None = node.get("items", node.get("values"))
+        return found
+    found = node.get("keys", {}).get(step)
+    if found is None and ("values" in node or ("keys" not in node and "map" in node["type"])):
+        found = node.get("values", _ANY)
+    return found
+
+
+def _chosen(node: Node, value: object, name: str) -> bool:
+    choices: list[object] = node.get("choices", [])
+    patterns: list[str] = node.get("patterns", []) if name == "str" else []
+    limited = [choice for choice in choices if kind(choice) == name]
+    if value in limited or not (limited or patterns):
+        return True
+    if not patterns:
+        return False
+    import re  # only an unusual value pays for it
+
+    return any(re.fullmatch(pattern, str(value)) for pattern in patterns)
+
+
+def _outside(node: Node, value: float) -> str | None:
+    if "ge" in node and value < node["ge"]:
+        return f"at least {node['ge']}"
+    if "gt" in node and value <= node["gt"]:
+        return f"more than {node['gt']}"
+    if "le" in node and value > node["le"]:
+        return f"at most {node['le']}"
+    if "lt" in node and value >= node["lt"]:
+        return f"less than {node['lt']}"
+    return None
+
+
+def _expected(node: Node) -> str:
+    choices: list[object] = node.get("choices", [])
+    limited = {kind(choice) for choice in choices}
+    words = [_WORDS[name] for name in node["type"] if name not in limited and not (name == "str" and "patterns" in node)]
+    names = [shown(choice) for choice in choices[:SHOWN]]
+    if len(choices) > SHOWN:
+        names.append(f"{len(choices) - SHOWN} more")
+    parts = [*names, *words] or ["a text of another form"]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def _spelt(node: Node, value: object) -> str | None:
+    names = [choice for choice in node.get("choices", []) if isinstance(choice, str)]
+    if not names or not isinstance(value, str):
+        return None
+    from recipec.suggest import nearest  # only a mistake pays for it
+
+    return nearest(value, names)
+
+
+def _place(problem: Problem) -> tuple[Any, ...]:
+    steps = tuple((0, step, "") if isinstance(step, int) else (1, 0, step) for step in problem.path)
+    return steps, problem.on, problem.message

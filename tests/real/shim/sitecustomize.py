@@ -12,6 +12,7 @@ import traceback
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["DS_ACCELERATOR"] = "cpu"  # read by DeepSpeed
+os.environ["AXOLOTL_DATASET_NUM_PROC"] = "1"  # no pool of processes for a few dozen rows
 
 
 def pretend() -> None:

@@ -1,0 +1,217 @@
+"""Child processes in groups of their own: signals passed on, stubborn ones ended, orphans found again.
+
+Whoever starts a tool goes through here, so that no way of ending us leaves a tool running or kills it unheard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any
+
+TICK = 0.2  # seconds between looks at a child
+SAVING = 120.0  # seconds a tool has to save and stop after an interrupt
+ENDING = 20.0  # seconds between a termination and a kill
+LEFTOVERS = 5.0  # seconds that what a child left behind has to end by itself
+
+_WATCHER = Path(__file__).with_name("watcher.py")
+_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """While active, collects SIGINT, SIGTERM and SIGHUP instead of dying of them.
+
+    SIGHUP stays ignored where it was ignored (nohup). Outside the main thread nothing is installed.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in _CAUGHT:
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the shape of a handler
+        self.received.append(number)
+
+
+class Child:
+    """A command in a session of its own. When we die without a word, a watcher ends its whole group."""
+
+    def __init__(
+        self, command: Sequence[str], *, output: IO[bytes], variables: Mapping[str, str], folder: Path | None = None
+    ) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(variables),
+            cwd=folder,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self.started = start_of(self.pid)
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), str(ENDING)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait(
+        self,
+        signals: Signals,
+        tick: Callable[[], None],
+        passed_on: Callable[[int], None],
+        *,
+        saving: float = SAVING,
+        ending: float = ENDING,
+    ) -> int:
+        """Wait for the end and return the exit code (negative: the signal it died of).
+
+        Signals in `signals` are passed to the whole group, `passed_on` is told; one that is not obeyed within
+        `saving` (SIGINT) or `ending` seconds, or a further one, is followed by SIGTERM, then SIGKILL.
+        """
+        seen = 0
+        strongest = 0
+        deadline: float | None = None
+        try:
+            while True:
+                try:
+                    code = self._process.wait(TICK)
+                    break
+                except subprocess.TimeoutExpired:
+                    pass
+                tick()
+                late = deadline is not None and time.monotonic() > deadline
+                if len(signals.received) > seen or late:
+                    asked = signals.received[-1] if len(signals.received) > seen else 0
+                    seen = len(signals.received)
+                    number = _next(strongest, asked)
+                    strongest = number
+                    deadline = time.monotonic() + (saving if number == signal.SIGINT else ending)
+                    self._signal(number)
+                    passed_on(number)
+            tick()
+            stop_group(self.pid, self.started, patience=LEFTOVERS)
+        finally:
+            self._dismiss_watcher()
+        return code
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _dismiss_watcher(self) -> None:
+        if self._process.poll() is None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+        pipe = self._watcher.stdin
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.write(b"done")
+                pipe.close()
+        self._watcher.wait()
+
+
+def _next(strongest: int, asked: int) -> int:
+    """Return the signal to send after `strongest` was sent and `asked` came in (0: only time has passed)."""
+    if not strongest:
+        return asked
+    return signal.SIGTERM if strongest == signal.SIGINT else signal.SIGKILL
+
+
+def start_of(pid: int) -> str | None:
+    """Return what tells a process from a later one of the same number; None when there is no such process."""
+    try:
+        fields = _stat(pid)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return _start_by_ps(pid)
+    return None if fields[0] in ("Z", "X") else f"{boot[:8]}-{fields[19]}"
+
+
+def alive(pid: int, started: str | None) -> bool:
+    """Return whether the very process that was noted as `pid`, `started` still runs."""
+    return started is not None and start_of(pid) == started
+
+
+def _stat(pid: int | str) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on (the name before it may hold anything)."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
+
+
+def _start_by_ps(pid: int) -> str | None:
+    if sys.platform == "linux":
+        return None
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def group_members(group: int, started: str | None) -> list[int]:
+    """Return the living processes of a group whose leader was noted as `group`, `started`."""
+    if sys.platform != "linux":
+        return [group] if alive(group, started) else []
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
+    note, _, tick = (started or "").partition("-")
+    if note != boot:
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            fields = _stat(entry.name)
+        except OSError:
+            continue
+        if fields[0] not in ("Z", "X") and int(fields[2]) == group and int(fields[19]) >= int(tick):
+            found.append(int(entry.name))
+    return found
+
+
+def stop_group(group: int, started: str | None, *, patience: float, ending: float = ENDING) -> bool:
+    """End what is left of a group: after `patience` seconds by SIGTERM, after `ending` more by SIGKILL.
+
+    Returns whether anything had to be ended.
+    """
+    if _gone(group, started, patience):
+        return False
+    for number, seconds in ((signal.SIGTERM, ending), (signal.SIGKILL, ending)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+        if _gone(group, started, seconds):
+            break
+    return True
+
+
+def _gone(group: int, started: str | None, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while group_members(group, started):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+__all__ = ["Child", "Signals", "alive", "group_members", "start_of", "stop_group"]
