@@ -145,16 +145,23 @@ def _next(strongest: int, asked: int) -> int:
 def start_of(pid: int) -> str | None:
     """Return what tells a process from a later one of the same number; None when there is no such process."""
     try:
-        fields = _stat(pid)
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{_boot()}-{_stat(pid)[19]}"
     except OSError:
         return _start_by_ps(pid)
-    return None if fields[0] in ("Z", "X") else f"{boot[:8]}-{fields[19]}"
 
 
 def alive(pid: int, started: str | None) -> bool:
     """Return whether the very process that was noted as `pid`, `started` still runs."""
-    return started is not None and start_of(pid) == started
+    if started is None or start_of(pid) != started:
+        return False
+    try:
+        return sys.platform != "linux" or _stat(pid)[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
 
 
 def _stat(pid: int | str) -> list[str]:
@@ -173,9 +180,8 @@ def group_members(group: int, started: str | None) -> list[int]:
     """Return the living processes of a group whose leader was noted as `group`, `started`."""
     if sys.platform != "linux":
         return [group] if alive(group, started) else []
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
-    note, _, tick = (started or "").partition("-")
-    if note != boot:
+    boot, _, tick = (started or "").partition("-")
+    if boot != _boot():
         return []
     found = []
     for entry in Path("/proc").iterdir():

@@ -109,7 +109,9 @@ def value(dest: str, action: argparse.Action | None) -> Node:
     constants = import_module("accelerate.utils.constants")
     out = node("any")
     if action is not None:
-        flag = action.nargs == 0 or str(action.default).lower() in ("true", "false") or "(true|false)" in str(action.help)
+        flag = (
+            action.nargs == 0 or str(action.default).lower() in ("true", "false") or "(true|false)" in str(action.help)
+        )
         if flag:
             out = node("str", "bool", "null", choices=["true", "false"])
         elif action.type in (int, float):

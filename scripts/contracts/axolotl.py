@@ -162,8 +162,12 @@ def retire(keys: dict[str, Node]) -> None:
             continue
         name = statement.decorator_list[0].args[0].value  # type: ignore[attr-defined]  # @field_validator("name")
         refused = [n for n in ast.walk(statement) if isinstance(n, ast.Raise)]
-        call = refused[0].exc if refused else next(
-            n for n in ast.walk(statement) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "warning"
+        call = (
+            refused[0].exc
+            if refused
+            else next(
+                n for n in ast.walk(statement) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "warning"
+            )
         )
         assert isinstance(call, ast.Call)
         keys[name]["removed" if refused else "deprecated"] = "".join(common.strings(call.args[0]))
@@ -190,7 +194,9 @@ def name_choices(keys: dict[str, Node]) -> None:
     closed("save_strategy", values(trainer.SaveStrategy))
     closed("hub_strategy", values(trainer.HubStrategy))
     closed("attn_implementation", sorted(enums.CANONICAL_ATTN_IMPLS), patterns=[".*/.*"])
-    heads = common.syntax(import_module("axolotl.utils.schemas.config").AxolotlInputConfig.validate_large_head_attention)
+    heads = common.syntax(
+        import_module("axolotl.utils.schemas.config").AxolotlInputConfig.validate_large_head_attention
+    )
     closed("large_head_attention", sorted(common.strings(next(n for n in ast.walk(heads) if isinstance(n, ast.Set)))))
     options = keys["torch_compile_options"]
     child = options.pop("values")
@@ -243,7 +249,9 @@ def plugin_keys(config: Node) -> None:
     keys = config["keys"]
     known: set[str] = set()
     for path in sorted(root.rglob("*.py")):
-        module = ".".join(("axolotl.integrations", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+        module = ".".join(("axolotl.integrations", *path.relative_to(root).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        )
         for cls in ast.walk(common.syntax(path)):
             bases = [getattr(base, "id", getattr(base, "attr", "")) for base in getattr(cls, "bases", [])]
             if not isinstance(cls, ast.ClassDef) or not any(base.endswith("Plugin") for base in bases):

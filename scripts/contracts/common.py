@@ -217,7 +217,7 @@ def signature(function: Callable[..., Any], *, skip: Iterable[str] = ("self",)) 
 class StandIn(types.ModuleType):
     """A module from which anything can be imported."""
 
-    __path__: list[str] = []  # noqa: RUF012  # makes it a package
+    __path__: list[str] = []  # makes it a package
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):

@@ -102,7 +102,10 @@ def build() -> dict[str, Node]:
         for key, child in more["keys"].items():
             if key in {path.rpartition(".")[2] for path in automatic() if path.startswith(name.partition(".")[0])}:
                 more["keys"][key] = with_auto(child)
-    for table, block in (("_REMOVED_TOP_LEVEL_CONFIG_KEYS", keys), ("_REMOVED_ZERO_CONFIG_KEYS", keys["zero_optimization"]["keys"])):
+    for table, block in (
+        ("_REMOVED_TOP_LEVEL_CONFIG_KEYS", keys),
+        ("_REMOVED_ZERO_CONFIG_KEYS", keys["zero_optimization"]["keys"]),
+    ):
         for key, text in getattr(module, table, {}).items():
             block[key] = node("any", removed=" ".join(text.split()))
     return {"ds_config": config, **documents}
@@ -161,7 +164,7 @@ def observe(module: Any, path: tuple[str, ...], inside: dict[str, Any]) -> Spy:
             dict.setdefault(document, key, value)
     try:
         module.DeepSpeedConfig(document)
-    except Exception:  # noqa: BLE001, S110  # a half-made configuration may be refused, each block in its own way, once read
+    except Exception:  # a half-made configuration may be refused, each block in its own way, once read
         pass
     return spy
 
@@ -173,7 +176,7 @@ def accepts_null(module: Any, path: tuple[str, ...]) -> bool:
         document = {key: document}
     try:
         module.DeepSpeedConfig({**SIZES, **document})
-    except Exception:  # noqa: BLE001  # any refusal is the answer
+    except Exception:  # any refusal is the answer
         return False
     return True
 
@@ -230,13 +233,16 @@ def algorithms(module: Any, keys: dict[str, Node]) -> dict[str, Node]:
     torch_schedulers = import_module("torch.optim.lr_scheduler")
     own = sorted(module.DEEPSPEED_OPTIMIZERS)
     keys["optimizer"]["keys"]["type"] = node(
-        "str", choices=sorted({*classes(torch_optimizers, torch_optimizers.Optimizer), *own}), patterns=[f"(?i:{'|'.join(own)})"]
+        "str",
+        choices=sorted({*classes(torch_optimizers, torch_optimizers.Optimizer), *own}),
+        patterns=[f"(?i:{'|'.join(own)})"],
     )
     base = torch_schedulers.LRScheduler
     names = sorted(schedulers.VALID_LR_SCHEDULES)
     keys["scheduler"]["keys"]["type"] = node("str", choices=[*names, *classes(torch_schedulers, base)])
     documents = {
-        f"scheduler.{name}": common.signature(getattr(schedulers, name).__init__, skip=("self", "optimizer")) for name in names
+        f"scheduler.{name}": common.signature(getattr(schedulers, name).__init__, skip=("self", "optimizer"))
+        for name in names
     }
     when = [{"at": "up", "key": "type", "in": [name], "ref": f"scheduler.{name}"} for name in names]
     keys["scheduler"]["keys"]["params"] = node("map", values=node("any"), when=when)

@@ -31,7 +31,11 @@ def build() -> dict[str, Node]:
             keys[name]["type"] = node("str", "map", "null")["type"]
     known = {**dict.fromkeys(registry.MODEL_REGISTRY), **getattr(models, "MODEL_MAPPING", {})}
     keys["model"]["choices"] = sorted(known)
-    keys["batch_size"] = {**keys["batch_size"], "type": node("int", "str")["type"], "patterns": [r"auto(:\d+)?", r"\d+"]}
+    keys["batch_size"] = {
+        **keys["batch_size"],
+        "type": node("int", "str")["type"],
+        "patterns": [r"auto(:\d+)?", r"\d+"],
+    }
     keys["limit"]["type"] = node("float", "null")["type"]
     # In a file these are handed on as they are: to the request cache by word, to the tasks as a list or one text.
     keys["cache_requests"]["type"] = node("map", "str", "bool", "null")["type"]
@@ -40,8 +44,17 @@ def build() -> dict[str, Node]:
     for name, where in BACK_ENDS.items():
         path, _, cls = where.partition(":")
         documents[f"model_args.{name}"] = arguments(name, getattr(common.imported(path), cls))
-        same = sorted(n for n, target in known.items() if target == where or n == name or getattr(target, "value", "") == where)
-        when.append({"at": "root", "key": "model", "in": [*same, *([None] if name == "hf" else [])], "ref": f"model_args.{name}"})
+        same = sorted(
+            n for n, target in known.items() if target == where or n == name or getattr(target, "value", "") == where
+        )
+        when.append(
+            {
+                "at": "root",
+                "key": "model",
+                "in": [*same, *([None] if name == "hf" else [])],
+                "ref": f"model_args.{name}",
+            }
+        )
     keys["model_args"]["when"] = when
     return {"config": config, **documents}
 
@@ -73,7 +86,11 @@ def looked_up(source: Any) -> list[str]:
     for n in ast.walk(common.syntax(source)):
         if isinstance(n, ast.Call) and getattr(n.func, "attr", "") in ("pop", "get") and n.args:
             holder, key = getattr(n.func, "value", None), n.args[0]
-            if getattr(holder, "id", "") in ("kwargs", "model_kwargs") and isinstance(key, ast.Constant) and isinstance(key.value, str):
+            if (
+                getattr(holder, "id", "") in ("kwargs", "model_kwargs")
+                and isinstance(key, ast.Constant)
+                and isinstance(key.value, str)
+            ):
                 found.add(key.value)
     return sorted(found)
 

@@ -60,6 +60,12 @@ def _place(source: DataSource) -> dict[str, Any]:
 def _dataset(s: TrainStage, source: DataSource) -> dict[str, Any]:
     columns, row = source.columns, _place(source)
     kind = source.format
+    if s.method == "dpo":  # its data keys are fewer: the kind of a file is told from its name
+        row.pop("ds_type", None)
+        if "name" in row:
+            raise Unsupported(
+                "data.train", "Axolotl's DPO data cannot choose a subset", "use a copy that has only this subset"
+            )
     if kind == "chat":
         row |= {"type": "chat_template", "field_messages": columns["messages"]}
         row["message_property_mappings"] = {"role": columns["role"], "content": columns["content"]}

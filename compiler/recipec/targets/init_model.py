@@ -56,7 +56,9 @@ def make_tokenizer(settings: dict, max_length: int):
     if not lines:
         raise ValueError("the training data holds no text")
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(lines, vocab_size=settings["vocab_size"], min_frequency=2, special_tokens=names, show_progress=False)
+    bpe.train_from_iterator(
+        lines, vocab_size=settings["vocab_size"], min_frequency=2, special_tokens=names, show_progress=False
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=max_length, **special)
     tokenizer.chat_template = CHATML
     return tokenizer

@@ -1,142 +1,282 @@
-"""Tool environments: made from exact pins on demand, cached by the hash of those pins.
+"""Tool environments: made on demand from exact pins, cached by the hash of the pins, whole or not there.
 
-`uv` makes them in seconds where it is installed, `pip` in minutes where it is not. uv does not read pip's
-configuration, so what pip is told about indexes is handed on; PyPI comes first, since uv takes all wheels of a
-release from the first index that has it.
+They live in `$RECIPEC_HOME/environments` (default `~/.cache/recipec/environments`), one folder each, with a marker
+that is written last. A creation that was killed starts over; what was downloaded is in uv's or pip's own cache.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
+import json
 import os
-import re
+import platform
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-PYPI = "https://pypi.org/simple"
-MARKER = "recipec-complete"
-Say = Callable[[str], None]
+from recipec.environments.install import TORCH, Pins, find_uv, steps, torch_build
+from recipec.environments.pip_settings import read_pip_settings
+from recipec.processes import Child, Signals
+from recipec.tail import Tail, last_bytes
+
+MARKER = ".complete"
+SHOWN = 15  # lines of a failed installation
+
+
+class EnvironmentInfo(NamedTuple):
+    """What making an environment costs, as the plan says it; None where it is not known."""
+
+    download_gb: float | None = None
+    disk_gb: float | None = None
+    minutes: float | None = None
 
 
 class EnvironmentFailure(Exception):
-    """An environment could not be made; the message holds the installer's last lines."""
+    """An environment could not be made; `lines` are the last ones the installer said, `log` holds all."""
+
+    def __init__(self, message: str, lines: tuple[str, ...] = (), log: Path | None = None) -> None:
+        super().__init__(message)
+        self.lines = lines
+        self.log = log
+
+
+class EnvironmentInterrupted(Exception):
+    """A signal ended the making of an environment; `number` is the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by signal {number}")
+        self.number = number
+
+
+class Environment(NamedTuple):
+    """One environment on disk."""
+
+    name: str
+    folder: Path
+    complete: bool
+    made: str | None  # UTC, ISO 8601
 
 
 def home() -> Path:
-    """Return the cache folder: $RECIPEC_HOME, or ~/.cache/recipec."""
-    return Path(os.environ.get("RECIPEC_HOME") or Path.home() / ".cache" / "recipec")
+    """Return the folder of all environments."""
+    return Path(os.environ.get("RECIPEC_HOME") or Path.home() / ".cache" / "recipec").absolute() / "environments"
 
 
-def place(name: str, pins: str) -> Path:
-    """Return where the environment of these pins lives, made or not."""
-    key = hashlib.sha256(f"{sys.version_info[:2]}\n{pins}".encode()).hexdigest()[:16]
-    return home() / "environments" / f"{name}-{key}"
+def folder_of(name: str, pins_file: Path) -> Path:
+    """Return where the environment of these pins lives: pins, Python, processor and torch build decide.
 
-
-def ensure(name: str, pins: str, say: Say) -> Path:
-    """Return the environment of these pins, made first if it is not there. Raises EnvironmentFailure.
-
-    A making that was killed is taken up again. Two processes that want the same one take turns.
+    Comments in the pins do not. Raises OSError when the pins cannot be read.
     """
-    folder = place(name, pins)
-    if (folder / MARKER).exists():
+    pins = Pins.read(pins_file.read_text(encoding="utf-8"))
+    said = [*sorted(pins.lines), "late", *pins.late, f"python {sys.version_info.major}.{sys.version_info.minor}"]
+    said += [sys.platform, platform.machine()]
+    if pins.version("torch"):
+        said.append(torch_build(os.environ))
+    return home() / f"{name}-{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:16]}"
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether an environment was made to its end."""
+    return (folder / MARKER).is_file() and (folder / "bin" / "python").exists()
+
+
+def info_of(pins_file: Path, given: Mapping[str, Any] | None = None) -> EnvironmentInfo:
+    """Return the cost of an environment: `given` (a row of plan.json), else the directives in the pins."""
+    pins = Pins.read(pins_file.read_text(encoding="utf-8"))
+    row = given or {}
+    return EnvironmentInfo(
+        row.get("download_gb", pins.download_gb), row.get("disk_gb", pins.disk_gb), row.get("minutes", pins.minutes)
+    )
+
+
+def announcement(name: str, pins: Pins, info: EnvironmentInfo) -> str:
+    """Return the one line that says what a creation costs."""
+    parts = [f"{len(pins.lines)} package{'s' * (len(pins.lines) != 1)}"]
+    if info.download_gb is not None:
+        parts.append(f"about {info.download_gb:g} GB to download")
+    if info.disk_gb is not None:
+        parts.append(f"{info.disk_gb:g} GB on disk")
+    if pins.version("torch") and sys.platform == "linux" and torch_build(os.environ) == "default":
+        parts.append("besides torch's GPU libraries")
+    if info.minutes is not None:
+        parts.append(f"about {info.minutes:g} minute{'s' * (info.minutes != 1)}")
+    return f"creating environment {name}: {', '.join(parts)}; made once, kept in {home()}"
+
+
+def ensure(
+    name: str,
+    pins_file: Path,
+    *,
+    info: EnvironmentInfo | None,
+    progress: Callable[[str], None],
+    installer: Literal["auto", "uv", "pip"] = "auto",
+    signals: Signals | None = None,
+) -> Path:
+    """Return the environment of these pins, making it first where there is none.
+
+    `progress` gets lines to show. Two processes that want the same one make it once. Raises EnvironmentFailure with the
+    installer's last lines, EnvironmentInterrupted when a signal came, OSError when the pins cannot be read.
+    """
+    pins = Pins.read(pins_file.read_text(encoding="utf-8"))
+    folder = folder_of(name, pins_file)
+    if is_complete(folder):
         return folder
-    with _locked(folder):
-        if (folder / MARKER).exists():
-            return folder
-        uv = _uv()
-        count = len(_packages(pins))
-        tool = "uv, about a minute" if uv else "pip, about 5 minutes"
-        say(f"making the environment {name}: {count} packages, about 4.5 GB on disk, with {tool} at 10 MB/s or better")
-        _make(folder, pins, uv)
-        (folder / MARKER).write_text(name, encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        caught = signals if signals is not None else stack.enter_context(Signals())
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(folder, progress, caught))
+            if is_complete(folder):
+                return folder
+            progress(announcement(name, pins, info or info_of(pins_file)))
+            began = time.monotonic()
+            uv = None if installer == "pip" else find_uv()
+            if installer == "uv" and uv is None:
+                raise EnvironmentFailure("uv is not installed")
+            _make(folder, pins, uv, progress, caught)
+            _mark(folder, name, pins, "uv" if uv else "pip")
+        except OSError as error:
+            raise EnvironmentFailure(f"environment {name}: {error.strerror or error}: {error.filename}") from None
+    progress(f"environment {name} is ready after {time.monotonic() - began:.0f} s")
     return folder
 
 
-def _packages(pins: str) -> list[str]:
-    return [line for line in pins.splitlines() if line and not line.startswith("#")]
+def list_environments() -> list[Environment]:
+    """Return the environments on disk, complete or not, by name."""
+    found = []
+    for folder in sorted(home().iterdir()) if home().is_dir() else []:
+        if not folder.is_dir():
+            continue
+        try:
+            said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            said = {}
+        name = said.get("name") or folder.name.rpartition("-")[0]
+        found.append(Environment(name, folder, is_complete(folder), said.get("made")))
+    return found
 
 
-def _make(folder: Path, pins: str, uv: str | None) -> None:
-    late = re.findall(r"^# build-without-isolation: (\S+)$", pins, re.MULTILINE)
-    packages = _packages(pins)
-    first = [line for line in packages if line.split("==")[0] not in late]
-    if not (folder / "bin" / "python").exists():
-        _run(
-            [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
-            if uv
-            else [sys.executable, "-m", "venv", str(folder)]
-        )
-    _install(folder, "\n".join(first), uv, isolated=True)
-    if late:
-        _install(folder, pins, uv, isolated=False)
+def remove(name: str) -> list[Path]:
+    """Remove the environments called `name` (or the one folder of that name); return the removed folders."""
+    removed = []
+    for found in list_environments():
+        if name not in (found.name, found.folder.name):
+            continue
+        with _locked(found.folder, lambda _line: None, Signals()):
+            (found.folder / MARKER).unlink(missing_ok=True)
+            shutil.rmtree(found.folder)
+            for beside in found.folder.parent.glob(found.folder.name + ".*"):
+                beside.unlink(missing_ok=True)
+        removed.append(found.folder)
+    return removed
 
 
-def _install(folder: Path, pins: str, uv: str | None, *, isolated: bool) -> None:
-    python = str(folder / "bin" / "python")
-    file = folder / "pins.txt"
-    file.write_text(pins + "\n", encoding="utf-8")
-    if uv:
-        command = [uv, "pip", "install", "--python", python, *uv_options(), "-r", str(file)]
-    else:
-        command = [python, "-m", "pip", "install", "--progress-bar", "off", "-r", str(file)]
-    _run(command + ([] if isolated else ["--no-build-isolation"]))
-
-
-def _run(command: list[str]) -> None:
-    environment = {**os.environ, "DS_BUILD_OPS": "0"}
-    certificate = _pip_settings().get("cert")
-    if certificate:
-        environment.setdefault("SSL_CERT_FILE", certificate[0])
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise EnvironmentFailure(f"{Path(command[0]).name} could not make the environment:\n{tail}")
-
-
-def _uv() -> str | None:
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        return shutil.which("uv")
-    return str(find_uv_bin())
-
-
-def _pip_settings() -> dict[str, list[str]]:
-    """Return what pip's files and variables say, by option."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if listed.returncode and (pip := shutil.which("pip")):  # an environment of uv's has no pip of its own
-        listed = subprocess.run([pip, "config", "list"], capture_output=True, text=True, check=False)
-    settings: dict[str, list[str]] = {}
-    for line in listed.stdout.splitlines():
-        key, _, value = line.partition("=")
-        words = value.strip().strip("'\"").replace("\\n", " ").split()
-        settings.setdefault(key.rsplit(".", 1)[-1], words)
-    return settings
-
-
-def uv_options() -> list[str]:
-    """Return uv's options for the indexes that pip is configured with; a CPU build of torch where there is no GPU."""
-    settings = _pip_settings()
-    options = ["--index-strategy", "unsafe-best-match", "--index", (settings.get("index-url") or [PYPI])[0]]
-    for url in settings.get("extra-index-url", []):
-        options += ["--index", url]
-    for link in settings.get("find-links", []):
-        options += ["--find-links", link]
-    if not settings.get("find-links") and not Path("/proc/driver/nvidia/version").exists():
-        options += ["--torch-backend", "cpu"]
-    return options
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+@contextlib.contextmanager
+def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> Iterator[None]:
+    with folder.with_name(folder.name + ".lock").open("a+", encoding="utf-8") as lock:
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    lock.seek(0)
+                    progress(f"waiting for process {lock.read().strip() or 'another'} that makes {folder.name}")
+                    waiting = True
+                if signals.received:
+                    raise EnvironmentInterrupted(signals.received[-1]) from None
+                time.sleep(0.2)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
         yield
+
+
+def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], None], signals: Signals) -> None:
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    todo, files = steps(folder, pins, read_pip_settings(variables), variables, uv)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    log = folder.with_name(folder.name + ".log")
+    with log.open("wb") as output:
+        for step in todo:
+            output.write(f"$ {' '.join(step.command)}\n".encode())
+            output.flush()
+            follow = _Follow(log, progress)
+            child = Child(step.command, output=output, variables=variables | step.variables)
+            code = child.wait(signals, follow, lambda _number: progress("stopping the installation"), saving=5.0)
+            if signals.received:
+                raise EnvironmentInterrupted(signals.received[-1])
+            if code:
+                _fail(folder, step.command, log, follow.begin)
+    for path in files:
+        path.unlink()
+
+
+def _fail(folder: Path, command: list[str], log: Path, begin: int) -> None:
+    text = last_bytes(log, 1 << 16, begin).decode("utf-8", "replace")
+    lines = tuple(line.rstrip() for line in text.splitlines() if line.strip())[-SHOWN:]
+    what = "uv" if command[0].endswith("uv") else "python"
+    message = f"{what} could not make the environment {folder.name}"
+    if any("download.pytorch.org" in line for line in lines):
+        message += (
+            f" (this machine has no GPU, so torch's CPU build was wanted; {TORCH}=default takes your index's own)"
+        )
+    raise EnvironmentFailure(message, lines, log)
+
+
+def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
+    said = {
+        "name": name,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "installer": installer,
+        "packages": len(pins.lines),
+    }
+    fresh = folder / (MARKER + ".new")
+    with fresh.open("w", encoding="utf-8") as stream:
+        json.dump(said, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(folder / MARKER)
+
+
+class _Follow:
+    """Passes on what an installer says, at most every five seconds, and that it still works when it says nothing."""
+
+    def __init__(self, log: Path, progress: Callable[[str], None]) -> None:
+        self._tail = Tail.at_end(log)
+        self.begin = self._tail.offset
+        self._progress = progress
+        self._shown = time.monotonic()
+
+    def __call__(self) -> None:
+        waited = time.monotonic() - self._shown
+        if waited < 5:
+            return
+        lines = [text for line in self._tail.lines() if (text := line.decode("utf-8", "replace").strip())]
+        if lines or waited >= 30:
+            self._progress(f"  … {lines[-1][:100]}" if lines else "  … still installing")
+            self._shown = time.monotonic()
+
+
+__all__ = [
+    "Environment",
+    "EnvironmentFailure",
+    "EnvironmentInfo",
+    "EnvironmentInterrupted",
+    "announcement",
+    "ensure",
+    "folder_of",
+    "home",
+    "info_of",
+    "is_complete",
+    "list_environments",
+    "remove",
+]

@@ -261,7 +261,12 @@ def _outside(node: Node, value: float) -> str | None:
 def _expected(node: Node) -> str:
     choices: list[object] = node.get("choices", [])
     limited = {kind(choice) for choice in choices}
-    words = [_WORDS[name] for name in node["type"] if name not in limited and not (name == "str" and "patterns" in node)]
+    words = [
+        word
+        for name in node["type"]
+        if name not in limited and not (name == "str" and "patterns" in node)
+        for word in (("true", "false") if name == "bool" else (_WORDS[name],))
+    ]
     names = [shown(choice) for choice in choices[:SHOWN]]
     if len(choices) > SHOWN:
         names.append(f"{len(choices) - SHOWN} more")

@@ -37,7 +37,7 @@ def pretend() -> None:
     transformers.utils.is_torch_tf32_available = import_utils.is_torch_tf32_available
 
 
-if "LOCAL_RANK" in os.environ:
+if "LOCAL_RANK" in os.environ and "-c" not in sys.orig_argv:  # a rank, not a helper process that a rank spawned
     try:
         pretend()
     except Exception:  # Python only prints what a sitecustomize raises; a test must stop instead

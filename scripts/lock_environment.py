@@ -1,0 +1,102 @@
+"""Writes the exact pins of the tool environments, by making each once and asking what it holds.
+
+    python scripts/lock_environment.py [NAME …]
+
+Needs uv and what pip is configured with. A resolved set is only written when `uv pip check` finds it whole.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "launchers")]
+
+from recipec.environments.install import find_uv, offers_cpu_torch, torch_build  # noqa: E402
+from recipec.environments.pip_settings import read_pip_settings, uv_flags, uv_variables  # noqa: E402
+
+FOLDER = ROOT / "schema" / "recipec" / "facts" / "environments"
+NOT_PINNED = {"pip"}  # installs the others, is none of them
+
+
+class Wanted(NamedTuple):
+    """What an environment is made of. `late` is built against the rest, after it."""
+
+    title: str
+    packages: tuple[str, ...]
+    late: tuple[str, ...]
+    download_gb: float  # measured with the CPU build of torch
+    disk_gb: float
+    minutes: float  # with pip, on two cores
+
+
+ENVIRONMENTS = {
+    "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
+    "axolotl-0.19.0-deepspeed": Wanted(
+        "Axolotl 0.19.0 with DeepSpeed",
+        ("torch==2.13.0", "axolotl==0.19.0", "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        ("deepspeed==0.18.9",),
+        1.1,
+        4.3,
+        5,
+    ),
+}
+
+
+def lock(name: str, uv: str) -> str:
+    """Return the text of the pins of one environment. Raises CalledProcessError when it cannot be made."""
+    wanted = ENVIRONMENTS[name]
+    settings = read_pip_settings(os.environ)
+    variables = os.environ | uv_variables(settings, os.environ) | {"DS_BUILD_OPS": "0"}
+    with tempfile.TemporaryDirectory() as folder:
+        python = str(Path(folder) / "bin" / "python")
+
+        def run(*arguments: str) -> str:
+            done = subprocess.run([uv, *arguments], env=variables, check=True, stdout=subprocess.PIPE, text=True)
+            return done.stdout
+
+        run("venv", "--quiet", "--clear", "--python", sys.executable, folder)
+        install = ["pip", "install", "--quiet", "--python", python, *uv_flags(settings, os.environ)]
+        if torch_build(os.environ) == "cpu" and not offers_cpu_torch(settings, _torch(wanted)):
+            install += ["--torch-backend", "cpu"]
+        run(*install, *wanted.packages)
+        if wanted.late:
+            run(*install, "--no-build-isolation", *wanted.packages, *wanted.late)
+        run("pip", "check", "--quiet", "--python", python)
+        frozen = run("pip", "freeze", "--quiet", "--python", python).splitlines()
+    pins = sorted(line.partition("+")[0].lower() for line in frozen if line.partition("==")[0] not in NOT_PINNED)
+    head = [
+        f"# Exact pins of the environment for {wanted.title}; made by scripts/lock_environment.py.",
+        "# A pin has no local part: torch's `2.13.0+cpu` and its CUDA build both satisfy `==2.13.0`.",
+        f"# python: {sys.version_info.major}.{sys.version_info.minor}",
+        f"# download-gb: {wanted.download_gb:g}",
+        f"# disk-gb: {wanted.disk_gb:g}",
+        f"# minutes: {wanted.minutes:g}",
+    ]
+    if wanted.late:
+        head.append(f"# build-without-isolation: {' '.join(late.partition('==')[0] for late in wanted.late)}")
+    return "\n".join([*head, *pins]) + "\n"
+
+
+def _torch(wanted: Wanted) -> str:
+    return next(package for package in wanted.packages if package.startswith("torch==")).partition("==")[2]
+
+
+def main(names: list[str]) -> int:
+    """Lock the named environments, or all."""
+    uv = find_uv()
+    if uv is None:
+        sys.exit("uv is needed: pip install uv")
+    for name in names or ENVIRONMENTS:
+        (FOLDER / f"{name}.txt").write_text(lock(name, uv), encoding="utf-8")
+        print(f"{name}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
