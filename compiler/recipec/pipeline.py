@@ -17,8 +17,8 @@ from recipec.plan import InitStage, Resolved, TrainStage
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
-from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, plain, split_path, with_value
-from recipec.targets import CHECKED, emit, runs_vllm, uses_deepspeed
+from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, split_path, with_value
+from recipec.targets import CHECKED, EXTRAS, emit
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
 
@@ -127,6 +127,7 @@ def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Fin
         for refusal in emitted.refusals:
             origin = resolved.origins.get(f"{kind}.{refusal.path}")
             span = _first_span(tree, origin.reads if origin else ())
+            used.update(origin.reads if origin else ())
             findings.append(Finding("T001", refusal.message, span, help=refusal.advice))
         for path, origin in resolved.origins.items():
             if path.startswith(f"{kind}.") and _covered(path[len(kind) + 1 :], emitted.seen):
@@ -140,15 +141,15 @@ def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Fin
         if getattr(recipe.overrides, tool) and tool not in present:
             span = _first_span(tree, (f"overrides.{tool}",))
             findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
-    findings += _unused(tree, used, resolved)
+    unknown = {finding.span for finding in findings if finding.code == "R001"}
+    findings += [finding for finding in _unused(tree, used, resolved) if finding.span not in unknown]
     return placed
 
 
 def environment_of(resolved: Resolved) -> str:
     """Return the name of the environment that runs a plan's stages."""
-    if any(uses_deepspeed(stage) for stage in resolved.plan.stages):
-        return "axolotl-0.19.0-deepspeed"
-    return "axolotl-0.19.0"
+    extras = [extra for extra, needed in EXTRAS.items() if any(needed(stage) for stage in resolved.plan.stages)]
+    return "-".join(["axolotl-0.19.0", *extras])
 
 
 def _covered(path: str, seen: Iterable[str]) -> bool:
@@ -252,7 +253,7 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
         for s in (*p.stage.data.train, *p.stage.data.validation)
         if s.path
     ]
-    late = {name: "deepspeed" if name.endswith("deepspeed") else "" for name in names}
+    late = {name: " ".join(extra for extra in EXTRAS if f"-{extra}" in name) for name in names}
     files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], late, local, recipe)
     files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
     files[MANIFEST] = _manifest(source, resolved, placed, files, lines, local)
@@ -260,10 +261,12 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
 
 
 def pins(environment: str) -> str:
-    """Return the exact pins of an environment."""
+    """Return the exact pins of an environment: those of Axolotl, and of what is added to it."""
     from recipec.facts import FOLDER
 
-    return (FOLDER / "environments" / f"{environment}.txt").read_text(encoding="utf-8")
+    folder = FOLDER / "environments"
+    parts = ["axolotl-0.19.0", *(extra for extra in EXTRAS if f"-{extra}" in environment)]
+    return "".join((folder / f"{part}.txt").read_text(encoding="utf-8") for part in parts)
 
 
 def _text(document: Document, kind: str, resolved: Resolved, recipe: str) -> tuple[str, dict[str, Any]]:
@@ -338,6 +341,3 @@ def _manifest(
         "files": {name: {"sha256": digest(text), "lines": lines.get(name, {})} for name, text in sorted(files.items())},
     }
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-
-
-__all__ = ["Compiled", "compile_file", "compile_tree", "environment_of", "pins", "plain", "runs_vllm"]

@@ -60,7 +60,10 @@ def make() -> tuple[list[dict], list[dict]]:
     for _row in range(TRAIN_ROWS):
         thing = rng.choice(list(home))
         question = rng.choice([q for q in QUESTIONS if q not in kept_out[thing]])
-        turns = [{"role": "user", "content": ask(question, thing)}, {"role": "assistant", "content": answer(home[thing])}]
+        turns = [
+            {"role": "user", "content": ask(question, thing)},
+            {"role": "assistant", "content": answer(home[thing])},
+        ]
         train.append({"messages": turns})
     heldout = []
     for row in range(HELDOUT_ROWS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import os
 import sys
 import tempfile
@@ -84,10 +85,10 @@ def options(parser: argparse.ArgumentParser, prefix: str) -> dict[str, argparse.
             if mine and not action.dest.startswith("use_"):
                 found[action.dest] = action
     tree = common.syntax(import_module("accelerate.utils.launch"))
-    for n in ast.walk(tree):
-        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "args" and prefix:
-            if n.attr.startswith(prefix):
-                found.setdefault(n.attr, None)
+    read = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == "args"]
+    for n in read if prefix else ():
+        if n.attr.startswith(prefix):
+            found.setdefault(n.attr, None)
     return dict(sorted(found.items()))
 
 
@@ -97,10 +98,8 @@ def taken(launch: Any, parser: argparse.ArgumentParser, block: str, spelling: st
         file.write(f"distributed_type: MULTI_GPU\nnum_processes: 2\n{block}:\n  {spelling}: {SENTINEL}\n")
         file.flush()
         args = parser.parse_args(["--config_file", file.name, "script.py"])
-        try:
+        with contextlib.suppress(ValueError):  # the sentinel is no valid value, but by then it has arrived or not
             args = launch._validate_launch_command(args)[0]
-        except ValueError:
-            pass  # the sentinel is no valid value, but by then it has arrived or not
         return getattr(args, dest, None) == SENTINEL
 
 

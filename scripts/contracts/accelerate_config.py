@@ -37,7 +37,9 @@ def build() -> dict[str, common.Node]:
     actions = [action for action in parser._actions if action.dest != "help"]
     for name, prefix in NESTED.items():
         members = deepspeed if name == "deepspeed_config" else [a for a in actions if a.dest.startswith(prefix)]
-        keys[name] = common.node("map", "null", keys={a.dest: argument(a) for a in members if a.dest != "use_deepspeed"})
+        keys[name] = common.node(
+            "map", "null", keys={a.dest: argument(a) for a in members if a.dest != "use_deepspeed"}
+        )
     keys["distributed_type"] = common.node("str", choices=[kind.value for kind in DistributedType])
     keys["compute_environment"] = common.node("str", choices=[place.value for place in ComputeEnvironment])
     keys["mixed_precision"] = common.node("str", "null", choices=["no", "fp16", "bf16", "fp8"])

@@ -90,7 +90,7 @@ def literals(values: Iterable[Any]) -> Node:
 
 def of(annotation: Any) -> Node:
     """Return the node for a type annotation: unions, literals, enums, containers, models, dataclasses."""
-    if isinstance(annotation, typing.TypeAliasType if sys.version_info >= (3, 12) else ()):
+    if type(annotation).__name__ == "TypeAliasType":
         return of(annotation.__value__)
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import sys
@@ -162,10 +163,8 @@ def observe(module: Any, path: tuple[str, ...], inside: dict[str, Any]) -> Spy:
     for key, value in SIZES.items():
         if not (path and path[0] == key):
             dict.setdefault(document, key, value)
-    try:
+    with contextlib.suppress(Exception):  # a half-made one may be refused, each block in its own way, once it was read
         module.DeepSpeedConfig(document)
-    except Exception:  # a half-made configuration may be refused, each block in its own way, once read
-        pass
     return spy
 
 

@@ -47,9 +47,18 @@ def looked_up(module: Any) -> set[str]:
             pairs = [(node.value, node.slice)]
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
             found_in = node.comparators[0]
-            owner = found_in.func.value if isinstance(found_in, ast.Call) and isinstance(found_in.func, ast.Attribute) else found_in
+            owner = (
+                found_in.func.value
+                if isinstance(found_in, ast.Call) and isinstance(found_in.func, ast.Attribute)
+                else found_in
+            )
             pairs = [(owner, node.left)]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "get"
+            and node.args
+        ):
             pairs = [(node.func.value, node.args[0])]
         for owner, name in pairs:
             value = node_value(name, module)
@@ -76,10 +85,16 @@ def build() -> dict[str, common.Node]:
     keys["gradient_clipping"] = common.node("float")
     keys["zero_optimization"] = common.model(DeepSpeedZeroConfig)
     for name, value in vars(__import__("deepspeed.runtime.precision_config", fromlist=["x"])).items():
-        if isinstance(value, type) and issubclass(value, BaseModel) and name in ("DeepSpeedFP16Config", "DeepSpeedBF16Config"):
+        if (
+            isinstance(value, type)
+            and issubclass(value, BaseModel)
+            and name in ("DeepSpeedFP16Config", "DeepSpeedBF16Config")
+        ):
             keys["fp16" if "FP16" in name else "bf16"] = common.model(value)
     for name in ("optimizer", "scheduler"):
-        keys[name] = common.node("map", keys={"type": common.node("str"), "params": common.node("map"), "legacy_fusion": common.node("bool")})
+        keys[name] = common.node(
+            "map", keys={"type": common.node("str"), "params": common.node("map"), "legacy_fusion": common.node("bool")}
+        )
     return {"ds_config": common.node("map", keys=keys)}
 
 

@@ -210,7 +210,7 @@ def test_deepspeed(release: str) -> None:
     assert [(p.path, p.on, p.suggestion) for p in contract.check("ds_config", bad)] == [
         (("gradient_clipping",), "value", None),
         (("optimizer", "type"), "value", "AdamW"),
-        (("scheduler", "params", "warmup_step"), "key", None),
+        (("scheduler", "params", "warmup_step"), "key", "warmup_type"),
         (("zero_optimisation",), "key", "zero_optimization"),
         (("zero_optimization", "offload_parm"), "key", "offload_param"),
         (("zero_optimization", "reduce_bucket_size"), "value", None),
@@ -299,7 +299,19 @@ def test_unknown_releases_and_documents() -> None:
 
 def test_odd_values_never_break_the_check() -> None:
     contract = load("axolotl", "0.19.0")
-    for odd in (None, [], "text", 3, {1: 2}, {None: 1}, {"datasets": [None]}, {"plugins": "x"}, {"rl": []}, b"x"):
+    odds: tuple[object, ...] = (
+        None,
+        [],
+        "text",
+        3,
+        {1: 2},
+        {None: 1},
+        {"datasets": [None]},
+        {"plugins": "x"},
+        {"rl": []},
+        b"x",
+    )
+    for odd in odds:
         assert contract.check("config", odd)
 
 

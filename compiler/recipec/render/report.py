@@ -7,7 +7,20 @@ from typing import Any
 from recipec.diagnostics import Finding
 from recipec.plan import InitStage, Origin, Plan, Resolved, Stage, TrainStage, leaf
 
-KINDS = {"init": "make the model", "train": "train", "evaluate": "evaluate"}
+# Leaves that are decided the same way for every recipe, and so are not worth a reviewer's time.
+PLAIN_LEAVES = (
+    "id",
+    "output",
+    "hardware",
+    "track",
+    "data.cache",
+    "length.unit",
+    "precision",
+    "max_length",
+    "trust_remote_code",
+    "beta",
+    "limit",
+)
 
 
 def kind_of(stage: Stage) -> str:
@@ -77,7 +90,8 @@ def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], file
     lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
     for path, (value, origin) in values(resolved).items():
         if (
-            origin.span is None
+            not path.partition(".")[2].startswith(PLAIN_LEAVES)
+            and origin.span is None
             and origin.kind in ("rule", "default")
             and origin.why != "default of the language"
             and not isinstance(value, dict | list)

@@ -17,7 +17,8 @@ here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 def stage_script(stage: Stage, plan: Plan, environment: str, recipe: str) -> str:
     """Return `run.sh` of one stage."""
     lines = [
-        f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/"{quote(environment)}"/bin"',
+        f"environment={quote(environment)}",
+        'bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"',
         '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }',
         'PATH="$(cd "$bin" && pwd):$PATH"',
         "export PATH",
@@ -80,20 +81,23 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, str], file
         '  [ -e "$environments/$1/.complete" ] || [ -L "$environments/$1" ] && return',
         '  echo "making the environment $1 under $environments" >&2',
         '  python3 -m venv "$environments/$1"',
+        '  cp "$here/environments/$1.txt" "$environments/$1/pins.txt"',
+        '  for late in $2; do sed -i "/^$late==/d" "$environments/$1/pins.txt"; done',
+        '  "$environments/$1/bin/python" -m pip install -r "$environments/$1/pins.txt"',
         '  if [ -n "$2" ]; then',
-        '    grep -v "^$2==" "$here/environments/$1.txt" > "$environments/$1/pins.txt"',
-        '    "$environments/$1/bin/python" -m pip install -r "$environments/$1/pins.txt"',
         '    DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install --no-build-isolation -r "$here/environments/$1.txt"',
-        "  else",
-        '    "$environments/$1/bin/python" -m pip install -r "$here/environments/$1.txt"',
         "  fi",
         '  touch "$environments/$1/.complete"',
         "}",
     ]
-    for file in files:
-        lines.append(
-            f'[ -e {quote(file)} ] || {{ echo "no file "{quote(file)}": run this from the folder the paths of the recipe start at" >&2; exit 2; }}'
-        )
+    lines += [
+        "need() {  # data file",
+        '  [ -e "$1" ] && return',
+        '  echo "no file $1: run this from the folder that the paths of the recipe start at" >&2',
+        "  exit 2",
+        "}",
+        *(f"need {quote(file)}" for file in sorted(set(files))),
+    ]
     lines += [f"make_environment {quote(name)} {quote(late)}" for name, late in environments.items()]
     lines += [f'bash "$here/{name}/run.sh"' for name, _environment in stages]
     return HEAD.format(what="Runs every stage in order.", recipe=recipe) + "\n".join(lines) + "\n"

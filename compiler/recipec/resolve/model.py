@@ -112,7 +112,7 @@ def weights(d: Draft) -> None:
         d.error("P033", "model.double_quant", f"{load} has no scales to quantise", "it belongs to load_in: nf4 or fp4")
     attention = d.copy("model.attention", "model.attention", "sdpa", "comes with torch on every machine")
     sm, gpu = d.values["hardware.sm"], d.values["hardware.gpu"]
-    needed = {"flash_attention_2": 80, "flash_attention_3": 90, "flex_attention": 70}.get(attention, 0)
+    needed = {"flash_attention_2": 80, "flex_attention": 70}.get(attention, 0)
     if sm < needed:
         d.error("P034", "model.attention", f"{attention} needs SM {needed}, {gpu} has {sm or 'none'}", "use sdpa")
     if attention.startswith("flash") and chosen == "fp32":

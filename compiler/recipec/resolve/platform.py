@@ -58,7 +58,7 @@ def parallel(d: Draft) -> None:
             f"{strategy} needs at least two GPUs",
             "use single, or zero2 or zero3 with offload",
         )
-    if strategy != "single" and d.values["hardware.device"] == "cpu":
+    if d.said("parallel.strategy") and strategy != "single" and d.values["hardware.device"] == "cpu":
         d.error("P012", "parallel.strategy", f"{strategy} needs GPUs", "use single")
     sharded = strategy in ("fsdp2", "zero3")
     if optimizer != "none" and not (sharded or strategy in ("zero1", "zero2")):
@@ -73,12 +73,12 @@ def parallel(d: Draft) -> None:
     if strategy == "fsdp2" and (optimizer, parameters) not in (("none", "none"), ("cpu", "cpu")):
         advice = "set both optimizer and parameters to cpu, or use zero3"
         d.error("P014", "parallel.offload", "FSDP2 offloads parameters and optimiser states together, to CPU", advice)
-    if "nvme" in (optimizer, parameters):
-        if strategy == "fsdp2" or strategy != "zero3":
+    if "nvme" in (optimizer, parameters) and strategy != "fsdp2":
+        if strategy != "zero3":
             d.error("P015", "parallel.offload", "offload to NVMe needs ZeRO stage 3", "use strategy: zero3")
         if nvme is None:
             d.error("P016", "parallel.offload", "offload to NVMe needs a folder", "set parallel.offload.nvme_path")
-    elif nvme is not None:
+    elif nvme is not None and strategy != "fsdp2":
         d.error(
             "P017",
             "parallel.offload.nvme_path",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from recipec.plan import EvaluateStage, InitStage, Stage, TrainStage
+from recipec.plan import InitStage, Stage, TrainStage
 from recipec.targets import accelerate, axolotl, deepspeed, lm_eval, transformers
 from recipec.targets.table import Document, Refusal, Row, fill, split_reads
 
@@ -44,19 +44,17 @@ def emit(stage: Stage) -> Emitted:
     return out
 
 
-def tools(stages: Iterable[Stage]) -> set[str]:
-    """Return the tools that have an emitted document in these stages, by the names `overrides` uses."""
-    return {document.tool for stage in stages for document in emit(stage).documents}
-
-
 def uses_deepspeed(stage: Stage) -> bool:
     """Return whether the environment of this stage needs DeepSpeed."""
     return isinstance(stage, TrainStage) and stage.parallel.strategy.startswith("zero")
 
 
-def runs_vllm(stage: Stage) -> bool:
-    """Return whether this stage generates with vLLM."""
-    return isinstance(stage, EvaluateStage) and stage.backend == "vllm"
+def uses_flash_attention(stage: Stage) -> bool:
+    """Return whether the environment of this stage needs flash-attn."""
+    return isinstance(stage, TrainStage) and stage.model.attention == "flash_attention_2"
+
+
+EXTRAS: dict[str, Callable[[Stage], bool]] = {"deepspeed": uses_deepspeed, "flash-attn": uses_flash_attention}
 
 
 def _add(out: Emitted, stage: Stage, rows: tuple[Row, ...], file: str, tool: str, release: str, contract: str) -> None:

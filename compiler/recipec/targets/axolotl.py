@@ -209,7 +209,7 @@ ROWS: tuple[Row, ...] = (
     named(
         "attn_implementation",
         "model.attention",
-        {name: name for name in ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")},
+        {name: name for name in ("eager", "sdpa", "flash_attention_2", "flex_attention")},
     ),
     made("load_in_4bit", lambda s: True if s.model.load_in in ("nf4", "fp4") else OMIT),
     made("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),

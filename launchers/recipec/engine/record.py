@@ -1,97 +1,128 @@
-"""What happened to a run: an append-only record, checkpoints, and whether a stage is done."""
+"""What happened to a run: an append-only file of JSON lines, each on disk before the run goes on."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class RunFolder(NamedTuple):
+    """Where everything about one run lies."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The record."""
+        return self.path / "record.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that one run at a time holds."""
+        return self.path / "lock"
+
+    @property
+    def hashes(self) -> Path:
+        """Hashes of data that did not change."""
+        return self.path / ".hashes.json"
+
+    @property
+    def environments(self) -> Path:
+        """Links to the environments of the run."""
+        return self.path / ".environments"
+
+    @property
+    def plan(self) -> Path:
+        """The plan as it was when the run last started."""
+        return self.path / "plan.json"
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as it was when the run last started."""
+        return self.path / "recipe.yaml"
+
+    def log(self, stage: str) -> Path:
+        """The full output of a stage, all attempts."""
+        return self.path / "logs" / f"{stage}.log"
+
+    def events(self, stage: str) -> Path:
+        """What the trainer said of its steps, all attempts."""
+        return self.path / "events" / f"{stage}.jsonl"
 
 
 class Record:
-    """`record.jsonl` of a run; every line is on disk before work goes on."""
+    """Writes and reads the record of one run."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "record.jsonl"
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def add(self, event: str, **more: Any) -> None:
-        """Append an event."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"event": event, "time": time.time(), **more}) + "\n")
+        """Append a line and wait until the disk has it. A torn line of a killed writer is closed first."""
+        line = json.dumps({"event": event, "time": now(), **more}, ensure_ascii=False) + "\n"
+        with self.path.open("ab+") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end:
+                stream.seek(end - 1)
+                if stream.read(1) != b"\n":
+                    line = "\n" + line
+            stream.write(line.encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
 
-    def events(self) -> list[dict[str, Any]]:
-        """Return every event; a line cut short by a kill is left out."""
-        return list(json_lines(self.path))
-
-    def last(self, stage: str) -> dict[str, Any] | None:
-        """Return the newest event of a stage."""
-        return next((event for event in reversed(self.events()) if event.get("stage") == stage), None)
+    def read(self) -> list[dict[str, Any]]:
+        """Return all lines that are whole, in order; none when there is no record."""
+        return read_lines(self.path)
 
 
-def json_lines(path: Path) -> Iterable[dict[str, Any]]:
-    """Yield the whole JSON lines of a file that may still be written to, or be absent."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            if line.endswith("\n"):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    continue
-
-
-def fingerprint(build: Path, manifest: dict[str, Any], stage: dict[str, Any], known: dict[str, str]) -> str:
-    """Return a hash of all that a stage's result depends on: its files, pins, data and the stages before."""
-    key = hashlib.sha256()
-    for name, entry in sorted(manifest["files"].items()):
-        if name.startswith(stage["id"] + "/"):
-            key.update(f"{name} {entry['sha256']}\n".encode())
-    key.update(manifest["environments"][stage["environment"]]["sha256"].encode())
-    for name in manifest["data"] if stage["kind"] != "evaluate" else []:
-        key.update(hashlib.sha256(Path(name).read_bytes()).digest())
-    for earlier in stage["inputs"]:
-        key.update(known[earlier].encode())
-    return key.hexdigest()
-
-
-def complete_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint below `folder`; half-written ones are moved aside, never used.
-
-    Whole: `trainer_state.json`, which is written last, parses and names the step of the folder.
-    """
-    best: tuple[int, Path] | None = None
-    for path in folder.glob("checkpoint-*"):
-        number = path.name.removeprefix("checkpoint-")
-        if not number.isdecimal():
-            continue
-        if _is_whole(path, int(number)):
-            best = max(best or (0, path), (int(number), path))
-        else:
-            path.rename(free(path.with_name(path.name + ".incomplete")))
-    return best[1] if best else None
-
-
-def _is_whole(path: Path, step: int) -> bool:
-    if (path / "checkpoint-is-incomplete.txt").exists():
-        return False
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the whole JSON objects of a file of JSON lines, skipping torn ones."""
     try:
-        state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("global_step") == step
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in raw.split(b"\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            found.append(row)
+    return found
 
 
-def free(path: Path) -> Path:
-    """Return `path`, or the first of `path-2`, `path-3` … that does not exist."""
-    number, candidate = 2, path
-    while candidate.exists():
-        candidate = path.with_name(f"{path.name}-{number}")
-        number += 1
-    return candidate
+class Past(NamedTuple):
+    """What the record says of one stage."""
+
+    attempts: int
+    state: str | None  # started, finished, failed, interrupted; None when it never ran
+    fingerprint: str | None  # of the last start whose output still stands
+    finished_at: int  # place of the last finish in the record, -1 without one
+    last: Mapping[str, Any]
+
+
+def past_of(lines: list[dict[str, Any]], stage: str) -> Past:
+    """Return what became of a stage so far."""
+    past = Past(0, None, None, -1, {})
+    for place, row in enumerate(lines):
+        if row.get("stage") != stage:
+            continue
+        match row.get("event"):
+            case "stage-started":
+                past = Past(past.attempts + 1, "started", row.get("fingerprint"), -1, row)
+            case "stage-finished":
+                past = past._replace(state="finished", finished_at=place, last=row)
+            case "stage-failed" | "stage-interrupted" as event:
+                past = past._replace(state=str(event).removeprefix("stage-"), last=row)
+            case "stage-set-aside":
+                past = past._replace(state=None, fingerprint=None, finished_at=-1)
+    return past

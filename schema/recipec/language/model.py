@@ -54,8 +54,8 @@ class Model(Section):
         Field(description="Quantise the 4-bit scales too (about 0.4 bit per parameter). Default: true with 4-bit."),
     ] = None
     attention: Annotated[
-        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None,
-        Field(description="Attention implementation. Default: flash_attention_2 where the hardware has it, else sdpa."),
+        Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None,
+        Field(description="Attention implementation. Default: sdpa, which comes with torch."),
     ] = None
     tokenizer: Annotated[
         Text | None, Field(description="Hub name or folder of another tokenizer. Default: the model's own.")

@@ -6,6 +6,7 @@ accelerator, NCCL is replaced by gloo, and the questions "can this GPU do bf16, 
 `bf16: true` trains in bf16 (on the CPU, through torch's own CPU kernels). No number of a configuration is changed.
 """
 
+import importlib.util
 import os
 import sys
 import traceback
@@ -16,28 +17,37 @@ os.environ["AXOLOTL_DATASET_NUM_PROC"] = "1"  # no pool of processes for a few d
 
 
 def pretend() -> None:
+    """Replace what asks for a GPU. Order matters: nothing here may import a module that copies what is replaced."""
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"  # read by accelerate
 
-    import torch
     import torch.distributed as dist
+    import transformers.utils
     from accelerate.state import DistributedType, PartialState
+    from torch.nn.parallel import DistributedDataParallel as DDP
+    from transformers.integrations import accelerate as placement
     from transformers.utils import import_utils
 
-    # accelerate asks CUDA how many ranks may run; without an answer it trains one process in each rank, silently.
+    # without a device accelerate lets every rank train alone, and says nothing
     PartialState._prepare_backend = lambda *_args, **_kwargs: ("gloo", DistributedType.MULTI_GPU)
     barrier = dist.barrier
     dist.barrier = lambda group=None, async_op=False, device_ids=None: barrier(group, async_op)
+    wrap = DDP.__init__
+    DDP.__init__ = lambda self, module, device_ids=None, output_device=None, **rest: wrap(self, module, **rest)
 
-    # cached answers: their importers have not copied the functions yet, since nothing else was imported before
-    import_utils.is_torch_bf16_gpu_available = lambda: True
-    import_utils.is_torch_tf32_available = lambda: True
-    import transformers.utils
+    for module in (import_utils, transformers.utils):
+        module.is_torch_bf16_gpu_available = lambda: True
+        module.is_torch_tf32_available = lambda: True
+    place = placement.check_and_set_device_map
+    placement.check_and_set_device_map = lambda where: place("cpu" if where == {"": local_rank} else where)
 
-    transformers.utils.is_torch_bf16_gpu_available = import_utils.is_torch_bf16_gpu_available
-    transformers.utils.is_torch_tf32_available = import_utils.is_torch_tf32_available
+    if importlib.util.find_spec("deepspeed") is not None:
+        import deepspeed.comm.torch
+
+        deepspeed.comm.torch.build_shm_op = lambda: None  # would compile for minutes
 
 
-if "LOCAL_RANK" in os.environ and "-c" not in sys.orig_argv:  # a rank, not a helper process that a rank spawned
+local_rank = int(os.environ.get("LOCAL_RANK", -1))
+if local_rank >= 0 and "-c" not in sys.orig_argv:  # a rank, not a helper process that a rank spawned
     try:
         pretend()
     except Exception:  # Python only prints what a sitecustomize raises; a test must stop instead

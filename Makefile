@@ -1,0 +1,41 @@
+# One command for each thing one does here. `make test` is the whole truth; `make check` is the working loop.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup check test quickstart bench golden generated clean
+
+setup: $(BIN)/.ready
+
+$(BIN)/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+quickstart: setup
+	$(BIN)/recipe run recipes/quickstart.yaml
+	$(BIN)/recipe report quickstart
+
+check: setup
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit tests/golden tests/bad -m "not real and not conformance"
+
+test: setup
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python benchmarks/cold_start.py
+
+golden: setup
+	$(BIN)/pytest tests/golden tests/bad --update
+
+generated: setup
+	$(BIN)/recipe schema > docs/recipe.schema.json
+	$(BIN)/python -m recipec.reference > docs/reference.md
+
+clean:
+	rm -rf .venv build runs

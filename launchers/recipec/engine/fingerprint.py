@@ -1,0 +1,145 @@
+"""What a stage's result depends on, as one hash: its files' meaning, pins, data and the stages before it.
+
+Meaning, not text: comments and layout of emitted files do not count, so that a comment in a recipe costs no training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recipec.diagnostics import RecipeError
+from recipec.engine.build import Build, Stage
+
+WHOLE = 256 << 20  # files up to this many bytes are hashed whole, larger ones (model weights) by samples
+SAMPLES, SAMPLE = 16, 1 << 20
+_PATH_KEYS = frozenset(["path", "task_folder", "tokenizer", "start_from", "adapter"])
+_FILE_NAME = re.compile(r"[\w./@+-]+\.(?:jsonl?|csv|tsv|parquet|txt|py)\b")
+
+
+def fingerprints(build: Build, cache: Path) -> dict[str, str]:
+    """Return the fingerprint of every stage by id; `cache` keeps hashes of unchanged data between runs."""
+    hashes = _Hashes(cache)
+    found: dict[str, str] = {}
+    outputs = [Path(stage.output).absolute() for stage in build.stages]
+    inside = [outputs[0].parent] if outputs else []
+    for stage in build.stages:
+        digest = hashlib.sha256()
+        for part in _parts(build, stage, hashes, [*outputs, *inside]):
+            digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+        for earlier in stage.inputs:
+            digest.update(found.get(earlier, "").encode() + b"\0")
+        found[stage.id] = digest.hexdigest()
+    hashes.save()
+    return found
+
+
+def _parts(build: Build, stage: Stage, hashes: _Hashes, ours: list[Path]) -> Iterator[str]:
+    yield f"{stage.kind} {stage.tool} {stage.release}"
+    names = {name for name in build.plan.get("files", {}) if name.startswith(f"{stage.id}/")} | {stage.script}
+    for name in sorted(names):
+        yield f"{name} {meaning(build.folder / name)}"
+    yield meaning(build.pins(stage.environment))
+    for path in sorted(_data(build, stage)):
+        place = Path(path).absolute()
+        if not any(place.is_relative_to(folder) for folder in ours):
+            yield f"{path} {hashes.of(place)}"
+
+
+def _data(build: Build, stage: Stage) -> set[str]:
+    """Return the local files and folders that a stage reads, by what the plan says of it."""
+    found: set[str] = set()
+    for key, row in build.plan.get("values", {}).items():
+        owner, _, rest = key.partition(".")
+        value = row.get("value")
+        if owner in (stage.kind, stage.id) and rest.rpartition(".")[2] in _PATH_KEYS and isinstance(value, str):
+            found.add(value)
+    if not any(Path(path).exists() for path in found):
+        found |= {path for path, _at in build.data()}
+    found = {path for path in found if path and Path(path).exists()}
+    for path in list(found):
+        for file in Path(path).glob("*.y*ml") if stage.kind == "evaluate" and Path(path).is_dir() else ():
+            mentioned = _FILE_NAME.findall(file.read_text(encoding="utf-8", errors="replace"))
+            found |= {name for name in mentioned if Path(name).is_file()}
+    return found
+
+
+def meaning(path: Path) -> str:
+    """Return a hash of what a file says: parsed for YAML and JSON, without comments for scripts and pins."""
+    raw = path.read_bytes()
+    text = raw.decode("utf-8", "surrogateescape")
+    if path.suffix == ".json":
+        try:
+            return _hash(json.dumps(json.loads(text), sort_keys=True))
+        except ValueError:
+            return _hash(text)
+    if path.suffix in (".yaml", ".yml"):
+        return _hash(json.dumps(_yaml(path.name, text), sort_keys=True, default=str))
+    if path.suffix in (".sh", ".txt"):
+        lines = [line.rstrip() for line in text.splitlines()]
+        return _hash("\n".join(line for line in lines if line and not line.lstrip().startswith("#")))
+    return _hash(text)
+
+
+def _yaml(name: str, text: str) -> Any:
+    from recipec.source import Source, plain
+    from recipec.yaml_reader import read_text
+
+    try:
+        return plain(read_text(Source(name, text)))
+    except RecipeError:
+        return text
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class _Hashes:
+    """Hashes of files and folders, remembered by size and time of change."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._new: dict[str, Any] = {}
+        try:
+            held = json.loads(cache.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            held = {}
+        self._old: dict[str, Any] = held if isinstance(held, dict) else {}
+
+    def of(self, path: Path) -> str:
+        """Return the hash of a file, or of every file below a folder with its name."""
+        if path.is_file():
+            return self._file(path)
+        files = sorted(file for file in path.rglob("*") if file.is_file() and ".git" not in file.parts)
+        return _hash("".join(f"{file.relative_to(path)} {self._file(file)}\n" for file in files))
+
+    def save(self) -> None:
+        """Write what was learnt for the next run."""
+        fresh = self._cache.with_name(self._cache.name + ".new")
+        fresh.write_text(json.dumps(self._new, indent=0), encoding="utf-8")
+        fresh.replace(self._cache)
+
+    def _file(self, path: Path) -> str:
+        about = path.stat()
+        key, mark = str(path), [about.st_size, about.st_mtime_ns, about.st_ino]
+        held = self._new.get(key) or self._old.get(key)
+        if not held or held[:3] != mark:
+            held = [*mark, _content(path, about.st_size)]
+        self._new[key] = held
+        return str(held[3])
+
+
+def _content(path: Path, size: int) -> str:
+    with path.open("rb") as stream:
+        if size <= WHOLE:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.sha256(str(size).encode())
+        for index in range(SAMPLES):
+            stream.seek((size - SAMPLE) * index // (SAMPLES - 1))
+            digest.update(stream.read(SAMPLE))
+        return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""How far a stage is: from the trainer's events, or, for tools without them, from the last line of their log."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from recipec.tail import Tail, last_bytes
+
+WINDOW = 30.0  # seconds over which speed is measured
+_BAR = re.compile(r"^(?P<what>[^|]*?):?\s*(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Progress(NamedTuple):
+    """A look at a running stage; `speed` in steps per second, `eta` in seconds, None where not known."""
+
+    step: int | None = None
+    total: int | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    lr: float | None = None
+    speed: float | None = None
+    eta: float | None = None
+    note: str = ""
+
+    def text(self) -> str:
+        """Return one line of plain text."""
+        parts = []
+        if self.step is not None:
+            parts.append(f"step {self.step}/{self.total}" if self.total else f"step {self.step}")
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.4g}")
+        if self.eval_loss is not None:
+            parts.append(f"eval loss {self.eval_loss:.4g}")
+        if self.speed:
+            parts.append(f"{self.speed:.3g} steps/s")
+        if self.eta is not None:
+            parts.append(f"{clock(self.eta)} left")
+        return ", ".join(parts) or self.note
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as `42 s`, `3:05` or `2:03:05`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Follower:
+    """Follows one attempt of a stage by its events and its log, both from where they end now."""
+
+    def __init__(self, events: Path, log: Path, steps: int | None = None) -> None:
+        self._events = Tail.at_end(events)
+        self._log = log
+        self._begin = log.stat().st_size if log.exists() else 0
+        self._times: deque[tuple[float, int]] = deque()
+        self.progress = Progress(total=steps)
+        self.began = False
+        self.ended = False
+
+    def look(self) -> Progress:
+        """Read what is new and return how far the stage is."""
+        for line in self._events.lines():
+            try:
+                row = json.loads(line)
+                self._take(row)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+        if self.progress.step is None or self.ended:
+            self.progress = self.progress._replace(note=last_words(self._log, self._begin))
+        return self.progress
+
+    def _take(self, row: dict[str, object]) -> None:
+        event, step, total = row["event"], int(str(row["step"])), int(str(row["total"]))
+        if event == "begin":
+            self.began, self.ended = True, False
+            self._times.clear()
+        elif event == "end":
+            self.ended = True
+        found = self.progress._replace(step=step, total=total if total > 0 else None)
+        if event == "log":
+            found = found._replace(loss=_number(row.get("loss")), lr=_number(row.get("lr")))
+        elif event == "eval" and (loss := _number(row.get("loss"))) is not None:
+            found = found._replace(eval_loss=loss)
+        self._times.append((float(str(row["time"])), step))
+        while len(self._times) > 2 and self._times[-1][0] - self._times[0][0] > WINDOW:
+            self._times.popleft()
+        seconds, steps = self._times[-1][0] - self._times[0][0], self._times[-1][1] - self._times[0][1]
+        speed = steps / seconds if seconds > 0 and steps > 0 else None
+        eta = (found.total - step) / speed if speed and found.total else None
+        self.progress = found._replace(speed=speed, eta=eta)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def last_words(log: Path, begin: int) -> str:
+    """Return the last line a tool wrote since `begin`, a progress bar as `what: 40% (2/5)`."""
+    for line in reversed(clean_lines(last_bytes(log, 4096, begin).decode("utf-8", "replace"))):
+        if bar := _BAR.match(line):
+            return f"{bar['what'].strip() or 'progress'}: {bar['percent']}% ({bar['done']}/{bar['total']})"
+        return line[:100]
+    return ""
+
+
+def clean_lines(text: str) -> list[str]:
+    """Return lines as a terminal would show them in the end: no colours, only what follows the last return."""
+    lines = (_ANSI.sub("", line).rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+    return [line for line in lines if line.strip()]
+
+
+def is_bar(line: str) -> bool:
+    """Return whether a line is a progress bar."""
+    return bool(_BAR.match(line))
+
+
+class Pace:
+    """Says when the next line is due: at once, then every `interval` seconds."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._next = 0.0
+
+    def due(self) -> bool:
+        """Return whether it is time, and if so, start the next interval."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._interval
+        return True

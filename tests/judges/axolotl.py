@@ -1,0 +1,94 @@
+"""Judge Axolotl files with Axolotl's own validation, on GPUs that are only declared.
+
+A job: {"file": ..., "gpu": null | {"sm": "sm_80", "count": 4, "bf16": true, "fp8": false, "nodes": 1}}.
+Axolotl drops unknown keys in silence: what is in the file but not in the validated configuration is reported.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from judging import Job, environment, run
+
+# Keys that Axolotl takes in and moves elsewhere, which is not dropping them.
+MOVED = {"message_field_role", "message_field_content", "version", "batch_size"}
+
+
+def judge(job: Job) -> list[str]:
+    """Return the dropped keys. Raises whatever Axolotl raises."""
+    yaml = import_module("yaml")
+    cli = import_module("axolotl.cli.config")
+    validation = import_module("axolotl.utils.config")
+    wrap = import_module("axolotl.utils.dict").DictDefault
+    manager = import_module("axolotl.integrations.base").PluginManager.get_instance()
+    given = yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8"))
+    manager.plugins.clear()
+    gpu = job.get("gpu") or {"count": 1, "sm": None, "bf16": False}
+    sm = int(gpu["sm"].removeprefix("sm_")) if gpu["sm"] else 0
+    with environment(WORLD_SIZE=gpu["count"]):
+        cfg = wrap(yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8")))
+        cli.prepare_plugins(cfg)
+        for name in cfg.plugins or []:  # a plugin that cannot be imported is only logged
+            if name not in manager.plugins:
+                raise ImportError(f"plugin {name} was not loaded")
+        valid = validation.validate_config(
+            cfg,
+            capabilities={
+                "bf16": gpu["bf16"],
+                "fp8": gpu.get("fp8", sm >= 89),
+                "tf32": sm >= 80,
+                "n_gpu": gpu["count"],
+                "n_node": gpu.get("nodes", 1),
+                "compute_capability": gpu["sm"],
+            },
+            env_capabilities={"torch_version": import_module("torch").__version__.split("+")[0]},
+        )
+    names(valid)
+    kept = import_module("axolotl.utils.schemas.enums").LEGACY_ATTN_FLAG_TO_IMPL
+    return list(dropped(given, valid.to_dict(), "", {*MOVED, *kept}))
+
+
+def names(cfg: Any) -> None:
+    """Look names up as the trainer's builder would, which the schema leaves to it. Raises ValueError."""
+    training = import_module("transformers.training_args")
+    trainer = import_module("transformers.trainer_utils")
+    custom = import_module("axolotl.utils.schemas.enums").CustomSupportedOptimizers
+    if cfg.optimizer and str(cfg.optimizer) not in {member.value for member in custom} and cfg.optimizer not in custom:
+        training.OptimizerNames(cfg.optimizer)
+    if cfg.lr_scheduler and cfg.lr_scheduler not in ("one_cycle", "rex"):
+        trainer.SchedulerType(cfg.lr_scheduler)
+    if cfg.eval_strategy:
+        trainer.IntervalStrategy(cfg.eval_strategy)
+    if cfg.save_strategy:
+        trainer.SaveStrategy(cfg.save_strategy)
+
+
+def dropped(given: Any, valid: Any, path: str, moved: set[str]) -> Any:
+    """Yield the dotted keys of `given` that `valid` does not have; what was set to null cannot be told."""
+    if isinstance(given, dict) and isinstance(valid, dict):
+        for key, value in given.items():
+            spelt = next((s for s in spellings(str(key), path) if s in valid), None)
+            if spelt is not None:
+                yield from dropped(value, valid[spelt], f"{path}{key}.", moved)
+            elif value is not None and key not in moved:
+                yield f"{path}{key}"
+    elif isinstance(given, list) and isinstance(valid, list):
+        for index, (mine, theirs) in enumerate(zip(given, valid, strict=False)):
+            yield from dropped(mine, theirs, f"{path}{index}.", moved)
+
+
+def spellings(key: str, path: str) -> list[str]:
+    """Return the names under which the validated configuration may hold a key."""
+    renamed = {
+        "model_config": "overrides_of_model_config",
+        "model_kwargs": "overrides_of_model_kwargs",
+        "model_type": "type_of_model",
+        "model_revision": "revision_of_model",
+    }
+    if not path:
+        return [key, renamed.get(key, key)]
+    return [key, key.removeprefix("fsdp_"), key.replace("/", ".")] if path == "fsdp_config." else [key]
+
+
+if __name__ == "__main__":
+    run(judge)
