@@ -1,14 +1,16 @@
 """What every layer of the tests shares."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from recipec.environments import ensure
-from recipec.pipeline import pins
+from recipec.facts import FOLDER
 
 ROOT = Path(__file__).parent.parent
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+PLACES = (FOLDER / "environments", ROOT / "tests" / "conformance")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,11 +28,13 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
+@cache
+def _environment(name: str) -> Path:
+    pins = next(path for folder in PLACES if (path := folder / f"{name}.txt").exists())
+    return ensure(name, pins, print)
+
+
 @pytest.fixture(scope="session")
-def tool_python():
-    """The real Python of a tool's environment, made from the emitted pins when it is not there."""
-
-    def find(name: str) -> Path:
-        return ensure(name, pins(name), print) / "bin" / "python"
-
-    return find
+def tool_python() -> Callable[[str], Path]:
+    """The real Python of a tool's environment, made from exact pins when it is not there yet."""
+    return lambda name: _environment(name) / "bin" / "python"

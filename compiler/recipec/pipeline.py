@@ -261,12 +261,21 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
 
 
 def pins(environment: str) -> str:
-    """Return the exact pins of an environment: those of Axolotl, and of what is added to it."""
+    """Return the exact pins of an environment, with what is known of its size as comments. Raises OSError."""
     from recipec.facts import FOLDER
 
-    folder = FOLDER / "environments"
-    parts = ["axolotl-0.19.0", *(extra for extra in EXTRAS if f"-{extra}" in environment)]
-    return "".join((folder / f"{part}.txt").read_text(encoding="utf-8") for part in parts)
+    base, flash, _ = environment.partition("-flash-attn")
+    names = [base, "flash-attn"] if flash else [base]
+    return "".join((FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8") for name in names)
+
+
+def _environment(name: str) -> dict[str, Any]:
+    """Return what the manifest says of an environment: its file, its hash, and its measured size and time."""
+    text = pins(name)
+    row: dict[str, Any] = {"file": f"environments/{name}.txt", "sha256": digest(text)}
+    for key, value in re.findall(r"^# (download-gb|disk-gb|minutes): ([0-9.]+)$", text, re.MULTILINE):
+        row[key.replace("-", "_")] = float(value)
+    return row
 
 
 def _text(document: Document, kind: str, resolved: Resolved, recipe: str) -> tuple[str, dict[str, Any]]:
@@ -332,12 +341,17 @@ def _manifest(
         "format": 1,
         "recipe": {"name": resolved.plan.name, "file": source.label, "sha256": digest(source.text)},
         "stages": stages,
-        "environments": {
-            name: {"file": f"environments/{name}.txt", "sha256": digest(pins(name))}
-            for name in sorted({p.environment for p in placed})
-        },
-        "data": sorted(set(local)),
+        "environments": {name: _environment(name) for name in sorted({place.environment for place in placed})},
+        "data": [{"path": path, "at": _line_of(resolved, path)} for path in sorted(set(local))],
         "values": values,
         "files": {name: {"sha256": digest(text), "lines": lines.get(name, {})} for name, text in sorted(files.items())},
     }
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+
+
+def _line_of(resolved: Resolved, path: str) -> str | None:
+    """Return where the recipe names a data file."""
+    for value, origin in report.values(resolved).values():
+        if value == path and origin.span is not None:
+            return origin.span.label()
+    return None

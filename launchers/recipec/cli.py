@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    gc.set_threshold(200_000)  # a short process: what it builds, it keeps
     try:
         code: int = options.command(options)
         sys.stdout.flush()

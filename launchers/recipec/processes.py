@@ -20,7 +20,9 @@ from typing import IO, Any
 TICK = 0.2  # seconds between looks at a child
 SAVING = 120.0  # seconds a tool has to save and stop after an interrupt
 ENDING = 20.0  # seconds between a termination and a kill
-LEFTOVERS = 5.0  # seconds that what a child left behind has to end by itself
+LEFTOVERS = 10.0  # seconds that what a child left behind has to end by itself
+
+PROC = Path("/proc/self/stat").exists()  # elsewhere than on Linux `ps` has to do
 
 _WATCHER = Path(__file__).with_name("watcher.py")
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -155,7 +157,7 @@ def alive(pid: int, started: str | None) -> bool:
     if started is None or start_of(pid) != started:
         return False
     try:
-        return sys.platform != "linux" or _stat(pid)[0] not in ("Z", "X")
+        return not PROC or _stat(pid)[0] not in ("Z", "X")
     except OSError:
         return False
 
@@ -170,7 +172,7 @@ def _stat(pid: int | str) -> list[str]:
 
 
 def _start_by_ps(pid: int) -> str | None:
-    if sys.platform == "linux":
+    if PROC:
         return None
     found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
@@ -178,7 +180,7 @@ def _start_by_ps(pid: int) -> str | None:
 
 def group_members(group: int, started: str | None) -> list[int]:
     """Return the living processes of a group whose leader was noted as `group`, `started`."""
-    if sys.platform != "linux":
+    if not PROC:
         return [group] if alive(group, started) else []
     boot, _, tick = (started or "").partition("-")
     if boot != _boot():

@@ -6,16 +6,13 @@ import argparse
 import ast
 import contextlib
 import os
-import sys
 import tempfile
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import common
 from common import Node, node
 
-sys.path.remove(str(Path(__file__).parent))  # this folder's names would shadow the packages
 os.environ["HF_HOME"] = tempfile.mkdtemp()  # so that no default configuration of this machine is read
 
 SENTINEL = "recipec-sentinel"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import common
 from common import Node, node
-
-sys.path.remove(str(Path(__file__).parent))  # this folder's names would shadow the packages
 
 STRATEGIES = "axolotl.prompt_strategies"
 RL_FOLDERS = {"dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "orpo": "orpo", "ebft": "ebft"}

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
 
+sys.path.remove(str(Path(__file__).parent))  # the extractors' names would shadow the packages they import
+
 Node = dict[str, Any]
 
 TYPE_ORDER = ("str", "int", "float", "bool", "list", "map", "null", "any")

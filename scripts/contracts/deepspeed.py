@@ -6,15 +6,12 @@ import ast
 import contextlib
 import os
 import re
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import common
 from common import Node, node
 
-sys.path.remove(str(Path(__file__).parent))  # this folder's names would shadow the packages
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 PROBE = "__probe__"

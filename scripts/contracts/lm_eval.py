@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import common
 from common import Node, node
-
-sys.path.remove(str(Path(__file__).parent))  # this folder's names would shadow the packages
 
 BACK_ENDS = {"hf": "lm_eval.models.huggingface:HFLM", "vllm": "lm_eval.models.vllm_causallms:VLLM"}
 

@@ -3,6 +3,7 @@
 A job: {"file": ..., "cwd": folder from which `deepspeed_config_file` is found, "gpu": null | {...}, "world": 4}.
 """
 
+import contextlib
 import inspect
 import re
 from importlib import import_module
@@ -22,12 +23,12 @@ def judge(job: Job) -> list[str]:
     yaml = import_module("yaml")
     import_module("accelerate.commands.config.config_args").load_config_from_file(job["file"])
     parser = launch.launch_command_parser()
-    args, *_ = launch._validate_launch_command(parser.parse_args(["--config_file", job["file"], "train.py"]))
+    args = launched(launch, parser.parse_args(["--config_file", job["file"], "train.py"]))
     world = job.get("world")
     if world is not None and args.num_processes != world:
         raise ValueError(f"starts {args.num_processes} processes, not {world}")
     variables = prepared(utils, args)
-    with environment(**variables), patch("accelerate.utils.dataclasses.is_bf16_available", lambda *_, **__: True):
+    with environment(**variables):
         plugins = import_module("accelerate.utils")
         if args.use_fsdp:
             version = plugins.FullyShardedDataParallelPlugin().fsdp_version
@@ -37,6 +38,16 @@ def judge(job: Job) -> list[str]:
             deepspeed(plugins, args)
     known = {action.dest for action in parser._actions} | set(re.findall(r"\bargs\.(\w+)", inspect.getsource(utils)))
     return list(ignored(yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8")), known, launch))
+
+
+def launched(launch: Any, args: Any) -> Any:
+    """Return the arguments with which the launcher would start the processes."""
+    found: list[Any] = []
+    with contextlib.ExitStack() as stack:
+        for name in ("deepspeed_launcher", "multi_gpu_launcher", "simple_launcher"):
+            stack.enter_context(patch.object(launch, name, found.append))
+        launch.launch_command(args)
+    return found[0]
 
 
 def prepared(utils: Any, args: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ A job: {"file": ..., "gpu": null | {"sm": "sm_80", "count": 4, "bf16": true, "fp
 Axolotl drops unknown keys in silence: what is in the file but not in the validated configuration is reported.
 """
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,19 @@ from judging import Job, environment, run
 
 # Keys that Axolotl takes in and moves elsewhere, which is not dropping them.
 MOVED = {"message_field_role", "message_field_content", "version", "batch_size"}
+
+
+class Warned(logging.Handler):
+    """Collects the warnings in which Axolotl foretells a failure that its validation lets through."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.fatal: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning of that kind."""
+        if "will fail" in record.getMessage():
+            self.fatal.append(record.getMessage())
 
 
 def judge(job: Job) -> list[str]:
@@ -31,6 +45,8 @@ def judge(job: Job) -> list[str]:
         for name in cfg.plugins or []:  # a plugin that cannot be imported is only logged
             if name not in manager.plugins:
                 raise ImportError(f"plugin {name} was not loaded")
+        warned = Warned()
+        logging.getLogger("axolotl").addHandler(warned)
         valid = validation.validate_config(
             cfg,
             capabilities={
@@ -43,6 +59,8 @@ def judge(job: Job) -> list[str]:
             },
             env_capabilities={"torch_version": import_module("torch").__version__.split("+")[0]},
         )
+    if warned.fatal:
+        raise ValueError(warned.fatal[0])
     names(valid)
     kept = import_module("axolotl.utils.schemas.enums").LEGACY_ATTN_FLAG_TO_IMPL
     return list(dropped(given, valid.to_dict(), "", {*MOVED, *kept}))
@@ -53,8 +71,9 @@ def names(cfg: Any) -> None:
     training = import_module("transformers.training_args")
     trainer = import_module("transformers.trainer_utils")
     custom = import_module("axolotl.utils.schemas.enums").CustomSupportedOptimizers
-    if cfg.optimizer and str(cfg.optimizer) not in {member.value for member in custom} and cfg.optimizer not in custom:
-        training.OptimizerNames(cfg.optimizer)
+    optimizer = getattr(cfg.optimizer, "value", cfg.optimizer)
+    if optimizer and optimizer not in {member.value for member in custom}:
+        training.OptimizerNames(optimizer)
     if cfg.lr_scheduler and cfg.lr_scheduler not in ("one_cycle", "rex"):
         trainer.SchedulerType(cfg.lr_scheduler)
     if cfg.eval_strategy:

@@ -52,7 +52,7 @@ class Watched(dict[str, Any]):
         for key, value in dict.items(self):
             if key not in self.read and not self.whole:
                 yield f"{path}{key}"
-            elif isinstance(value, Watched) and value.read:
+            elif isinstance(value, Watched) and value.read and key != "params":  # those go on to the algorithm
                 yield from value.unread(f"{path}{key}.")
 
 

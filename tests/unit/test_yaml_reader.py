@@ -77,7 +77,7 @@ def test_no_text_makes_it_fall_over(text: str) -> None:
     try:
         read(text)
     except RecipeError as error:
-        assert error.findings
+        assert error.findings  # noqa: PT017  # most texts raise, some do not
 
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)

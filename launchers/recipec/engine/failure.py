@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recipec.engine.build import Build, Stage
 from recipec.engine.progress import clean_lines, is_bar
@@ -13,8 +13,18 @@ SHOWN = 14  # lines of an error at most
 READ = 1 << 18  # bytes of a log's end that are looked at
 _RANK = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 _TRACE = "Traceback (most recent call last)"
-_RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Iteration)\b(?::|$)")
-_LAUNCHERS = ("CalledProcessError", "ChildFailedError", "SystemExit", "ProcessRaisedException", "ProcessExitedException")
+_RAISED = re.compile(
+    r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Iteration)\b(?::|$)"
+)
+_ERROR = re.compile(r"(?:\S+: )?(?:error|fatal)\b", re.IGNORECASE)
+_BOX = ("│", "╭", "╰", "+")
+_LAUNCHERS = (
+    "CalledProcessError",
+    "ChildFailedError",
+    "SystemExit",
+    "ProcessRaisedException",
+    "ProcessExitedException",
+)
 _LOG_PREFIX = re.compile(r"^(?:\[?\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|(?:INFO|WARNING|ERROR|DEBUG)\b|[EWI]\d{4} )")
 _SHORT = 4  # names and values shorter than this say too little to blame anything
 
@@ -27,54 +37,65 @@ class Blame(NamedTuple):
     emitted: str
 
 
-def error_lines(text: str) -> list[str]:
+class ErrorText(NamedTuple):
+    """What a tool said last: where in its code (`frames`), and what was wrong (`message`)."""
+
+    frames: tuple[str, ...]
+    message: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All lines to show."""
+        return self.frames + self.message
+
+
+def error_text(text: str) -> ErrorText:
     """Return the lines of a log that say what went wrong: the last exception with where it came from, or the end.
 
     Tracebacks of launchers, which only say that their child failed, are passed over for the child's own.
     """
     lines = [line for line in (_RANK.sub("", line) for line in clean_lines(text)) if not is_bar(line)]
-    best: list[str] = []
+    best: ErrorText | None = None
     for begin in (index for index, line in enumerate(lines) if _TRACE in line):
         found = _traceback(lines, begin)
-        if found and not (best and found[0][1].rpartition(".")[2].startswith(_LAUNCHERS)):
-            best = found[0][0]
-    if best:
+        if found and (best is None or not _of_launcher(found)):
+            best = found
+    if best is not None:
         return best
     for index in range(len(lines) - 1, -1, -1):
-        if _RAISED.match(lines[index]) or re.match(r"(?:\S+: )?(?:error|fatal)\b", lines[index], re.IGNORECASE):
-            return lines[index : index + SHOWN]
-    return lines[-SHOWN:]
+        if _RAISED.match(lines[index]) or _ERROR.match(lines[index]):
+            return ErrorText((), tuple(lines[index : index + SHOWN]))
+    return ErrorText((), tuple(lines[-SHOWN:]))
 
 
-def _traceback(lines: list[str], begin: int) -> list[tuple[list[str], str]]:
-    """Return the lines to show of the traceback that starts at `begin`, and its exception's name."""
+def _of_launcher(found: ErrorText) -> bool:
+    return found.message[0].partition(":")[0].rpartition(".")[2] in _LAUNCHERS
+
+
+def _traceback(lines: list[str], begin: int) -> ErrorText | None:
+    """Return what to show of the traceback that starts at `begin`."""
     for index in range(begin + 1, len(lines)):
         line = lines[index]
         if _TRACE in line:
-            return []
-        if line.startswith((" ", "\t", "│", "╭", "╰", "+")):
-            continue
-        name = line.partition(":")[0].strip()
-        if not re.fullmatch(r"[\w.]+", name):
+            return None
+        if line.startswith((" ", "\t", *_BOX)) or not re.fullmatch(r"[\w.]+", line.partition(":")[0].strip()):
             continue
         message = [line]
         for more in lines[index + 1 : index + SHOWN - 4]:
             if _TRACE in more or _LOG_PREFIX.match(more) or more.startswith(("During handling", "The above exception")):
                 break
             message.append(more)
-        frames = [row for row in lines[begin + 1 : index] if not set(row.strip()) <= set("^~")]
-        return [(frames[-4:] + message, name)]
-    return []
+        frames = [row for row in lines[begin + 1 : index] if not row.startswith(_BOX) and set(row.strip()) - set("^~")]
+        return ErrorText(tuple(frames[-4:]), tuple(message))
+    return None
 
 
-def blame(build: Build, stage: Stage, lines: list[str]) -> list[Blame]:
-    """Return the places of the recipe that an error names: by an emitted key, a value, or a path of data.
+def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
+    """Return up to two places of the recipe that an error names: by a value, an emitted key, or a path of data.
 
     The error's message counts, its frames do not: source code is full of words that are also keys.
     """
-    text = "\n".join(line for line in lines if not line.startswith((" ", "\t", "│")))
-    text += "\n" + "\n".join(line for line in lines if "|" not in line and line.startswith("  ") and "^" not in line)
-    message = "\n".join(line for line in lines if not line.lstrip().startswith(("File ", "│")))
+    message = "\n".join(error.message)
     found: list[tuple[int, Blame]] = []
     values = build.plan.get("values", {})
     for file, key, row in _keys(build, stage):
@@ -87,7 +108,7 @@ def blame(build: Build, stage: Stage, lines: list[str]) -> list[Blame]:
             name = key.rpartition(".")[2]
             if isinstance(value, str) and len(value) >= _SHORT and _names(message, value):
                 weight = 2000 + len(value)
-            elif "_" in name and _names(text, name):
+            elif "_" in name and _names(message, name):
                 weight = 1000 + len(name)
             if weight:
                 emitted = f"{build.folder / file}:{row.get('line', 1)} {key}"
@@ -96,12 +117,11 @@ def blame(build: Build, stage: Stage, lines: list[str]) -> list[Blame]:
         if at and _names(message, path):
             found.append((3000, Blame(build.where(at), "data", path)))
     found.sort(key=lambda pair: -pair[0])
-    unique = {culprit.where: culprit for _weight, culprit in reversed(found)}
-    ordered = [culprit for _weight, culprit in found if unique.get(culprit.where) is culprit]
-    return ordered[:2]
+    first = {culprit.where: culprit for _weight, culprit in reversed(found)}
+    return sorted(first.values(), key=[culprit for _weight, culprit in found].index)[:2]
 
 
-def _keys(build: Build, stage: Stage) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
+def _keys(build: Build, stage: Stage) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for file, about in build.plan.get("files", {}).items():
         if file.startswith(f"{stage.id}/"):
             for key, row in (about.get("lines") or {}).items():

@@ -86,7 +86,11 @@ class LiveUi:
         line = Table.grid(padding=(0, 2))
         progress = row.progress
         if progress.step is not None and progress.total:
-            line.add_row(ProgressBar(progress.total, progress.step, width=24), Text(progress.text()), Text(waited, "dim"))
+            line.add_row(
+                ProgressBar(progress.total, progress.step, width=24), Text(progress.text()), Text(waited, "dim")
+            )
         else:
-            line.add_row(Text(progress.note or row.detail, "dim", overflow="ellipsis", no_wrap=True), Text(waited, "dim"))
+            line.add_row(
+                Text(progress.note or row.detail, "dim", overflow="ellipsis", no_wrap=True), Text(waited, "dim")
+            )
         return line

@@ -80,10 +80,10 @@ class Record:
 
     def read(self) -> list[dict[str, Any]]:
         """Return all lines that are whole, in order; none when there is no record."""
-        return read_lines(self.path)
+        return json_lines(self.path)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the whole JSON objects of a file of JSON lines, skipping torn ones."""
     try:
         raw = path.read_bytes()

@@ -67,15 +67,19 @@ def home() -> Path:
     return Path(os.environ.get("RECIPEC_HOME") or Path.home() / ".cache" / "recipec").absolute() / "environments"
 
 
-def folder_of(name: str, pins_file: Path) -> Path:
+def _read(pins: Path | str) -> Pins:
+    return Pins.read(pins if isinstance(pins, str) else pins.read_text(encoding="utf-8"))
+
+
+def folder_of(name: str, pins: Path | str) -> Path:
     """Return where the environment of these pins lives: pins, Python, processor and torch build decide.
 
-    Comments in the pins do not. Raises OSError when the pins cannot be read.
+    Comments in the pins do not. `pins` is their file or their text. Raises OSError when the file cannot be read.
     """
-    pins = Pins.read(pins_file.read_text(encoding="utf-8"))
-    said = [*sorted(pins.lines), "late", *pins.late, f"python {sys.version_info.major}.{sys.version_info.minor}"]
+    read = _read(pins)
+    said = [*sorted(read.lines), "late", *read.late, f"python {sys.version_info.major}.{sys.version_info.minor}"]
     said += [sys.platform, platform.machine()]
-    if pins.version("torch"):
+    if read.version("torch"):
         said.append(torch_build(os.environ))
     return home() / f"{name}-{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:16]}"
 
@@ -85,12 +89,11 @@ def is_complete(folder: Path) -> bool:
     return (folder / MARKER).is_file() and (folder / "bin" / "python").exists()
 
 
-def info_of(pins_file: Path, given: Mapping[str, Any] | None = None) -> EnvironmentInfo:
+def info_of(pins: Path | str, given: Mapping[str, Any] | None = None) -> EnvironmentInfo:
     """Return the cost of an environment: `given` (a row of plan.json), else the directives in the pins."""
-    pins = Pins.read(pins_file.read_text(encoding="utf-8"))
-    row = given or {}
+    read, row = _read(pins), given or {}
     return EnvironmentInfo(
-        row.get("download_gb", pins.download_gb), row.get("disk_gb", pins.disk_gb), row.get("minutes", pins.minutes)
+        row.get("download_gb", read.download_gb), row.get("disk_gb", read.disk_gb), row.get("minutes", read.minutes)
     )
 
 
@@ -110,20 +113,21 @@ def announcement(name: str, pins: Pins, info: EnvironmentInfo) -> str:
 
 def ensure(
     name: str,
-    pins_file: Path,
-    *,
-    info: EnvironmentInfo | None,
+    pins: Path | str,
     progress: Callable[[str], None],
+    *,
+    info: EnvironmentInfo | None = None,
     installer: Literal["auto", "uv", "pip"] = "auto",
     signals: Signals | None = None,
 ) -> Path:
     """Return the environment of these pins, making it first where there is none.
 
-    `progress` gets lines to show. Two processes that want the same one make it once. Raises EnvironmentFailure with the
+    `pins` is their file or their text; `progress` gets lines to show; `info` says what it costs (default: what the pins
+    say). Two processes that want the same one make it once. Raises EnvironmentFailure with the
     installer's last lines, EnvironmentInterrupted when a signal came, OSError when the pins cannot be read.
     """
-    pins = Pins.read(pins_file.read_text(encoding="utf-8"))
-    folder = folder_of(name, pins_file)
+    read = _read(pins)
+    folder = folder_of(name, pins)
     if is_complete(folder):
         return folder
     with contextlib.ExitStack() as stack:
@@ -133,13 +137,13 @@ def ensure(
             stack.enter_context(_locked(folder, progress, caught))
             if is_complete(folder):
                 return folder
-            progress(announcement(name, pins, info or info_of(pins_file)))
+            progress(announcement(name, read, info or info_of(pins)))
             began = time.monotonic()
             uv = None if installer == "pip" else find_uv()
             if installer == "uv" and uv is None:
                 raise EnvironmentFailure("uv is not installed")
-            _make(folder, pins, uv, progress, caught)
-            _mark(folder, name, pins, "uv" if uv else "pip")
+            _make(folder, read, uv, progress, caught)
+            _mark(folder, name, read, "uv" if uv else "pip")
         except OSError as error:
             raise EnvironmentFailure(f"environment {name}: {error.strerror or error}: {error.filename}") from None
     progress(f"environment {name} is ready after {time.monotonic() - began:.0f} s")

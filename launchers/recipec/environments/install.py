@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlparse
 from recipec.environments.pip_settings import PipSettings, uv_flags, uv_variables
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+_LATE = "build-without-isolation"  # may stand more than once: each extra of an environment has its own
 TORCH = "RECIPEC_TORCH_BACKEND"  # `cpu`: the CPU build; `default`: what the index has under the plain version
 
 
@@ -41,14 +42,14 @@ class Pins(NamedTuple):
             line = line.strip()
             if line.startswith("#"):
                 key, _, value = line[1:].strip().partition(": ")
-                said[key] = value.strip()
+                said[key] = f"{said.get(key, '')} {value}".strip() if key == _LATE else value.strip()
             elif line:
                 lines.append(line)
 
         def number(key: str) -> float | None:
             return float(said[key]) if key in said else None
 
-        late = tuple(said.get("build-without-isolation", "").replace(",", " ").split())
+        late = tuple(said.get(_LATE, "").replace(",", " ").split())
         return cls(tuple(lines), late, number("download-gb"), number("disk-gb"), number("minutes"))
 
     def version(self, package: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+PYPI = "https://pypi.org/simple"
 _MANY = ("find-links", "extra-index-url", "trusted-host")
 _READ = (*_MANY, "index-url", "no-index", "cert", "timeout", "proxy")
 
@@ -77,16 +78,17 @@ def _files(variables: Mapping[str, str]) -> list[Path]:
 def uv_flags(settings: PipSettings, variables: Mapping[str, str]) -> list[str]:
     """Return the options of `uv pip install` that say the same. What UV_* variables say already is left to them.
 
-    `unsafe-best-match` is how pip itself looks at several indexes: all of them, the best version wins.
+    `unsafe-best-match` is how pip itself looks at several indexes: all of them, the best version wins. The main index
+    is named first, since uv takes all wheels of a release from the first index that has it.
     """
     said = variables.keys()
     flags: list[str] = []
     if "UV_FIND_LINKS" not in said:
         flags += [part for place in settings.find_links for part in ("--find-links", place)]
     if not said & {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"}:
-        if settings.index_url:
-            flags += ["--default-index", settings.index_url]
-        flags += [part for url in settings.extra_index_url for part in ("--extra-index-url", url)]
+        urls = (settings.index_url or PYPI, *settings.extra_index_url)
+        flags += [part for url in urls for part in ("--index", url)]
+        flags += ["--default-index", settings.index_url] if settings.index_url else []
     if settings.no_index:
         flags.append("--no-index")
     if "UV_INSECURE_HOST" not in said:

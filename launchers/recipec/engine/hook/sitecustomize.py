@@ -1,106 +1,117 @@
 """Makes any Hugging Face trainer write what it does to the file $RECIPE_EVENTS, as JSON lines.
 
 Python imports this at its start, in every process of a stage, because its folder is on PYTHONPATH. It needs nothing but
-the standard library, works in the tool's Python, and must never be the reason that something fails.
+the standard library (and of that little at the start), works in the tool's Python, and must never be the reason that
+something fails.
 """
 
-import importlib.machinery
-import importlib.util
-import json
+from __future__ import annotations
+
 import os
 import sys
-import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  # pathlib would slow each start of Python
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))  # pathlib would slow each start of Python
 TRAINER = "transformers.trainer"
 STEP_INTERVAL = 0.2  # seconds between step events at least
 
 
-def chain():
+def chain() -> None:
     """Run the sitecustomize that we hide, if there is one."""
-    places = [place for place in sys.path if os.path.abspath(place or ".") != HERE]  # noqa: PTH100
-    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", places)
+    from importlib.machinery import PathFinder
+
+    places = [place for place in sys.path if os.path.abspath(place or ".") != HERE]
+    spec = PathFinder.find_spec("sitecustomize", places)
     if spec is not None and spec.loader is not None:
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        hidden = type(sys)("sitecustomize")
+        hidden.__file__ = spec.origin
+        spec.loader.exec_module(hidden)
 
 
 class Finder:
     """Waits on sys.meta_path for transformers.trainer; every other import passes by."""
 
     @classmethod
-    def find_spec(cls, name, path=None, target=None):
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:  # the shape of a finder
         """Return the trainer's own spec, with a loader that adds the callback."""
         if name != TRAINER:
             return None
-        sys.meta_path.remove(cls)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
+        from importlib.util import find_spec
 
-            def exec_module(module):
+        sys.meta_path.remove(cls)
+        spec = find_spec(name)
+        loader: Any = spec.loader if spec is not None else None
+        if loader is not None:
+            load = loader.exec_module
+
+            def exec_module(module: Any) -> None:
                 load(module)
                 try:
                     module.DEFAULT_CALLBACKS.append(callback())
                 except Exception as error:  # a trainer without our events still trains
                     sys.stderr.write(f"recipec: no live progress: {error}\n")
 
-            spec.loader.exec_module = exec_module
+            loader.exec_module = exec_module
         return spec
 
 
-def callback():
+def callback() -> type:
     """Return the class of the callback; made late, since its base comes with transformers."""
+    import json
+    import time
+
     base = sys.modules["transformers.trainer_callback"].TrainerCallback
     last = [0.0]
 
-    def write(state, event, **more):
+    def write(state: Any, event: str, **more: Any) -> None:
         if not state.is_world_process_zero:
             return
         row = {"event": event, "time": round(time.time(), 3), "step": state.global_step, "total": state.max_steps}
         try:
-            with open(os.environ["RECIPE_EVENTS"], "a", encoding="utf-8") as stream:  # noqa: PTH123
+            with open(os.environ["RECIPE_EVENTS"], "a", encoding="utf-8") as stream:
                 stream.write(json.dumps({**row, **more}) + "\n")
         except (OSError, TypeError, ValueError):
             return
 
-    def numbers(values):
-        kept = {}
+    def numbers(values: Any) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
         for key, value in (values or {}).items():
             try:
                 number = float(value)
             except (TypeError, ValueError):
                 continue
-            kept[key] = number if abs(number) < 1e300 else str(number)
+            kept[key] = number if abs(number) < 1e300 else str(number)  # JSON knows no NaN and no infinity
         return kept
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write(state, "begin", epochs=float(args.num_train_epochs))
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if time.monotonic() - last[0] >= STEP_INTERVAL or state.global_step >= state.max_steps:
             last[0] = time.monotonic()
             write(state, "step")
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(self: Any, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         values = numbers(logs)
         if "loss" in values:
-            more = {"loss": values["loss"], "lr": values.get("learning_rate"), "epoch": values.get("epoch")}
-            write(state, "log", **more, values=values)
+            write(state, "log", loss=values["loss"], lr=values.get("learning_rate"), values=values)
         elif "train_runtime" in values:
             write(state, "summary", values=values)
 
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+    def on_evaluate(self: Any, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         values = numbers(metrics)
         write(state, "eval", loss=values.get("eval_loss"), values=values)
 
-    def on_save(self, args, state, control, **kwargs):
+    def on_save(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write(state, "save")
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write(state, "end")
 
-    methods = [on_train_begin, on_step_end, on_log, on_evaluate, on_save, on_train_end]
+    methods = (on_train_begin, on_step_end, on_log, on_evaluate, on_save, on_train_end)
     return type("RecipeEvents", (base,), {method.__name__: method for method in methods})
 
 
@@ -109,4 +120,4 @@ try:
 except Exception as error:  # as Python itself does: said, not fatal
     sys.stderr.write(f"Error in sitecustomize: {type(error).__name__}: {error}\n")
 if os.environ.get("RECIPE_EVENTS"):
-    sys.meta_path.insert(0, Finder)
+    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]  # a class with find_spec is all that Python asks for

@@ -1,0 +1,48 @@
+"""The committed contracts are what the extractors find in the real packages today."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipec import contracts
+
+ROOT = Path(__file__).parents[2]
+# tool and release -> the environment that holds it
+HELD = {
+    ("axolotl", "0.19.0"): "axolotl-0.19.0-deepspeed",
+    ("deepspeed", "0.18.9"): "axolotl-0.19.0-deepspeed",
+    ("accelerate", "1.13.0"): "axolotl-0.19.0-deepspeed",
+    ("lm_eval", "0.4.11"): "axolotl-0.19.0-deepspeed",
+    ("deepspeed", "0.19.8"): "general",
+    ("accelerate", "1.15.0"): "general",
+    ("lm_eval", "0.4.13"): "general",
+}
+
+
+def differing(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return the places where two contracts differ, for a message that can be read."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted({*old, *new})
+        return [place for name in names for place in differing(old.get(name), new.get(name), f"{path}/{name}")]
+    return [] if old == new else [path]
+
+
+def test_every_contract_is_covered() -> None:
+    assert {f"{tool}-{release}.json" for tool, release in HELD} == {path.name for path in contracts.DATA.iterdir()}
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize(("tool", "release"), HELD)
+def test_contract_is_current(tool: str, release: str, tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    python, out = tool_python(HELD[tool, release]), tmp_path / "contract.json"
+    script = ROOT / "scripts" / "contracts" / f"{tool}.py"
+    done = subprocess.run([python, script, out], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    committed = (contracts.DATA / f"{tool}-{release}.json").read_text(encoding="utf-8")
+    found = out.read_text(encoding="utf-8")
+    assert differing(json.loads(committed), json.loads(found)) == []
+    assert committed == found

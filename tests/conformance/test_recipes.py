@@ -1,0 +1,64 @@
+"""Every file that every recipe becomes, before the judges: the tools' own code, at their pinned releases."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipec.pipeline import compile_file
+from recipec.plan import EvaluateStage, Hardware, TrainStage
+
+ROOT = Path(__file__).parents[2]
+JUDGES = ROOT / "tests" / "judges"
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+ENVIRONMENT = "axolotl-0.19.0-deepspeed"
+FILES = {
+    "axolotl": "axolotl.yaml",
+    "deepspeed": "ds_config.json",
+    "accelerate": "accelerate.yaml",
+    "lm_eval": "lm_eval.*.yaml",
+}
+
+
+def gpu(machine: Hardware) -> dict[str, Any] | None:
+    """Return the declared GPU as the judges pretend it."""
+    if machine.device == "cpu":
+        return None
+    return {"sm": f"sm_{machine.sm}", "count": machine.per_node, "bf16": machine.bf16, "nodes": machine.nodes}
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("tool", FILES)
+def test_the_tool_accepts_what_we_emit(tool: str, tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    jobs = []
+    for recipe in RECIPES:
+        compiled = compile_file(str(recipe))
+        assert compiled.resolved is not None
+        for stage in compiled.resolved.plan.stages:
+            if not isinstance(stage, TrainStage | EvaluateStage):
+                continue
+            for name, text in compiled.files.items():
+                path = tmp_path / compiled.name / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            machine = stage.hardware
+            for file in sorted((tmp_path / compiled.name / stage.id).glob(FILES[tool])):
+                cwd = ROOT if tool == "lm_eval" else file.parent
+                jobs.append({"file": str(file), "cwd": str(cwd), "gpu": gpu(machine), "world": machine.world})
+    assert jobs
+    python = tool_python(ENVIRONMENT)
+    done = subprocess.run(
+        [python, JUDGES / f"{tool}.py"],
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    verdicts = json.loads(done.stdout)
+    assert len(verdicts) == len(jobs)
+    assert [verdict for verdict in verdicts if not verdict["ok"] or verdict["unknown"]] == []
