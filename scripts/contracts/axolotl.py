@@ -280,4 +280,4 @@ def plugin_names(module: str, name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    common.main("axolotl", "axolotl", "axolotl.py", build)
+    common.main("axolotl", "axolotl", "axolotl.py", build, whole_floats=True)

@@ -268,17 +268,24 @@ def dump(value: object, depth: int = 0) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def main(tool: str, package: str, script: str, build: Callable[[], dict[str, Node]]) -> None:
-    """Run an extractor: write the contract to the path given on the command line, or print it."""
+def main(
+    tool: str, package: str, script: str, build: Callable[[], dict[str, Node]], *, whole_floats: bool = False
+) -> None:
+    """Run an extractor: write the contract to the path given on the command line, or print it.
+
+    `whole_floats`: the tool takes 5e8 for an integer, as pydantic does.
+    """
     with contextlib.redirect_stdout(sys.stderr):  # the tools talk on standard output
         documents = build()
     release = version(package)
-    contract = {
+    contract: Node = {
         "tool": tool,
         "release": release,
         "source": f"scripts/contracts/{script} run beside {package} {release}",
         "documents": documents,
     }
+    if whole_floats:
+        contract["whole_floats"] = True
     text = dump(contract) + "\n"
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(text, encoding="utf-8")

@@ -274,4 +274,4 @@ def classes(module: Any, base: type) -> list[str]:
 
 
 if __name__ == "__main__":
-    common.main("deepspeed", "deepspeed", "deepspeed.py", build)
+    common.main("deepspeed", "deepspeed", "deepspeed.py", build, whole_floats=True)

@@ -149,6 +149,7 @@ ACCELERATE_SAMPLES = [
     Sample("stage", ONE + "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 7}\n", "no ZeRO stage 7", WORLD),
     Sample("no_file", (WITH_DS % "").replace("ds.json", "none.json"), "none.json", WORLD),
     Sample("both", (WITH_DS % "") + "mixed_precision: bf16\n", "will be ignored", WORLD),
+    Sample("ip", DDP.replace(*TWO), None, {**WORLD, "arguments": ["--main_process_ip", "10.0.0.1"]}),
     Sample("no_ip", DDP.replace(*TWO), "main_process_ip", WORLD),
     Sample("launcher", WITH_DS % ", deepspeed_multinode_launcher: ssh", "ssh", WORLD),
 ]

@@ -1,6 +1,7 @@
 """Judge accelerate configuration files: its loader, its launcher's checks, and the plugin objects its processes make.
 
-A job: {"file": ..., "cwd": folder from which `deepspeed_config_file` is found, "gpu": null | {...}, "world": 4}.
+A job: {"file": ..., "cwd": folder from which `deepspeed_config_file` is found, "world": 4,
+"arguments": what the stage's script adds on the command line, as ["--main_process_ip", "10.0.0.1"]}.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ def judge(job: Job) -> list[str]:
     yaml = import_module("yaml")
     import_module("accelerate.commands.config.config_args").load_config_from_file(job["file"])
     parser = launch.launch_command_parser()
-    args = launched(launch, parser.parse_args(["--config_file", job["file"], "train.py"]))
+    args = launched(launch, parser.parse_args(["--config_file", job["file"], *job.get("arguments", []), "train.py"]))
     world = job.get("world")
     if world is not None and args.num_processes != world:
         raise ValueError(f"starts {args.num_processes} processes, not {world}")

@@ -69,13 +69,19 @@ def make(folder: Path, *, init: str = INIT, train: str = TRAIN, evaluate: str = 
         "environments": {"tiny": {"file": "environments/tiny.txt", "sha256": _sha(PINS), "disk_gb": 0.001}},
         "data": ["data/train.jsonl"],
         "values": {
-            "train.data.train.0.path": {"value": "data/train.jsonl", "from": "recipe", "at": "recipe.yaml:3:24"},
+            "train.data.train.0.path": {"value": "data/train.jsonl", "from": "recipe", "at": "recipe.yaml:3:23"},
             "train.optimizer.name": {"value": "adamw_wrong", "from": "recipe", "at": "recipe.yaml:4:20"},
         },
         "files": {n: {"sha256": _sha(t), "lines": lines if n.endswith("yaml") else {}} for n, t in files.items()},
     }
     (build / "plan.json").write_text(json.dumps(plan))
     return build
+
+
+def python(program: str) -> str:
+    """Return the body of a stage that runs a Python program in the environment."""
+    text = textwrap.dedent(program).strip()
+    return f"cat > tool.py <<'END'\n{text}\nEND\n\"$RECIPE_ENVIRONMENTS/tiny/bin/python\" tool.py"
 
 
 def _stage(name: str, kind: str, inputs: list[str]) -> dict[str, Any]:

@@ -218,6 +218,16 @@ def test_deepspeed(release: str) -> None:
     ]
 
 
+def test_whole_floats_are_integers_where_the_tool_says_so() -> None:
+    deepspeed = load("deepspeed", "0.19.8")
+    assert deepspeed.check("ds_config", {"zero_optimization": {"reduce_bucket_size": 5e8}}) == []
+    assert len(deepspeed.check("ds_config", {"zero_optimization": {"reduce_bucket_size": 0.5}})) == 1
+    for odd in (float("inf"), float("nan")):
+        assert len(deepspeed.check("ds_config", {"zero_optimization": {"reduce_bucket_size": odd}})) == 1
+    found = load("accelerate", "1.15.0").check("config", {"num_processes": 4.0})
+    assert [problem.path for problem in found] == [("num_processes",)]
+
+
 def test_deepspeed_removed_blocks() -> None:
     assert load("deepspeed", "0.18.9").check("ds_config", {"amp": {"enabled": True}}) == []
     (found,) = load("deepspeed", "0.19.8").check("ds_config", {"amp": {"enabled": True}})

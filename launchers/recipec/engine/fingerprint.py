@@ -54,10 +54,8 @@ def _data(build: Build, stage: Stage) -> set[str]:
     """Return the local files and folders that a stage reads, by what the plan says of it."""
     found: set[str] = set()
     for key, row in build.plan.get("values", {}).items():
-        owner, _, rest = key.partition(".")
-        value = row.get("value")
-        if owner in (stage.kind, stage.id) and rest.rpartition(".")[2] in _PATH_KEYS and isinstance(value, str):
-            found.add(value)
+        if key.partition(".")[0] in (stage.kind, stage.id):
+            found.update(_paths(key.rpartition(".")[2], row.get("value")))
     if not any(Path(path).exists() for path in found):
         found |= {path for path, _at in build.data()}
     found = {path for path in found if path and Path(path).exists()}
@@ -66,6 +64,17 @@ def _data(build: Build, stage: Stage) -> set[str]:
             mentioned = _FILE_NAME.findall(file.read_text(encoding="utf-8", errors="replace"))
             found |= {name for name in mentioned if Path(name).is_file()}
     return found
+
+
+def _paths(key: str, value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _paths(name, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _paths(key, inner)
+    elif isinstance(value, str) and key in _PATH_KEYS:
+        yield value
 
 
 def meaning(path: Path) -> str:

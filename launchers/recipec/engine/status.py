@@ -11,7 +11,7 @@ from typing import Any
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.checkpoints import last_complete
 from recipec.engine.progress import clock
-from recipec.engine.record import Record, RunFolder, past_of, json_lines
+from recipec.engine.record import Record, RunFolder, json_lines, past_of
 from recipec.processes import alive, group_members
 
 GONE = "stopped (process gone)"

@@ -205,6 +205,8 @@ def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> 
 def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], None], signals: Signals) -> None:
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     todo, files = steps(folder, pins, read_pip_settings(variables), variables, uv)
+    if folder.exists():  # of a creation that was killed: half of a package looks whole to an installer
+        shutil.rmtree(folder)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
     log = folder.with_name(folder.name + ".log")

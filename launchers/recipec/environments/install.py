@@ -119,13 +119,13 @@ def steps(
         install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
-        made = [Step([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], more)]
+        made = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
         if pins.late:
             made.append(Step([*install, "-r", str(early)], more))
         apart = [part for name in pins.late for part in ("--no-build-isolation-package", name)]
         made.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.late else {})))
         return made, files
-    made = [Step([sys.executable, "-m", "venv", "--clear", str(folder)], {})]
+    made = [Step([sys.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     pip = [python, "-m", "pip", "install", *quiet]
     if cpu:

@@ -5,7 +5,8 @@ A node says: `type` (names below), `choices` and `patterns` (the only values of 
 `deprecated` (read, but on its way out), `removed` (refused, or read by nothing any more), `ref` (another document's node),
 `when` (the first case that holds replaces `ref`: `key` of the `root`, of the value itself (`here`) or of the mapping it
 stands in (`up`) is `in` a list), `needs` (dropped unless a list in the root names one of `any`), and `opens` (unknown keys
-may be right once a list in the root names something not `known`: a plugin of the user's own).
+may be right once a list in the root names something not `known`: a plugin of the user's own). A contract with
+`whole_floats` takes 5e8 for an integer.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Contract:
         self.release: str = data["release"]
         self.source: str = data["source"]
         self._documents: dict[str, Node] = data["documents"]
+        self._whole_floats: bool = data.get("whole_floats", False)
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -60,13 +62,13 @@ class Contract:
 
     def check(self, document: str, value: object) -> list[Problem]:
         """Return what is wrong with a document, sorted by place. Raises LookupError for an unknown document."""
-        walk = _Walk(self._documents, value)
+        walk = _Walk(self._documents, value, whole_floats=self._whole_floats)
         walk.judge(self._root(document), value, (), None)
         return sorted(walk.problems, key=_place)
 
     def deprecated(self, document: str, value: object) -> list[Problem]:
         """Return the keys in a document that still work but are on their way out, sorted by place."""
-        walk = _Walk(self._documents, value)
+        walk = _Walk(self._documents, value, whole_floats=self._whole_floats)
         walk.judge(self._root(document), value, (), None)
         return sorted(walk.old, key=_place)
 
@@ -112,8 +114,9 @@ def load(tool: str, release: str) -> Contract:
 class _Walk:
     """One pass over a document, collecting problems."""
 
-    def __init__(self, documents: dict[str, Node], root: object) -> None:
+    def __init__(self, documents: dict[str, Node], root: object, *, whole_floats: bool) -> None:
         self.documents = documents
+        self.whole_floats = whole_floats
         self.root: Mapping[object, object] = root if isinstance(root, Mapping) else {}
         self.problems: list[Problem] = []
         self.old: list[Problem] = []
@@ -126,6 +129,8 @@ class _Walk:
         if "any" in types:
             return
         name = kind(value)
+        if isinstance(value, float) and "float" not in types and self.whole_floats and value.is_integer():
+            name = "int"
         if name not in types and not (name == "int" and "float" in types):
             self._wrong(path, f"expected {_expected(node)}, found {shown(value)}", _spelt(node, value))
         elif name == "map":

@@ -90,7 +90,8 @@ def callback() -> type:
         write(state, "begin", epochs=float(args.num_train_epochs))
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if time.monotonic() - last[0] >= STEP_INTERVAL or state.global_step >= state.max_steps:
+        due = time.monotonic() - last[0] >= STEP_INTERVAL or state.global_step >= state.max_steps
+        if state.is_world_process_zero and due:
             last[0] = time.monotonic()
             write(state, "step")
 

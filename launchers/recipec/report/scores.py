@@ -1,0 +1,112 @@
+"""Scores out of lm-eval's result files: each task and metric, base against tuned."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Score(NamedTuple):
+    """One value with its standard error, where the harness gives one."""
+
+    value: float
+    stderr: float | None
+
+
+class ScoreRow(NamedTuple):
+    """One metric of one task, by model. `better`: whether more is better, None where the harness does not say."""
+
+    task: str
+    metric: str
+    scores: dict[str, Score]
+    better: bool | None
+    samples: int | None
+
+    @property
+    def delta(self) -> Score | None:
+        """The last model minus the first, the errors taken as independent; None unless both have the score."""
+        names = list(self.scores)
+        if len(names) < 2:
+            return None
+        first, last = self.scores[names[0]], self.scores[names[-1]]
+        known = first.stderr is not None and last.stderr is not None
+        error = math.hypot(first.stderr or 0.0, last.stderr or 0.0) if known else None
+        return Score(last.value - first.value, error)
+
+    @property
+    def improved(self) -> bool | None:
+        """Whether the last model is better than the first; None when equal or not known."""
+        if self.delta is None or not self.delta.value or self.better is None:
+            return None
+        return (self.delta.value > 0) == self.better
+
+
+def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
+    """Return the rows of an evaluation stage from the newest results of each model below `output`."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for model in models:
+        results = newest_results(output / model)
+        for task, values in results.get("results", {}).items():
+            for name, value in values.items():
+                metric, comma, kind = name.partition(",")
+                if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+                    continue
+                error = values.get(f"{metric}_stderr,{kind}")
+                stderr = float(error) if isinstance(error, int | float) else None
+                label = metric if kind == "none" else f"{metric} ({kind})"
+                row = found.setdefault((task, label), {"scores": {}, "better": None, "samples": None})
+                row["scores"][model] = Score(float(value), stderr)
+                row["better"] = results.get("higher_is_better", {}).get(task, {}).get(metric, row["better"])
+                row["samples"] = results.get("n-samples", {}).get(task, {}).get("effective", row["samples"])
+    return [ScoreRow(task, metric, **row) for (task, metric), row in found.items()]
+
+
+def newest_results(folder: Path) -> dict[str, Any]:
+    """Return lm-eval's newest readable results below a folder (their names hold the time); empty without any."""
+    files = sorted(folder.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
+    for file in files:
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def number(value: float) -> str:
+    """Return a score for people: four decimals near one, fewer for large numbers."""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def score_text(score: Score | None, *, sign: bool = False) -> str:
+    """Return `0.8125 ± 0.0121`; a dash for nothing."""
+    if score is None:
+        return "–"
+    text = ("+" if sign and score.value > 0 else "") + number(score.value)
+    return f"{text} ± {number(score.stderr)}" if score.stderr is not None else text
+
+
+def score_table(rows: Sequence[ScoreRow]) -> str:
+    """Return the rows as a table of plain text; empty without rows."""
+    if not rows:
+        return ""
+    models = list(dict.fromkeys(name for row in rows for name in row.scores))
+    table = [["task", "metric", *models, *(["change"] if len(models) > 1 else [])]]
+    for row in rows:
+        cells = [row.task, row.metric, *(score_text(row.scores.get(name)) for name in models)]
+        table.append(cells + ([score_text(row.delta, sign=True)] if len(models) > 1 else []))
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    lines = []
+    for index, line in enumerate(table):
+        cells = [
+            text.ljust(width) if column < 2 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+        if index == 0:
+            lines.append("  ".join("─" * width for width in widths))
+    return "\n".join(lines)

@@ -1,0 +1,167 @@
+"""Environments: made from pins by uv and by pip, cached, whole or not there; and how pip's settings reach uv."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_build import ROOT, wait_for
+
+from recipec.environments import (
+    EnvironmentFailure,
+    EnvironmentInterrupted,
+    announcement,
+    ensure,
+    folder_of,
+    info_of,
+    install,
+    is_complete,
+    list_environments,
+    remove,
+)
+from recipec.environments.install import Pins, offers_cpu_torch, steps, torch_build
+from recipec.environments.pip_settings import PipSettings, read_pip_settings, uv_flags, uv_variables
+from recipec.processes import Signals
+
+PINS = "# minutes: 1\niniconfig==2.1.0\n"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RECIPEC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_an_environment_is_made_once(installer: str, home: Path) -> None:
+    said: list[str] = []
+    folder = ensure("tiny", PINS, said.append, installer=installer)  # type: ignore[arg-type]  # one of its literals
+    assert said[0] == f"creating environment tiny: 1 package, about 1 minute; made once, kept in {home}/environments"
+    found = subprocess.run(
+        [folder / "bin/python", "-c", "from importlib.metadata import version; print(version('iniconfig'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "2.1.0"
+    count = len(said)
+    assert ensure("tiny", PINS + "# other words\n", said.append) == folder
+    assert len(said) == count
+    assert [(e.name, e.complete) for e in list_environments()] == [("tiny", True)]
+    assert remove("tiny") == [folder]
+    assert list_environments() == []
+
+
+def test_what_was_killed_is_made_again(home: Path) -> None:
+    folder = folder_of("tiny", PINS)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").write_text("half")
+    assert not is_complete(folder)
+    assert is_complete(ensure("tiny", PINS, lambda _line: None))
+
+
+def test_a_failure_shows_the_installers_last_lines(home: Path) -> None:
+    with pytest.raises(EnvironmentFailure) as caught:
+        ensure("tiny", "iniconfig==0.0.999\n", lambda _line: None)
+    assert any("0.0.999" in line for line in caught.value.lines)
+    assert caught.value.log is not None
+    assert caught.value.log.exists()
+    assert not is_complete(folder_of("tiny", "iniconfig==0.0.999\n"))
+
+
+def test_a_signal_ends_the_making(home: Path) -> None:
+    signals = Signals()
+    signals.received.append(2)
+    with pytest.raises(EnvironmentInterrupted):
+        ensure("tiny", PINS, lambda _line: None, signals=signals)
+    assert not is_complete(folder_of("tiny", PINS))
+
+
+def test_two_processes_make_it_once(home: Path) -> None:
+    code = f"from recipec.environments import ensure; ensure('tiny', {PINS!r}, print)"
+    paths = os.pathsep.join(str(ROOT / part) for part in ("schema", "compiler", "launchers"))
+    variables = os.environ | {"PYTHONPATH": paths}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = "".join(process.communicate(timeout=60)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said.count("creating environment") == 1
+    wait_for(lambda: len(list_environments()) == 1)
+
+
+def test_pins_and_their_directives() -> None:
+    text = "# build-without-isolation: a\n# build-without-isolation: b, c\n# disk-gb: 4.3\na==1\nb==2\nd==3\n\n"
+    pins = Pins.read(text)
+    assert (pins.late, pins.early(), pins.disk_gb, pins.version("d")) == (("a", "b", "c"), ["d==3"], 4.3, "3")
+    assert info_of(text, {"minutes": 2}) == (None, 4.3, 2)
+    assert "3 packages, 4.3 GB on disk" in announcement("x", pins, info_of(text))
+
+
+def test_late_packages_are_built_after_the_others(tmp_path: Path) -> None:
+    pins = Pins.read("# build-without-isolation: deepspeed\ndeepspeed==0.18.9\nninja==1.13.2\n")
+    for uv in ("uv", None):
+        made, files = steps(tmp_path / "e", pins, PipSettings(), {}, uv)
+        assert files[tmp_path / "e.early.txt"] == "ninja==1.13.2\n"
+        assert made[-1].variables["DS_BUILD_OPS"] == "0"
+        flag = "--no-build-isolation-package" if uv else "--no-build-isolation"
+        assert flag in made[-1].command
+        assert flag not in made[-2].command
+
+
+def test_no_cuda_on_a_machine_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = Pins.read("torch==2.13.0\n")
+    monkeypatch.setattr(install, "has_nvidia", lambda: False)
+
+    def commands(settings: PipSettings, uv: str | None = "uv", **variables: str) -> str:
+        return " ".join(" ".join(step.command) for step in steps(tmp_path / "e", pins, settings, variables, uv)[0])
+
+    assert "--torch-backend cpu" in commands(PipSettings())
+    assert "--index-url https://download.pytorch.org/whl/cpu torch==2.13.0" in commands(PipSettings(), None)
+    assert "--torch-backend" not in commands(PipSettings(), RECIPEC_TORCH_BACKEND="default")
+    (tmp_path / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
+    local = PipSettings(find_links=(str(tmp_path),))
+    assert offers_cpu_torch(local, "2.13.0")
+    assert not offers_cpu_torch(local, "2.12.0")
+    assert "--torch-backend" not in commands(local)
+    monkeypatch.setattr(install, "has_nvidia", lambda: True)
+    assert torch_build({}) == "default"
+    assert "--torch-backend" not in commands(PipSettings())
+
+
+def test_a_gpu_machine_and_a_cpu_machine_do_not_share(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for build in ("cpu", "default"):
+        monkeypatch.setenv("RECIPEC_TORCH_BACKEND", build)
+        found.add(folder_of("x", "torch==2.13.0\n"))
+    assert len(found) == 2
+
+
+def test_pips_settings_reach_uv(tmp_path: Path) -> None:
+    weak, strong = tmp_path / "a.conf", tmp_path / "b.conf"
+    weak.write_text("[global]\nindex-url = https://weak/simple\nfind-links =\n    /one\n    /two\n")
+    strong.write_text("[global]\nindex-url = https://global/simple\n[install]\nindex_url = https://strong/simple\n")
+    variables = {"PIP_EXTRA_INDEX_URL": "https://x/1 https://x/2", "PIP_CERT": "/c.pem", "PIP_DEFAULT_TIMEOUT": "9"}
+    settings = read_pip_settings(variables, [weak, strong, tmp_path / "none"])
+    assert settings.index_url == "https://strong/simple"
+    assert settings.find_links == ("/one", "/two")
+    flags = " ".join(uv_flags(settings, {}))
+    assert "--find-links /one --find-links /two" in flags
+    assert "--index https://strong/simple --index https://x/1 --index https://x/2" in flags
+    assert "--default-index https://strong/simple" in flags
+    assert "--index-strategy unsafe-best-match" in flags
+    assert uv_variables(settings, {}) == {"SSL_CERT_FILE": "/c.pem", "UV_HTTP_TIMEOUT": "9"}
+    assert "SSL_CERT_FILE" not in uv_variables(settings, {"SSL_CERT_FILE": "/mine"})
+    assert "--index" not in uv_flags(settings, {"UV_DEFAULT_INDEX": "https://own"})
+
+
+def test_a_null_config_file_turns_pips_files_off(tmp_path: Path) -> None:
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "pip.conf").write_text("[global]\nindex-url = https://x\n")
+    own = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    assert read_pip_settings(own).index_url == "https://x"
+    assert read_pip_settings(own | {"PIP_CONFIG_FILE": os.devnull}).index_url is None
