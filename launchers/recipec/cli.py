@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print the result as JSON")
         if name == "logs":
             made.add_argument("--stage", metavar="STAGE", help="only this stage")
+            made.add_argument("--follow", action="store_true", help="go on printing while the run goes on")
     return parser
 
 
@@ -163,7 +164,7 @@ def _run(options: argparse.Namespace) -> int:
     write(folder, result.files)
     from recipec.engine import run
 
-    return run(folder, Path("runs"), fresh=options.fresh)
+    return run(folder, Path("runs"), fresh=options.fresh, recipe=Path(options.file))
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -194,22 +195,19 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from recipec.engine import status
+    from recipec.engine import status, status_text
 
     found = status(Path(options.runs) / options.name)
-    _print(
-        json.dumps(found, indent=2)
-        if options.json
-        else "\n".join(f"{row['stage']}: {row['state']}" for row in found["stages"])
-    )
+    _print(json.dumps(found, indent=2) if options.json else status_text(found))
     return DONE
 
 
 def _logs(options: argparse.Namespace) -> int:
     from recipec.engine import logs
 
-    for text in logs(Path(options.runs) / options.name, options.stage):
+    for text in logs(Path(options.runs) / options.name, options.stage, follow=options.follow):
         sys.stdout.write(text)
+        sys.stdout.flush()
     return DONE
 
 
