@@ -212,9 +212,15 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from recipec.report import write_report
+    from recipec.report import report_json, score_rows, score_table, write_report
 
-    _print(str(write_report(Path(options.runs) / options.name)))
+    folder = Path(options.runs) / options.name
+    if options.json:
+        _print(json.dumps(report_json(folder), indent=2, ensure_ascii=False))
+        return DONE
+    page = write_report(folder)
+    rows = score_rows(folder)
+    _print((score_table(rows) + "\n" if rows else "") + f"report: {page}")
     return DONE
 
 
