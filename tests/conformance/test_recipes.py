@@ -27,7 +27,7 @@ def gpu(machine: Hardware) -> dict[str, Any] | None:
     """Return the declared GPU as the judges pretend it."""
     if machine.device == "cpu":
         return None
-    return {"sm": f"sm_{machine.sm}", "count": machine.per_node, "bf16": machine.bf16, "nodes": machine.nodes}
+    return {"sm": f"sm_{machine.sm}", "count": machine.world, "bf16": machine.bf16, "nodes": machine.nodes}
 
 
 @pytest.mark.conformance
@@ -48,6 +48,8 @@ def test_the_tool_accepts_what_we_emit(tool: str, tool_python: Callable[[str], P
             for file in sorted((tmp_path / compiled.name / stage.id).glob(FILES[tool])):
                 cwd = ROOT if tool == "lm_eval" else file.parent
                 jobs.append({"file": str(file), "cwd": str(cwd), "gpu": gpu(machine), "world": machine.world})
+                if tool == "accelerate" and machine.nodes > 1:
+                    jobs[-1]["arguments"] = ["--main_process_ip", "10.0.0.1"]  # as run.sh does
     assert jobs
     python = tool_python(ENVIRONMENT)
     done = subprocess.run(
