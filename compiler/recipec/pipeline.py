@@ -13,7 +13,7 @@ from recipec.bind import bind
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.language import Recipe
 from recipec.output import MANIFEST, digest
-from recipec.plan import InitStage, Resolved, TrainStage
+from recipec.plan import EvaluateStage, InitStage, Plan, Resolved, Stage, TrainStage
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
@@ -136,7 +136,7 @@ def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Fin
             present.add(document.tool)
             _override(recipe, tree, document, findings)
             _judge(tree, document, findings)
-        placed.append(Placed(stage, emitted.documents, environment_of(resolved)))
+        placed.append(Placed(stage, emitted.documents, environment_of(stage, resolved.plan)))
     for tool in CHECKED:
         if getattr(recipe.overrides, tool) and tool not in present:
             span = _first_span(tree, (f"overrides.{tool}",))
@@ -146,9 +146,11 @@ def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Fin
     return placed
 
 
-def environment_of(resolved: Resolved) -> str:
-    """Return the name of the environment that runs a plan's stages."""
-    extras = [extra for extra, needed in EXTRAS.items() if any(needed(stage) for stage in resolved.plan.stages)]
+def environment_of(stage: Stage, plan: Plan) -> str:
+    """Return the name of the environment that runs a stage: vLLM's own, or else one for the whole plan."""
+    if isinstance(stage, EvaluateStage) and stage.backend == "vllm":
+        return "vllm-0.33.0"
+    extras = [extra for extra, needed in EXTRAS.items() if any(needed(other) for other in plan.stages)]
     return "-".join(["axolotl-0.19.0", *extras])
 
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 JUDGES = ROOT / "tests" / "judges"
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 ENVIRONMENT = "axolotl-0.19.0-deepspeed"
+NEWER = "general"  # accelerate 1.15.0 and lm-eval 0.4.13, which emitted files must suit as well
 FILES = {
     "axolotl": "axolotl.yaml",
     "deepspeed": "ds_config.json",
@@ -31,8 +32,12 @@ def gpu(machine: Hardware) -> dict[str, Any] | None:
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("tool", FILES)
-def test_the_tool_accepts_what_we_emit(tool: str, tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tool", "environment"), [*((tool, ENVIRONMENT) for tool in FILES), ("accelerate", NEWER), ("lm_eval", NEWER)]
+)
+def test_the_tool_accepts_what_we_emit(
+    tool: str, environment: str, tool_python: Callable[[str], Path], tmp_path: Path
+) -> None:
     jobs = []
     for recipe in RECIPES:
         compiled = compile_file(str(recipe))
@@ -51,7 +56,7 @@ def test_the_tool_accepts_what_we_emit(tool: str, tool_python: Callable[[str], P
                 if tool == "accelerate" and machine.nodes > 1:
                     jobs[-1]["arguments"] = ["--main_process_ip", "10.0.0.1"]  # as run.sh does
     assert jobs
-    python = tool_python(ENVIRONMENT)
+    python = tool_python(environment)
     done = subprocess.run(
         [python, JUDGES / f"{tool}.py"],
         input=json.dumps(jobs),
