@@ -43,6 +43,8 @@ def _switches(stage: Stage) -> dict[str, str]:
     telemetry = not isinstance(stage, InitStage) and stage.track.telemetry
     if isinstance(stage, TrainStage) and not telemetry:
         values["AXOLOTL_DO_NOT_TRACK"] = "1"
+    if isinstance(stage, EvaluateStage) and stage.allow_code_execution:
+        values["HF_ALLOW_CODE_EVAL"] = "1"
     if not telemetry:
         values |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     return values
