@@ -40,16 +40,61 @@ def pretend() -> None:
     place = placement.check_and_set_device_map
     placement.check_and_set_device_map = lambda where: place("cpu" if where == {"": local_rank} else where)
 
+    from accelerate.parallelism_config import ParallelismConfig
+
+    build = ParallelismConfig.build_device_mesh
+    ParallelismConfig.build_device_mesh = lambda self, _device_type: build(self, "cpu")
+
+    import torch
+
+    gather = dist.all_gather_into_tensor
+
+    def gather_detached(output_tensor, input_tensor, group=None, async_op=False):
+        """Gather as NCCL does, unseen by autograd: gloo writes into views of the output, which autograd forbids."""
+        with torch.no_grad():
+            return gather(output_tensor.detach(), input_tensor.detach(), group, async_op)
+
+    dist.all_gather_into_tensor = gather_detached
+
     if importlib.util.find_spec("deepspeed") is not None:
         import deepspeed.comm.torch
 
         deepspeed.comm.torch.build_shm_op = lambda: None  # would compile for minutes
 
 
+def witness() -> None:
+    """Write what each rank really does to $RECIPEC_EVIDENCE: the test asks the ranks, not the configuration."""
+    import json
+
+    import torch.distributed as dist
+    from accelerate import Accelerator
+    from torch.distributed.tensor import DTensor
+
+    prepare = Accelerator.prepare
+
+    def watched(self, *args, **kwargs):
+        result = prepare(self, *args, **kwargs)
+        for item in result if isinstance(result, (tuple, list)) else (result,):
+            if hasattr(item, "named_parameters"):
+                names = [kind.__name__ for kind in type(item).__mro__]
+                sharded = sum(isinstance(parameter, DTensor) for parameter in item.parameters())
+                stage = item.zero_optimization_stage() if hasattr(item, "zero_optimization_stage") else None
+                row = {"world": dist.get_world_size(), "backend": dist.get_backend(), "classes": names}
+                row |= {"sharded": sharded, "zero_stage": stage, "dtype": str(next(item.parameters()).dtype)}
+                path = os.path.join(os.environ["RECIPEC_EVIDENCE"], f"rank{dist.get_rank()}.json")  # noqa: PTH118
+                with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123
+                    json.dump(row, stream)
+        return result
+
+    Accelerator.prepare = watched
+
+
 local_rank = int(os.environ.get("LOCAL_RANK", -1))
 if local_rank >= 0 and "-c" not in sys.orig_argv:  # a rank, not a helper process that a rank spawned
     try:
         pretend()
+        if "RECIPEC_EVIDENCE" in os.environ:
+            witness()
     except Exception:  # Python only prints what a sitecustomize raises; a test must stop instead
         traceback.print_exc()
         sys.exit(70)
