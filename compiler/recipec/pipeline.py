@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec import contracts
-from recipec.bind import bind
+from recipec.course import HEAD, Course, bind_course
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
-from recipec.language import Recipe
+from recipec.facts import pins
 from recipec.output import MANIFEST, digest
-from recipec.plan import EvaluateStage, InitStage, Plan, Resolved, Stage, TrainStage
+from recipec.plan import Resolved, TrainStage
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
 from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, split_path, with_value
-from recipec.targets import CHECKED, EXTRAS, emit
+from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
 
-PINS = Path(__file__).parent / "targets"
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
@@ -57,15 +55,16 @@ def compile_tree(tree: Node) -> Compiled:
         raise RecipeError(
             [Finding("S019", "a recipe is a mapping of keys and values", start, help="start with `recipe: 1`")]
         )
-    recipe, findings = bind(tree)
+    course, findings = bind_course(tree)
     findings += _secrets(tree)
-    if recipe is None:
+    if course is None:
         return Compiled("", {}, tidy(findings), None)
-    resolved, more = resolve(recipe, tree)
+    recipe = course.recipe
+    resolved, more = resolve(course)
     findings += more
     if resolved is None:
         return Compiled(recipe.name, {}, tidy(findings), None)
-    placed = _place(recipe, tree, resolved, findings)
+    placed = _place(course, resolved, findings)
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)
@@ -110,48 +109,51 @@ def _secrets(tree: Node) -> list[Finding]:
 
 
 class Placed(NamedTuple):
-    """One stage with its documents and the environment that runs it."""
+    """One stage with what is emitted for it and the environment that runs it."""
 
     stage: Any
-    documents: list[Document]
+    emitted: Emitted
     environment: str
 
 
-def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Finding]) -> list[Placed]:
+def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[Placed]:
+    tree = course.tree
     placed: list[Placed] = []
     used: set[str] = set()
     present: set[str] = set()
     for stage in resolved.plan.stages:
-        kind = report.kind_of(stage)
-        emitted = emit(stage)
-        for refusal in emitted.refusals:
-            origin = resolved.origins.get(f"{kind}.{refusal.path}")
-            span = _first_span(tree, origin.reads if origin else ())
-            used.update(origin.reads if origin else ())
-            findings.append(Finding("T001", refusal.message, span, help=refusal.advice))
+        place = environment(stage, resolved.plan)
+        emitted = emit(stage, place)
+        for code, severity, told in (("T001", "error", emitted.refusals), ("T003", "warning", emitted.differences)):
+            for refusal in told:
+                reads = _reads(resolved, f"{stage.name}.{refusal.path}")
+                used.update(reads)
+                span = _first_span(tree, reads)
+                findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]
         for path, origin in resolved.origins.items():
-            if path.startswith(f"{kind}.") and _covered(path[len(kind) + 1 :], emitted.seen):
+            if path.startswith(f"{stage.name}.") and _covered(path[len(stage.name) + 1 :], emitted.seen):
                 used.update(origin.reads)
         for document in emitted.documents:
             present.add(document.tool)
-            _override(recipe, tree, document, findings)
-            _judge(tree, document, findings)
-        placed.append(Placed(stage, emitted.documents, environment_of(stage, resolved.plan)))
+            _override(course, document, findings)
+            _judge(tree, resolved, stage.name, document, findings)
+        placed.append(Placed(stage, emitted, place))
     for tool in CHECKED:
-        if getattr(recipe.overrides, tool) and tool not in present:
+        if getattr(course.recipe.overrides, tool) and tool not in present:
             span = _first_span(tree, (f"overrides.{tool}",))
             findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
     unknown = {finding.span for finding in findings if finding.code == "R001"}
-    findings += [finding for finding in _unused(tree, used, resolved) if finding.span not in unknown]
+    if not any(place.emitted.refusals for place in placed):
+        findings += [finding for finding in _unused(tree, used, resolved) if finding.span not in unknown]
     return placed
 
 
-def environment_of(stage: Stage, plan: Plan) -> str:
-    """Return the name of the environment that runs a stage: vLLM's own, or else one for the whole plan."""
-    if isinstance(stage, EvaluateStage) and stage.backend == "vllm":
-        return "vllm-0.33.0"
-    extras = [extra for extra, needed in EXTRAS.items() if any(needed(other) for other in plan.stages)]
-    return "-".join(["axolotl-0.19.0", *extras])
+def _reads(resolved: Resolved, path: str) -> tuple[str, ...]:
+    """Return the recipe paths behind a plan path, or behind what stands below it."""
+    origin = resolved.origins.get(path)
+    if origin is not None:
+        return origin.reads
+    return tuple(read for leaf, o in resolved.origins.items() if leaf.startswith(path + ".") for read in o.reads)
 
 
 def _covered(path: str, seen: Iterable[str]) -> bool:
@@ -175,7 +177,14 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
     found = []
     for path, node in leaves(tree):
         text = dotted(path)
-        if path[0] in NOT_FOR_A_TOOL or getattr(node, "value", 0) is None or _leads(text, used):
+        own = path[2:] if path[0] == "stages" else path
+        if (
+            path[0] in NOT_FOR_A_TOOL
+            or own[0] in HEAD
+            or own[0] in ("overrides", "versions")
+            or getattr(node, "value", 0) is None
+            or _leads(text, used)
+        ):
             continue
         span = key_span(tree, path) or node.span
         advice = "drop it: nothing in this recipe could act on it"
@@ -188,8 +197,9 @@ def _leads(path: str, used: set[str]) -> bool:
     return any(path == read or path.startswith((read + ".", read + "[")) for read in used)
 
 
-def _override(recipe: Recipe, tree: Mapping, document: Document, findings: list[Finding]) -> None:
-    raw: dict[str, Any] = getattr(recipe.overrides, document.tool, {})
+def _override(course: Course, document: Document, findings: list[Finding]) -> None:
+    tree = course.tree
+    raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
     if not raw or document.tool == "transformers":
         return
     document.raw = raw
@@ -216,20 +226,36 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
     return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
 
 
-def _judge(tree: Mapping, document: Document, findings: list[Finding]) -> None:
-    """Check a document against its tool's contract; only raw overrides can be the person's fault."""
-    if not document.contract:
-        return
-    contract = contracts.load(document.tool, document.release)
-    for problem in contract.check(document.contract, document.values()):
+def _judge(tree: Mapping, resolved: Resolved, stage: str, document: Document, findings: list[Finding]) -> None:
+    """Check a document against its tool's contract: raw overrides at their own lines, emitted keys at their origin's."""
+    for problem in _problems(document):
         path = ("overrides", document.tool, *problem.path)
         node = find(tree, path)
-        if node is None:
-            raise AssertionError(f"{document.file}: {dotted(problem.path)}: {problem.message}")
-        span = key_span(tree, path) if problem.on == "key" else node.span
         code = "T020" if problem.on == "key" else "T021"
         message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
-        findings.append(Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence"))
+        if node is not None:
+            span = key_span(tree, path) if problem.on == "key" else node.span
+            findings.append(Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence"))
+            continue
+        entry = document.entries.get(dotted(problem.path[:2])) or document.entries.get(str(problem.path[0]))
+        reads = [read for path in (entry.reads if entry else ()) for read in _reads(resolved, f"{stage}.{path}")]
+        if not reads:
+            raise AssertionError(f"{document.file}: {message}")  # nothing of the recipe went into it: our own mistake
+        advice = f"this became {dotted(problem.path)} of {document.file}, which {document.tool} would refuse or drop"
+        findings.append(Finding("T022", message, _first_span(tree, reads), help=advice))
+
+
+def _problems(document: Document) -> list[contracts.Problem]:
+    if document.kind != "python":
+        if not document.contract:
+            return []
+        return contracts.load(document.tool, document.release).check(document.contract, document.values())
+    contract = contracts.load(document.tool, document.release)
+    return [
+        problem._replace(path=(group, *problem.path))
+        for group, values in document.values().items()
+        for problem in contract.check(group, values)
+    ]
 
 
 def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
@@ -238,13 +264,12 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
     files: dict[str, str] = {}
     lines: dict[str, dict[str, Any]] = {}
     for place in placed:
-        stage, kind = place.stage, report.kind_of(place.stage)
-        for document in place.documents:
+        stage = place.stage
+        for document in place.emitted.documents:
             name = f"{stage.id}/{document.file}"
-            files[name], lines[name] = _text(document, kind, resolved, recipe)
-        if isinstance(stage, InitStage):
-            files[f"{stage.id}/init_model.py"] = (PINS / "init_model.py").read_text(encoding="utf-8")
-        files[f"{stage.id}/run.sh"] = shell.stage_script(stage, plan, place.environment, recipe)
+            files[name], lines[name] = _text(document, stage.name, resolved, recipe)
+        files |= {f"{stage.id}/{name}": text for name, text in place.emitted.files.items()}
+        files[f"{stage.id}/run.sh"] = shell.stage_script(stage, place.emitted, plan, place.environment, recipe)
     names = sorted({place.environment for place in placed})
     for name in names:
         files[f"environments/{name}.txt"] = pins(name)
@@ -255,20 +280,16 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
         for s in (*p.stage.data.train, *p.stage.data.validation)
         if s.path
     ]
-    late = {name: " ".join(extra for extra in EXTRAS if f"-{extra}" in name) for name in names}
+    late = {name: _late(name) for name in names}
     files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], late, local, recipe)
     files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
     files[MANIFEST] = _manifest(source, resolved, placed, files, lines, local)
     return dict(sorted(files.items()))
 
 
-def pins(environment: str) -> str:
-    """Return the exact pins of an environment, with what is known of its size as comments. Raises OSError."""
-    from recipec.facts import FOLDER
-
-    base, flash, _ = environment.partition("-flash-attn")
-    names = [base, "flash-attn"] if flash else [base]
-    return "".join((FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8") for name in names)
+def _late(environment: str) -> str:
+    """Return the packages of an environment that are built against the others, after them."""
+    return " ".join(re.findall(r"^# build-without-isolation: (.*)$", pins(environment), re.MULTILINE))
 
 
 def _environment(name: str) -> dict[str, Any]:
@@ -280,18 +301,23 @@ def _environment(name: str) -> dict[str, Any]:
     return row
 
 
-def _text(document: Document, kind: str, resolved: Resolved, recipe: str) -> tuple[str, dict[str, Any]]:
+def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tuple[str, dict[str, Any]]:
     reads = {
-        key: [path if path.startswith("overrides.") else f"{kind}.{path}" for path in e.reads]
+        key: [path if path.startswith("overrides.") else f"{stage}.{path}" for path in e.reads]
         for key, e in document.entries.items()
     }
     if document.kind == "json":
         text = json.dumps(document.values(), indent=2, ensure_ascii=False) + "\n"
         return text, {key: {"line": _json_line(text, key), "reads": reads[key]} for key in document.entries}
+    head = f"{document.tool} {document.release}. Written by recipec from {recipe}: change the recipe, not this file."
+    if document.kind == "python":
+        from recipec.render.python_writer import Argument, fill_template
+
+        arguments = {key: Argument(e.value, _remark(e, reads[key], resolved)) for key, e in document.entries.items()}
+        text, where = fill_template(f"# {head}\n{document.template}", arguments)
+        return text, {key: {"line": where[key], "reads": reads[key]} for key in document.entries}
     writer = YamlWriter()
-    writer.comment(
-        f"{document.tool} {document.release}. Written by recipec from {recipe}: change the recipe, not this file."
-    )
+    writer.comment(head)
     for key, entry in document.entries.items():
         writer.entry(key, entry.value, _remark(entry, reads[key], resolved))
     return writer.result(), {key: {"line": writer.lines[key], "reads": reads[key]} for key in document.entries}
@@ -321,12 +347,13 @@ def _manifest(
     stages: list[dict[str, Any]] = []
     for place in placed:
         stage = place.stage
-        tool = place.documents[0]
+        tool = place.emitted.documents[0] if place.emitted.documents else None
         row: dict[str, Any] = {
             "id": stage.id,
+            "name": stage.name,
             "kind": report.kind_of(stage),
-            "tool": tool.tool,
-            "release": tool.release,
+            "tool": tool.tool if tool else "script",
+            "release": tool.release if tool else "",
         }
         row |= {"environment": place.environment, "script": f"{stage.id}/run.sh", "output": stage.output}
         row["inputs"] = [earlier["id"] for earlier in stages]

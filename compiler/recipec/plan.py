@@ -10,6 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 from recipec.source import Span
 
+Method = Literal[
+    "pretrain", "sft", "dpo", "ipo", "orpo", "kto", "simpo", "cpo", "reward", "grpo", "rloo", "ppo"
+]  # fmt: skip
+
 
 class Origin(NamedTuple):
     """Why a plan leaf has its value: what was read of the recipe, and the reason in words.
@@ -71,7 +75,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter: the update is scaled by alpha / rank, or alpha / √rank with rslora."""
+    """A PEFT adapter. LoRA's update is scaled by alpha / rank, or alpha / √rank with rslora.
+
+    `rank` and `alpha` are 0 and `virtual_tokens` is 0 for kinds that have none; `options` are further PEFT fields.
+    """
 
     type: str
     rank: int
@@ -81,6 +88,10 @@ class Adapter:
     also_train: tuple[str, ...]
     dora: bool
     rslora: bool
+    init: str
+    lora_plus_ratio: float | None
+    virtual_tokens: int
+    options: dict[str, Any]
     start_from: str | None
     merge: bool
 
@@ -150,6 +161,67 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What a preference or reinforcement method optimises; a leaf that the method does not know is 0 or None.
+
+    `beta` is the pull towards the reference model in each method's own sense (see the language).
+    """
+
+    beta: float
+    loss: str | None
+    label_smoothing: float
+    margin: float
+    sft_weight: float
+    desirable_weight: float
+    undesirable_weight: float
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How completions are sampled and reused. Lengths in tokens; `engines` None: they share the trainer's GPUs."""
+
+    completions: int
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    iterations: int
+    clip: float
+    clip_high: float
+    scale_rewards: Literal["group", "batch", "none"]
+    mask_truncated: bool
+    engine: Literal["hf", "vllm"]
+    engines: int | None
+    tensor_parallel: int
+    gpu_memory_share: float
+    critic_learning_rate: float
+    gae_lambda: float
+    discount: float
+
+
+@dataclass(frozen=True)
+class Reward:
+    """One reward function; only the leaves of its type are not None."""
+
+    type: Literal["exact", "regex", "length", "language", "model", "remote", "python"]
+    weight: float
+    pattern: str | None
+    max_words: int | None
+    language: str | None
+    path: str | None
+    function: str | None
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Script:
+    """A training script of the user's own. `arguments` are its command line, values as text; True is a bare flag."""
+
+    path: str
+    launcher: Literal["accelerate", "torchrun", "deepspeed", "ray"]
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Numerics:
     """Precision of the computation, and what trades time for memory."""
 
@@ -198,6 +270,7 @@ class InitStage:
     """Makes a tokenizer from the data and a model with random weights."""
 
     id: str
+    name: str
     seed: int
     output: str
     model: Scratch
@@ -206,10 +279,13 @@ class InitStage:
 
 @dataclass(frozen=True)
 class TrainStage:
-    """One training."""
+    """One training. `trainer` and `release` say which system does it, and decide nothing else here."""
 
     id: str
-    method: Literal["sft", "pretrain", "dpo"]
+    name: str
+    trainer: str
+    release: str
+    method: Method
     seed: int
     output: str
     model: Model
@@ -223,14 +299,32 @@ class TrainStage:
     watch: Watch
     track: Track
     hardware: Hardware
-    beta: float
+    objective: Objective | None
+    rollout: Rollout | None
+    rewards: tuple[Reward, ...]
+    script: Script | None
+
+
+@dataclass(frozen=True)
+class MergeStage:
+    """Merges an adapter into its base, by PEFT. `precision` is the number format of the merged weights."""
+
+    id: str
+    name: str
+    output: str
+    base: str
+    revision: str | None
+    adapter: str
+    tokenizer: str
+    precision: Literal["bf16", "fp16", "fp32"]
+    trust_remote_code: bool
 
 
 @dataclass(frozen=True)
 class Judged:
     """A model that is evaluated: a folder or hub name, with the adapter laid over it."""
 
-    name: Literal["base", "tuned"]
+    name: str
     path: str
     revision: str | None
     adapter: str | None
@@ -242,6 +336,7 @@ class EvaluateStage:
     """One evaluation of one or more models on the same tasks."""
 
     id: str
+    name: str
     seed: int
     output: str
     models: tuple[Judged, ...]
@@ -261,7 +356,7 @@ class EvaluateStage:
     track: Track
 
 
-Stage = InitStage | TrainStage | EvaluateStage
+Stage = InitStage | TrainStage | MergeStage | EvaluateStage
 
 
 @dataclass(frozen=True)
@@ -276,7 +371,7 @@ class Plan:
 
 
 class Resolved(NamedTuple):
-    """A plan and, beside it, the origin of each leaf by dotted path (`train.batch.micro`)."""
+    """A plan and, beside it, the origin of each leaf by dotted path that starts at a stage's name (`train.batch.micro`)."""
 
     plan: Plan
     origins: dict[str, Origin]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -85,11 +86,12 @@ _PATTERNS = {  # how people say what a pattern of the language means
 }
 
 
-def bind(tree: Node) -> tuple[Recipe | None, list[Finding]]:
+def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> tuple[Recipe | None, list[Finding]]:
     """Validate the tree against the language.
 
     Returns the recipe (None when anything but unknown keys is wrong) and every finding. Unknown keys are left
-    out of the recipe that is returned beside their findings, so that later checks can still speak.
+    out of the recipe that is returned beside their findings, so that later checks can still speak. A key that is
+    missing where `may_lack` says so is no finding.
     """
     data = plain(tree)
     findings: list[Finding] = []
@@ -98,6 +100,8 @@ def bind(tree: Node) -> tuple[Recipe | None, list[Finding]]:
             return Recipe.model_validate(data), findings
         except ValidationError as error:
             details = error.errors(include_url=False)
+        if may_lack is not None:
+            details = [d for d in details if d["type"] != "missing" or not may_lack(_real_path(tree, d)[0])]
         findings = _findings(tree, details)
         if any(detail["type"] != "extra_forbidden" for detail in details):
             break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.diagnostics import Finding
-from recipec.plan import InitStage, Origin, Plan, Resolved, Stage, TrainStage, leaf
+from recipec.plan import Adapter, EvaluateStage, InitStage, MergeStage, Origin, Plan, Resolved, Stage, TrainStage, leaf
 
 # Leaves that are decided the same way for every recipe, and so are not worth a reviewer's time.
 PLAIN_LEAVES = (
@@ -24,8 +24,8 @@ PLAIN_LEAVES = (
 
 
 def kind_of(stage: Stage) -> str:
-    """Return `init`, `train` or `evaluate`."""
-    return "init" if isinstance(stage, InitStage) else "train" if isinstance(stage, TrainStage) else "evaluate"
+    """Return `init`, `train`, `merge` or `evaluate`."""
+    return {InitStage: "init", TrainStage: "train", MergeStage: "merge", EvaluateStage: "evaluate"}[type(stage)]
 
 
 def where(origin: Origin) -> str:
@@ -38,7 +38,7 @@ def where(origin: Origin) -> str:
 def values(resolved: Resolved) -> dict[str, tuple[Any, Origin]]:
     """Return every plan leaf that belongs to a stage or to the hardware, with its origin."""
     found: dict[str, tuple[Any, Origin]] = {}
-    roots: dict[str, Any] = {kind_of(stage): stage for stage in resolved.plan.stages}
+    roots: dict[str, Any] = {stage.name: stage for stage in resolved.plan.stages}
     roots["hardware"] = resolved.plan.hardware
     for path, origin in sorted(resolved.origins.items()):
         root, _, rest = path.partition(".")
@@ -79,7 +79,7 @@ def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], file
             b = stage.batch
             lines += [
                 "",
-                "## Batch",
+                "## Batch" if stage.name == "train" else f"## Batch of {stage.name}",
                 "",
                 f"{b.total} sequences per optimiser step = {b.micro} micro batch × {b.accumulation} gradient accumulation × {b.data_parallel} data-parallel processes; at most {b.total * stage.model.max_length:,} tokens.",
             ]
@@ -111,12 +111,27 @@ def _sentence(stage: Stage) -> str:
     if isinstance(stage, InitStage):
         m = stage.model
         return f"makes a {m.family} model with random weights: {m.layers} layers of width {m.hidden_size}, vocabulary {m.vocab_size}"
+    if isinstance(stage, MergeStage):
+        return f"merges the adapter of `{stage.adapter}` into `{stage.base}` in {stage.precision}, by PEFT"
     if isinstance(stage, TrainStage):
-        what = "all weights" if stage.adapter is None else f"a LoRA adapter of rank {stage.adapter.rank}"
-        amount = f"{stage.length.amount:g} {stage.length.unit}"
-        return f"trains {what} of `{stage.model.path}` by {stage.method} for {amount}, {stage.numerics.precision}, {stage.parallel.strategy}"
-    names = " and ".join(model.name for model in stage.models)
+        what = _trained(stage.adapter)
+        amount = _many(stage.length.amount, stage.length.unit.removesuffix("s"))
+        system = f"{stage.trainer} {stage.release}".strip()
+        return f"{system} trains {what} of `{stage.model.path}` by {stage.method} for {amount}, {stage.numerics.precision}, {stage.parallel.strategy}"
+    *others, last = [model.name for model in stage.models]
+    names = f"{', '.join(others)} and {last}" if others else last
     return f"evaluates {names} on {', '.join(stage.tasks)} with lm-evaluation-harness ({stage.backend})"
+
+
+def _many(count: float, what: str) -> str:
+    return f"{count:g} {what}{'s' * (count != 1)}"
+
+
+def _trained(adapter: Adapter | None) -> str:
+    if adapter is None:
+        return "all weights"
+    kind = {"lora": "LoRA"}.get(adapter.type, adapter.type)
+    return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
 
 
 def _cell(value: Any) -> str:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from shlex import quote
 
-from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
+from recipec.plan import EvaluateStage, InitStage, MergeStage, Plan, Stage, TrainStage
+from recipec.targets import Emitted
 
+_WHAT = {
+    InitStage: "Makes the tokenizer and a model with random weights.",
+    TrainStage: "Trains.",
+    MergeStage: "Merges the adapter into its base.",
+    EvaluateStage: "Evaluates.",
+}
 HEAD = """#!/usr/bin/env bash
 # {what} Written by recipec from {recipe}.
 # Run it from the folder that the recipe's paths start at.
@@ -14,7 +21,7 @@ here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 """
 
 
-def stage_script(stage: Stage, plan: Plan, environment: str, recipe: str) -> str:
+def stage_script(stage: Stage, emitted: Emitted, plan: Plan, environment: str, recipe: str) -> str:
     """Return `run.sh` of one stage."""
     lines = [
         f"environment={quote(environment)}",
@@ -23,53 +30,12 @@ def stage_script(stage: Stage, plan: Plan, environment: str, recipe: str) -> str
         'PATH="$(cd "$bin" && pwd):$PATH"',
         "export PATH",
     ]
-    variables = {**_switches(stage), **plan.variables}
+    variables = {"TOKENIZERS_PARALLELISM": "false"}
+    if not (isinstance(stage, TrainStage | EvaluateStage) and stage.track.telemetry):
+        variables |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    variables |= {**emitted.variables, **plan.variables}
     lines += [f"export {name}={quote(value)}" for name, value in sorted(variables.items())]
-    if isinstance(stage, InitStage):
-        what, body = (
-            "Makes the tokenizer and a model with random weights.",
-            ['exec python "$here/init_model.py" "$here/init.json"'],
-        )
-    elif isinstance(stage, TrainStage):
-        what, body = "Trains.", _train(stage)
-    else:
-        what = "Evaluates."
-        body = [f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"' for model in stage.models]
-    return HEAD.format(what=what, recipe=recipe) + "\n".join([*lines, "", *body]) + "\n"
-
-
-def _switches(stage: Stage) -> dict[str, str]:
-    values = {"TOKENIZERS_PARALLELISM": "false"}
-    telemetry = not isinstance(stage, InitStage) and stage.track.telemetry
-    if isinstance(stage, TrainStage) and not telemetry:
-        values["AXOLOTL_DO_NOT_TRACK"] = "1"
-    if isinstance(stage, EvaluateStage) and stage.allow_code_execution:
-        values["HF_ALLOW_CODE_EVAL"] = "1"
-    if not telemetry:
-        values |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return values
-
-
-def _train(stage: TrainStage) -> list[str]:
-    resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
-    config = '"$here/axolotl.yaml"'
-    strategy = stage.parallel.strategy
-    if strategy == "single":
-        body = [f"axolotl train {config} --launcher python {resume}"]
-    else:
-        launch = 'accelerate launch --config_file "$here/accelerate.yaml"'
-        if strategy.startswith("zero"):
-            launch += ' --deepspeed_config_file "$here/ds_config.json"'
-            config += ' --deepspeed "$here/ds_config.json"'
-        if stage.hardware.nodes > 1:
-            launch += ' --machine_rank "${NODE_RANK:?rank of this node, from 0}"'
-            launch += (
-                ' --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}"'
-            )
-        body = [f"{launch} \\", f"  -m axolotl.cli.train {config} {resume}"]
-    if stage.adapter is not None and stage.adapter.merge:
-        body += [f'axolotl merge-lora "$here/axolotl.yaml" --lora-model-dir={quote(stage.output)}']
-    return body
+    return HEAD.format(what=_WHAT[type(stage)], recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
 
 
 def run_script(stages: list[tuple[str, str]], environments: dict[str, str], files: list[str], recipe: str) -> str:

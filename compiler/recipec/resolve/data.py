@@ -5,13 +5,9 @@ from __future__ import annotations
 from recipec.language.data import COLUMNS
 from recipec.plan import Data, DataSource
 from recipec.resolve.draft import Draft, indexed
+from recipec.resolve.methods import METHODS
 from recipec.suggest import nearest
 
-FORMATS = {
-    "sft": ("chat", "instruction", "completion", "text"),
-    "pretrain": ("text",),
-    "dpo": ("preference",),
-}
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
 
@@ -27,8 +23,8 @@ def data(d: Draft) -> None:
     d.values["train.data.train"], d.values["train.data.validation"] = sources["train"], sources["validation"]
     _holdout(d)
     packing = d.copy("train.data.packing", "data.packing")
-    if packing and method == "dpo":
-        d.error("P041", "data.packing", "preference pairs cannot be packed", "drop packing")
+    if packing and method not in ("sft", "pretrain"):
+        d.error("P041", "data.packing", f"the rows of {method} cannot be packed", "drop packing")
     d.copy("train.data.train_on", "data.train_on")
     d.copy("train.data.shuffle", "data.shuffle")
     cpu = d.values["hardware.device"] == "cpu"
@@ -40,7 +36,8 @@ def data(d: Draft) -> None:
             d.error("P043", "data.streaming", "streamed data has no known length", "give train.steps instead of epochs")
     if d.said("data.train_on") and method != "sft":
         d.error("P044", "data.train_on", f"{method} decides itself which tokens carry loss", "drop train_on")
-    d.put("train.data.cache", f"runs/{d.recipe.name}/prepared", "tokenised data, beside the run")
+    folder = f"prepared-{d.part.name}" if d.several else "prepared"
+    d.put("train.data.cache", f"runs/{d.recipe.name}/{folder}", "tokenised data, beside the run")
     d.values["train.data"] = d.make(Data, "train.data")
 
 
@@ -57,8 +54,8 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
             for word in ("subset", "revision"):
                 if d.said(f"{here}.{word}"):
                     d.error("P047", f"{here}.{word}", f"a local file has no {word}", "it belongs to hub")
-        if source.format not in FORMATS[method]:
-            expected = " or ".join(FORMATS[method])
+        if source.format not in METHODS[method].formats:
+            expected = " or ".join(METHODS[method].formats)
             d.error(
                 "P048",
                 f"{here}.format",
@@ -79,6 +76,8 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
                     close,
                 )
         columns = {name: source.columns.get(name, name) for name in names}
+        if source.format == "prompt" and "answer" not in source.columns:
+            columns.pop("answer")
         if source.format == "preference":
             columns.pop("messages" if "prompt" in source.columns else "prompt")
         if source.format == "instruction":

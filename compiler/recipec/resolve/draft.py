@@ -1,9 +1,10 @@
-"""The plan while it is being decided: values by dotted path, each with its origin, and what went wrong."""
+"""The plan of one training while it is being decided: values by dotted path, each with its origin, and what went wrong."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from recipec.course import Part
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
 from recipec.plan import Origin
@@ -13,12 +14,34 @@ T = TypeVar("T")
 COMMAND_LINE = "--set"
 
 
-class Draft:
-    """What the steps of `resolve` write into. `recipe` holds values, `tree` where they stand."""
+class Outcome(NamedTuple):
+    """What a stage leaves, or what the recipe starts from: a model's folder or hub name, with an adapter laid over it.
 
-    def __init__(self, recipe: Recipe, tree: Node) -> None:
-        self.recipe = recipe
-        self.tree = tree
+    `merged` is where a merge of the two goes.
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    tokenizer: str
+    adapter: str | None = None
+    merged: str = ""
+
+
+class Draft:
+    """What the steps of `resolve` write into. `part` holds the recipe's values, and the tree where they stand.
+
+    `id` is the stage's folder, `several` whether it is one training of more, `start` what it begins with (None: the
+    recipe's own model).
+    """
+
+    def __init__(self, part: Part, id: str, *, several: bool = False, start: Outcome | None = None) -> None:
+        self.part = part
+        self.recipe: Recipe = part.recipe
+        self.tree: Node = part.tree
+        self.id = id
+        self.several = several
+        self.start = start
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
         self.findings: list[Finding] = []
@@ -35,7 +58,7 @@ class Draft:
         for step in split_path(path):
             if at is None:
                 return None
-            at = at[step] if isinstance(at, list | dict) else getattr(at, str(step))
+            at = at.get(step) if isinstance(at, dict) else at[step] if isinstance(at, list) else getattr(at, str(step))
         return at
 
     def span(self, path: str) -> Span:
@@ -53,8 +76,15 @@ class Draft:
     def put(self, leaf: str, value: T, why: str, *reads: str, kind: str = "rule") -> T:
         """Decide a plan leaf by a rule that read these recipe paths."""
         self.values[leaf] = value
-        self.origins[leaf] = Origin(kind, why, None, tuple(path for path in reads if self.said(path)))  # type: ignore[arg-type]
+        said = tuple(self.real(path) for path in reads if self.said(path))
+        self.origins[leaf] = Origin(kind, why, None, said)  # type: ignore[arg-type]
         return value
+
+    def real(self, path: str) -> str:
+        """Return the path in the whole recipe: a word that a stage says itself stands under `stages[i]`."""
+        if self.part.own is None or path == "name" or find(self.part.own, split_path(path)) is None:
+            return path
+        return dotted((*self.part.path, *split_path(path)))
 
     def copy(self, leaf: str, path: str, default: Any = None, why: str = "default of the language") -> Any:
         """Decide a plan leaf as the recipe says, or else as `default`; return the value."""
@@ -62,7 +92,7 @@ class Draft:
             value = self.get(path)
             span = self.span(path)
             kind = "command line" if span.source.name.startswith(COMMAND_LINE) else "recipe"
-            self.origins[leaf] = Origin(kind, "", span, (path,))  # type: ignore[arg-type]
+            self.origins[leaf] = Origin(kind, "", span, (self.real(path),))  # type: ignore[arg-type]
         else:
             own = self.get(path)
             value = own if own is not None else default

@@ -6,6 +6,10 @@ from recipec.plan import Adapter, Model, Numerics, Scratch
 from recipec.resolve.draft import Draft
 
 QUANTISED = ("int8", "nf4", "fp4")
+# Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
+RANKED = ("lora", "adalora", "loha", "lokr", "oft", "hra", "vera", "bone")
+SCALED = ("lora", "adalora", "loha", "lokr")
+PROMPTED = ("prompt_tuning", "prefix_tuning", "p_tuning")
 
 
 def source(d: Draft) -> None:
@@ -15,7 +19,12 @@ def source(d: Draft) -> None:
         what = "both base and from_scratch are given" if base else "the model has neither base nor from_scratch"
         d.error("P020", "model", what, "give exactly one of them")
     max_length = d.copy("model.max_length", "model.max_length")
-    if scratch is None:
+    if d.start is not None:
+        why = f"what {d.start.name} left" if d.start.adapter is None else f"the base of {d.start.name}'s adapter"
+        d.put("model.path", d.start.path, why, "start_from")
+        d.put("model.revision", d.start.revision, why, "model.revision")
+        d.copy("model.tokenizer", "model.tokenizer", d.start.tokenizer, f"{d.start.name} saved it")
+    elif scratch is None:
         d.copy("model.path", "model.base")
         d.copy("model.revision", "model.revision")
         d.copy("model.tokenizer", "model.tokenizer", base, "the model's own tokenizer")
@@ -30,6 +39,9 @@ def source(d: Draft) -> None:
         _scratch(d, max_length)
     d.copy("model.trust_remote_code", "model.trust_remote_code")
     d.copy("model.resize_embeddings", "model.resize_embeddings")
+    if d.start is not None:
+        d.copy("model.chat_template", "model.chat_template", "tokenizer", "the tokenizer's own template")
+        return
     template = "chatml" if scratch is not None else "tokenizer"
     why = "a new tokenizer gets ChatML" if scratch is not None else "the tokenizer's own template"
     d.copy("model.chat_template", "model.chat_template", template, why)
@@ -93,7 +105,8 @@ def weights(d: Draft) -> None:
     chosen = d.values["train.numerics.precision"]
     load = d.copy("model.load_in", "model.load_in", chosen, "as the computation")
     four_bit = load in ("nf4", "fp4")
-    d.copy("model.double_quant", "model.double_quant", four_bit, "saves about 0.4 bit per parameter in 4-bit")
+    why = "saves about 0.4 bit per parameter" if four_bit else "default of the language"
+    d.copy("model.double_quant", "model.double_quant", four_bit, why)
     if load in QUANTISED and d.get("adapter") is None and d.get("train") is not None:
         d.error(
             "P031",
@@ -129,12 +142,43 @@ def adapter(d: Draft) -> None:
         return
     if d.get("train") is None:
         d.error("P036", "adapter", "an adapter is given, but nothing is trained", "add train, or drop adapter")
-    for word in ("type", "dropout", "dora", "rslora", "start_from", "merge"):
+    for word in ("dropout", "dora", "rslora", "init", "lora_plus_ratio", "merge"):
         d.copy(f"train.adapter.{word}", f"adapter.{word}")
-    rank = d.copy("train.adapter.rank", "adapter.rank")
-    d.copy("train.adapter.alpha", "adapter.alpha", float(2 * rank), "2 × rank")
+    kind = d.copy("train.adapter.type", "adapter.type")
+    _sizes(d, kind)
+    if d.start is not None and d.start.adapter is not None:
+        d.put("train.adapter.start_from", d.start.adapter, f"continues what {d.start.name} left", "parent_adapter")
+        if d.said("adapter.start_from"):
+            advice = "drop it, or drop parent_adapter"
+            d.error("P039", "adapter.start_from", "the adapter of the stage before is continued", advice)
+    else:
+        d.copy("train.adapter.start_from", "adapter.start_from")
     d.copy("train.adapter.targets", "adapter.targets")
     if d.values["train.adapter.targets"] == "all-linear":
         d.values["train.adapter.targets"] = ("all-linear",)
     d.copy("train.adapter.also_train", "adapter.also_train", ())
+    options = dict(d.get("adapter.options"))
+    d.put("train.adapter.options", options, "as given", *(f"adapter.options.{key}" for key in options))
     d.values["train.adapter"] = d.make(Adapter, "train.adapter")
+
+
+def _sizes(d: Draft, kind: str) -> None:
+    """Rank, alpha and virtual tokens: each kind of adapter has some of them."""
+    rank = 0
+    if kind in RANKED:
+        rank = d.copy("train.adapter.rank", "adapter.rank", 16, "a usual rank")
+    if kind in SCALED:
+        d.copy("train.adapter.alpha", "adapter.alpha", float(2 * rank), "2 × rank")
+    if kind in PROMPTED:
+        d.copy("train.adapter.virtual_tokens", "adapter.virtual_tokens", 20, "a usual length")
+    for word, kinds, zero in (("rank", RANKED, 0), ("alpha", SCALED, 0.0), ("virtual_tokens", PROMPTED, 0)):
+        if kind not in kinds:
+            d.values[f"train.adapter.{word}"] = zero
+            if d.said(f"adapter.{word}"):
+                d.error("P093", f"adapter.{word}", f"{kind} has no {word}", f"drop it; {', '.join(kinds)} have it")
+    for word in ("dora", "rslora", "lora_plus_ratio"):
+        if kind != "lora" and d.said(f"adapter.{word}") and d.get(f"adapter.{word}"):
+            d.error("P093", f"adapter.{word}", f"{kind} has no {word}", "it belongs to type: lora")
+    init = d.values["train.adapter.init"]
+    if kind != "lora" and init != "default":
+        d.error("P093", "adapter.init", f"{kind} has no init {init}", "it belongs to type: lora")

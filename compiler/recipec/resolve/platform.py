@@ -26,10 +26,7 @@ def hardware(d: Draft) -> None:
     per_node = d.copy("hardware.per_node", "hardware.per_node")
     nodes = d.copy("hardware.nodes", "hardware.nodes")
     paths = ("hardware.per_node", "hardware.nodes")
-    d.put("hardware.world", per_node * nodes, f"{nodes} nodes × {per_node} per node", *paths)
-    if gpu.name == "none" and per_node * nodes > 1:
-        advice = "Axolotl starts one process on CPU whatever it is told; use per_node: 1, nodes: 1"
-        d.error("P002", "hardware.per_node", "several processes need GPUs", advice)
+    d.put("hardware.world", per_node * nodes, f"{nodes} node{'s' * (nodes != 1)} × {per_node} per node", *paths)
     d.values["hardware"] = d.make(Hardware, "hardware")
 
 
@@ -58,8 +55,8 @@ def parallel(d: Draft) -> None:
             f"{strategy} needs at least two GPUs",
             "use single, or zero2 or zero3 with offload",
         )
-    if d.said("parallel.strategy") and strategy != "single" and d.values["hardware.device"] == "cpu":
-        d.error("P012", "parallel.strategy", f"{strategy} needs GPUs", "use single")
+    if strategy not in ("single", "ddp") and d.values["hardware.device"] == "cpu":
+        d.error("P012", "parallel.strategy", f"{strategy} needs GPUs", "use ddp, or single for one process")
     sharded = strategy in ("fsdp2", "zero3")
     if optimizer != "none" and not (sharded or strategy in ("zero1", "zero2")):
         d.error(

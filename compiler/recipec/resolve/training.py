@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from recipec.plan import Batch, Length, Optimizer, Track, TrainStage, Watch
+from recipec.facts import releases
+from recipec.plan import Batch, Length, Optimizer, Script, Track, TrainStage, Watch
 from recipec.resolve.draft import Draft
+from recipec.suggest import nearest
 
 
 def batch(d: Draft) -> None:
@@ -129,20 +131,41 @@ def track(d: Draft) -> None:
     d.values["track"] = d.make(Track, "track")
 
 
+def trainer(d: Draft) -> None:
+    """The system that trains, its release, and the method."""
+    name = d.copy("train.trainer", "trainer")
+    known = releases(name)
+    release = d.copy("train.release", f"versions.{name}", known[0] if known else "", "the newest known release")
+    if known and release not in known:
+        close = nearest(release, known)
+        message = f"release {release} of {name} is not known here"
+        d.error("P094", f"versions.{name}", message, f"known: {', '.join(known)}", close)
+    d.copy("train.method", "train.method")
+
+
+def script(d: Draft) -> None:
+    """The user's own training script, where that is the trainer."""
+    wanted = d.values["train.trainer"] == "script"
+    if wanted and d.get("script") is None:
+        d.error("P095", "trainer", "trainer: script needs the script", "add script: {path: train.py}")
+    if d.get("script") is None:
+        d.values["train.script"] = None
+        return
+    if not wanted:
+        d.error("P095", "script", f"{d.values['train.trainer']} runs no script", "set trainer: script, or drop script")
+    d.copy("train.script.path", "script.path")
+    d.copy("train.script.launcher", "script.launcher")
+    arguments = dict(d.get("script.arguments"))
+    d.put("train.script.arguments", arguments, "as given", *(f"script.arguments.{key}" for key in arguments))
+    d.values["train.script"] = d.make(Script, "train.script")
+
+
 def stage(d: Draft) -> TrainStage:
     """Put the training stage together."""
-    method = d.copy("train.method", "train.method")
     d.copy("train.seed", "seed")
-    d.copy(
-        "train.beta",
-        "train.beta",
-        0.1 if method == "dpo" else 0.0,
-        "usual with DPO" if method == "dpo" else "no preference method",
-    )
-    if d.said("train.beta") and method != "dpo":
-        d.error("P070", "train.beta", f"{method} has no β", "drop it")
-    d.put("train.id", "10-train", "the one training stage")
-    d.put("train.output", f"runs/{d.recipe.name}/10-train", "results of a run stay out of the emitted files", "name")
+    d.put("train.id", d.id, "stages in order")
+    d.values["train.name"] = d.part.name
+    d.put("train.output", f"runs/{d.recipe.name}/{d.id}", "results of a run stay out of the emitted files", "name")
     for shared in ("model", "hardware", "track"):
         share(d, shared, "train")
     return d.make(TrainStage, "train")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipec.facts import pinned
 from recipec.plan import TrainStage
-from recipec.targets.table import OMIT, Row, made
+from recipec.targets import deepspeed
+from recipec.targets.table import OMIT, Row, Sheet, made
 
-TOOL, RELEASE = "accelerate", "1.13.0"
+TOOL = "accelerate"
 FILE = "accelerate.yaml"
 TYPES = {
     "single": "NO",
@@ -64,3 +66,24 @@ ROWS: tuple[Row, ...] = (
     made("fsdp_config", _fsdp),
     made("deepspeed_config", _deepspeed),
 )
+
+
+def sheets(s: TrainStage, environment: str) -> list[Sheet]:
+    """Return the launcher's files of a training: none for one process, DeepSpeed's too where it shards."""
+    if s.parallel.strategy == "single":
+        return []
+    found = [Sheet(FILE, ROWS, TOOL, pinned(environment, TOOL), "config")]
+    return [*found, *deepspeed.sheets(s, environment)]
+
+
+def command(s: TrainStage, program: str) -> list[str]:
+    """Return the lines that start `program` (`-m MODULE ARGUMENTS` or a script) as the plan's processes."""
+    if s.parallel.strategy == "single":
+        return [f"python {program}"]
+    launch = f'accelerate launch --config_file "$here/{FILE}"'
+    if s.parallel.strategy.startswith("zero"):
+        launch += f' --deepspeed_config_file "$here/{deepspeed.FILE}"'
+    if s.hardware.nodes > 1:
+        launch += ' --machine_rank "${NODE_RANK:?rank of this node, from 0}"'
+        launch += ' --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}"'
+    return [f"{launch} \\", f"  {program}"]

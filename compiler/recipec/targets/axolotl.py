@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.plan import DataSource, TrainStage
-from recipec.targets.table import OMIT, Row, Unsupported, made, named, same
+from recipec.targets import accelerate
+from recipec.targets.table import OMIT, Row, Sheet, Trainer, Unsupported, made, named, same
 
-TOOL, RELEASE = "axolotl", "0.19.0"
+TOOL = "axolotl"
 FILE = "axolotl.yaml"
 
 OPTIMIZERS = {
@@ -232,7 +233,7 @@ ROWS: tuple[Row, ...] = (
         for part in ("mlp", "qkv", "o", "embedding")
     ),
     made("rl", lambda s: "dpo" if s.method == "dpo" else OMIT),
-    made("rl_beta", lambda s: s.beta if s.method == "dpo" else OMIT),
+    made("rl_beta", lambda s: s.objective.beta if s.objective is not None else OMIT),
     made("pretraining_dataset", _streamed),
     made("datasets", lambda s: OMIT if s.data.streaming else _datasets(s, s.data.train)),
     made("test_datasets", lambda s: _datasets(s, s.data.validation)),
@@ -295,4 +296,36 @@ ROWS: tuple[Row, ...] = (
     made("use_tensorboard", lambda s: True if s.track.tensorboard else OMIT),
     same("seed", "seed"),
     same("output_dir", "output"),
+)
+
+
+def _sheets(s: TrainStage) -> list[Sheet]:
+    files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
+    return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
+
+
+def _commands(s: TrainStage) -> list[str]:
+    resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
+    config = f'"$here/{FILE}"'
+    if s.parallel.strategy == "single":
+        return [f"axolotl train {config} --launcher python {resume}"]
+    if s.parallel.strategy.startswith("zero"):
+        config += ' --deepspeed "$here/ds_config.json"'
+    return accelerate.command(s, f"-m axolotl.cli.train {config} {resume}")
+
+
+def _variables(s: TrainStage) -> dict[str, str]:
+    return {} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}
+
+
+TRAINER = Trainer(
+    "axolotl",
+    methods=frozenset(["pretrain", "sft", "dpo"]),
+    adapters=frozenset(["lora"]),
+    strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
+    sheets=_sheets,
+    commands=_commands,
+    variables=_variables,
+    one_process="Axolotl starts one process on CPU whatever it is told",
+    lm_eval=True,
 )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipec.facts import pinned
 from recipec.plan import TrainStage
-from recipec.targets.table import OMIT, Row, made, same
+from recipec.targets.table import OMIT, Row, Sheet, made, same
 
-TOOL, RELEASE = "deepspeed", "0.18.9"
+TOOL = "deepspeed"
 FILE = "ds_config.json"
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3}
 
@@ -62,3 +63,10 @@ ROWS: tuple[Row, ...] = (
     made("steps_per_print", lambda _s: 1_000_000_000, "the trainer logs"),
     made("wall_clock_breakdown", lambda _s: False),
 )
+
+
+def sheets(s: TrainStage, environment: str) -> list[Sheet]:
+    """Return `ds_config.json` of a training that DeepSpeed shards, for its release in an environment."""
+    if not s.parallel.strategy.startswith("zero"):
+        return []
+    return [Sheet(FILE, ROWS, TOOL, pinned(f"{environment}-deepspeed", TOOL), "ds_config", "json")]

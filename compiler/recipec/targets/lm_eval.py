@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipec.facts import pinned
 from recipec.plan import EvaluateStage, Judged
-from recipec.targets.table import OMIT, Row, made, same
+from recipec.targets.table import OMIT, Row, Sheet, made, same
 
 TOOL = "lm_eval"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
-def release(stage: EvaluateStage) -> str:
-    """Return the release that runs this stage: Axolotl's environment has 0.4.11, vLLM's has 0.4.13."""
-    return "0.4.13" if stage.backend == "vllm" else "0.4.11"
+def sheets(stage: EvaluateStage, environment: str) -> list[Sheet]:
+    """Return one run configuration for each model, for the release of lm-eval in an environment."""
+    release = pinned(environment, "lm-eval")
+    return [
+        Sheet(f"lm_eval.{model.name}.yaml", rows(index), TOOL, release, "config")
+        for index, model in enumerate(stage.models)
+    ]
+
+
+def commands(stage: EvaluateStage) -> list[str]:
+    """Return the lines of `run.sh`."""
+    return [f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"' for model in stage.models]
+
+
+def variables(stage: EvaluateStage) -> dict[str, str]:
+    """Return what the environment of `run.sh` needs."""
+    return {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
 
 
 def _model_args(s: EvaluateStage, model: Judged) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple
 
-S = TypeVar("S")
+from recipec.facts import version
+from recipec.plan import TrainStage
 
 
 class Omit:
@@ -51,13 +52,27 @@ class Reader:
 
 
 class Row(NamedTuple):
-    """One key of a tool. `path` and `names` for one-to-one rows, `make` for computed ones; `why` is for the reader."""
+    """One key of a tool. `path` and `names` for one-to-one rows, `make` for computed ones; `why` is for the reader.
+
+    `since` and `until` name the first release that has the key, and the first that has it no longer.
+    """
 
     key: str
     path: str | None = None
     names: Mapping[Any, Any] | None = None
     make: Callable[[Any], Any] | None = None
     why: str = ""
+    since: str = ""
+    until: str = ""
+
+    def at(self, *, since: str = "", until: str = "") -> Row:
+        """Return the row for these releases only."""
+        return self._replace(since=since, until=until)
+
+    def has(self, release: str) -> bool:
+        """Return whether a release has this key."""
+        after = not self.since or version(release) >= version(self.since)
+        return after and (not self.until or version(release) < version(self.until))
 
 
 def same(key: str, path: str) -> Row:
@@ -73,6 +88,57 @@ def named(key: str, path: str, names: Mapping[Any, Any]) -> Row:
 def made(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
     """The tool's key is computed from the stage; OMIT leaves it out."""
     return Row(key, None, None, make, why)
+
+
+class Refusal(NamedTuple):
+    """What a target cannot express, or does another way: the plan path to blame, what, and what to do."""
+
+    path: str
+    message: str
+    advice: str
+
+
+class Sheet(NamedTuple):
+    """One file to fill from a table. `contract` names the part of the tool's contract that judges it; in a `python`
+    file, whose text is `template`, each group of keys (`GROUP.key`) is judged by the part of the group's name."""
+
+    file: str
+    rows: tuple[Row, ...]
+    tool: str
+    release: str
+    contract: str
+    kind: Literal["yaml", "json", "python"] = "yaml"
+    template: str = ""
+
+
+def _nothing(_stage: TrainStage) -> dict[str, str]:
+    return {}
+
+
+def _none(_stage: TrainStage) -> list[Refusal]:
+    return []
+
+
+class Trainer(NamedTuple):
+    """A system that trains, as its module declares it in `TRAINER`. What its functions read of a stage is observed.
+
+    `methods`, `adapters` and `strategies` are what it can do. `sheets` are its files, `commands` the lines of its
+    `run.sh`, `variables` their environment, `files` go beside them as they are. `differences` are where its training
+    is not what the plan says; they become warnings. `one_process` says why it starts only one process on a CPU, and
+    `lm_eval` whether its environment evaluates and merges too.
+    """
+
+    name: str
+    methods: frozenset[str]
+    adapters: frozenset[str]
+    strategies: frozenset[str]
+    sheets: Callable[[TrainStage], list[Sheet]]
+    commands: Callable[[TrainStage], list[str]]
+    variables: Callable[[TrainStage], dict[str, str]] = _nothing
+    files: Callable[[TrainStage], dict[str, str]] = _nothing
+    differences: Callable[[TrainStage], list[Refusal]] = _none
+    one_process: str = ""
+    lm_eval: bool = False
 
 
 class Entry(NamedTuple):
@@ -93,27 +159,25 @@ class Document:
     release: str
     contract: str
     entries: dict[str, Entry]
-    head: str = ""
+    template: str = ""
     raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
 
     def values(self) -> dict[str, Any]:
-        """Return the document as the tool will read it."""
-        return {key: entry.value for key, entry in self.entries.items()}
+        """Return the document as the tool will read it; that of a Python file by group."""
+        if self.kind != "python":
+            return {key: entry.value for key, entry in self.entries.items()}
+        groups: dict[str, Any] = {}
+        for key, entry in self.entries.items():
+            group, _, name = key.partition(".")
+            groups.setdefault(group, {})[name] = entry.value
+        return groups
 
 
-class Refusal(NamedTuple):
-    """A row that could not be emitted, with the plan path to blame."""
-
-    path: str
-    message: str
-    advice: str
-
-
-def fill(rows: Iterable[Row], stage: Any) -> tuple[dict[str, Entry], list[Refusal]]:
+def fill(rows: Iterable[Row], stage: Any, release: str) -> tuple[dict[str, Entry], list[Refusal]]:
     """Apply a table to a stage. A later row of the same key wins over an omitted one, never over an emitted one."""
     entries: dict[str, Entry] = {}
     refusals: list[Refusal] = []
-    for row in rows:
+    for row in (row for row in rows if row.has(release)):
         reads: list[str] = []
         reader = Reader(stage, "", reads)
         try:
@@ -149,9 +213,3 @@ def split_reads(entries: dict[str, Entry]) -> tuple[dict[str, Entry], set[str]]:
     """Separate what is emitted from what was only looked at; return both the entries and every path read."""
     seen = {path for entry in entries.values() for path in entry.reads}
     return {key: entry for key, entry in entries.items() if not key.startswith("\0")}, seen
-
-
-def typed(stage: Any, kind: type[S]) -> S:
-    """Tell the type checker what a recorder stands for."""
-    del kind
-    return cast(S, stage)

@@ -1,13 +1,18 @@
-"""Transformers: a model from scratch, as a `config.json` of its family and what `init_model.py` is to do."""
+"""Transformers and PEFT alone: a model from scratch, and an adapter merged into its base.
+
+Each is a script of ours that is copied as it is, and a settings file for it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from recipec.facts import pinned
 from recipec.plan import DataSource, InitStage
-from recipec.targets.table import Row, made, same
+from recipec.targets.table import Row, Sheet, made, same
 
-TOOL, RELEASE = "transformers", "5.16.1"
+TOOL = "transformers"
 SPECIAL = {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "<pad>"}
 
 CONFIG_ROWS: tuple[Row, ...] = (
@@ -39,3 +44,29 @@ INIT_ROWS: tuple[Row, ...] = (
     made("tokenizer", _tokenizer),
     same("chat_template", "model.chat_template"),
 )
+
+MERGE_ROWS: tuple[Row, ...] = tuple(
+    same(word, word)
+    for word in ("base", "revision", "adapter", "tokenizer", "precision", "trust_remote_code", "output")
+)
+
+
+class Scripted(NamedTuple):
+    """A stage done by a script of ours; `tables` are its JSON files, of which `settings` is the script's argument."""
+
+    script: str
+    settings: str
+    tables: dict[str, tuple[Row, ...]]
+
+    def sheets(self, environment: str) -> list[Sheet]:
+        """Return the settings files, for the release of Transformers in an environment."""
+        release = pinned(environment, TOOL)
+        return [Sheet(file, rows, TOOL, release, "", "json") for file, rows in self.tables.items()]
+
+    def text(self) -> str:
+        """Return the script."""
+        return (Path(__file__).parent / "scripts" / self.script).read_text(encoding="utf-8")
+
+
+init = Scripted("init_model.py", "init.json", {"config.json": CONFIG_ROWS, "init.json": INIT_ROWS})
+merge = Scripted("merge_adapter.py", "merge.json", {"merge.json": MERGE_ROWS})

@@ -18,9 +18,10 @@ PLAN = "plan.json"
 
 
 class Stage(NamedTuple):
-    """One stage of a plan. `output` is a folder relative to the working directory."""
+    """One stage of a plan. `name` starts the paths of its values; `output` is a folder relative to the working one."""
 
     id: str
+    name: str
     kind: str
     tool: str
     release: str
@@ -126,6 +127,7 @@ def load(folder: Path, recipe: Path | None = None) -> Build:
 def _stage(row: dict[str, Any]) -> Stage:
     return Stage(
         row["id"],
+        row.get("name", row["kind"]),
         row["kind"],
         row.get("tool", ""),
         row.get("release", ""),

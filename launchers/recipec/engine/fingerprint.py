@@ -54,7 +54,7 @@ def _data(build: Build, stage: Stage) -> set[str]:
     """Return the local files and folders that a stage reads, by what the plan says of it."""
     found: set[str] = set()
     for key, row in build.plan.get("values", {}).items():
-        if key.partition(".")[0] in (stage.kind, stage.id):
+        if key.partition(".")[0] in (stage.name, stage.id):
             found.update(_paths(key.rpartition(".")[2], row.get("value")))
     if not any(Path(path).exists() for path in found):
         found |= {path for path, _at in build.data()}

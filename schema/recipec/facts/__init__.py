@@ -29,3 +29,31 @@ def gpus() -> dict[str, Gpu]:
     rows = plain(tree)
     assert isinstance(rows, dict)
     return {name: Gpu(name, **row) for name, row in rows.items()}  # type: ignore[arg-type]  # a test types each row
+
+
+def releases(tool: str) -> tuple[str, ...]:
+    """Return the releases of a tool that there are exact pins of, the newest first."""
+    found = [path.stem.removeprefix(f"{tool}-") for path in (FOLDER / "environments").glob(f"{tool}-*.txt")]
+    return tuple(sorted((r for r in found if "-" not in r), key=version, reverse=True))
+
+
+def version(release: str) -> tuple[int, ...]:
+    """Return a release as numbers that compare in the right order."""
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in release.split("."))
+
+
+@cache
+def pins(environment: str) -> str:
+    """Return the exact pins of an environment; `NAME-flash-attn` has those of flash-attn besides. Raises OSError."""
+    base, flash, _ = environment.partition("-flash-attn")
+    names = [base, "flash-attn"] if flash else [base]
+    return "".join((FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8") for name in names)
+
+
+def pinned(environment: str, package: str) -> str:
+    """Return the release of a package in an environment. Raises LookupError when it is not in there."""
+    text = pins(environment)
+    start = f"\n{package}=="
+    if start not in text:
+        raise LookupError(f"{environment} has no {package}")
+    return text.partition(start)[2].partition("\n")[0]

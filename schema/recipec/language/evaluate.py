@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Section, Text
+from recipec.language.base import Count, Name, Section, Text
 
 
 class Evaluate(Section):
@@ -13,8 +13,11 @@ class Evaluate(Section):
     tasks: Annotated[list[Text], Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")]
     task_folder: Annotated[Text | None, Field(description="Folder with task files of one's own.")] = None
     models: Annotated[
-        list[Literal["base", "tuned"]] | None,
-        Field(min_length=1, description="Models that are evaluated, side by side. Default: base and tuned."),
+        list[Name] | None,
+        Field(
+            min_length=1,
+            description="Models that are evaluated, side by side: base, tuned (the last result), or names of stages. Default: base and tuned, or base and every stage.",
+        ),
     ] = None
     backend: Annotated[Literal["hf", "vllm"], Field(description="Inference engine.")] = "hf"
     batch_size: Annotated[Count | Literal["auto"], Field(description="Requests per forward pass.")] = "auto"

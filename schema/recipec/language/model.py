@@ -1,6 +1,6 @@
 """`model` and `adapter`: what is trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -81,17 +81,54 @@ class Model(Section):
     resize_embeddings: Annotated[bool, Field(description="Round the vocabulary up to a multiple of 32.")] = False
 
 
+AdapterType = Literal[
+    "lora", "adalora", "loha", "lokr", "oft", "boft", "hra", "vera", "vblora", "fourierft", "bone", "ia3", "ln_tuning",
+    "prompt_tuning", "prefix_tuning", "p_tuning",
+]  # fmt: skip
+
+
 class Adapter(Section):
     """Train a small adapter instead of all weights. Absent: full fine-tuning."""
 
-    type: Annotated[Literal["lora"], Field(description="Adapter method. QLoRA is lora with model.load_in: nf4.")] = (
-        "lora"
-    )
-    rank: Annotated[int, Field(ge=1, le=4096, description="LoRA rank r.")] = 16
+    type: Annotated[
+        AdapterType, Field(description="Adapter method, as PEFT names it. QLoRA is lora with model.load_in: nf4.")
+    ] = "lora"
+    rank: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=4096,
+            description="Rank r of the low-rank update (lora, adalora, loha, lokr, vera, oft's block). Default: 16.",
+        ),
+    ] = None
     alpha: Annotated[
         float | None,
         Field(gt=0, le=65536, description="LoRA alpha; the update is scaled by alpha / rank. Default: 2 × rank."),
     ] = None
+    init: Annotated[
+        Literal[
+            "default", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_4", "pissa_niter_16", "loftq", "eva"
+        ],
+        Field(
+            description="LoRA: initial weights; pissa and olora take them from the base's own, loftq from its quantisation error."
+        ),
+    ] = "default"
+    lora_plus_ratio: Annotated[
+        float | None,
+        Field(gt=0, le=1000, description="LoRA+: learning rate of B over that of A (arXiv:2402.12354); 16 is usual."),
+    ] = None
+    virtual_tokens: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100000,
+            description="Length of the learnt prompt (prompt_tuning, prefix_tuning, p_tuning). Default: 20.",
+        ),
+    ] = None
+    options: Annotated[
+        dict[str, Any],
+        Field(description="Further fields of the adapter's PEFT configuration, checked against the pinned PEFT."),
+    ] = {}
     dropout: Annotated[Fraction, Field(description="Dropout on the adapter's input.")] = 0.0
     targets: Annotated[
         Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)],

@@ -9,7 +9,8 @@ from recipec.language.data import Data
 from recipec.language.evaluate import Evaluate, Track
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Hardware, Launch, Parallel
-from recipec.language.train import Train
+from recipec.language.stages import Script, Trainer, TrainingStage
+from recipec.language.train import Reward, Rollout, Train
 
 RawKeys = Annotated[dict[str, Any], Field()]
 
@@ -18,6 +19,10 @@ class Overrides(Section):
     """Raw keys of a tool, laid over what the compiler emits and checked against the tool's contract."""
 
     axolotl: Annotated[RawKeys, Field(description="Keys of the Axolotl configuration.")] = {}
+    trl: Annotated[RawKeys, Field(description="Keys of TRL's configuration file.")] = {}
+    llamafactory: Annotated[RawKeys, Field(description="Keys of the LLaMA-Factory configuration.")] = {}
+    unsloth: Annotated[RawKeys, Field(description="Keys of the Unsloth configuration.")] = {}
+    openrlhf: Annotated[RawKeys, Field(description="Options of OpenRLHF, without the leading dashes.")] = {}
     deepspeed: Annotated[RawKeys, Field(description="Keys of ds_config.json.")] = {}
     accelerate: Annotated[RawKeys, Field(description="Keys of the accelerate configuration.")] = {}
     lm_eval: Annotated[RawKeys, Field(description="Keys of the lm-eval run configuration.")] = {}
@@ -36,7 +41,26 @@ class Recipe(Section):
     model: Annotated[Model, Field(description="The model.")]
     adapter: Annotated[Adapter | None, Field(description="Train an adapter instead of all weights.")] = None
     data: Annotated[Data | None, Field(description="The data; needed by train.")] = None
+    trainer: Annotated[Trainer, Field(description="The system that trains; the rest of the recipe stays the same.")] = (
+        "axolotl"
+    )
+    versions: Annotated[
+        dict[Trainer, Text],
+        Field(description="Release of a tool where not the newest known one, such as {axolotl: 0.19.0}."),
+    ] = {}
     train: Annotated[Train | None, Field(description="Training.")] = None
+    rollout: Annotated[Rollout, Field(description="Sampling and reuse of completions in reinforcement learning.")] = (
+        Rollout()
+    )
+    rewards: Annotated[list[Reward], Field(description="Reward functions of grpo, rloo and ppo.")] = []
+    script: Annotated[Script | None, Field(description="One's own training script; needed by trainer: script.")] = None
+    stages: Annotated[
+        list[TrainingStage] | None,
+        Field(
+            min_length=1,
+            description="Several trainings in order, each with its own words laid over those of the recipe.",
+        ),
+    ] = None
     hardware: Annotated[Hardware, Field(description="The machine.")]
     parallel: Annotated[Parallel, Field(description="How the job is split over GPUs.")] = Parallel()
     evaluate: Annotated[Evaluate | None, Field(description="Evaluation.")] = None

@@ -1,11 +1,18 @@
-"""`train`: how it is trained."""
+"""`train`, `rollout` and `rewards`: how it is trained."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Fraction, Percent, Section
+from recipec.language.base import Count, Fraction, Percent, Section, Text
 
+Method = Literal[
+    "pretrain", "sft", "dpo", "ipo", "orpo", "kto", "simpo", "cpo", "reward", "grpo", "rloo", "ppo"
+]  # fmt: skip
+Loss = Literal[
+    "sigmoid", "hinge", "robust", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "discopop",
+    "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "reinforce++"
+]  # fmt: skip
 Optimizer = Literal[
     "adamw", "adamw_8bit", "adamw_paged", "adamw_paged_8bit", "adafactor", "sgd", "lion", "lion_8bit", "muon"
 ]
@@ -24,7 +31,12 @@ class Save(Section):
 class Train(Section):
     """Method, batch algebra, optimiser, precision and checkpoints. Absent: nothing is trained."""
 
-    method: Annotated[Literal["sft", "pretrain", "dpo"], Field(description="Training method.")] = "sft"
+    method: Annotated[
+        Method,
+        Field(
+            description="Training method: next-token (pretrain, sft), preference (dpo, ipo, orpo, kto, simpo, cpo), reward model (reward), or reinforcement learning (grpo, rloo, ppo)."
+        ),
+    ] = "sft"
     epochs: Annotated[
         float | None,
         Field(gt=0, le=10000, description="Passes over the data. At most one of epochs, steps. Default: 1."),
@@ -69,10 +81,109 @@ class Train(Section):
         bool | None, Field(description="Recompute activations instead of keeping them. Default: true on GPU.")
     ] = None
     torch_compile: Annotated[bool, Field(description="Compile the model with torch.compile.")] = False
-    beta: Annotated[float | None, Field(gt=0, le=100, description="DPO β. Default: 0.1 with dpo.")] = None
+    beta: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=100,
+            description="β, the pull towards the reference model: DPO's and KTO's β, IPO's τ, ORPO's λ, SimPO's reward scale, the KL coefficient of grpo, rloo and ppo. Default: 0.1; simpo 2.0; grpo 0; rloo and ppo 0.05.",
+        ),
+    ] = None
+    loss: Annotated[
+        Loss | None,
+        Field(
+            description="Variant of the method's loss: of dpo sigmoid … apo_down, of kto kto or apo_zero_unpaired, of grpo grpo … gspo, of ppo reinforce++. Default: sigmoid; kto; dapo."
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float | None,
+        Field(ge=0, lt=0.5, description="Share of preference labels taken to be wrong (cDPO, robust DPO); dpo, cpo."),
+    ] = None
+    margin: Annotated[
+        float | None, Field(ge=0, le=100, description="SimPO's target reward margin γ. Default: 1.0 with simpo.")
+    ] = None
+    sft_weight: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=100,
+            description="Weight of next-token loss on the chosen answer beside the preference loss (RPO's α, CPO's α).",
+        ),
+    ] = None
+    desirable_weight: Annotated[
+        float | None, Field(gt=0, le=1000, description="KTO's weight of desirable rows. Default: 1.0 with kto.")
+    ] = None
+    undesirable_weight: Annotated[
+        float | None, Field(gt=0, le=1000, description="KTO's weight of undesirable rows. Default: 1.0 with kto.")
+    ] = None
     save: Annotated[Save, Field(description="Checkpoints.")] = Save()
     evaluate_every: Annotated[
         Count | Literal["epoch"] | None,
         Field(description="Steps between validations, or `epoch`. Default: epoch where there is validation data."),
     ] = None
     log_every: Annotated[Count, Field(description="Steps between log lines.")] = 1
+
+
+class Rollout(Section):
+    """How completions are sampled and reused in reinforcement learning (grpo, rloo, ppo)."""
+
+    completions: Annotated[
+        Count | None, Field(description="Completions per prompt, the group size G. Default: 8; ppo 1.")
+    ] = None
+    max_new_tokens: Annotated[Count, Field(description="Longest completion in tokens.")] = 256
+    temperature: Annotated[float, Field(gt=0, le=10, description="Sampling temperature.")] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus sampling: probability mass kept.")] = 1.0
+    iterations: Annotated[
+        int, Field(ge=1, le=1000, description="Optimisation passes over each batch of completions, μ.")
+    ] = 1
+    clip: Annotated[float, Field(gt=0, le=10, description="Clip range ε of the probability ratio.")] = 0.2
+    clip_high: Annotated[
+        float | None, Field(gt=0, le=10, description="Upper clip range where it differs (DAPO). Default: clip.")
+    ] = None
+    scale_rewards: Annotated[
+        Literal["group", "batch", "none"], Field(description="Divide advantages by the standard deviation of what.")
+    ] = "group"
+    mask_truncated: Annotated[bool, Field(description="Leave completions that were cut off out of the loss.")] = False
+    engine: Annotated[Literal["hf", "vllm"], Field(description="What generates the completions.")] = "hf"
+    engines: Annotated[
+        Count | None, Field(description="vLLM engines of their own GPUs; absent: they share the trainer's GPUs.")
+    ] = None
+    tensor_parallel: Annotated[Count, Field(description="GPUs per vLLM engine.")] = 1
+    gpu_memory_share: Annotated[
+        float, Field(gt=0, le=1, description="Share of GPU memory that a vLLM engine takes.")
+    ] = 0.3
+    critic_learning_rate: Annotated[
+        float | None, Field(gt=0, lt=10, description="PPO: learning rate of the critic. Default: 9e-6 (as OpenRLHF).")
+    ] = None
+    gae_lambda: Annotated[float | None, Field(ge=0, le=1, description="PPO: λ of GAE. Default: 0.95.")] = None
+    discount: Annotated[float | None, Field(ge=0, le=1, description="PPO: discount γ. Default: 1.0.")] = None
+
+
+class Reward(Section):
+    """One reward function; the rewards of a completion are summed by weight."""
+
+    type: Annotated[
+        Literal["exact", "regex", "length", "language", "model", "remote", "python"],
+        Field(
+            description="exact: final answer equals the answer column after mathematical normalisation; regex: the completion matches pattern; length: full reward up to max_words words; language: written in language; model: a reward model; remote: an HTTP endpoint; python: your own function."
+        ),
+    ]
+    weight: Annotated[float, Field(ge=-1000, le=1000, description="Factor in the sum.")] = 1.0
+    pattern: Annotated[
+        Text | None, Field(description="regex: Python regular expression that the completion matches.")
+    ] = None
+    max_words: Annotated[Count | None, Field(description="length: longest completion, in words, with full reward.")] = (
+        None
+    )
+    language: Annotated[
+        Literal["en", "ko", "zh", "ja", "ru", "ar"] | None, Field(description="language: the script that is expected.")
+    ] = None
+    path: Annotated[
+        Text | None, Field(description="model: folder or hub name of the reward model; python: file with the function.")
+    ] = None
+    function: Annotated[
+        Text | None, Field(description="python: name of `def f(completions, prompts, answers) -> list[float]`.")
+    ] = None
+    url: Annotated[Text | None, Field(pattern=r"^https?://", description="remote: where completions are posted.")] = (
+        None
+    )

@@ -22,4 +22,4 @@ need() {  # data file
   exit 2
 }
 make_environment vllm-0.33.0 ''
-bash "$here/20-evaluate/run.sh"
+bash "$here/10-evaluate/run.sh"

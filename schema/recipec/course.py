@@ -1,0 +1,121 @@
+"""A recipe as the trainings it consists of: its own words, or those of each of its `stages` laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from recipec.bind import bind
+from recipec.diagnostics import Finding, tidy
+from recipec.language import Recipe
+from recipec.language.stages import TrainingStage
+from recipec.source import Items, Mapping, Node, Path, Span, find, key_span
+
+HEAD = frozenset(["name", "start_from", "parent_adapter"])  # words of a stage that are not words of the recipe
+SHARED = frozenset(TrainingStage.model_fields) - HEAD  # words that a recipe and its stages both have
+RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "hardware"])
+
+
+class Part(NamedTuple):
+    """One training: the recipe as that training sees it, and the tree with the places of its words.
+
+    In a course of several, `own` is the stage's mapping, which stands at `path` of the whole.
+    """
+
+    name: str
+    recipe: Recipe
+    tree: Mapping
+    own: Mapping | None = None
+    path: Path = ()
+    start_from: str | None = None
+    parent_adapter: str | None = None
+
+
+class Course(NamedTuple):
+    """The whole recipe and its trainings in order; a recipe that only evaluates has one part, without `train`."""
+
+    recipe: Recipe
+    tree: Mapping
+    parts: tuple[Part, ...]
+
+
+def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
+    """Validate a recipe with each of its stages. Returns it (None when its shape is wrong) and every finding."""
+    stages = tree.entries.get("stages")
+    if not isinstance(stages, Items) or not stages.nodes:
+        recipe, findings = bind(tree)
+        return (Course(recipe, tree, (Part("train", recipe, tree),)) if recipe is not None else None), findings
+    # What a section lacks in one place, another may give: only the laid trees below tell what is missing.
+    _, findings = bind(tree, may_lack=_in_a_section)
+    whole, found = bind(without(tree, {"stages", *SHARED} - {"model"}))
+    findings += found
+    parts: list[Part] = []
+    shared = without(tree, {"stages", "evaluate"})
+    for index, own in enumerate(stages.nodes):
+        if not isinstance(own, Mapping):
+            continue
+        laid = merged(shared, without(own, HEAD))
+        assert isinstance(laid, Mapping)
+        recipe, found = bind(laid)
+        findings += found
+        said = {word: getattr(own.entries.get(word), "value", None) for word in HEAD}
+        if recipe is not None:
+            path: Path = ("stages", index)
+            for word in ("start_from", "parent_adapter"):
+                if word in own.entries:
+                    laid.entries[word], laid.keys[word] = own.entries[word], own.keys[word]
+            parts.append(Part(str(said["name"]), recipe, laid, own, path, said["start_from"], said["parent_adapter"]))
+    if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
+        return None, _once(findings)
+    wrong = list(_names(tree, parts))
+    return (None if wrong else Course(whole, tree, tuple(parts))), _once([*findings, *wrong])
+
+
+def _once(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings without those that a stage's laid tree repeats: the first names the full path."""
+    first: dict[tuple[str, Span | None], Finding] = {}
+    for finding in findings:
+        first.setdefault((finding.code, finding.span), finding)
+    return tidy(first.values())
+
+
+def _in_a_section(path: Path) -> bool:
+    below = path[2:] if path[:1] == ("stages",) else path
+    return len(below) > 1 and below[0] in SHARED
+
+
+def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
+    """Judge the names of stages: each once, none that means something else, each start a stage before."""
+    known: list[str] = []
+    for part in parts:
+        for word, wrong, message, advice in (
+            ("name", part.name in RESERVED, f'"{part.name}" means something else', "choose another name"),
+            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a name of its own"),
+            (
+                "start_from",
+                part.start_from is not None and part.start_from not in known,
+                f'"{part.start_from}" is not a stage before this one',
+                f"stages before it: {', '.join(known) or 'none'}",
+            ),
+        ):
+            if wrong:
+                node = find(tree, (*part.path, word))
+                yield Finding("R009", message, node.span if node else key_span(tree, part.path), help=advice)
+        known.append(part.name)
+
+
+def without(tree: Mapping, words: Iterable[str]) -> Mapping:
+    """Return a mapping without some of its keys."""
+    gone = set(words)
+    entries = {key: node for key, node in tree.entries.items() if key not in gone}
+    return Mapping(entries, {key: tree.keys[key] for key in entries}, tree.span)
+
+
+def merged(below: Node | None, above: Node) -> Node:
+    """Lay one tree over another: mappings key by key, everything else replaced. Every value keeps its place."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    entries = dict(below.entries)
+    for key, node in above.entries.items():
+        entries[key] = merged(entries.get(key), node)
+    return Mapping(entries, {**below.keys, **above.keys}, above.span)

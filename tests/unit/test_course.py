@@ -1,0 +1,111 @@
+"""Courses of several trainings: what a stage does not say it takes from the recipe; each starts where one before ended."""
+
+import json
+
+from recipec.explain import explain
+from recipec.pipeline import Compiled, compile_tree
+from recipec.plan import EvaluateStage, MergeStage, TrainStage
+from recipec.source import Source
+from recipec.yaml_reader import read_text
+
+HEAD = """recipe: 1
+name: course
+model: {base: org/base, max_length: 512}
+hardware: {gpu: a100-80gb}
+train: {batch_size: 8, learning_rate: 1e-4}
+"""
+FIRST = """stages:
+  - name: first
+    adapter: {rank: 8}
+    data: {train: [{path: a.jsonl, format: chat}]}
+"""
+SECOND = """  - name: second
+    %s
+    data: {train: [{path: b.jsonl, format: preference}]}
+    train: {method: dpo, learning_rate: 1e-6}
+"""
+
+
+def compiled(text: str) -> Compiled:
+    return compile_tree(read_text(Source("course.yaml", text)))
+
+
+def stages(text: str) -> list[object]:
+    found = compiled(text)
+    assert found.findings == []
+    assert found.resolved is not None
+    return list(found.resolved.plan.stages)
+
+
+def test_a_stage_inherits_word_by_word() -> None:
+    first, second = (s for s in stages(HEAD + FIRST + SECOND % "parent_adapter: merge") if isinstance(s, TrainStage))
+    assert (first.optimizer.learning_rate, second.optimizer.learning_rate) == (1e-4, 1e-6)
+    assert first.batch.total == second.batch.total == 8
+    assert (first.method, second.method) == ("sft", "dpo")
+
+
+def test_an_adapter_is_merged_before_the_next_stage() -> None:
+    first, merge, second = stages(HEAD + FIRST + SECOND % "parent_adapter: merge")
+    assert isinstance(first, TrainStage)
+    assert isinstance(merge, MergeStage)
+    assert isinstance(second, TrainStage)
+    assert (merge.base, merge.adapter) == ("org/base", first.output)
+    assert second.model.path == merge.output
+    assert second.adapter is None
+
+
+def test_an_adapter_is_trained_further() -> None:
+    first, second = stages(HEAD + FIRST + SECOND % "parent_adapter: continue\n    adapter: {rank: 8}")
+    assert isinstance(first, TrainStage)
+    assert isinstance(second, TrainStage)
+    assert second.model.path == "org/base"
+    assert second.adapter is not None
+    assert second.adapter.start_from == first.output
+
+
+def test_what_becomes_of_an_adapter_must_be_said() -> None:
+    (finding,) = compiled(HEAD + FIRST + SECOND % "start_from: first").findings
+    assert finding.code == "P028"
+    assert finding.span is not None
+    assert finding.span.line == 10
+
+
+def test_stages_are_evaluated_by_name() -> None:
+    text = HEAD + FIRST + SECOND % "parent_adapter: merge" + "evaluate: {tasks: [gsm8k]}\n"
+    last = stages(text)[-1]
+    assert isinstance(last, EvaluateStage)
+    assert [model.name for model in last.models] == ["base", "first", "second"]
+    assert last.models[1].adapter == "runs/course/10-first"
+
+
+def test_explain_reaches_into_a_stage() -> None:
+
+    found = compiled(HEAD + FIRST + SECOND % "parent_adapter: merge")
+    manifest = json.loads(found.files["plan.json"])
+    (row,) = explain(manifest, "second.optimizer.learning_rate")
+    assert row["because"] == "recipe: course.yaml:13:41"
+    assert explain(manifest, "stages[1].train.learning_rate") == [row]
+
+
+def test_each_mistake_is_told_once() -> None:
+    text = HEAD + FIRST.replace("rank: 8", "rnak: 8") + SECOND % "parent_adapter: merge\n    bla: 1"
+    codes = [(finding.code, finding.suggestion) for finding in compiled(text).findings]
+    assert codes == [("R001", "rank"), ("R001", None)]
+
+
+def test_what_a_stage_lacks_is_told_where_it_stands() -> None:
+    text = HEAD.replace(", learning_rate: 1e-4", "") + FIRST
+    (finding,) = compiled(text).findings
+    assert finding.code == "R002"
+
+
+def test_the_shared_words_that_no_stage_uses_are_named() -> None:
+    text = HEAD.replace("batch_size: 8", "batch_size: 8, warmup: 3%") + FIRST + "    train: {warmup: 5%}\n"
+    (finding,) = compiled(text).findings
+    assert (finding.code, finding.message) == ("T002", "train.warmup has no effect on 10-first")
+
+
+def test_names_are_judged() -> None:
+    text = HEAD + FIRST + (SECOND % "start_from: third").replace("name: second", "name: first")
+    codes = [finding.code for finding in compiled(text).findings]
+    assert codes == ["R009", "R009"]
