@@ -273,18 +273,20 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
     names = sorted({place.environment for place in placed})
     for name in names:
         files[f"environments/{name}.txt"] = pins(name)
-    local = [
-        s.path
-        for p in placed
-        if isinstance(p.stage, TrainStage)
-        for s in (*p.stage.data.train, *p.stage.data.validation)
-        if s.path
-    ]
+    local = [path for p in placed if isinstance(p.stage, TrainStage) for path in _local(p.stage)]
     late = {name: _late(name) for name in names}
     files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], late, local, recipe)
     files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
     files[MANIFEST] = _manifest(source, resolved, placed, files, lines, local)
     return dict(sorted(files.items()))
+
+
+def _local(stage: TrainStage) -> list[str]:
+    """Return the files of the user's own that a training reads."""
+    data = [source.path for source in (*stage.data.train, *stage.data.validation)]
+    code = [reward.path for reward in stage.rewards if reward.type == "python"]
+    script = [stage.script.path] if stage.script is not None else []
+    return [path for path in (*data, *code, *script) if path is not None]
 
 
 def _late(environment: str) -> str:

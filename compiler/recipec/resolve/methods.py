@@ -145,5 +145,15 @@ def rewards(d: Draft) -> None:
         d.copy(f"{there}.weight", f"{here}.weight")
         if reward.type == "exact" and not answers:
             d.error("P079", here, "an exact answer needs the answers", "map the column: columns: {answer: …}")
+        if reward.type == "python" and reward.path is not None and reward.function is not None:
+            _judge_function(d, here, reward.path, reward.function)
         made.append(d.make(Reward, there))
     d.values["train.rewards"] = tuple(made)
+
+
+def _judge_function(d: Draft, here: str, path: str, name: str) -> None:
+    from recipec.resolve.reward_file import trouble  # ast is off the way of most recipes
+
+    found = trouble(path, name)
+    if found is not None:
+        d.error("P097", f"{here}.{found.word}", found.message, found.advice, found.suggestion)
