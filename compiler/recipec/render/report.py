@@ -50,8 +50,8 @@ def values(resolved: Resolved) -> dict[str, tuple[Any, Origin]]:
 
 def plain(value: Any) -> Any:
     """Return a plan value as JSON data."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if hasattr(value, "_fields"):
+        return {name: plain(getattr(value, name)) for name in value._fields}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, dict):

@@ -111,8 +111,8 @@ class Draft:
         self.findings.append(Finding(code, message, self.span(path), None, advice, "warning"))
 
     def make(self, kind: type[T], prefix: str) -> T:
-        """Build the dataclass whose fields are the leaves below `prefix`. Raises TypeError when one is missing."""
-        fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+        """Build the record whose fields are the leaves below `prefix`. Raises KeyError when one is missing."""
+        fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
         return kind(**{name: self.values[f"{prefix}.{name}"] for name in fields})
 
 

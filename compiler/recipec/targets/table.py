@@ -8,7 +8,7 @@ a target cannot express.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from recipec.facts import version
@@ -43,9 +43,9 @@ class Reader:
         return self._see(getattr(self._value, name), path)
 
     def _see(self, value: Any, path: str) -> Any:
-        if is_dataclass(value):
+        if hasattr(value, "_fields"):
             return Reader(value, path, self._reads)
-        if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        if isinstance(value, tuple) and value and hasattr(value[0], "_fields"):
             return tuple(Reader(item, f"{path}.{index}", self._reads) for index, item in enumerate(value))
         self._reads.append(path)
         return value
