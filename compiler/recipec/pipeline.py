@@ -203,11 +203,12 @@ def _override(course: Course, document: Document, findings: list[Finding]) -> No
     if not raw or document.tool == "transformers":
         return
     document.raw = raw
-    for key, value in raw.items():
+    for word, value in raw.items():
+        key = document.key(word)
         entry = document.entries.get(key)
-        base = ("overrides", document.tool, key)
+        base = ("overrides", document.tool, word)
         if entry is None:
-            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{key}",), "override")
+            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{word}",), "override")
         elif isinstance(entry.value, dict) and isinstance(value, dict):
             merged = dict(entry.value)
             for inner, item in value.items():
@@ -218,7 +219,7 @@ def _override(course: Course, document: Document, findings: list[Finding]) -> No
         elif entry.reads:
             findings.append(_decided(tree, base, document, key))
         else:
-            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{key}",), "override")
+            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{word}",), "override")
 
 
 def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:
@@ -229,7 +230,7 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
 def _judge(tree: Mapping, resolved: Resolved, stage: str, document: Document, findings: list[Finding]) -> None:
     """Check a document against its tool's contract: raw overrides at their own lines, emitted keys at their origin's."""
     for problem in _problems(document):
-        path = ("overrides", document.tool, *problem.path)
+        path = ("overrides", document.tool, *document.word(problem.path))
         node = find(tree, path)
         code = "T020" if problem.on == "key" else "T021"
         message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"

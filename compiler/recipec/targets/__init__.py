@@ -12,7 +12,7 @@ from recipec.targets.table import Document, Reader, Refusal, Sheet, Trainer, fil
 
 TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script")
 CHECKED = (*TRAINERS[:-1], "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
-GENERAL = "axolotl-0.19.0"  # makes, merges and evaluates models where the trainer's environment does not
+GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"
 ALWAYS = ("id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "track.telemetry")
 
