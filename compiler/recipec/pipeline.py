@@ -1,7 +1,5 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A recipe as the trainings it consists of: its own words, or those of each of its `stages` laid over them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -111,7 +109,7 @@ def without(tree: Mapping, words: Iterable[str]) -> Mapping:
     return Mapping(entries, {key: tree.keys[key] for key in entries}, tree.span)
 
 
-def merged(below: Node | None, above: Node) -> Node:
+def merged(below: "Node | None", above: "Node") -> "Node":
     """Lay one tree over another: mappings key by key, everything else replaced. Every value keeps its place."""
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above

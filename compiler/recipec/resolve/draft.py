@@ -1,7 +1,5 @@
 """The plan of one training while it is being decided: values by dotted path, each with its origin, and what went wrong."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeVar
 
 from recipec.course import Part
