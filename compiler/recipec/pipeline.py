@@ -1,7 +1,5 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -62,7 +60,7 @@ def compile_tree(tree: Node) -> Compiled:
     recipe = course.recipe
     resolved, more = resolve(course)
     findings += more
-    if resolved is None:
+    if resolved is None or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy(findings), None)
     placed = _place(course, resolved, findings)
     findings = tidy(findings)

@@ -1,7 +1,5 @@
 """Findings: what is wrong, where, and what to do about it; how they are sorted and shown."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 

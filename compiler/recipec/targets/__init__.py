@@ -1,7 +1,5 @@
 """Plan stage to the documents of the tools that run it. One module for each system; this one only chooses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib import import_module
 from typing import NamedTuple

@@ -5,11 +5,9 @@ What a row reads of the stage is recorded, which gives the provenance of each ke
 a target cannot express.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
 from recipec.plan import TrainStage
@@ -65,7 +63,7 @@ class Row(NamedTuple):
     since: str = ""
     until: str = ""
 
-    def at(self, *, since: str = "", until: str = "") -> Row:
+    def at(self, *, since: str = "", until: str = "") -> Self:
         """Return the row for these releases only."""
         return self._replace(since=since, until=until)
 

@@ -86,8 +86,19 @@ def callback() -> type:
             kept[key] = number if abs(number) < 1e300 else str(number)  # JSON knows no NaN and no infinity
         return kept
 
-    def on_train_begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        write(state, "begin", epochs=float(args.num_train_epochs))
+    def sizes(model: Any) -> dict[str, int]:
+        counts = {"parameters": 0, "trainable": 0}
+        try:
+            for weight in model.parameters():
+                count = int(getattr(weight, "ds_numel", 0) or weight.numel())  # ZeRO-3 keeps the whole size apart
+                counts["parameters"] += count
+                counts["trainable"] += count if weight.requires_grad else 0
+        except (AttributeError, TypeError, RuntimeError):  # no model of the usual kind: then its size is not told
+            return {}
+        return counts
+
+    def on_train_begin(self: Any, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        write(state, "begin", epochs=float(args.num_train_epochs), **sizes(model))
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         due = time.monotonic() - last[0] >= STEP_INTERVAL or state.global_step >= state.max_steps
