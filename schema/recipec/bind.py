@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
-from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, plain
+from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, leaves, plain
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -92,18 +93,35 @@ def bind(tree: Node) -> tuple[Recipe | None, list[Finding]]:
     out of the recipe that is returned beside their findings, so that later checks can still speak.
     """
     data = plain(tree)
-    findings: list[Finding] = []
+    unfit = _unfit(tree)
+    findings = unfit
     for _attempt in range(2):
         try:
             return Recipe.model_validate(data), findings
         except ValidationError as error:
             details = error.errors(include_url=False)
         findings = _findings(tree, details)
+        told = {finding.span for finding in findings}
+        findings += [finding for finding in unfit if finding.span not in told]
         if any(detail["type"] != "extra_forbidden" for detail in details):
             break
         for detail in details:
             _remove(data, _real_path(tree, detail)[0])
     return None, findings
+
+
+def _unfit(tree: Node) -> list[Finding]:
+    """Name what YAML can say but no file, path or variable of a tool can hold, wherever it stands."""
+    found = []
+    for path, node in leaves(tree):
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, float) and not isfinite(value):
+            message = f"{dotted(path)} cannot be {_got(node)}"
+            found.append(Finding("R006", message, node.span, help="expected a finite number"))
+        if any(isinstance(text, str) and "\0" in text for text in (value, *path)):
+            message = f"{dotted(path)} holds the character U+0000"
+            found.append(Finding("R006", message, key_span(tree, path) or node.span, help="delete it"))
+    return found
 
 
 def _remove(data: Any, path: Path) -> None:
