@@ -13,11 +13,11 @@ from recipec.bind import bind
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.language import Recipe
 from recipec.output import MANIFEST, digest
-from recipec.plan import EvaluateStage, InitStage, Plan, Resolved, Stage, TrainStage
+from recipec.plan import EvaluateStage, InitStage, Plan, Resolved, Stage, TrainStage, leaf
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
-from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, split_path, with_value
+from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, plain, split_path, with_value
 from recipec.targets import CHECKED, EXTRAS, emit
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
@@ -69,7 +69,7 @@ def compile_tree(tree: Node) -> Compiled:
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)
-    return Compiled(recipe.name, _render(tree.span.source, resolved, placed, findings), findings, resolved)
+    return Compiled(recipe.name, _render(tree, resolved, placed, findings), findings, resolved)
 
 
 def _set(tree: Node, setting: str) -> Node:
@@ -135,7 +135,7 @@ def _place(recipe: Recipe, tree: Mapping, resolved: Resolved, findings: list[Fin
         for document in emitted.documents:
             present.add(document.tool)
             _override(recipe, tree, document, findings)
-            _judge(tree, document, findings)
+            _judge(tree, kind, resolved, document, findings)
         placed.append(Placed(stage, emitted.documents, environment_of(stage, resolved.plan)))
     for tool in CHECKED:
         if getattr(recipe.overrides, tool) and tool not in present:
@@ -197,18 +197,18 @@ def _override(recipe: Recipe, tree: Mapping, document: Document, findings: list[
         entry = document.entries.get(key)
         base = ("overrides", document.tool, key)
         if entry is None:
-            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{key}",), "override")
+            document.entries[key] = Entry(value, (dotted(base),), "override")
         elif isinstance(entry.value, dict) and isinstance(value, dict):
             merged = dict(entry.value)
             for inner, item in value.items():
                 if inner in merged and entry.reads:
                     findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
                 merged[inner] = item
-            document.entries[key] = Entry(merged, entry.reads, "with overrides")
+            document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
         elif entry.reads:
             findings.append(_decided(tree, base, document, key))
         else:
-            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{key}",), "override")
+            document.entries[key] = Entry(value, (dotted(base),), "override")
 
 
 def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:
@@ -216,25 +216,43 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
     return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
 
 
-def _judge(tree: Mapping, document: Document, findings: list[Finding]) -> None:
-    """Check a document against its tool's contract; only raw overrides can be the person's fault."""
+def _judge(tree: Mapping, kind: str, resolved: Resolved, document: Document, findings: list[Finding]) -> None:
+    """Check a document against its tool's contract; what is wrong stands in a raw override, or was made of the recipe."""
     if not document.contract:
         return
     contract = contracts.load(document.tool, document.release)
     for problem in contract.check(document.contract, document.values()):
         path = ("overrides", document.tool, *problem.path)
         node = find(tree, path)
+        message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
         if node is None:
-            raise AssertionError(f"{document.file}: {dotted(problem.path)}: {problem.message}")
+            entry = document.entries[str(problem.path[0])]
+            reads = _made_of(kind, resolved, entry, _at(entry.value, problem.path[1:]))
+            advice = f"it is made of {', '.join(reads) or 'nothing that the recipe says'}; choose what the tool accepts"
+            findings.append(Finding("T022", message, _first_span(tree, reads), problem.suggestion, advice))
+            continue
         span = key_span(tree, path) if problem.on == "key" else node.span
         code = "T020" if problem.on == "key" else "T021"
-        message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
         findings.append(Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence"))
 
 
-def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
+def _made_of(kind: str, resolved: Resolved, entry: Entry, value: Any) -> tuple[str, ...]:
+    """Return the recipe paths that an emitted value was made of: those that hold it as it is, or else all."""
+    origins = {path: origin for path in entry.reads if (origin := resolved.origins.get(f"{kind}.{path}"))}
+    stages = {report.kind_of(stage): stage for stage in resolved.plan.stages}
+    same = [path for path in origins if leaf(stages[kind], path) == value]
+    return tuple(dict.fromkeys(read for path in same or origins for read in origins[path].reads))
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _render(tree: Mapping, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
     """Return the text of every file, `plan.json` last."""
-    recipe, plan = source.label, resolved.plan
+    recipe, plan = tree.span.source.label, resolved.plan
     files: dict[str, str] = {}
     lines: dict[str, dict[str, Any]] = {}
     for place in placed:
@@ -258,7 +276,7 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
     late = {name: " ".join(extra for extra in EXTRAS if f"-{extra}" in name) for name in names}
     files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], late, local, recipe)
     files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
-    files[MANIFEST] = _manifest(source, resolved, placed, files, lines, local)
+    files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local)
     return dict(sorted(files.items()))
 
 
@@ -311,13 +329,14 @@ def _remark(entry: Entry, reads: list[str], resolved: Resolved) -> str:
 
 
 def _manifest(
-    source: Source,
+    tree: Mapping,
     resolved: Resolved,
     placed: list[Placed],
     files: dict[str, str],
     lines: dict[str, Any],
     local: list[str],
 ) -> str:
+    source = tree.span.source
     stages: list[dict[str, Any]] = []
     for place in placed:
         stage = place.stage
@@ -339,6 +358,12 @@ def _manifest(
     for path, (value, origin) in report.values(resolved).items():
         values[path] = {"value": value, "from": origin.kind, "at": origin.span.label() if origin.span else None}
         values[path] |= {"why": origin.why, "reads": list(origin.reads)}
+    told = {read for row in values.values() for read in row["reads"]}
+    for steps, node in leaves(tree):  # what goes into files, or stays in the recipe, without a place in the plan
+        if not _leads(path := dotted(steps), told):
+            span = node.span
+            kind = "command line" if span.source.name.startswith("--set") else "recipe"
+            values[path] = {"value": plain(node), "from": kind, "at": span.label(), "why": "", "reads": [path]}
     manifest = {
         "format": 1,
         "recipe": {"name": resolved.plan.name, "file": source.label, "sha256": digest(source.text)},
