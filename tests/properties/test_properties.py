@@ -79,4 +79,5 @@ def test_every_emitted_key_and_every_recipe_leaf_is_explained(file: Path) -> Non
             assert all(row["because"] for row in explain(manifest, f"{name}:{key}"))
     for path, _node in leaves(read_text(Source("r", file.read_text(encoding="utf-8")))):
         answers = explain(manifest, dotted(path))
-        assert any(f"{file.name}:" in row["because"] or dotted(path) in row["because"] for row in answers), path
+        said = dotted(path[:-1] if isinstance(path[-1], int) else path)
+        assert any(f"{file.name}:" in row["because"] or said in row["because"] for row in answers), path
