@@ -43,6 +43,7 @@ for _spelling in (".inf", ".Inf", ".INF"):
 _WORDS.update(dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")))
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _OLD_BREAK = re.compile("[\x85\u2028\u2029]")
+_new = tuple.__new__  # half the time of a named tuple's own, and there is one for each value of a file
 _MAY_START_NUMBER = frozenset("0123456789+-.")
 
 
@@ -173,9 +174,13 @@ class _Builder:
 
     def _span(self, event: Event) -> Span:
         start, end = event.start_mark, event.end_mark
-        left = start.column + (self.shift if start.line == 0 else 1)
-        right = end.column + (self.shift if end.line == 0 else 1)
-        return Span(self.source, start.line + 1, left, end.line + 1, right)
+        line, end_line, shift = start.line, end.line, self.shift
+        left = start.column + (1 if line else shift)
+        right = end.column + (1 if end_line else shift)
+        return _new(Span, (self.source, line + 1, left, end_line + 1, right))
+
+    def _stretch(self, start: Span, end: Span) -> Span:
+        return _new(Span, (self.source, start[1], start[2], end[3], end[4]))
 
     def _note(self, code: str, message: str, span: Span, advice: str) -> None:
         self.findings.append(Finding(code, message, span, help=advice))
@@ -188,6 +193,10 @@ class _Builder:
 
     def _node(self, event: Event, depth: int) -> Node:
         span = self._span(event)
+        if type(event) is ScalarEvent and not event.anchor and event.tag is None:  # nearly all of a file
+            self._grow(1, span)
+            text = event.value
+            return Scalar(scalar_value(text) if event.implicit[0] else text, span, text)
         if isinstance(event, AliasEvent):
             found = self.anchors.get(event.anchor)
             if found is None:
@@ -230,7 +239,7 @@ class _Builder:
             assert event is not None
             nodes.append(self._node(event, depth))
         end = self._span(event)
-        return Items(nodes, start._replace(end_line=end.end_line, end_column=end.end_column))
+        return Items(nodes, self._stretch(start, end))
 
     def _mapping(self, start: Span, depth: int) -> Mapping:
         entries: dict[str, Node] = {}
@@ -251,7 +260,7 @@ class _Builder:
                 self._note("S016", message, span, f"the first is on line {keys[name].line}; keep one of them")
                 continue
             entries[name], keys[name] = value, span
-        return Mapping(entries, keys, start._replace(end_line=end.end_line, end_column=end.end_column))
+        return Mapping(entries, keys, self._stretch(start, end))
 
     def _key(self, event: Event, span: Span, depth: int) -> str | None:
         if isinstance(event, ScalarEvent) and event.value:
