@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Fraction, Percent, Section
+from recipec.language.base import Count, Fraction, Percent, Section, example
 
 Optimizer = Literal[
     "adamw", "adamw_8bit", "adamw_paged", "adamw_paged_8bit", "adafactor", "sgd", "lion", "lion_8bit", "muon"
@@ -15,6 +15,8 @@ Scheduler = Literal["cosine", "linear", "constant", "constant_with_warmup", "cos
 class Save(Section):
     """Checkpoints."""
 
+    model_config = example({"every": 200, "keep": 3})
+
     every: Annotated[Count | Literal["epoch"], Field(description="Steps between checkpoints, or `epoch`.")] = "epoch"
     keep: Annotated[
         Count | None, Field(description="How many of the newest checkpoints stay on disk. Default: all.")
@@ -23,6 +25,17 @@ class Save(Section):
 
 class Train(Section):
     """Method, batch algebra, optimiser, precision and checkpoints. Absent: nothing is trained."""
+
+    model_config = example(
+        {
+            "epochs": 3,
+            "batch_size": 64,
+            "micro_batch_size": 4,
+            "learning_rate": 2e-4,
+            "warmup": "3%",
+            "save": {"every": 200, "keep": 3},
+        }
+    )
 
     method: Annotated[Literal["sft", "pretrain", "dpo"], Field(description="Training method.")] = "sft"
     epochs: Annotated[
