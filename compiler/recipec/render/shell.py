@@ -34,7 +34,10 @@ def stage_script(stage: Stage, plan: Plan, environment: str, recipe: str) -> str
         what, body = "Trains.", _train(stage)
     else:
         what = "Evaluates."
-        body = [f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"' for model in stage.models]
+        body = []
+        for number, model in enumerate(stage.models, 1):
+            body.append(_heading(f"{model.name} ({number} of {len(stage.models)})"))
+            body.append(f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"')
     return HEAD.format(what=what, recipe=recipe) + "\n".join([*lines, "", *body]) + "\n"
 
 
@@ -48,6 +51,11 @@ def _switches(stage: Stage) -> dict[str, str]:
     if not telemetry:
         values |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     return values
+
+
+def _heading(text: str) -> str:
+    """Return the command that says what comes next; `recipe run` shows it (`engine/progress.py`)."""
+    return f"echo {quote('== ' + text)}"
 
 
 def _train(stage: TrainStage) -> list[str]:
@@ -68,6 +76,7 @@ def _train(stage: TrainStage) -> list[str]:
             )
         body = [f"{launch} \\", f"  -m axolotl.cli.train {config} {resume}"]
     if stage.adapter is not None and stage.adapter.merge:
+        body.append(_heading("merging the adapter"))
         body += [f'axolotl merge-lora "$here/axolotl.yaml" --lora-model-dir={quote(stage.output)}']
     return body
 

@@ -14,4 +14,5 @@ export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
 axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}
+echo '== merging the adapter'
 axolotl merge-lora "$here/axolotl.yaml" --lora-model-dir=runs/qwen2-1.5b-fp16-t4/10-train
