@@ -172,6 +172,12 @@ def test_a_null_config_file_turns_pips_files_off(tmp_path: Path) -> None:
     assert read_pip_settings(own | {"PIP_CONFIG_FILE": os.devnull}).index_url is None
 
 
+def _replace(path: Path, text: str) -> None:
+    """Write a new file in place of one that may be a hard link into uv's cache, which all environments share."""
+    path.unlink()
+    path.write_text(text)
+
+
 def test_the_env_command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(env_command, "shipped", lambda: {"tiny-1.0": PINS})
 
@@ -190,9 +196,9 @@ def test_the_env_command(home: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert command("verify") == (0, [{"name": "tiny-1.0", "folder": str(folder), "ok": True, "wrong": []}])
     package = next(folder.glob("lib/*/site-packages/iniconfig"))
     (package / "py.typed").unlink(missing_ok=True)
-    (package / "__init__.py").write_text("")
+    _replace(package / "__init__.py", "")
     metadata = next(folder.glob("lib/*/site-packages/iniconfig-*.dist-info")) / "METADATA"
-    metadata.write_text(metadata.read_text().replace("Version: 2.1.0", "Version: 2.0.0"))
+    _replace(metadata, metadata.read_text().replace("Version: 2.1.0", "Version: 2.0.0"))
     code, (row,) = command("verify", "tiny-1.0")
     assert (code, row["wrong"][0]) == (1, "iniconfig is 2.0.0, not 2.1.0")
     assert "missing or cut short" in row["wrong"][1]
