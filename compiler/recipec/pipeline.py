@@ -14,7 +14,20 @@ from recipec.plan import Resolved, Stage, TrainStage, leaf
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
-from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, plain, split_path, with_value
+from recipec.source import (
+    Mapping,
+    Node,
+    Scalar,
+    Source,
+    Span,
+    dotted,
+    find,
+    key_span,
+    leaves,
+    plain,
+    split_path,
+    with_value,
+)
 from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
@@ -179,8 +192,9 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
         if (
             path[0] in NOT_FOR_A_TOOL
             or own[0] in HEAD
-            or own[0] in ("overrides", "versions")
-            or getattr(node, "value", 0) is None
+            or own[0] == "overrides"
+            or not isinstance(node, Scalar)  # an empty section says nothing
+            or node.value is None
             or _leads(text, used)
         ):
             continue
@@ -201,9 +215,10 @@ def _override(course: Course, document: Document, findings: list[Finding]) -> No
     if not raw or document.tool == "transformers":
         return
     document.raw = raw
-    for key, value in raw.items():
+    for word, value in raw.items():
+        key = document.key(word)
         entry = document.entries.get(key)
-        base = ("overrides", document.tool, key)
+        base = ("overrides", document.tool, word)
         if entry is None:
             document.entries[key] = Entry(value, (dotted(base),), "override")
         elif isinstance(entry.value, dict) and isinstance(value, dict):
@@ -227,7 +242,7 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
 def _judge(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, findings: list[Finding]) -> None:
     """Check a document against its tool's contract; what is wrong stands in a raw override, or was made of the recipe."""
     for problem in _problems(document):
-        path = ("overrides", document.tool, *problem.path)
+        path = ("overrides", document.tool, *document.word(problem.path))
         node = find(tree, path)
         message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
         if node is None:

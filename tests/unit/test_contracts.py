@@ -21,7 +21,6 @@ def test_there_is_a_contract_for_each_release_that_is_emitted() -> None:
     assert EVERY == [
         ("accelerate", "1.13.0"),
         ("accelerate", "1.15.0"),
-        ("axolotl", "0.17.0"),
         ("axolotl", "0.19.0"),
         ("deepspeed", "0.18.9"),
         ("deepspeed", "0.19.8"),
