@@ -310,10 +310,9 @@ def _differences(s: TrainStage) -> list[Refusal]:
         message = "LLaMA-Factory cuts rows longer than max_length, where others drop them"
         found.append(Refusal("model.max_length", message, "raise max_length, or leave long rows out of the data"))
     if any(data.talks(source) for source in sources):
-        message = (
-            "LLaMA-Factory leaves out conversations in which user and assistant do not alternate; "
-            "the line break behind an answer carries loss"
-        )
+        message = "LLaMA-Factory leaves out conversations in which user and assistant do not alternate"
+        if s.model.chat_template not in data.WITHOUT_BREAK:
+            message += "; a line break that its template puts behind an answer carries loss"
         found.append(Refusal("data.train", message, "see that the conversations alternate and end with an answer"))
         if s.model.chat_template == "tokenizer":
             message = (

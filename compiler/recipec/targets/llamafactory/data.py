@@ -23,6 +23,7 @@ TEMPLATES = {
     "qwen3": "qwen3",
     "alpaca": "alpaca",
 }
+WITHOUT_BREAK = ("llama3", "mistral_v3_tekken")  # whose turns end with a token, and no line break behind it
 TAGS = {"system": "system_tag", "user": "user_tag", "assistant": "assistant_tag", "tool": "observation_tag"}
 
 
