@@ -21,7 +21,8 @@ AXOLOTL = "import sys; from axolotl.cli.config import load_cfg; load_cfg(sys.arg
 
 def measure(command: list[str]) -> tuple[float, float]:
     """Run a command; return its user CPU seconds and peak memory in MiB."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # as a person has it
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _pid, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

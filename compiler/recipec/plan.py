@@ -4,8 +4,6 @@ Named tuples rather than dataclasses: a cold start makes them five times as fast
 `None` here means that the thing does not exist (no adapter, no revision of a local folder), never "the default".
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, NamedTuple
 
 from recipec.source import Span

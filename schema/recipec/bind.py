@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
-from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, plain
+from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, leaves, plain
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -80,40 +81,73 @@ _BOUNDS = {
     "less_than_equal": "at most",
 }
 _PATTERNS = {  # how people say what a pattern of the language means
-    r"^(100|[0-9]{1,2})(\.[0-9]+)?%$": "a percentage such as 2%",
+    r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": "a percentage such as 2%",
     r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable: letters, digits and `_`",
 }
 
 
-def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> tuple[Recipe | None, list[Finding]]:
-    """Validate the tree against the language.
+class Bound(NamedTuple):
+    """What a tree says. `recipe` is None when too little of it is right to go on.
 
-    Returns the recipe (None when anything but unknown keys is wrong) and every finding. Unknown keys are left
-    out of the recipe that is returned beside their findings, so that later checks can still speak. A key that is
-    missing where `may_lack` says so is no finding.
+    A recipe beside findings lacks what they speak of: unknown keys, and the values at `wrong`. Later checks can still
+    speak, but not of what they would have read there.
     """
+
+    recipe: Recipe | None
+    findings: list[Finding]
+    wrong: tuple[Path, ...] = ()
+
+
+def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> Bound:
+    """Validate the tree against the language. A key that is missing where `may_lack` says so is no finding."""
     data = plain(tree)
-    findings: list[Finding] = []
-    for _attempt in range(2):
+    unfit = _unfit(tree)
+    findings = unfit
+    wrong: list[Path] = []
+    for attempt in range(3):
         try:
-            return Recipe.model_validate(data), findings
+            return Bound(Recipe.model_validate(data), findings, tuple(wrong))
         except ValidationError as error:
             details = error.errors(include_url=False)
         if may_lack is not None:
             details = [d for d in details if d["type"] != "missing" or not may_lack(_real_path(tree, d)[0])]
-        findings = _findings(tree, details)
-        if any(detail["type"] != "extra_forbidden" for detail in details):
+        if attempt == 0:
+            findings = _findings(tree, details)
+            told = {finding.span for finding in findings}
+            findings += [finding for finding in unfit if finding.span not in told]
+        if any(detail["type"] == "missing" for detail in details):
             break
         for detail in details:
-            _remove(data, _real_path(tree, detail)[0])
-    return None, findings
+            path = _remove(data, _real_path(tree, detail)[0])
+            if detail["type"] != "extra_forbidden":
+                wrong.append(path)
+    return Bound(None, findings)
 
 
-def _remove(data: Any, path: Path) -> None:
+def _unfit(tree: Node) -> list[Finding]:
+    """Name what YAML can say but no file, path or variable of a tool can hold, wherever it stands."""
+    found = []
+    for path, node in leaves(tree):
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, float) and not isfinite(value):
+            message = f"{dotted(path)} cannot be {_got(node)}"
+            found.append(Finding("R006", message, node.span, help="expected a finite number"))
+        if any(isinstance(text, str) and "\0" in text for text in (value, *path)):
+            message = f"{dotted(path)} holds the character U+0000"
+            found.append(Finding("R006", message, key_span(tree, path) or node.span, help="delete it"))
+    return found
+
+
+def _remove(data: Any, path: Path) -> Path:
+    """Take a value out of the data, where it still stands, and a list as a whole; return the path of what is gone."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
     for step in path[:-1]:
-        data = data[step]
-    data.pop(path[-1], None)
+        data = data.get(step) if isinstance(data, dict) else data[int(step)] if isinstance(data, list) else None
+    if path and isinstance(data, dict):
+        data.pop(path[-1], None)
+    return path
 
 
 def _findings(tree: Node, details: list[ErrorDetails]) -> list[Finding]:

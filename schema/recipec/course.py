@@ -1,7 +1,5 @@
 """A recipe as the trainings it consists of: its own words, or those of each of its `stages` laid over them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,7 +17,8 @@ RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "ha
 class Part(NamedTuple):
     """One training: the recipe as that training sees it, and the tree with the places of its words.
 
-    In a course of several, `own` is the stage's mapping, which stands at `path` of the whole.
+    In a course of several, `own` is the stage's mapping, which stands at `path` of the whole. What was `wrong` and has
+    been told is in neither recipe nor tree: nothing may be concluded from its absence.
     """
 
     name: str
@@ -29,6 +28,7 @@ class Part(NamedTuple):
     path: Path = ()
     start_from: str | None = None
     parent_adapter: str | None = None
+    wrong: tuple[Path, ...] = ()
 
 
 class Course(NamedTuple):
@@ -43,11 +43,14 @@ def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
     """Validate a recipe with each of its stages. Returns it (None when its shape is wrong) and every finding."""
     stages = tree.entries.get("stages")
     if not isinstance(stages, Items) or not stages.nodes:
-        recipe, findings = bind(tree)
-        return (Course(recipe, tree, (Part("train", recipe, tree),)) if recipe is not None else None), findings
+        recipe, findings, wrong = bind(tree)
+        if recipe is None:
+            return None, findings
+        tree = pruned(tree, wrong)
+        return Course(recipe, tree, (Part("train", recipe, tree, wrong=wrong),)), findings
     # What a section lacks in one place, another may give: only the laid trees below tell what is missing.
-    _, findings = bind(tree, may_lack=_in_a_section)
-    whole, found = bind(without(tree, {"stages", *SHARED} - {"model"}))
+    findings = bind(tree, may_lack=_in_a_section).findings
+    whole, found, _ = bind(without(tree, {"stages", *SHARED} - {"model"}))
     findings += found
     parts: list[Part] = []
     shared = without(tree, {"stages", "evaluate"})
@@ -56,7 +59,7 @@ def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             continue
         laid = merged(shared, without(own, HEAD))
         assert isinstance(laid, Mapping)
-        recipe, found = bind(laid)
+        recipe, found, _ = bind(laid)
         findings += found
         said = {word: getattr(own.entries.get(word), "value", None) for word in HEAD}
         if recipe is not None:
@@ -67,8 +70,8 @@ def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             parts.append(Part(str(said["name"]), recipe, laid, own, path, said["start_from"], said["parent_adapter"]))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)
-    wrong = list(_names(tree, parts))
-    return (None if wrong else Course(whole, tree, tuple(parts))), _once([*findings, *wrong])
+    bad = list(_names(tree, parts))
+    return (None if bad else Course(whole, tree, tuple(parts))), _once([*findings, *bad])
 
 
 def _once(findings: Iterable[Finding]) -> list[Finding]:
@@ -104,14 +107,25 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
         known.append(part.name)
 
 
-def without(tree: Mapping, words: Iterable[str]) -> Mapping:
+def without(tree: Mapping, words: Iterable[str | int]) -> Mapping:
     """Return a mapping without some of its keys."""
     gone = set(words)
     entries = {key: node for key, node in tree.entries.items() if key not in gone}
     return Mapping(entries, {key: tree.keys[key] for key in entries}, tree.span)
 
 
-def merged(below: Node | None, above: Node) -> Node:
+def pruned(tree: Mapping, paths: Iterable[Path]) -> Mapping:
+    """Return a mapping without the values at some paths."""
+    for path in paths:
+        if len(path) == 1:
+            tree = without(tree, path)
+        elif path and isinstance(inner := tree.entries.get(str(path[0])), Mapping):
+            entries = {**tree.entries, str(path[0]): pruned(inner, [path[1:]])}
+            tree = Mapping(entries, tree.keys, tree.span)
+    return tree
+
+
+def merged(below: "Node | None", above: "Node") -> "Node":
     """Lay one tree over another: mappings key by key, everything else replaced. Every value keeps its place."""
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """Return the name a person most likely meant by `word`, or None when nothing is close.
 
-    Case, and the choice between `-` and `_`, never count as a difference. The threshold is difflib's
+    A name that begins with the word comes first. Case, and the choice between `-` and `_`, never count as a difference. The threshold is difflib's
     similarity ratio of 0.7, which takes one or two slips in a name of usual length.
     """
     from difflib import get_close_matches  # off the success path: only a mistake pays for it
@@ -15,5 +15,8 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     for name in sorted(names):
         folded.setdefault(name.lower().replace("-", "_"), name)
     wanted = word.lower().replace("-", "_")
+    longer = [name for name in folded if len(wanted) > 2 and name.startswith(wanted)]
+    if longer:
+        return folded[min(longer, key=len)]
     found = get_close_matches(wanted, folded, n=1, cutoff=0.7)
     return folded[found[0]] if found else None

@@ -19,13 +19,17 @@ def axolotl(**more: Any) -> list[Problem]:
 
 def test_there_is_a_contract_for_each_release_that_is_emitted() -> None:
     assert EVERY == [
+        ("accelerate", "1.11.0"),
         ("accelerate", "1.13.0"),
         ("accelerate", "1.15.0"),
         ("axolotl", "0.19.0"),
         ("deepspeed", "0.18.9"),
         ("deepspeed", "0.19.8"),
+        ("llamafactory", "0.9.5"),
         ("lm_eval", "0.4.11"),
         ("lm_eval", "0.4.13"),
+        ("trl", "1.16.0"),
+        ("trl", "1.9.0"),
     ]
 
 

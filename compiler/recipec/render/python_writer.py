@@ -4,8 +4,6 @@ A template is the script's own text with lines `{{GROUP}}` alone, each of which 
 group, one on a line, indented as the mark is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple

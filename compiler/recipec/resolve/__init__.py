@@ -86,13 +86,16 @@ def _training(part: Part, made: _Made, *, several: bool) -> Draft:
         elif part.parent_adapter == "merge":
             d.start = _merge(d, made, d.start, f"{number - 5:02}-merge", "parent_adapter")
     for step in SHARED:
+        d.begin()
         step(d)
     if not made.outcomes:
         base = d.values["model"]
         made.outcomes.append(Outcome("base", base.path, base.revision, base.tokenizer))
     if recipe.train is not None and recipe.data is not None:
         for step in TRAINING:
+            d.begin()
             step(d)
+        d.begin()
         stage = training.stage(d)
         if recipe.model.from_scratch is not None and not made.trainings:
             made.take(_init(d), d, "init")

@@ -1,14 +1,12 @@
 """The plan of one training while it is being decided: values by dotted path, each with its origin, and what went wrong."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeVar
 
 from recipec.course import Part
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
 from recipec.plan import Origin
-from recipec.source import Items, Mapping, Node, Span, dotted, find, key_span, split_path
+from recipec.source import Items, Mapping, Node, Path, Span, dotted, find, key_span, split_path
 
 T = TypeVar("T")
 COMMAND_LINE = "--set"
@@ -45,21 +43,34 @@ class Draft:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
         self.findings: list[Finding] = []
+        self._unsure = False  # whether the step that runs has looked for a value that was wrong
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self._unsure = False
 
     def said(self, path: str) -> bool:
         """Return whether the person wrote a value at this recipe path."""
-        node = find(self.tree, split_path(path))
+        steps = split_path(path)
+        self._look(steps)
+        node = find(self.tree, steps)
         return node is not None and getattr(node, "value", 0) is not None
 
     def get(self, path: str) -> Any:
         """Return the recipe's value at a dotted path; None where a section on the way is absent."""
         at: Any = self.recipe
         step: Any
-        for step in split_path(path):
+        steps = split_path(path)
+        self._look(steps)
+        for step in steps:
             if at is None:
                 return None
             at = at.get(step) if isinstance(at, dict) else at[step] if isinstance(at, list) else getattr(at, str(step))
         return at
+
+    def _look(self, steps: Path) -> None:
+        if any(steps[: len(wrong)] == wrong for wrong in self.part.wrong):
+            self._unsure = True
 
     def span(self, path: str) -> Span:
         """Return where a recipe path is written, or else its nearest parent that is."""
@@ -103,7 +114,9 @@ class Draft:
         return value
 
     def error(self, code: str, path: str, message: str, advice: str, suggestion: str | None = None) -> None:
-        """Report a mistake at a recipe path."""
+        """Report a mistake at a recipe path, unless a value that was wrong itself may be all there is to it."""
+        if self._unsure:
+            return
         self.findings.append(Finding(code, message, self.span(path), suggestion, advice))
 
     def warn(self, code: str, path: str, message: str, advice: str) -> None:
@@ -116,6 +129,6 @@ class Draft:
         return kind(**{name: self.values[f"{prefix}.{name}"] for name in fields})
 
 
-def indexed(path: str, index: int) -> str:
-    """Return the recipe path of one member of a list."""
+def indexed(path: str, index: int | str) -> str:
+    """Return the recipe path of one member of a list, or of a mapping whose keys are the person's own."""
     return dotted((*split_path(path), index))

@@ -1,7 +1,5 @@
 """What each training method knows: data formats, hyperparameters with their usual values, rollouts and rewards."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """A reward function of the user's own, judged by its source alone: nothing of it is run."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 from typing import NamedTuple

@@ -5,11 +5,9 @@ What a row reads of the stage is recorded, which gives the provenance of each ke
 a target cannot express.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
 from recipec.plan import TrainStage
@@ -65,7 +63,7 @@ class Row(NamedTuple):
     since: str = ""
     until: str = ""
 
-    def at(self, *, since: str = "", until: str = "") -> Row:
+    def at(self, *, since: str = "", until: str = "") -> Self:
         """Return the row for these releases only."""
         return self._replace(since=since, until=until)
 
@@ -161,6 +159,17 @@ class Document:
     entries: dict[str, Entry]
     template: str = ""
     raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
+
+    def key(self, word: str) -> str:
+        """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""
+        return f"{self.contract}.{word}" if self.kind == "python" and "." not in word else word
+
+    def word(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """Return the path below `overrides` at which someone wrote a key of the document: the reverse of `key`."""
+        if self.kind != "python":
+            return path
+        own = path[:1] == (self.contract,) and path[1] in self.raw
+        return path[1:] if own else (f"{path[0]}.{path[1]}", *path[2:])
 
     def values(self) -> dict[str, Any]:
         """Return the document as the tool will read it; that of a Python file by group."""

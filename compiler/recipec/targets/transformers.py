@@ -3,8 +3,6 @@
 Each is a script of ours that is copied as it is, and a settings file for it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

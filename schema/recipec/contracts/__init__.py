@@ -9,8 +9,6 @@ may be right once a list in the root names something not `known`: a plugin of th
 `whole_floats` takes 5e8 for an integer.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

@@ -1,16 +1,22 @@
 """The recipe language, version 1: what a recipe may say, each word with its type, range and meaning."""
 
-import os
+import sys
+from types import ModuleType
 
-# Looking for pydantic's plugins imports importlib.metadata, 50 CPU ms, at the first model; recipes need none.
-_before = os.environ.get("PYDANTIC_DISABLE_PLUGINS")
-os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+# pydantic looks for its plugins with importlib.metadata, a seventh of a cold start; recipes need none. While the
+# language is built, a stand-in says that there are none; where pydantic changes its module, it is only not used.
+_LOADER = "pydantic.plugin._loader"
+_stand_in = ModuleType(_LOADER)
+_stand_in.__dict__["get_plugins"] = lambda: ()
+_absent = _LOADER not in sys.modules
+if _absent:
+    sys.modules[_LOADER] = _stand_in
 try:
     from recipec.language.recipe import Recipe
+
+    Recipe.model_rebuild()  # sections defer: only the whole needs a validator
 finally:
-    if _before is None:
-        del os.environ["PYDANTIC_DISABLE_PLUGINS"]
-    else:
-        os.environ["PYDANTIC_DISABLE_PLUGINS"] = _before
+    if _absent:
+        del sys.modules[_LOADER]
 
 __all__ = ["Recipe"]

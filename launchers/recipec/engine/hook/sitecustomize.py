@@ -50,12 +50,31 @@ class Finder:
             def exec_module(module: Any) -> None:
                 load(module)
                 try:
+                    stop_at_the_end(getattr(module, "Trainer", None))
                     module.DEFAULT_CALLBACKS.append(callback())
                 except Exception as error:  # a trainer without our events still trains
                     sys.stderr.write(f"recipec: no live progress: {error}\n")
 
             loader.exec_module = exec_module
         return spec
+
+
+def stop_at_the_end(trainer: Any) -> None:
+    """Keep a trainer that continues from its last step from taking one more, as Trainer 5 does within an epoch.
+
+    It is continued so when it was killed after its last checkpoint and before its weights were saved or merged.
+    """
+    run_epoch: Any = getattr(trainer, "_run_epoch", None)
+    if run_epoch is None:
+        return
+
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if 0 < self.state.max_steps <= self.state.global_step:
+            self.control.should_training_stop = True
+            return None
+        return run_epoch(self, *args, **kwargs)
+
+    trainer._run_epoch = guarded
 
 
 def callback() -> type:
@@ -86,8 +105,19 @@ def callback() -> type:
             kept[key] = number if abs(number) < 1e300 else str(number)  # JSON knows no NaN and no infinity
         return kept
 
-    def on_train_begin(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        write(state, "begin", epochs=float(args.num_train_epochs))
+    def sizes(model: Any) -> dict[str, int]:
+        counts = {"parameters": 0, "trainable": 0}
+        try:
+            for weight in model.parameters():
+                count = int(getattr(weight, "ds_numel", 0) or weight.numel())  # ZeRO-3 keeps the whole size apart
+                counts["parameters"] += count
+                counts["trainable"] += count if weight.requires_grad else 0
+        except (AttributeError, TypeError, RuntimeError):  # no model of the usual kind: then its size is not told
+            return {}
+        return counts
+
+    def on_train_begin(self: Any, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        write(state, "begin", epochs=float(args.num_train_epochs), **sizes(model))
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         due = time.monotonic() - last[0] >= STEP_INTERVAL or state.global_step >= state.max_steps
