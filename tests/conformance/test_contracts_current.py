@@ -17,6 +17,7 @@ HELD = {
     ("deepspeed", "0.18.9"): "axolotl-0.19.0-deepspeed",
     ("accelerate", "1.13.0"): "axolotl-0.19.0-deepspeed",
     ("lm_eval", "0.4.11"): "axolotl-0.19.0-deepspeed",
+    ("openrlhf", "0.11.2"): "openrlhf-cli",
     ("deepspeed", "0.19.8"): "general",
     ("accelerate", "1.15.0"): "general",
     ("lm_eval", "0.4.13"): "general",

@@ -14,6 +14,9 @@ from recipec.environments.pip_settings import PipSettings, uv_flags, uv_variable
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _LATE = "build-without-isolation"  # may stand more than once: each extra of an environment has its own
+_BARE = (
+    "no-dependencies"  # the pins are the whole set, though some package asks for more; the value says what is left out
+)
 TORCH = "RECIPEC_TORCH_BACKEND"  # `cpu`: the CPU build; `default`: what the index has under the plain version
 
 
@@ -32,6 +35,7 @@ class Pins(NamedTuple):
     download_gb: float | None
     disk_gb: float | None
     minutes: float | None
+    no_dependencies: bool = False
 
     @classmethod
     def read(cls, text: str) -> Pins:
@@ -50,7 +54,8 @@ class Pins(NamedTuple):
             return float(said[key]) if key in said else None
 
         late = tuple(said.get(_LATE, "").replace(",", " ").split())
-        return cls(tuple(lines), late, number("download-gb"), number("disk-gb"), number("minutes"))
+        sizes = (number("download-gb"), number("disk-gb"), number("minutes"))
+        return cls(tuple(lines), late, *sizes, _BARE in said)
 
     def version(self, package: str) -> str | None:
         """Return the pinned version of a package."""
@@ -113,10 +118,11 @@ def steps(
     if pins.late:
         files[early] = "\n".join(pins.early()) + "\n"
     building = {"DS_BUILD_OPS": "0"}
+    bare = ["--no-deps"] if pins.no_dependencies else []
     if uv:
         more = uv_variables(settings, variables)
         quiet = ["--no-progress"] if "UV_NO_PROGRESS" not in variables else []
-        install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
+        install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables), *bare]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
         made = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
@@ -127,7 +133,7 @@ def steps(
         return made, files
     made = [Step([sys.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    pip = [python, "-m", "pip", "install", *quiet]
+    pip = [python, "-m", "pip", "install", *quiet, *bare]
     if cpu:
         made.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
     if pins.late:
