@@ -87,6 +87,7 @@ def openrlhf(stage: TrainStage) -> str:
     terms = [
         f"        ({reward.weight!r}, {_call(reward, 'labels', 'labels', 'prompts')}),  # {name}"
         for name, reward in named(stage)
+        if reward.type != "model"
     ]
     return "\n".join([library.rstrip("\n"), _OPENRLHF, *terms, *_SUM]) + "\n"
 

@@ -15,9 +15,15 @@ EVERY = 1_000_000  # checkpoints to keep where all are kept
 
 def _model(s: TrainStage) -> Any:
     model = s.model
+    continued = s.adapter is not None and s.adapter.start_from is not None  # refused for itself
     for path, wrong, message, advice in (
         ("model.revision", model.revision is not None, "reads no revision of a model", "download it; give the folder"),
-        ("model.tokenizer", model.tokenizer != model.path, "takes the tokenizer of the model", "put it in its folder"),
+        (
+            "model.tokenizer",
+            model.tokenizer != model.path and not continued,
+            "takes the tokenizer of the model",
+            "put it in its folder",
+        ),
         (
             "model.chat_template",
             model.chat_template != "tokenizer",
@@ -32,8 +38,6 @@ def _model(s: TrainStage) -> Any:
 
 
 def _dtype(s: TrainStage) -> Any:
-    if s.hardware.device == "cpu":
-        raise Unsupported("hardware.gpu", "nothing of OpenRLHF runs without GPUs", "declare a GPU, or use trl")
     if s.numerics.precision == "fp32":
         raise Unsupported("numerics.precision", "OpenRLHF computes in bf16 or fp16", "use bf16")
     if s.numerics.torch_compile:
@@ -103,7 +107,7 @@ def _save_every(s: TrainStage) -> Any:
     """-1 in OpenRLHF is never; what it leaves at the end is that of the last epoch."""
     if s.watch.save_every != "epoch":
         return s.watch.save_every
-    if s.length.amount != 1:
+    if s.length.unit == "epochs" and s.length.amount > 1:
         advice = "set train.save: {every: 100}"
         raise Unsupported("watch.save_every", "OpenRLHF saves every so many steps, not after an epoch", advice)
     return OMIT

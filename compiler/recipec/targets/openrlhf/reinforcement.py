@@ -56,8 +56,6 @@ def _remote_url(s: TrainStage) -> Any:
         if "," in url:
             raise Unsupported("rewards.0.url", "OpenRLHF reads a comma in an address as a separator", "write it as %2C")
         return url
-    if any(reward.type == "exact" for reward in s.rewards) and "answer" not in s.data.train[0].columns:
-        raise Unsupported("data.train.0.columns", "OpenRLHF takes the answers of the first source", "map answer in it")
     return Expanded(f"$here/{rewards.FILE}")
 
 
