@@ -19,7 +19,7 @@ check: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit tests/golden tests/bad -m "not real and not conformance"
+	$(BIN)/pytest tests/unit tests/golden tests/bad tests/properties -m "not real and not conformance"
 
 test: setup
 	$(BIN)/ruff format --check -q .

@@ -35,16 +35,43 @@ class Wanted(NamedTuple):
     minutes: float  # with pip, on two cores
 
 
+BUILD = ("setuptools", "wheel", "packaging", "ninja", "py-cpuinfo")
+TRACKERS = ("mlflow-skinny", "tensorboard", "wandb")
+TRL = (
+    "torch==2.13.0",
+    "transformers==5.23.0",
+    "trl==1.16.0",
+    "peft==0.21.2",
+    "accelerate==1.15.0",
+    "datasets==5.2.0",
+    "lm-eval[hf]==0.4.13",
+    "bitsandbytes==0.50.2",
+    *TRACKERS,
+)
+TRL_1_9 = (
+    "torch==2.13.0",
+    "transformers==5.16.1",
+    "trl==1.9.0",
+    "peft==0.20.0",
+    "accelerate==1.13.0",
+    "lm-eval[hf]==0.4.11",
+    "bitsandbytes==0.50.2",
+    *TRACKERS,
+)
 ENVIRONMENTS = {
     "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
     "axolotl-0.19.0-deepspeed": Wanted(
         "Axolotl 0.19.0 with DeepSpeed",
-        ("torch==2.13.0", "axolotl==0.19.0", "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        ("torch==2.13.0", "axolotl==0.19.0", *BUILD),
         ("deepspeed==0.18.9",),
         1.1,
         4.3,
         5,
     ),
+    "trl-1.16.0": Wanted("TRL 1.16.0", TRL, (), 0.6, 2.1, 2),
+    "trl-1.16.0-deepspeed": Wanted("TRL 1.16.0 with DeepSpeed", (*TRL, *BUILD), ("deepspeed==0.19.8",), 0.6, 2.1, 3),
+    "trl-1.9.0": Wanted("TRL 1.9.0", TRL_1_9, (), 0.6, 2.1, 2),
+    "trl-1.9.0-deepspeed": Wanted("TRL 1.9.0 with DeepSpeed", (*TRL_1_9, *BUILD), ("deepspeed==0.18.9",), 0.6, 2.1, 3),
 }
 
 

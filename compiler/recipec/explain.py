@@ -21,15 +21,23 @@ def explain(manifest: dict[str, Any], path: str) -> list[dict[str, Any]]:
             raise _unknown(file, manifest["files"], "emitted file")
         if key not in lines:
             raise _unknown(key, lines, f"key of {file}")
-        reads = [read for read in lines[key]["reads"] if read in values]
+        reads = [known for read in lines[key]["reads"] for known in values if _within(known, read)]
         return [_row(read, values[read]) for read in reads] or [
             {"path": path, "value": None, "because": "always so for this tool"}
         ]
-    matches = [p for p, row in values.items() if p == path or p.endswith("." + path) or path in row["reads"]]
+    matches = [
+        p
+        for p, row in values.items()
+        if p == path or p.endswith("." + path) or any(_within(path, read) for read in row["reads"])
+    ]
     if not matches:
         known = {read for row in values.values() for read in row["reads"]} | set(values)
         raise _unknown(path, known, "value of this plan")
     return [_row(match, values[match]) for match in matches]
+
+
+def _within(path: str, whole: str) -> bool:
+    return path == whole or path.startswith((whole + ".", whole + "["))
 
 
 def _unknown(word: str, names: Any, what: str) -> RecipeError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from recipec.diagnostics import Finding, RecipeError
@@ -16,15 +19,21 @@ MANIFEST = "plan.json"
 
 def digest(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def existing(folder: Path) -> dict[str, str]:
-    """Return the text of every file below `folder`, by its path there; empty when there is no such folder."""
+    """Return the text of every file below `folder`, by its path there; empty when there is no such folder.
+
+    What is no file (a link to nowhere or to a folder, a pipe) stands there too, as a text that no file of ours has.
+    """
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        name = path.relative_to(folder).as_posix()
         if path.is_file():
-            found[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8", errors="surrogateescape")
+            found[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
+        elif path.is_symlink() or not path.is_dir():
+            found[name] = "\0"
     return found
 
 
@@ -57,24 +66,54 @@ def write(folder: Path, files: Mapping[str, str]) -> bool:
     holds files of somebody else, or cannot be written.
     """
     try:
-        old = existing(folder)
-        if findings := foreign(folder, old):
-            raise RecipeError(findings)
-        if old == dict(files):
-            return False
+        if folder.is_symlink():  # what it points at is written, and the link stays
+            return write(folder.resolve(), files)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = folder.parent / f".{folder.name}.new-{os.getpid()}"
-        try:
-            _fill(fresh, files)
-            _swap(fresh, folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    except OSError as error:
-        message = f"cannot be written: {error.strerror}"
-        raise RecipeError(
-            [Finding("O004", message, help="check the path and its permissions", file=str(folder))]
-        ) from None
+        with _alone(folder.parent) as alone:
+            if alone:
+                _sweep(folder)
+            old = existing(folder)
+            if findings := foreign(folder, old):
+                raise RecipeError(findings)
+            if old == dict(files):
+                return False
+            fresh = folder.parent / f".{folder.name}.new-{os.getpid()}"
+            try:
+                _fill(fresh, files)
+                _swap(fresh, folder)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that points at itself
+        reason = error.strerror if isinstance(error, OSError) else "the link points at itself"
+        advice = "check the path, its permissions, and the space left"
+        raise RecipeError([Finding("O004", f"cannot be written: {reason}", help=advice, file=str(folder))]) from None
     return True
+
+
+@contextmanager
+def _alone(parent: Path) -> Iterator[bool]:
+    """Wait until no other compile writes below `parent`; yield whether this file system could promise it.
+
+    The system drops the lock when the process that holds it dies, however it dies.
+    """
+    handle = os.open(parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            alone = True
+        except OSError:  # some network file systems have no locks on folders
+            alone = False
+        yield alone
+    finally:
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what compiles that were killed have left beside `folder`."""
+    litter = re.compile(re.escape(f".{folder.name}.") + r"(new|old)-[0-9]+")
+    for path in folder.parent.iterdir():
+        if litter.fullmatch(path.name) and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _fill(folder: Path, files: Mapping[str, str]) -> None:
@@ -89,8 +128,13 @@ def _fill(folder: Path, files: Mapping[str, str]) -> None:
 def _swap(fresh: Path, folder: Path) -> None:
     """Put `fresh` in the place of `folder` in one step of the file system, where it has such a step."""
     if not folder.exists():
-        fresh.rename(folder)
-        return
+        try:
+            fresh.rename(folder)
+            return
+        except OSError:
+            if not folder.exists():
+                raise
+            # another compile was faster: take its place
     import ctypes
     import sys
 
@@ -106,16 +150,22 @@ def _swap(fresh: Path, folder: Path) -> None:
 
 
 def difference(folder: Path, files: Mapping[str, str]) -> str:
-    """Return a unified diff from what is on disk to `files`; empty when they agree."""
+    """Return a unified diff from what is on disk to `files`; empty when they agree. Raises RecipeError."""
     from difflib import unified_diff
 
-    old = existing(folder)
+    try:
+        old = existing(folder)
+    except OSError as error:
+        advice = "check the permissions of what is in it"
+        raise RecipeError(
+            [Finding("O004", f"cannot be read: {error.strerror}", help=advice, file=str(folder))]
+        ) from None
     lines: list[str] = []
     for name in sorted({*old, *files}):
         before, after = old.get(name, ""), files.get(name, "")
         if before != after or (name in old) != (name in files):
             title = f"{folder.name}/{name}"
             lines += unified_diff(
-                before.splitlines(), after.splitlines(), f"on disk: {title}", f"compiled: {title}", lineterm=""
+                before.split("\n"), after.split("\n"), f"on disk: {title}", f"compiled: {title}", lineterm=""
             )
     return "\n".join(lines)

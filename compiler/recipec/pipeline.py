@@ -10,11 +10,24 @@ from recipec.course import HEAD, Course, bind_course
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.facts import pins
 from recipec.output import MANIFEST, digest
-from recipec.plan import Resolved, TrainStage
+from recipec.plan import Resolved, Stage, TrainStage, leaf
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
-from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, split_path, with_value
+from recipec.source import (
+    Mapping,
+    Node,
+    Scalar,
+    Source,
+    Span,
+    dotted,
+    find,
+    key_span,
+    leaves,
+    plain,
+    split_path,
+    with_value,
+)
 from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
@@ -66,7 +79,7 @@ def compile_tree(tree: Node) -> Compiled:
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)
-    return Compiled(recipe.name, _render(tree.span.source, resolved, placed, findings), findings, resolved)
+    return Compiled(recipe.name, _render(tree, resolved, placed, findings), findings, resolved)
 
 
 def _set(tree: Node, setting: str) -> Node:
@@ -134,7 +147,7 @@ def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[
         for document in emitted.documents:
             present.add(document.tool)
             _override(course, document, findings)
-            _judge(tree, resolved, stage.name, document, findings)
+            _judge(tree, stage, resolved, document, findings)
         placed.append(Placed(stage, emitted, place))
     for tool in CHECKED:
         if getattr(course.recipe.overrides, tool) and tool not in present:
@@ -175,12 +188,13 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
     found = []
     for path, node in leaves(tree):
         text = dotted(path)
-        own = path[2:] if path[0] == "stages" else path
+        own = (path[2:] if path[0] == "stages" else path) or path
         if (
             path[0] in NOT_FOR_A_TOOL
             or own[0] in HEAD
-            or own[0] in ("overrides", "versions")
-            or getattr(node, "value", 0) is None
+            or own[0] == "overrides"
+            or not isinstance(node, Scalar)  # an empty section says nothing
+            or node.value is None
             or _leads(text, used)
         ):
             continue
@@ -201,22 +215,23 @@ def _override(course: Course, document: Document, findings: list[Finding]) -> No
     if not raw or document.tool == "transformers":
         return
     document.raw = raw
-    for key, value in raw.items():
+    for word, value in raw.items():
+        key = document.key(word)
         entry = document.entries.get(key)
-        base = ("overrides", document.tool, key)
+        base = ("overrides", document.tool, word)
         if entry is None:
-            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{key}",), "override")
+            document.entries[key] = Entry(value, (dotted(base),), "override")
         elif isinstance(entry.value, dict) and isinstance(value, dict):
             merged = dict(entry.value)
             for inner, item in value.items():
                 if inner in merged and entry.reads:
                     findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
                 merged[inner] = item
-            document.entries[key] = Entry(merged, entry.reads, "with overrides")
+            document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
         elif entry.reads:
             findings.append(_decided(tree, base, document, key))
         else:
-            document.entries[key] = Entry(value, (f"overrides.{document.tool}.{key}",), "override")
+            document.entries[key] = Entry(value, (dotted(base),), "override")
 
 
 def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:
@@ -224,23 +239,21 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
     return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
 
 
-def _judge(tree: Mapping, resolved: Resolved, stage: str, document: Document, findings: list[Finding]) -> None:
-    """Check a document against its tool's contract: raw overrides at their own lines, emitted keys at their origin's."""
+def _judge(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, findings: list[Finding]) -> None:
+    """Check a document against its tool's contract; what is wrong stands in a raw override, or was made of the recipe."""
     for problem in _problems(document):
-        path = ("overrides", document.tool, *problem.path)
+        path = ("overrides", document.tool, *document.word(problem.path))
         node = find(tree, path)
-        code = "T020" if problem.on == "key" else "T021"
         message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
-        if node is not None:
-            span = key_span(tree, path) if problem.on == "key" else node.span
-            findings.append(Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence"))
+        if node is None:
+            entry, below = _entry(document, problem.path)
+            reads = _made_of(stage, resolved, entry, _at(entry.value, below))
+            advice = f"it is made of {', '.join(reads) or 'nothing that the recipe says'}; choose what the tool accepts"
+            findings.append(Finding("T022", message, _first_span(tree, reads), problem.suggestion, advice))
             continue
-        entry = document.entries.get(dotted(problem.path[:2])) or document.entries.get(str(problem.path[0]))
-        reads = [read for path in (entry.reads if entry else ()) for read in _reads(resolved, f"{stage}.{path}")]
-        if not reads:
-            raise AssertionError(f"{document.file}: {message}")  # nothing of the recipe went into it: our own mistake
-        advice = f"this became {dotted(problem.path)} of {document.file}, which {document.tool} would refuse or drop"
-        findings.append(Finding("T022", message, _first_span(tree, reads), help=advice))
+        span = key_span(tree, path) if problem.on == "key" else node.span
+        code = "T020" if problem.on == "key" else "T021"
+        findings.append(Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence"))
 
 
 def _problems(document: Document) -> list[contracts.Problem]:
@@ -256,9 +269,28 @@ def _problems(document: Document) -> list[contracts.Problem]:
     ]
 
 
-def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
+def _entry(document: Document, path: Sequence[str | int]) -> tuple[Entry, Sequence[str | int]]:
+    """Return the entry that a path of a problem starts with, and the path below its value."""
+    depth = 2 if document.kind == "python" else 1
+    return document.entries[".".join(str(step) for step in path[:depth])], path[depth:]
+
+
+def _made_of(stage: Stage, resolved: Resolved, entry: Entry, value: Any) -> tuple[str, ...]:
+    """Return the recipe paths that an emitted value was made of: those that hold it as it is, or else all."""
+    origins = {path: origin for path in entry.reads if (origin := resolved.origins.get(f"{stage.name}.{path}"))}
+    same = [path for path in origins if leaf(stage, path) == value]
+    return tuple(dict.fromkeys(read for path in same or origins for read in origins[path].reads))
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _render(tree: Mapping, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
     """Return the text of every file, `plan.json` last."""
-    recipe, plan = source.label, resolved.plan
+    recipe, plan = tree.span.source.label, resolved.plan
     files: dict[str, str] = {}
     lines: dict[str, dict[str, Any]] = {}
     for place in placed:
@@ -275,7 +307,7 @@ def _render(source: Source, resolved: Resolved, placed: list[Placed], findings: 
     late = {name: _late(name) for name in names}
     files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], late, local, recipe)
     files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
-    files[MANIFEST] = _manifest(source, resolved, placed, files, lines, local)
+    files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local)
     return dict(sorted(files.items()))
 
 
@@ -344,13 +376,14 @@ def _remark(entry: Entry, reads: list[str], resolved: Resolved) -> str:
 
 
 def _manifest(
-    source: Source,
+    tree: Mapping,
     resolved: Resolved,
     placed: list[Placed],
     files: dict[str, str],
     lines: dict[str, Any],
     local: list[str],
 ) -> str:
+    source = tree.span.source
     stages: list[dict[str, Any]] = []
     for place in placed:
         stage = place.stage
@@ -373,6 +406,12 @@ def _manifest(
     for path, (value, origin) in report.values(resolved).items():
         values[path] = {"value": value, "from": origin.kind, "at": origin.span.label() if origin.span else None}
         values[path] |= {"why": origin.why, "reads": list(origin.reads)}
+    told = {read for row in values.values() for read in row["reads"]}
+    for steps, node in leaves(tree):  # what goes into files, or stays in the recipe, without a place in the plan
+        if not _leads(path := dotted(steps), told):
+            span = node.span
+            kind = "command line" if span.source.name.startswith("--set") else "recipe"
+            values[path] = {"value": plain(node), "from": kind, "at": span.label(), "why": "", "reads": [path]}
     manifest = {
         "format": 1,
         "recipe": {"name": resolved.plan.name, "file": source.label, "sha256": digest(source.text)},

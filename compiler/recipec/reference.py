@@ -6,7 +6,10 @@ import json
 import sys
 from typing import Any
 
+from recipec.facts import gpus
 from recipec.language import Recipe
+from recipec.language.data import COLUMNS
+from recipec.resolve.methods import METHODS
 
 EXAMPLE = """\
 recipe: 1
@@ -25,47 +28,120 @@ evaluate: {tasks: [gsm8k]}
 """
 
 
-def schema_text() -> str:
-    """Return the JSON Schema of a recipe, as text."""
+ROWS = """\
+`role` and `content` stand in each message of `messages`. `system` is read where `columns` names it; a preference row
+has `prompt` where `columns` names it, else `messages`. `columns` maps each standard name to the one in your data."""
+
+INTRODUCTION = f"""\
+# The recipe language, version 1
+
+Made from the language itself by `make generated`. A recipe is one YAML file; this is a whole one:
+
+```yaml
+{EXAMPLE}```
+
+Every section below has its keys, what each takes, what it is when you leave it out, and an example. Keys that are not
+here are errors. YAML 1.2 is read: `no` is text, `1e-4` is a number. Lengths are in tokens, batches in sequences,
+intervals in optimiser steps. Paths start at the folder in which you run. Any value can be laid over a recipe for once:
+`recipe compile FILE --set train.epochs=1`."""
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe, for editors: without the titles and nulls that they would offer as values."""
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "recipec recipe, version 1"
+    for section in (schema, *schema["$defs"].values()):
+        for field in section["properties"].values():
+            field.pop("title", None)
+            if "description" not in field and (target := _target(field, schema)):
+                field["description"] = target["description"]  # pydantic leaves out one that the section repeats
+            if field.get("default") is None or isinstance(field["default"], dict):
+                field.pop("default", None)
+    schema["$defs"]["Hardware"]["properties"]["gpu"]["enum"] = list(gpus())
+    return schema
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of a recipe, as text. In a course, what a section needs may stand in the stages."""
+    schema = recipe_schema()
+    needed = {word: _target(schema["properties"][word], schema) or {} for word in ("data", "train")}
+    schema["if"] = {"required": ["stages"]}
+    schema["else"] = {"properties": {word: {"required": node.pop("required")} for word, node in needed.items()}}
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def reference_text() -> str:
     """Return the reference page, in Markdown."""
-    schema = Recipe.model_json_schema()
-    lines = [
-        "# The recipe language, version 1",
-        "",
-        "Made from the language itself by `make generated`. YAML 1.2: `no` is text, `1e-4` is a number.",
+    lines = [INTRODUCTION]
+    schema = recipe_schema()
+    _section(lines, schema, "recipe", schema, {})
+    lines += ["", "## Formats of rows", "", "What `data.train.format` may be, and the columns that a row then has.", ""]
+    lines += ["| format | columns | for `train.method` |", "|---|---|---|"]
+    for name, columns in COLUMNS.items():
+        methods = ", ".join(f"`{method}`" for method, m in METHODS.items() if name in m.formats)
+        lines.append(f"| `{name}` | {', '.join(f'`{column}`' for column in columns)} | {methods or 'none yet'} |")
+    lines += ["", ROWS, ""]
+    lines += ["## GPUs", "", "What `hardware.gpu` may be, with usable memory; `none` is the CPU.", ""]
+    lines += ["| gpu | GiB | bf16 |", "|---|---|---|"]
+    lines += [
+        f"| `{gpu.name}` | {gpu.memory_gib} | {'yes' if gpu.bf16 else 'no'} |" for gpu in gpus().values() if gpu.sm
     ]
-    _section(lines, schema, "recipe", schema, [])
     return "\n".join(lines) + "\n"
 
 
-def _section(lines: list[str], node: dict[str, Any], name: str, schema: dict[str, Any], seen: list[str]) -> None:
-    lines += [
-        "",
-        f"## {name}",
-        "",
-        node.get("description", ""),
-        "",
-        "| key | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
+def _section(lines: list[str], node: dict[str, Any], name: str, schema: dict[str, Any], seen: dict[str, str]) -> None:
+    lines += ["", f"## {name}", "", node.get("description", ""), ""]
+    for example in node.get("examples", []):
+        ordered = {key: example[key] for key in node["properties"] if key in example}  # the schema sorts them
+        lines += ["```yaml", *_yaml(name, ordered), "```", ""]
+    lines += ["| key | takes | left out | meaning |", "|---|---|---|---|"]
     inner: list[tuple[str, dict[str, Any]]] = []
     for key, field in node["properties"].items():
         target = _target(field, schema)
+        path = key if name == "recipe" else f"{name}.{key}"
+        if target is not None and seen.setdefault(target["title"], path) == path:
+            inner.append((path, target))
+        meaning, default = _meaning(field)
+        if key in node.get("required", []):
+            default = "**required**"
+        kind = "[one of these](#gpus)" if path == "hardware.gpu" else _type(field, schema)
         if target is not None:
-            inner.append((key if name == "recipe" else f"{name}.{key}", target))
-        default = "required" if key in node.get("required", []) else _default(field)
-        kind = "section" if target is not None and field.get("type") != "array" else _type(field, schema)
-        lines.append(f"| `{key}` | {kind} | {default} | {field.get('description', '')} |".replace("||", "\\|\\|"))
-    for key, target in inner:
-        if target["title"] not in seen:
-            seen.append(target["title"])
-            _section(lines, target, key, schema, seen)
+            place = seen[target["title"]]
+            link = f"[{place}](#{place.replace('.', '')})"
+            kind = f"list of {link}" if _is_list(field) else link
+        lines.append(f"| `{key}` | {kind} | {default} | {meaning} |".replace("||", "\\|\\|"))
+    for path, target in inner:
+        _section(lines, target, path, schema, seen)
+
+
+def _is_list(field: dict[str, Any]) -> bool:
+    return any(part.get("type") == "array" for part in (field, *field.get("anyOf", [])))
+
+
+def _yaml(name: str, example: dict[str, Any]) -> list[str]:
+    """Return the lines of an example where it stands in a recipe: under the names of the sections around it."""
+    lines, depth = [], 0
+    *around, last = name.split(".")
+    for word in around:
+        lines.append("  " * depth + f"{word}:")
+        depth += 1
+    listed = last in ("rewards", "stages") or (last == "train" and bool(around))
+    lines.append("  " * depth + f"{last}:")
+    indent = "  " * (depth + 1)
+    for index, (key, value) in enumerate(example.items()):
+        start = ("- " if index == 0 else "  ") if listed else ""
+        lines.append(f"{indent}{start}{key}: {_flow(value)}")
+    return lines
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _target(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] | None:
@@ -82,9 +158,13 @@ def _target(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] | N
     return None
 
 
-def _default(field: dict[str, Any]) -> str:
+def _meaning(field: dict[str, Any]) -> tuple[str, str]:
+    """Return what a field means, and what it is when left out: its default, or what the description says of it."""
+    meaning, _, said = field.get("description", "").partition(" Default: ")
+    if said:
+        return meaning, said.removesuffix(".")
     value = field.get("default")
-    return "" if value is None or isinstance(value, dict) else f"`{json.dumps(value)}`"
+    return meaning, "–" if value is None else f"`{_flow(value)}`"
 
 
 def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
@@ -107,9 +187,9 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     }
     kind = words.get(field.get("type", ""), "anything")
     bounds = [
-        f"{sign} {field[name]}"
+        f"{sign} {field[name]:,.10g}"
         for name, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if name in field
+        if name in field and field[name] < 10**12  # beyond is no bound that a person meets
     ]
     if "pattern" in field and "%" in field["pattern"]:
         kind = "percentage"

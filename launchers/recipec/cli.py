@@ -9,32 +9,70 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
+from recipec.source import visible
 
 DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
-    gc.set_threshold(200_000)  # a short process: what it builds, it keeps
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        code: int = options.command(options)
+        _open_streams()
+        code = _main(arguments, as_json)
         sys.stdout.flush()
-    except RecipeError as error:
-        return _show(error.findings, as_json=getattr(options, "json", False))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone; say nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WRONG
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except OSError as error:  # commands word their own; what is left is mostly our output, and a full disk below it
+        what = visible(os.fsdecode(error.filename or "standard output"))
+        sys.stderr.write(f"error[O006]: {what} cannot be read or written: {error.strerror}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WRONG
     return code
 
 
+def _main(arguments: Sequence[str] | None, as_json: bool) -> int:
+    try:
+        options = _parser().parse_args(arguments)
+        gc.set_threshold(200_000)  # a short process: what it builds, it keeps
+        code: int = options.command(options)
+        return code
+    except RecipeError as error:
+        return _show(error.findings, as_json=as_json)
+    except argparse.ArgumentError as error:
+        if as_json:
+            _show([Finding("U001", str(error), help="see recipe --help", file="command line")], as_json=True)
+        return USAGE
+
+
+def _open_streams() -> None:
+    """Make both streams take any text: a closed one swallows it, a narrow encoding gets escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse, with wrong usage as an exception, so that `--json` can tell of it too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong. Raises ArgumentError."""
+        self.print_usage(sys.stderr)
+        sys.stderr.write(f"{self.prog}: error: {message}\n")
+        raise argparse.ArgumentError(None, message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="recipe",
         description="Compile training recipes into the files that real tools read, and run them.",
         allow_abbrev=False,
@@ -84,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
         if name == "logs":
             made.add_argument("--stage", metavar="STAGE", help="only this stage")
             made.add_argument("--follow", action="store_true", help="go on printing while the run goes on")
+    made = add("env", _env, "list, create, verify or remove the environments of tools")
+    made.add_argument("action", choices=("list", "create", "verify", "remove"))
+    made.add_argument("names", nargs="*", metavar="NAME", help="such as axolotl-0.19.0; `verify` takes none for all")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -91,14 +133,15 @@ def _print(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
+def _json(value: Any) -> str:
+    """Return JSON that the encoding of stdout holds: an escape of Python's would be none of JSON's."""
+    return json.dumps(value, indent=2, ensure_ascii=(sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8"))
+
+
 def _show(findings: Sequence[Finding], *, as_json: bool, **more: Any) -> int:
     wrong = errors(findings)
     if as_json:
-        _print(
-            json.dumps(
-                {"ok": not wrong, "findings": [f.as_json() for f in findings], **more}, indent=2, ensure_ascii=False
-            )
-        )
+        _print(_json({"ok": not wrong, "findings": [f.as_json() for f in findings], **more}))
     elif findings:
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         sys.stderr.write(render(findings, colour=colour) + "\n" + summary(findings) + "\n")
@@ -176,7 +219,7 @@ def _explain(options: argparse.Namespace) -> int:
         return _show(result.findings, as_json=options.json)
     answers = explain(json.loads(result.files["plan.json"]), options.path)
     if options.json:
-        _print(json.dumps(answers, indent=2, ensure_ascii=False))
+        _print(_json(answers))
     else:
         _print(
             "\n".join(
@@ -198,7 +241,7 @@ def _status(options: argparse.Namespace) -> int:
     from recipec.engine import status, status_text
 
     found = status(Path(options.runs) / options.name)
-    _print(json.dumps(found, indent=2) if options.json else status_text(found))
+    _print(_json(found) if options.json else status_text(found))
     return DONE
 
 
@@ -216,12 +259,46 @@ def _report(options: argparse.Namespace) -> int:
 
     folder = Path(options.runs) / options.name
     if options.json:
-        _print(json.dumps(report_json(folder), indent=2, ensure_ascii=False))
+        _print(_json(report_json(folder)))
         return DONE
     page = write_report(folder)
     rows = score_rows(folder)
     _print((score_table(rows) + "\n" if rows else "") + f"report: {page}")
     return DONE
+
+
+def _env(options: argparse.Namespace) -> int:
+    from recipec import env_command as env
+    from recipec.environments import EnvironmentFailure, EnvironmentInterrupted
+
+    found: Any
+    if (options.action in ("create", "remove") and not options.names) or (options.action == "list" and options.names):
+        sys.stderr.write(f"recipe env {options.action} takes {'no' if options.action == 'list' else 'a'} NAME\n")
+        return USAGE
+    try:
+        if options.action == "list":
+            found = env.rows()
+            text = env.table(found)
+        elif options.action == "create":
+            found = [env.create(name, lambda line: print(line, file=sys.stderr)) for name in options.names]  # noqa: T201
+            text = "\n".join(f"{row['name']}: {row['folder']}" for row in found)
+        elif options.action == "remove":
+            found = [env.discard(name) for name in options.names]
+            text = "\n".join(f"removed {folder}" for row in found for folder in row["removed"])
+        else:
+            found = env.check(options.names)
+            text = "\n".join(
+                "\n  ".join([f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]])
+                for row in found
+            )
+    except EnvironmentFailure as error:
+        log = [f"the whole output: {error.log}"] if error.log else []
+        sys.stderr.write("\n  ".join([str(error), *error.lines, *log]) + "\n")
+        return FAILED
+    except EnvironmentInterrupted:
+        return INTERRUPTED
+    _print(json.dumps(found, indent=2) if options.json else text)
+    return WRONG if any(not row.get("ok", True) for row in found) else DONE
 
 
 if __name__ == "__main__":

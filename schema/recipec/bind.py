@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
-from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, plain
+from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, leaves, plain
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -80,7 +81,7 @@ _BOUNDS = {
     "less_than_equal": "at most",
 }
 _PATTERNS = {  # how people say what a pattern of the language means
-    r"^(100|[0-9]{1,2})(\.[0-9]+)?%$": "a percentage such as 2%",
+    r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": "a percentage such as 2%",
     r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable: letters, digits and `_`",
 }
@@ -101,7 +102,8 @@ class Bound(NamedTuple):
 def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> Bound:
     """Validate the tree against the language. A key that is missing where `may_lack` says so is no finding."""
     data = plain(tree)
-    findings: list[Finding] = []
+    unfit = _unfit(tree)
+    findings = unfit
     wrong: list[Path] = []
     for attempt in range(3):
         try:
@@ -112,6 +114,8 @@ def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> Bound:
             details = [d for d in details if d["type"] != "missing" or not may_lack(_real_path(tree, d)[0])]
         if attempt == 0:
             findings = _findings(tree, details)
+            told = {finding.span for finding in findings}
+            findings += [finding for finding in unfit if finding.span not in told]
         if any(detail["type"] == "missing" for detail in details):
             break
         for detail in details:
@@ -119,6 +123,20 @@ def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> Bound:
             if detail["type"] != "extra_forbidden":
                 wrong.append(path)
     return Bound(None, findings)
+
+
+def _unfit(tree: Node) -> list[Finding]:
+    """Name what YAML can say but no file, path or variable of a tool can hold, wherever it stands."""
+    found = []
+    for path, node in leaves(tree):
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, float) and not isfinite(value):
+            message = f"{dotted(path)} cannot be {_got(node)}"
+            found.append(Finding("R006", message, node.span, help="expected a finite number"))
+        if any(isinstance(text, str) and "\0" in text for text in (value, *path)):
+            message = f"{dotted(path)} holds the character U+0000"
+            found.append(Finding("R006", message, key_span(tree, path) or node.span, help="delete it"))
+    return found
 
 
 def _remove(data: Any, path: Path) -> Path:

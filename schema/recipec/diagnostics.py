@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from recipec.source import Span
+from recipec.source import Span, visible
 
 Severity = Literal["error", "warning"]
 
@@ -82,16 +82,16 @@ def _render_one(finding: Finding, *, colour: bool) -> str:
         return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if colour and text else text
 
     head = paint(f"{finding.severity}[{finding.code}]", finding.severity)
-    lines = [f"{head}: {paint(_visible(finding.message), 'bold')}"]
+    lines = [f"{head}: {paint(visible(finding.message), 'bold')}"]
     advice = finding.help
     hint = f"did you mean {_quoted(finding.suggestion)}?" if finding.suggestion is not None else ""
     span = finding.span
     if span is None:
         if finding.file:
-            lines.append(f"  --> {_visible(finding.file)}")
+            lines.append(f"  --> {visible(finding.file)}")
     else:
         gutter = " " * len(str(span.line))
-        lines.append(f"{gutter} {paint('-->', 'gutter')} {_visible(span.where())}")
+        lines.append(f"{gutter} {paint('-->', 'gutter')} {visible(span.where())}")
         text, start, width = _window(span)
         bar = paint("|", "gutter")
         lines.append(f"{gutter} {bar}")
@@ -102,27 +102,20 @@ def _render_one(finding: Finding, *, colour: bool) -> str:
     indent = " " * (len(str(span.line)) if span else 0)
     for text in (hint, advice or ""):
         if text:
-            lines.append(f"{indent} {paint('=', 'gutter')} {paint(_visible(text), 'help')}")
+            lines.append(f"{indent} {paint('=', 'gutter')} {paint(visible(text), 'help')}")
     return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:
-    return f'"{_visible(text)}"'
-
-
-def _visible(text: str) -> str:
-    """Make control characters visible, so that a hostile file cannot drive the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return f'"{visible(text)}"'
 
 
 def _cells(text: str) -> int:
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(0 if category(c) in ("Mn", "Me") else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _window(span: Span) -> tuple[str, int, int]:
@@ -137,10 +130,10 @@ def _window(span: Span) -> tuple[str, int, int]:
         cut_left = "…" if begin else ""
         cut_right = "…" if begin + WINDOW < len(line) else ""
     shown = line[begin : begin + WINDOW]
-    before = cut_left + _visible(shown[: first - begin])
-    marked = _visible(shown[first - begin : last - begin])
+    before = cut_left + visible(shown[: first - begin])
+    marked = visible(shown[first - begin : last - begin])
     return (
-        cut_left + _visible(shown) + cut_right,
+        cut_left + visible(shown) + cut_right,
         _cells(before),
         max(1, _cells(marked)),
     )

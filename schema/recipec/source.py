@@ -5,6 +5,7 @@ The tree that `yaml_reader` builds consists of these nodes. Nothing here knows w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -12,11 +13,25 @@ Plain: TypeAlias = "str | int | float | bool | None | list[Plain] | tuple[Plain,
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
+MAX_STEPS = 64  # of a path; as deep as a recipe may be
+_BREAK = re.compile(r"\r\n|\n|\r")
+_INDEX = re.compile(r"[0-9]{1,9}")
+_PLAIN_STEP = re.compile(r"[^.\[\]\"\s]+")
+_STEP = re.compile(r"\.([^.\[\]\"\s]+)|\[([0-9]{1,9})\]|\[(\"(?:[^\"\\]|\\.)*\")\]", re.DOTALL)
+
+
+def visible(text: str) -> str:
+    """Make control characters visible, so that a hostile file cannot drive a terminal, or an emitted script."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class Source:
     """One text that values came from: a file, or an option of the command line.
 
-    `name` is what the person typed (shown in messages); `label` is the same without any folder (written into
-    emitted files, so that they do not depend on where the compiler was started).
+    `name` is what the person typed (shown in messages); `label` is the same without any folder, on one line (written
+    into emitted files, so that they do not depend on where the compiler was started).
     """
 
     __slots__ = ("_lines", "label", "name", "text")
@@ -24,16 +39,21 @@ class Source:
     def __init__(self, name: str, text: str, label: str | None = None) -> None:
         self.name = name
         self.text = text
-        self.label = label if label is not None else name.replace("\\", "/").rsplit("/", 1)[-1]
+        self.label = label if label is not None else visible(name.rsplit("/", 1)[-1])
         self._lines: list[str] | None = None
 
     def line(self, number: int) -> str:
         """Return line `number` (from 1) without its line break; empty beyond the end."""
         if self._lines is None:
-            self._lines = self.text.split("\n")
-        if 1 <= number <= len(self._lines):
-            return self._lines[number - 1].rstrip("\r")
-        return ""
+            self._lines = _BREAK.split(self.text)
+        return self._lines[number - 1] if 1 <= number <= len(self._lines) else ""
+
+    def at(self, index: int) -> Span:
+        """Return the span of the one character at `index` of the text."""
+        line, begin = 1, 0
+        for found in _BREAK.finditer(self.text, 0, index):
+            line, begin = line + 1, found.end()
+        return Span(self, line, index - begin + 1, line, index - begin + 2)
 
 
 class Span(NamedTuple):
@@ -107,7 +127,7 @@ def child(node: Node, step: str | int) -> Node | None:
         return node.entries.get(str(step))
     if isinstance(node, Items):
         if isinstance(step, str):
-            if not step.isdecimal():
+            if not _INDEX.fullmatch(step):
                 return None
             step = int(step)
         return node.nodes[step] if 0 <= step < len(node.nodes) else None
@@ -161,7 +181,7 @@ def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: S
         name = str(step)
         entries = {**node.entries, name: with_value(node.entries.get(name), rest, value, key)}
         return Mapping(entries, {**node.keys, name: key} if not rest or name not in node.keys else node.keys, node.span)
-    if isinstance(node, Items) and (isinstance(step, int) or step.isdecimal()) and int(step) < len(node.nodes):
+    if isinstance(node, Items) and (isinstance(step, int) or _INDEX.fullmatch(step)) and int(step) < len(node.nodes):
         nodes = list(node.nodes)
         nodes[int(step)] = with_value(nodes[int(step)], rest, value, key)
         return Items(nodes, node.span)
@@ -169,18 +189,37 @@ def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: S
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """Spell a path as people write it: `data.train[0].path`."""
+    """Spell a path as people write it: `data.train[0].path`; a step that is no plain word is quoted: `a["b.c"]`."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_STEP.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            from json import dumps  # a rare spelling
+
+            text += f"[{dumps(step, ensure_ascii=False)}]"
     return text
 
 
 def split_path(text: str) -> Path:
-    """Read a dotted path; `a[0].b` and `a.0.b` mean the same. Raises ValueError when a step is empty."""
+    """Read a dotted path; `a[0].b` and `a.0.b` mean the same, `a["b.c"]` is how `dotted` spells any other key.
+
+    Raises ValueError when a step is empty, or there are more than MAX_STEPS.
+    """
+    rest = text if text.startswith("[") else "." + text
     steps: list[str | int] = []
-    for part in text.replace("[", ".").replace("]", "").split("."):
-        if not part:
+    while rest:
+        found = _STEP.match(rest)
+        if found is None or len(steps) == MAX_STEPS:
             raise ValueError(text)
-        steps.append(int(part) if part.isdecimal() else part)
+        word, index, quoted = found.groups()
+        if quoted is not None:
+            from json import loads
+
+            word = loads(quoted, strict=False)
+            word.encode()  # half a surrogate pair is a ValueError too
+        steps.append(word if index is None else int(index))
+        rest = rest[found.end() :]
     return tuple(steps)

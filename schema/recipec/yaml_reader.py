@@ -6,6 +6,7 @@ Bounded in time and memory whatever the file holds; every mistake becomes a loca
 from __future__ import annotations
 
 import gc
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
@@ -40,6 +41,9 @@ for _word, _value in (("null", None), ("true", True), ("false", False)):
 for _spelling in (".inf", ".Inf", ".INF"):
     _WORDS.update({_spelling: float("inf"), "+" + _spelling: float("inf"), "-" + _spelling: float("-inf")})
 _WORDS.update(dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")))
+_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_OLD_BREAK = re.compile("[\x85\u2028\u2029]")
+_new = tuple.__new__  # half the time of a named tuple's own, and there is one for each value of a file
 _MAY_START_NUMBER = frozenset("0123456789+-.")
 
 
@@ -70,7 +74,9 @@ def read_utf8(path: str) -> str:
         return RecipeError([Finding(code, message, span, help=advice, file=path)])
 
     try:
-        with FilePath(path).open("rb") as stream:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer must not hang
+        os.set_blocking(handle, True)
+        with os.fdopen(handle, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise refuse("S001", "no such file", _neighbour(path)) from None
@@ -83,13 +89,14 @@ def read_utf8(path: str) -> str:
         message = f"larger than {MAX_BYTES // 1024 // 1024} MiB"
         raise refuse("S004", message, "a recipe names its data files, it does not hold them")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise refuse("S005", "the file is UTF-16, not UTF-8", "save it as UTF-8")
+        text = data.decode("utf-16", "replace")
+        raise refuse("S005", "the file is UTF-16, not UTF-8", "save it as UTF-8", Source(path, text).at(0))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        good = data[: error.start].decode("utf-8", "replace")
-        line, column = good.count("\n") + 1, len(good) - (good.rfind("\n") + 1) + 1
-        span = Span(Source(path, data.decode("utf-8", "replace")), line, column, line, column + 1)
+        bom = data[:3] == b"\xef\xbb\xbf"
+        good = data[: error.start + 3 * bom].decode("utf-8-sig")
+        span = Source(path, data.decode("utf-8-sig", "replace")).at(len(good))
         byte = f"byte 0x{data[error.start]:02x} is not UTF-8"
         raise refuse("S005", byte, "save the file as UTF-8", span) from None
 
@@ -98,7 +105,10 @@ def _neighbour(path: str) -> str:
     from recipec.suggest import nearest
 
     folder = FilePath(path).parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:  # no such folder, or not ours to list
+        names = []
     close = nearest(FilePath(path).name, names)
     return f"did you mean {folder / close}?" if close else "check the path"
 
@@ -108,10 +118,16 @@ def read_text(source: Source, *, first_column: int = 1) -> Node:
 
     Raises RecipeError with every finding: bad syntax, duplicate keys, tags, merge keys, alias bombs.
     """
+    if not source.text.isascii() and (found := _OLD_BREAK.search(source.text)):
+        message = f"U+{ord(found[0]):04X} ends a line in YAML 1.1 but not in 1.2"
+        advice = f'delete it, or write "\\u{ord(found[0]):04x}" in double quotes'
+        raise RecipeError([Finding("S022", message, source.at(found.start()), help=advice)])
     try:
         builder = _Builder(source, first_column)
     except UnicodeEncodeError:  # only the command line can hold such text
-        raise RecipeError([Finding("S005", "the text is not UTF-8", file=source.name)]) from None
+        half = next(index for index, char in enumerate(source.text) if "\ud800" <= char <= "\udfff")
+        advice = "type it again, in UTF-8"
+        raise RecipeError([Finding("S005", "the text is not UTF-8", source.at(half), help=advice)]) from None
     collecting = gc.isenabled()
     gc.disable()  # a tree has no cycles to look for: half the time of a large file
     try:
@@ -153,14 +169,18 @@ class _Builder:
         if root is None:
             message = "the file is empty" if not self.source.text.strip() else "the file holds only comments"
             help_ = "a recipe starts with `recipe: 1` and `name: …`; `recipe schema --example` prints one"
-            raise RecipeError([Finding("S011", message, help=help_, file=self.source.name)])
+            raise RecipeError([Finding("S011", message, self.source.at(0), help=help_)])
         return root
 
     def _span(self, event: Event) -> Span:
         start, end = event.start_mark, event.end_mark
-        left = start.column + (self.shift if start.line == 0 else 1)
-        right = end.column + (self.shift if end.line == 0 else 1)
-        return Span(self.source, start.line + 1, left, end.line + 1, right)
+        line, end_line, shift = start.line, end.line, self.shift
+        left = start.column + (1 if line else shift)
+        right = end.column + (1 if end_line else shift)
+        return _new(Span, (self.source, line + 1, left, end_line + 1, right))
+
+    def _stretch(self, start: Span, end: Span) -> Span:
+        return _new(Span, (self.source, start[1], start[2], end[3], end[4]))
 
     def _note(self, code: str, message: str, span: Span, advice: str) -> None:
         self.findings.append(Finding(code, message, span, help=advice))
@@ -173,6 +193,10 @@ class _Builder:
 
     def _node(self, event: Event, depth: int) -> Node:
         span = self._span(event)
+        if type(event) is ScalarEvent and not event.anchor and event.tag is None:  # nearly all of a file
+            self._grow(1, span)
+            text = event.value
+            return Scalar(scalar_value(text) if event.implicit[0] else text, span, text)
         if isinstance(event, AliasEvent):
             found = self.anchors.get(event.anchor)
             if found is None:
@@ -215,7 +239,7 @@ class _Builder:
             assert event is not None
             nodes.append(self._node(event, depth))
         end = self._span(event)
-        return Items(nodes, start._replace(end_line=end.end_line, end_column=end.end_column))
+        return Items(nodes, self._stretch(start, end))
 
     def _mapping(self, start: Span, depth: int) -> Mapping:
         entries: dict[str, Node] = {}
@@ -236,7 +260,7 @@ class _Builder:
                 self._note("S016", message, span, f"the first is on line {keys[name].line}; keep one of them")
                 continue
             entries[name], keys[name] = value, span
-        return Mapping(entries, keys, start._replace(end_line=end.end_line, end_column=end.end_column))
+        return Mapping(entries, keys, self._stretch(start, end))
 
     def _key(self, event: Event, span: Span, depth: int) -> str | None:
         if isinstance(event, ScalarEvent) and event.value:
@@ -256,9 +280,10 @@ class _Builder:
     def syntax_error(self, error: MarkedYAMLError) -> Finding:
         """Explain what the parser stumbled over, in the words of someone who writes YAML by hand."""
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1
-        column = mark.column + (self.shift if mark.line == 0 else 1)
-        span = Span(self.source, line, column, line, column + 1)
+        line, column = mark.line + 1, mark.column + (self.shift if mark.line == 0 else 1)
+        end = self.source.at(len(self.source.text))  # without a last line break, the parser stands one line below
+        span = min(Span(self.source, line, column, line, column + 1), end, key=lambda span: span[1:])
+        line, column = span.line, span.column
         text = self.source.line(line)
         problem = str(error.problem or error.context)
         if "did not find expected ',' or" in problem and error.context_mark is not None:
@@ -284,11 +309,9 @@ class _Builder:
 
     def reader_error(self, error: YAMLError) -> Finding:
         """Locate a character that YAML does not allow at all."""
-        bad = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", self.source.text)
+        bad = _FORBIDDEN.search(self.source.text)
         if bad is None:
-            reason = str(error).splitlines()[0]
-            return Finding("S021", f"not valid YAML: {reason}", file=self.source.name)
-        before = self.source.text[: bad.start()]
-        line, column = before.count("\n") + 1, bad.start() - (before.rfind("\n") + 1) + 1
+            reason, advice = str(error).splitlines()[0], "look for characters that cannot be seen"
+            return Finding("S021", f"not valid YAML: {reason}", self.source.at(0), help=advice)
         message = f"control character U+{ord(bad[0]):04X} is not allowed in YAML"
-        return Finding("S022", message, Span(self.source, line, column, line, column + 1), help="delete it")
+        return Finding("S022", message, self.source.at(bad.start()), help="delete it")

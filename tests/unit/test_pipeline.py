@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recipec import contracts
 from recipec.output import difference, write
 from recipec.pipeline import compile_file
 from recipec.reference import reference_text
@@ -127,6 +128,24 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert recipe("check", str(tmp_path)).returncode == 1
     assert recipe("check").returncode == 2
     assert recipe("compile", "--nonsense", str(RECIPE)).returncode == 2
+
+
+def test_an_emitted_value_that_the_tool_refuses_is_found_at_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No release is known whose bounds a recipe can cross, so a narrower contract stands in for one."""
+    data = json.loads((contracts.DATA / "axolotl-0.19.0.json").read_bytes())
+    data["documents"]["config"]["keys"]["learning_rate"] = {"type": ["float"], "lt": 1e-6}
+    data["documents"]["config"]["keys"]["datasets"] = {"type": ["list"], "items": {"type": ["str"]}}
+    real = contracts.load
+    monkeypatch.setattr(contracts, "load", lambda t, r: contracts.Contract(data) if t == "axolotl" else real(t, r))
+    compiled = compile_file("recipes/llama-2-13b-zero3.yaml")
+    assert compiled.files == {}
+    rate, rows = sorted(compiled.findings, key=lambda finding: "datasets" in finding.message)
+    assert {rate.code, rows.code} == {"T022"}
+    assert rate.span is not None and rows.span is not None  # noqa: PT018
+    assert rate.span.source.line(rate.span.line)[rate.span.column - 1 : rate.span.end_column - 1] == "1e-5"
+    assert "expected less than 1e-06, found 1e-05" in rate.message
+    assert "train.learning_rate" in str(rate.help)
+    assert rows.span.line == 7
 
 
 def test_nothing_heavy_is_imported_on_the_way_to_success(tmp_path: Path) -> None:

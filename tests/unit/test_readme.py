@@ -64,3 +64,31 @@ def test_the_error_shown_is_the_one_printed() -> None:
     printed = (ROOT / "tests/bad/recipes/overrides.out").read_text(encoding="utf-8")
     for text in shown:
         assert text in printed
+
+
+INLINE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("target", sorted({code.split()[1] for code in INLINE if code.startswith("make ")}))
+def test_make_knows_what_the_text_names(target: str) -> None:
+    done = subprocess.run(["make", target, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("word", sorted({code.split()[1] for code in INLINE if code.startswith("recipe ")}))
+def test_the_program_knows_what_the_text_names(word: str) -> None:
+    command = [sys.executable, "-m", "recipec.cli", word, *(["--help"] if word != "--help" else [])]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("script", sorted({code.split()[1] for code in INLINE if code.startswith(".venv/bin/python ")}))
+def test_the_scripts_that_the_text_names_are_there(script: str) -> None:
+    """They need a browser or an Axolotl environment; what they last made is held by tests of its own."""
+    assert (ROOT / script).exists()
+
+
+def test_the_refused_recipe_is_refused() -> None:
+    refused = [code.split()[2:] for code in INLINE if code.startswith(".venv/bin/recipe check")]
+    assert refused == [["docs/pictures/mistakes.yaml"]]
+    command = [sys.executable, "-m", "recipec.cli", "check", *refused[0]]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 1

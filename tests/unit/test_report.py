@@ -194,5 +194,5 @@ def test_facts_name_their_source() -> None:
     assert [tuple(fact) for fact in facts(values)] == [
         ("Model", "m", "a rule"),
         ("Held out", "2%", "rule"),
-        ("Batch", "32 = 8 micro × 2 accumulation × 2 processes", "r.yaml:2:1"),
+        ("Batch", "32 sequences = 8 micro × 2 accumulation × 2 processes", "r.yaml:2:1"),
     ]

@@ -22,7 +22,7 @@ from recipec.yaml_reader import read_text
 SCRIPT = Path(rewards.__file__).parent / "scripts" / "rewards.py"
 RECIPE = """recipe: 1
 name: rewards
-trainer: openrlhf
+trainer: axolotl
 model: {base: org/base}
 data: {train: [{path: a.jsonl, format: prompt, columns: {answer: solution}}]}
 train: {method: grpo, learning_rate: 1e-6, batch_size: 8}

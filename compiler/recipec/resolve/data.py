@@ -70,7 +70,7 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
                 close = nearest(name, names)
                 d.error(
                     "P049",
-                    f"{here}.columns.{name}",
+                    indexed(f"{here}.columns", name),
                     f'"{name}" is not a column of format {source.format}',
                     f"its columns: {', '.join(names)}",
                     close,
@@ -86,7 +86,7 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
             f"{there}.columns",
             columns,
             "standard names, as mapped",
-            *(f"{here}.columns.{name}" for name in source.columns),
+            *(indexed(f"{here}.columns", name) for name in source.columns),
         )
         roles = {role: tuple(names) for role, names in source.roles.items()}
         d.put(f"{there}.roles", roles, "as mapped", *(f"{here}.roles.{role}" for role in source.roles))

@@ -129,6 +129,6 @@ class Draft:
         return kind(**{name: self.values[f"{prefix}.{name}"] for name in fields})
 
 
-def indexed(path: str, index: int) -> str:
-    """Return the recipe path of one member of a list."""
+def indexed(path: str, index: int | str) -> str:
+    """Return the recipe path of one member of a list, or of a mapping whose keys are the person's own."""
     return dotted((*split_path(path), index))

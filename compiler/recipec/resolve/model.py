@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recipec.plan import Adapter, Model, Numerics, Scratch
-from recipec.resolve.draft import Draft
+from recipec.resolve.draft import Draft, indexed
 
 QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
@@ -158,7 +158,7 @@ def adapter(d: Draft) -> None:
         d.values["train.adapter.targets"] = ("all-linear",)
     d.copy("train.adapter.also_train", "adapter.also_train", ())
     options = dict(d.get("adapter.options"))
-    d.put("train.adapter.options", options, "as given", *(f"adapter.options.{key}" for key in options))
+    d.put("train.adapter.options", options, "as given", *(indexed("adapter.options", key) for key in options))
     d.values["train.adapter"] = d.make(Adapter, "train.adapter")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recipec.facts import releases
 from recipec.plan import Batch, Length, Optimizer, Script, Track, TrainStage, Watch
-from recipec.resolve.draft import Draft
+from recipec.resolve.draft import Draft, indexed
 from recipec.resolve.methods import METHODS
 from recipec.suggest import nearest
 
@@ -184,7 +184,7 @@ def script(d: Draft) -> None:
     d.copy("train.script.path", "script.path")
     d.copy("train.script.launcher", "script.launcher")
     arguments = dict(d.get("script.arguments"))
-    d.put("train.script.arguments", arguments, "as given", *(f"script.arguments.{key}" for key in arguments))
+    d.put("train.script.arguments", arguments, "as given", *(indexed("script.arguments", key) for key in arguments))
     d.values["train.script"] = d.make(Script, "train.script")
 
 

@@ -116,7 +116,7 @@ def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, 
     found |= {name: pinned[name] for name in PACKAGES if name in pinned}
     if "lm-eval" in found:
         found.pop("lm_eval", None)
-    return found
+    return {name: found[name] for name in sorted(found, key=lambda name: [*PACKAGES, name].index(name))}
 
 
 def facts(values: Values) -> list[Fact]:
@@ -126,7 +126,7 @@ def facts(values: Values) -> list[Fact]:
         held = [values[path] for path in paths if path in values]
         if len(held) < len(paths) or held[0].get("value") in (None, False):
             continue
-        first = held[0]
+        first = next((row for row in held if row.get("at")), held[0])
         source = first.get("at") or first.get("why") or first.get("from", "")
         found.append(Fact(name, show(*(row.get("value") for row in held)), str(source)))
     return found
@@ -164,14 +164,14 @@ _FACTS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
     (
         "Batch",
         ("train.batch.total", "train.batch.micro", "train.batch.accumulation", "train.batch.data_parallel"),
-        lambda t, m, a, d: f"{t} = {m} micro × {a} accumulation × {d} processes",
+        lambda t, m, a, d: f"{t:,} sequences = {m} micro × {a} accumulation × {d} process{'es' * (d != 1)}",
     ),
     (
         "Learning rate",
         ("train.optimizer.learning_rate", "train.optimizer.scheduler", "train.optimizer.warmup"),
         lambda rate, s, w: f"{rate:g}, {s}, warm-up {_part(w)}",
     ),
-    ("Optimizer", ("train.optimizer.name",), _plain),
+    ("Optimiser", ("train.optimizer.name",), _plain),
     ("Precision", ("train.numerics.precision", "train.model.load_in"), lambda p, q: f"{p}, weights in {q}"),
     (
         "Hardware",

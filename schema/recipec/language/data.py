@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Percent, Section, Text
+from recipec.language.base import Percent, Section, Text, example
 
 Format = Literal["chat", "instruction", "completion", "preference", "unpaired-preference", "prompt", "text"]
 
@@ -22,6 +22,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 class DataSource(Section):
     """One set of rows: a local file (JSONL, JSON, Parquet, CSV) or a hub dataset."""
+
+    model_config = example(
+        {
+            "path": "data/chat.jsonl",
+            "format": "chat",
+            "columns": {"messages": "conversations", "role": "from", "content": "value"},
+            "roles": {"user": ["human"], "assistant": ["gpt"]},
+        }
+    )
 
     path: Annotated[
         Text | None,
@@ -56,6 +65,8 @@ class DataSource(Section):
 
 class Data(Section):
     """Training data, and what is held out for validation."""
+
+    model_config = example({"train": [{"path": "data/chat.jsonl", "format": "chat"}], "holdout": "2%", "packing": True})
 
     train: Annotated[list[DataSource], Field(min_length=1, description="Sources that are trained on.")]
     validation: Annotated[

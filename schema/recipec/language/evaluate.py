@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Name, Section, Text
+from recipec.language.base import Count, Name, Section, Text, example
 
 
 class Evaluate(Section):
     """Benchmarks of lm-evaluation-harness. Absent: nothing is evaluated."""
+
+    model_config = example({"tasks": ["gsm8k", "mmlu"], "models": ["base", "tuned"], "few_shot": 5})
 
     tasks: Annotated[list[Text], Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")]
     task_folder: Annotated[Text | None, Field(description="Folder with task files of one's own.")] = None
@@ -38,6 +40,8 @@ class Evaluate(Section):
 class Wandb(Section):
     """Weights & Biases. The key comes from the environment (WANDB_API_KEY)."""
 
+    model_config = example({"project": "ko-chat", "entity": "my-team"})
+
     project: Annotated[Text, Field(description="Project name.")]
     entity: Annotated[Text | None, Field(description="Team or user.")] = None
 
@@ -45,12 +49,16 @@ class Wandb(Section):
 class Mlflow(Section):
     """MLflow."""
 
+    model_config = example({"tracking_uri": "http://mlflow.example:5000", "experiment": "ko-chat"})
+
     tracking_uri: Annotated[Text, Field(description="Tracking server or folder.")]
     experiment: Annotated[Text | None, Field(description="Experiment name.")] = None
 
 
 class Track(Section):
     """Where metrics go; everything is also kept in the run's own record."""
+
+    model_config = example({"wandb": {"project": "ko-chat"}, "tensorboard": True})
 
     wandb: Annotated[Wandb | None, Field(description="Weights & Biases.")] = None
     mlflow: Annotated[Mlflow | None, Field(description="MLflow.")] = None

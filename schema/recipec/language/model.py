@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Fraction, Section, Text
+from recipec.language.base import Fraction, Section, Text, example
 
 
 class FromScratch(Section):
     """A new model with random weights, given by its sizes; its tokenizer is trained on the training data."""
+
+    model_config = example({"family": "llama", "hidden_size": 128, "layers": 2, "heads": 4, "vocab_size": 1000})
 
     family: Annotated[
         Literal["llama", "mistral", "qwen2", "qwen3"],
@@ -31,6 +33,10 @@ class FromScratch(Section):
 
 class Model(Section):
     """The model that is trained or evaluated."""
+
+    model_config = example(
+        {"base": "mistralai/Mistral-7B-v0.3", "max_length": 4096, "load_in": "nf4", "chat_template": "chatml"}
+    )
 
     base: Annotated[
         Text | None,
@@ -89,6 +95,8 @@ AdapterType = Literal[
 
 class Adapter(Section):
     """Train a small adapter instead of all weights. Absent: full fine-tuning."""
+
+    model_config = example({"type": "lora", "rank": 32, "alpha": 64, "targets": ["q_proj", "v_proj"]})
 
     type: Annotated[
         AdapterType, Field(description="Adapter method, as PEFT names it. QLoRA is lora with model.load_in: nf4.")

@@ -4,19 +4,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Section, Text
+from recipec.language.base import Count, Section, Text, example
 
 
 class Hardware(Section):
     """The machine the recipe is for; declared, never probed."""
 
-    gpu: Annotated[Text, Field(description="GPU model from the hardware facts, such as a100-80gb, or `none` for CPU.")]
+    model_config = example({"gpu": "a100-80gb", "per_node": 8, "nodes": 2})
+
+    gpu: Annotated[Text, Field(description="GPU model, such as a100-80gb, or `none` for CPU.")]
     per_node: Annotated[int, Field(ge=1, le=64, description="GPUs (on CPU: processes) per node.")] = 1
     nodes: Annotated[int, Field(ge=1, le=10000, description="Nodes.")] = 1
 
 
 class Offload(Section):
     """What leaves GPU memory."""
+
+    model_config = example({"optimizer": "nvme", "parameters": "cpu", "nvme_path": "/local_nvme"})
 
     optimizer: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where optimiser states live.")] = "none"
     parameters: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where parameters live between uses.")] = (
@@ -27,6 +31,8 @@ class Offload(Section):
 
 class Parallel(Section):
     """How the job is split over GPUs."""
+
+    model_config = example({"strategy": "zero3", "offload": {"optimizer": "cpu"}})
 
     strategy: Annotated[
         Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"] | None,
@@ -42,6 +48,8 @@ class Parallel(Section):
 
 class Launch(Section):
     """Where the run goes."""
+
+    model_config = example({"on": "local", "environment": {"NCCL_DEBUG": "INFO"}})
 
     on: Annotated[Literal["local"], Field(description="Launcher.")] = "local"
     environment: Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Name, Section, Text
+from recipec.language.base import Name, Section, Text, example
 from recipec.language.data import Data
 from recipec.language.evaluate import Evaluate, Track
 from recipec.language.model import Adapter, Model
@@ -17,6 +17,8 @@ RawKeys = Annotated[dict[str, Any], Field()]
 
 class Overrides(Section):
     """Raw keys of a tool, laid over what the compiler emits and checked against the tool's contract."""
+
+    model_config = example({"axolotl": {"dataloader_prefetch_factor": 4}})
 
     axolotl: Annotated[RawKeys, Field(description="Keys of the Axolotl configuration.")] = {}
     trl: Annotated[RawKeys, Field(description="Keys of TRL's configuration file.")] = {}

@@ -4,17 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Name, Section, Text
+from recipec.language.base import Name, Section, Text, example
 from recipec.language.data import Data
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
 from recipec.language.train import Reward, Rollout, Train
 
-Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script"]
+Trainer = Literal["axolotl", "trl", "openrlhf"]
 
 
 class Script(Section):
     """A training script of one's own, started as it is on the declared hardware."""
+
+    model_config = example({"path": "train.py", "arguments": {"lr": 1e-4, "output": "out"}})
 
     path: Annotated[Text, Field(description="Python file, from the folder one runs in.")]
     launcher: Annotated[
@@ -30,6 +32,8 @@ class Script(Section):
 
 class TrainingStage(Section):
     """One training of a course. What it does not say, it takes from the recipe."""
+
+    model_config = example({"name": "long", "model": {"max_length": 16384}, "train": {"epochs": 1}})
 
     name: Annotated[Name, Field(description="Name of the stage, such as sft; evaluate.models names it.")]
     start_from: Annotated[

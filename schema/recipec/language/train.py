@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Fraction, Percent, Section, Text
+from recipec.language.base import Count, Fraction, Percent, Section, Text, example
 
 Method = Literal[
     "pretrain", "sft", "dpo", "ipo", "orpo", "kto", "simpo", "cpo", "reward", "grpo", "rloo", "ppo"
@@ -22,6 +22,8 @@ Scheduler = Literal["cosine", "linear", "constant", "constant_with_warmup", "cos
 class Save(Section):
     """Checkpoints."""
 
+    model_config = example({"every": 200, "keep": 3})
+
     every: Annotated[Count | Literal["epoch"], Field(description="Steps between checkpoints, or `epoch`.")] = "epoch"
     keep: Annotated[
         Count | None, Field(description="How many of the newest checkpoints stay on disk. Default: all.")
@@ -30,6 +32,17 @@ class Save(Section):
 
 class Train(Section):
     """Method, batch algebra, optimiser, precision and checkpoints. Absent: nothing is trained."""
+
+    model_config = example(
+        {
+            "epochs": 3,
+            "batch_size": 64,
+            "micro_batch_size": 4,
+            "learning_rate": 2e-4,
+            "warmup": "3%",
+            "save": {"every": 200, "keep": 3},
+        }
+    )
 
     method: Annotated[
         Method,
@@ -127,6 +140,8 @@ class Train(Section):
 class Rollout(Section):
     """How completions are sampled and reused in reinforcement learning (grpo, rloo, ppo)."""
 
+    model_config = example({"completions": 8, "max_new_tokens": 512, "temperature": 0.9, "clip_high": 0.28})
+
     completions: Annotated[
         Count | None, Field(description="Completions per prompt, the group size G. Default: 8; ppo 1.")
     ] = None
@@ -161,6 +176,8 @@ class Rollout(Section):
 
 class Reward(Section):
     """One reward function; the rewards of a completion are summed by weight."""
+
+    model_config = example({"type": "regex", "pattern": "'<think>.*</think>.*'", "weight": 0.5})
 
     type: Annotated[
         Literal["exact", "regex", "length", "language", "model", "remote", "python"],
