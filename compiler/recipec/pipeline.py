@@ -352,6 +352,13 @@ def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tu
         arguments = {key: Argument(e.value, _remark(e, reads[key], resolved)) for key, e in document.entries.items()}
         text, where = fill_template(f"# {head}\n{document.template}", arguments)
         return text, {key: {"line": where[key], "reads": reads[key]} for key in document.entries}
+    if document.kind == "arguments":
+        from recipec.render import arguments_writer
+        from recipec.render.python_writer import Argument
+
+        arguments = {key: Argument(e.value, _remark(e, reads[key], resolved)) for key, e in document.entries.items()}
+        text, where = arguments_writer.script(head, document.template, arguments)
+        return text, {key: {"line": line, "reads": reads[key]} for key, line in where.items()}
     writer = YamlWriter()
     writer.comment(head)
     for key, entry in document.entries.items():

@@ -5,17 +5,45 @@ from __future__ import annotations
 from recipec.facts import releases
 from recipec.plan import Batch, Length, Optimizer, Script, Track, TrainStage, Watch
 from recipec.resolve.draft import Draft, indexed
+from recipec.resolve.methods import METHODS
 from recipec.suggest import nearest
+
+
+def _learners(d: Draft) -> tuple[int, str]:
+    """Return how many processes hold the trained model, and why: those whose GPUs generate do not.
+
+    With engines apart, OpenRLHF gives critic and reward model GPUs of their own too, as many as the policy's.
+    """
+    world: int = d.values["hardware.world"]
+    engines = d.get("rollout.engines")
+    if not METHODS[d.values["train.method"]].online or d.get("rollout.engine") != "vllm" or engines is None:
+        return world, "every process holds its own sequences"
+    taken = engines * d.get("rollout.tensor_parallel")
+    rest, why = world - taken, f"{world} GPUs − {taken} that generate"
+    if rest < 1:
+        message = f"{engines} engines take {taken} of {world} GPUs, and leave none to train on"
+        d.error("P098", "rollout.engines", message, "use fewer engines, or declare more hardware")
+        return world, why
+    critic = d.values["train.method"] == "ppo" and d.get("train.loss") != "reinforce++"
+    judged = any(reward.type == "model" for reward in d.get("rewards") or ())
+    if d.values["train.trainer"] == "openrlhf" and (critic or judged):
+        if rest % 2:
+            message = (
+                f"{rest} GPUs beside the engines cannot be halved between the policy and its critic or reward model"
+            )
+            d.error("P098", "rollout.engines", message, "leave an even number of GPUs")
+        rest, why = max(1, rest // 2), f"half of {why}: the critic or reward model has the other half"
+    return rest, why
 
 
 def batch(d: Draft) -> None:
     """total = micro × accumulation × data-parallel world; whatever is missing follows from the rest."""
-    world = d.values["hardware.world"]
+    world, alone = _learners(d)
     total, micro, steps = (
         d.get(f"train.{word}") for word in ("batch_size", "micro_batch_size", "gradient_accumulation")
     )
     here = ("train.batch_size", "train.micro_batch_size", "train.gradient_accumulation")
-    machine = ("hardware.per_node", "hardware.nodes")
+    machine = ("hardware.per_node", "hardware.nodes", "rollout.engines", "rollout.tensor_parallel")
     if total is not None and micro is None and steps is not None:
         micro = max(1, total // (steps * world))
         why = f"{total} sequences per step ÷ ({steps} accumulation × {world} processes)"
@@ -29,7 +57,7 @@ def batch(d: Draft) -> None:
     else:
         steps = d.copy("train.batch.accumulation", "train.gradient_accumulation", 1)
     product = micro * steps * world
-    d.put("train.batch.data_parallel", world, "every process holds its own sequences", *machine)
+    d.put("train.batch.data_parallel", world, alone, *machine)
     d.put(
         "train.batch.total", product, f"{micro} micro batch × {steps} accumulation × {world} processes", *here, *machine
     )
