@@ -8,7 +8,7 @@ from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.targets import lm_eval, transformers
 from recipec.targets.table import Document, Reader, Refusal, Sheet, Trainer, fill, split_reads
 
-TRAINERS = ("axolotl", "trl")
+TRAINERS = ("axolotl", "trl", "llamafactory", "openrlhf")
 CHECKED = (*TRAINERS, "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"
@@ -81,7 +81,8 @@ def environment(stage: Stage, plan: Plan) -> str:
 def extras(stage: TrainStage) -> list[str]:
     """Return what a training needs beside its trainer's own environment, in the words of environment names."""
     found = ["deepspeed"] if stage.parallel.strategy.startswith("zero") else []
-    return [*found, "flash-attn"] if stage.model.attention == "flash_attention_2" else found
+    found += ["flash-attn"] if stage.model.attention == "flash_attention_2" else []
+    return [extra for extra in found if extra not in trainer(stage.trainer).holds]
 
 
 def _base(stage: TrainStage) -> str:
