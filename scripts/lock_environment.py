@@ -45,6 +45,14 @@ ENVIRONMENTS = {
         4.3,
         5,
     ),
+    "ray-2.60.0": Wanted(
+        "Ray Train 2.60.0",
+        ("torch==2.13.0", "ray[train]==2.60.0", "transformers==5.16.1", "accelerate==1.13.0", "numpy"),
+        (),
+        0.6,
+        1.8,
+        2,
+    ),
 }
 
 

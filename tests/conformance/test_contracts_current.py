@@ -20,6 +20,7 @@ HELD = {
     ("deepspeed", "0.19.8"): "general",
     ("accelerate", "1.15.0"): "general",
     ("lm_eval", "0.4.13"): "general",
+    ("ray", "2.60.0"): "ray-2.60.0",
 }
 
 

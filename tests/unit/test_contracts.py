@@ -26,6 +26,7 @@ def test_there_is_a_contract_for_each_release_that_is_emitted() -> None:
         ("deepspeed", "0.19.8"),
         ("lm_eval", "0.4.11"),
         ("lm_eval", "0.4.13"),
+        ("ray", "2.60.0"),
     ]
 
 

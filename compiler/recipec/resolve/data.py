@@ -6,6 +6,7 @@ from recipec.language.data import COLUMNS
 from recipec.plan import Data, DataSource
 from recipec.resolve.draft import Draft, indexed
 from recipec.resolve.methods import METHODS
+from recipec.resolve.script import wanted
 from recipec.suggest import nearest
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
@@ -14,6 +15,9 @@ SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 def data(d: Draft) -> None:
     """Name every column of every source; judge formats against the method."""
     if d.get("train") is None:
+        return
+    if d.get("data") is None and wanted(d):
+        d.values["train.data"] = Data((), (), 0, False, "assistant", True, 0, False, "")
         return
     if d.get("data") is None:
         d.error("P040", "train", "there is a training, but no data", "add data: {train: […]}")
