@@ -8,10 +8,11 @@ from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.targets import lm_eval, transformers
 from recipec.targets.table import Document, Reader, Refusal, Sheet, Trainer, fill, split_reads
 
-TRAINERS = ("axolotl", "trl", "llamafactory", "openrlhf")
-CHECKED = (*TRAINERS, "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
+TRAINERS = ("axolotl", "trl", "llamafactory", "openrlhf", "script")
+CHECKED = (*TRAINERS[:-1], "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"
+RAY = "ray-2.60.0"  # where Ray starts a script of the user's own
 ALWAYS = ("id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "track.telemetry")
 
 
@@ -86,6 +87,8 @@ def extras(stage: TrainStage) -> list[str]:
 
 
 def _base(stage: TrainStage) -> str:
+    if stage.script is not None:
+        return RAY if stage.script.launcher == "ray" else GENERAL
     return f"{stage.trainer}-{stage.release}" if stage.release else GENERAL
 
 

@@ -10,7 +10,7 @@ from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
 from recipec.language.train import Reward, Rollout, Train
 
-Trainer = Literal["axolotl", "trl", "llamafactory", "openrlhf"]
+Trainer = Literal["axolotl", "trl", "llamafactory", "openrlhf", "script"]
 
 
 class Script(Section):
@@ -25,7 +25,7 @@ class Script(Section):
     arguments: Annotated[
         dict[str, str | int | float | bool],
         Field(
-            description="Its command line: `{learning-rate: 1e-4}` becomes `--learning-rate 0.0001`; true becomes a bare flag. `${plan:train.batch.micro}` takes a value of the plan."
+            description="Its command line: `{learning-rate: 1e-4}` becomes `--learning-rate 0.0001`; true becomes a bare flag, false nothing. `${plan:train.batch.micro}` takes a value of the plan, `${file:ds_config.json}` the place of an emitted file."
         ),
     ] = {}
 
