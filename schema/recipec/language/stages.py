@@ -16,7 +16,16 @@ Trainer = Literal["axolotl", "trl", "llamafactory", "openrlhf", "script"]
 class Script(Section):
     """A training script of one's own, started as it is on the declared hardware."""
 
-    model_config = example({"path": "train.py", "arguments": {"lr": 1e-4, "output": "out"}})
+    model_config = example(
+        {
+            "path": "train.py",
+            "arguments": {
+                "output-dir": "'${plan:train.output}'",
+                "batch-size": "'${plan:train.batch.micro}'",
+                "learning-rate": "'${plan:train.optimizer.learning_rate}'",
+            },
+        }
+    )
 
     path: Annotated[Text, Field(description="Python file, from the folder one runs in.")]
     launcher: Annotated[
