@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from recipec.render.shell import run_script
+from recipec.render.shell import Making, run_script
 
 PINS = "# a comment\niniconfig==2.1.0\n"
 
@@ -19,7 +19,7 @@ def place(folder: Path) -> Path:
     (build / "environments" / "tiny.txt").write_text(PINS)
     program = "from importlib.metadata import version; print('has', version('iniconfig'))"
     (build / "10-train" / "run.sh").write_text(f'runs/environments/tiny/bin/python -c "{program}"\n')
-    (build / "run.sh").write_text(run_script([("10-train", "tiny")], {"tiny": ""}, [], "x.yaml"))
+    (build / "run.sh").write_text(run_script([("10-train", "tiny")], {"tiny": Making("")}, [], "x.yaml"))
     return build
 
 

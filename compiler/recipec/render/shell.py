@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
+from typing import NamedTuple
 
 from recipec.plan import EvaluateStage, InitStage, MergeStage, Plan, Stage, TrainStage
 from recipec.targets import Emitted
@@ -38,11 +39,27 @@ def stage_script(stage: Stage, emitted: Emitted, plan: Plan, environment: str, r
     return HEAD.format(what=_WHAT[type(stage)], recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
 
 
-def run_script(stages: list[tuple[str, str]], environments: dict[str, str], files: list[str], recipe: str) -> str:
+class Making(NamedTuple):
+    """How an environment is made beyond `pip install -r`: the words of the directives in its pins.
+
+    `late` are packages that build against the others, `bare` says what is left out though a package asks for it,
+    `remove` are patterns of files below site-packages that go afterwards.
+    """
+
+    late: str
+    bare: str = ""
+    remove: str = ""
+
+
+def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], files: list[str], recipe: str) -> str:
     """Return the `run.sh` of the whole: missing environments are made, then the stages run in order.
 
-    `stages` are (id, environment), `environments` map a name to its flags for builds without isolation.
+    `stages` are (id, environment), `environments` map a name to how it is made.
     """
+    flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
+    remove = [
+        '  for gone in ${4:-}; do find "$folder"/lib/python3*/site-packages -path "*/site-packages/$gone" -delete; done'
+    ]
     lines = [
         'environments="${RECIPE_ENVIRONMENTS:-runs/environments}"',
         'python="${PYTHON:-python3}"',
@@ -62,10 +79,11 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, str], file
         '    grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"',
         '    mv "$folder/fewer.txt" "$folder/pins.txt"',
         "  done",
-        '  "$folder/bin/python" -m pip install -r "$folder/pins.txt"',
+        f'  "$folder/bin/python" -m pip install{flags} -r "$folder/pins.txt"',
         '  if [ -n "$2" ]; then',
-        '    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install --no-build-isolation -r "$pins"',
+        f'    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install{flags} --no-build-isolation -r "$pins"',
         "  fi",
+        *(remove if any(making.remove for making in environments.values()) else []),
         '  cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"',
         "}",
     ]
@@ -77,7 +95,13 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, str], file
         "}",
         *(f"need {quote(file)}" for file in sorted(set(files))),
     ]
-    lines += [f"make_environment {quote(name)} {quote(late)}" for name, late in environments.items()]
+    for name, making in environments.items():
+        if making.bare or making.remove:
+            lines.append(f"# {name}: {making.bare}" + (f"; {making.remove} removed" if making.remove else ""))
+            bare = "--no-deps" if making.bare else ""
+            lines.append(f"make_environment {quote(name)} {quote(making.late)} {quote(bare)} {quote(making.remove)}")
+        else:
+            lines.append(f"make_environment {quote(name)} {quote(making.late)}")
     lines += [f'bash "$here/{name}/run.sh"' for name, _environment in stages]
     return HEAD.format(what="Runs every stage in order.", recipe=recipe) + "\n".join(lines) + "\n"
 
