@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,11 @@ NOT_PINNED = {"pip"}  # installs the others, is none of them
 
 
 class Wanted(NamedTuple):
-    """What an environment is made of. `late` is built against the rest, after it."""
+    """What an environment is made of. `late` is built against the rest, after it.
+
+    `without` are packages that something asks for and that are left out all the same; `remove` are files below
+    site-packages that are deleted after the installation. `why` says for whoever reads the pins.
+    """
 
     title: str
     packages: tuple[str, ...]
@@ -33,7 +38,24 @@ class Wanted(NamedTuple):
     download_gb: float  # measured with the CPU build of torch
     disk_gb: float
     minutes: float  # with pip, on two cores
+    without: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    why: str = ""
 
+
+LLAMAFACTORY = (
+    "torch==2.13.0",
+    "llamafactory==0.9.5",
+    "bitsandbytes==0.50.2",
+    "lm-eval[hf]==0.4.11",
+    "mlflow-skinny",
+    "tensorboard",
+    "wandb",
+)
+NO_VISION = (
+    "LLaMA-Factory asks for torchvision and torchaudio, whose compiled parts load only beside the CUDA build of torch. "
+    "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
+)
 
 ENVIRONMENTS = {
     "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
@@ -44,6 +66,20 @@ ENVIRONMENTS = {
         1.1,
         4.3,
         5,
+    ),
+    "llamafactory-0.9.5": Wanted(
+        "LLaMA-Factory 0.9.5", LLAMAFACTORY, (), 0.6, 2.1, 3, ("torchvision",), ("torchaudio/lib/*.so",), NO_VISION
+    ),
+    "llamafactory-0.9.5-deepspeed": Wanted(
+        "LLaMA-Factory 0.9.5 with DeepSpeed",
+        (*LLAMAFACTORY, "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        ("deepspeed==0.18.9",),
+        0.6,
+        2.1,
+        4,
+        ("torchvision",),
+        ("torchaudio/lib/*.so",),
+        NO_VISION,
     ),
 }
 
@@ -68,6 +104,8 @@ def lock(name: str, uv: str) -> str:
         if wanted.late:
             run(*install, "--no-build-isolation", *wanted.packages, *wanted.late)
         run("pip", "check", "--quiet", "--python", python)
+        if wanted.without:
+            run("pip", "uninstall", "--quiet", "--python", python, *wanted.without)
         frozen = run("pip", "freeze", "--quiet", "--python", python).splitlines()
     pins = sorted(line.partition("+")[0].lower() for line in frozen if line.partition("==")[0] not in NOT_PINNED)
     head = [
@@ -78,6 +116,12 @@ def lock(name: str, uv: str) -> str:
         f"# disk-gb: {wanted.disk_gb:g}",
         f"# minutes: {wanted.minutes:g}",
     ]
+    if wanted.why:
+        head.insert(2, "\n".join(f"# {line}" for line in textwrap.wrap(wanted.why, 110)))
+    if wanted.without:
+        head.append(f"# no-dependencies: without {', '.join(wanted.without)}")
+    if wanted.remove:
+        head.append(f"# remove: {' '.join(wanted.remove)}")
     if wanted.late:
         head.append(f"# build-without-isolation: {' '.join(late.partition('==')[0] for late in wanted.late)}")
     return "\n".join([*head, *pins]) + "\n"

@@ -198,7 +198,7 @@ def _leads(path: str, used: set[str]) -> bool:
 def _override(course: Course, document: Document, findings: list[Finding]) -> None:
     tree = course.tree
     raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
-    if not raw or document.tool == "transformers":
+    if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
         return
     document.raw = raw
     for key, value in raw.items():
@@ -289,8 +289,8 @@ def _render(tree: Mapping, resolved: Resolved, placed: list[Placed], findings: l
     for name in names:
         files[f"environments/{name}.txt"] = pins(name)
     local = [path for p in placed if isinstance(p.stage, TrainStage) for path in _local(p.stage)]
-    late = {name: _late(name) for name in names}
-    files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], late, local, recipe)
+    making = {name: _making(name) for name in names}
+    files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], making, local, recipe)
     files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
     files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local)
     return dict(sorted(files.items()))
@@ -304,9 +304,13 @@ def _local(stage: TrainStage) -> list[str]:
     return [path for path in (*data, *code, *script) if path is not None]
 
 
-def _late(environment: str) -> str:
-    """Return the packages of an environment that are built against the others, after them."""
-    return " ".join(re.findall(r"^# build-without-isolation: (.*)$", pins(environment), re.MULTILINE))
+def _making(environment: str) -> shell.Making:
+    """Return what the directives in an environment's pins say of its making."""
+
+    def said(directive: str) -> str:
+        return " ".join(re.findall(rf"^# {directive}: (.*)$", pins(environment), re.MULTILINE))
+
+    return shell.Making(said("build-without-isolation"), said("no-dependencies"), said("remove"))
 
 
 def _environment(name: str) -> dict[str, Any]:

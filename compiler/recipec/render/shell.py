@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
+from typing import NamedTuple
 
 from recipec.plan import EvaluateStage, InitStage, MergeStage, Plan, Stage, TrainStage
 from recipec.targets import Emitted
@@ -38,11 +39,25 @@ def stage_script(stage: Stage, emitted: Emitted, plan: Plan, environment: str, r
     return HEAD.format(what=_WHAT[type(stage)], recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
 
 
-def run_script(stages: list[tuple[str, str]], environments: dict[str, str], files: list[str], recipe: str) -> str:
+class Making(NamedTuple):
+    """How an environment is made beyond `pip install -r`: the words of the directives in its pins.
+
+    `late` are packages that build against the others, `bare` says what is left out though a package asks for it,
+    `remove` are patterns of files below site-packages that go afterwards.
+    """
+
+    late: str
+    bare: str = ""
+    remove: str = ""
+
+
+def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], files: list[str], recipe: str) -> str:
     """Return the `run.sh` of the whole: missing environments are made, then the stages run in order.
 
-    `stages` are (id, environment), `environments` map a name to its flags for builds without isolation.
+    `stages` are (id, environment), `environments` map a name to how it is made.
     """
+    flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
+    remove = ['  for gone in ${4:-}; do rm -f "$environments/$1"/lib/python3*/site-packages/$gone; done']
     lines = [
         'environments="${RECIPE_ENVIRONMENTS:-runs/environments}"',
         "make_environment() {  # name, packages that build against the others",
@@ -51,10 +66,11 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, str], file
         '  python3 -m venv "$environments/$1"',
         '  cp "$here/environments/$1.txt" "$environments/$1/pins.txt"',
         '  for late in $2; do sed -i "/^$late==/d" "$environments/$1/pins.txt"; done',
-        '  "$environments/$1/bin/python" -m pip install -r "$environments/$1/pins.txt"',
+        f'  "$environments/$1/bin/python" -m pip install{flags} -r "$environments/$1/pins.txt"',
         '  if [ -n "$2" ]; then',
-        '    DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install --no-build-isolation -r "$here/environments/$1.txt"',
+        f'    DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install{flags} --no-build-isolation -r "$here/environments/$1.txt"',
         "  fi",
+        *(remove if any(making.remove for making in environments.values()) else []),
         '  touch "$environments/$1/.complete"',
         "}",
     ]
@@ -66,7 +82,13 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, str], file
         "}",
         *(f"need {quote(file)}" for file in sorted(set(files))),
     ]
-    lines += [f"make_environment {quote(name)} {quote(late)}" for name, late in environments.items()]
+    for name, making in environments.items():
+        if making.bare or making.remove:
+            lines.append(f"# {name}: {making.bare}" + (f"; {making.remove} removed" if making.remove else ""))
+            bare = "--no-deps" if making.bare else ""
+            lines.append(f"make_environment {quote(name)} {quote(making.late)} {quote(bare)} {quote(making.remove)}")
+        else:
+            lines.append(f"make_environment {quote(name)} {quote(making.late)}")
     lines += [f'bash "$here/{name}/run.sh"' for name, _environment in stages]
     return HEAD.format(what="Runs every stage in order.", recipe=recipe) + "\n".join(lines) + "\n"
 

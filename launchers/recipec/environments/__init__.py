@@ -79,6 +79,7 @@ def folder_of(name: str, pins: Path | str) -> Path:
     read = _read(pins)
     said = [*sorted(read.lines), "late", *read.late, f"python {sys.version_info.major}.{sys.version_info.minor}"]
     said += [sys.platform, platform.machine()]
+    said += ["remove", *read.remove] if read.remove else []
     if read.version("torch"):
         said.append(torch_build(os.environ))
     return home() / f"{name}-{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:16]}"

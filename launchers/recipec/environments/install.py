@@ -14,6 +14,14 @@ from recipec.environments.pip_settings import PipSettings, uv_flags, uv_variable
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _LATE = "build-without-isolation"  # may stand more than once: each extra of an environment has its own
+_BARE = (
+    "no-dependencies"  # the pins are the whole set, though some package asks for more; the value says what is left out
+)
+_REMOVE = "remove"  # files to delete afterwards, as patterns below site-packages
+_REMOVER = (
+    "import glob, os, sys, sysconfig; folder = sysconfig.get_path('platlib'); "
+    "[os.remove(path) for pattern in sys.argv[1:] for path in glob.glob(os.path.join(folder, pattern))]"
+)
 TORCH = "RECIPEC_TORCH_BACKEND"  # `cpu`: the CPU build; `default`: what the index has under the plain version
 
 
@@ -32,6 +40,8 @@ class Pins(NamedTuple):
     download_gb: float | None
     disk_gb: float | None
     minutes: float | None
+    no_dependencies: bool = False
+    remove: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, text: str) -> Pins:
@@ -50,7 +60,8 @@ class Pins(NamedTuple):
             return float(said[key]) if key in said else None
 
         late = tuple(said.get(_LATE, "").replace(",", " ").split())
-        return cls(tuple(lines), late, number("download-gb"), number("disk-gb"), number("minutes"))
+        sizes = (number("download-gb"), number("disk-gb"), number("minutes"))
+        return cls(tuple(lines), late, *sizes, _BARE in said, tuple(said.get(_REMOVE, "").split()))
 
     def version(self, package: str) -> str | None:
         """Return the pinned version of a package."""
@@ -113,10 +124,12 @@ def steps(
     if pins.late:
         files[early] = "\n".join(pins.early()) + "\n"
     building = {"DS_BUILD_OPS": "0"}
+    bare = ["--no-deps"] if pins.no_dependencies else []
+    after = [Step([python, "-c", _REMOVER, *pins.remove], {})] if pins.remove else []
     if uv:
         more = uv_variables(settings, variables)
         quiet = ["--no-progress"] if "UV_NO_PROGRESS" not in variables else []
-        install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
+        install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables), *bare]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
         made = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
@@ -124,14 +137,14 @@ def steps(
             made.append(Step([*install, "-r", str(early)], more))
         apart = [part for name in pins.late for part in ("--no-build-isolation-package", name)]
         made.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.late else {})))
-        return made, files
+        return made + after, files
     made = [Step([sys.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    pip = [python, "-m", "pip", "install", *quiet]
+    pip = [python, "-m", "pip", "install", *quiet, *bare]
     if cpu:
         made.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
     if pins.late:
         made.append(Step([*pip, "-r", str(early)], {}))
     apart = ["--no-build-isolation"] if pins.late else []
     made.append(Step([*pip, *apart, "-r", str(whole)], building if pins.late else {}))
-    return made, files
+    return made + after, files
