@@ -57,11 +57,44 @@ NO_VISION = (
     "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
 )
 
+BUILD = ("setuptools", "wheel", "packaging", "ninja", "py-cpuinfo")
+TRACKERS = ("mlflow-skinny", "tensorboard", "wandb")
+TRL = (
+    "torch==2.13.0",
+    "transformers==5.23.0",
+    "trl==1.16.0",
+    "peft==0.21.2",
+    "accelerate==1.15.0",
+    "datasets==5.2.0",
+    "lm-eval[hf]==0.4.13",
+    "bitsandbytes==0.50.2",
+    *TRACKERS,
+)
+TRL_1_9 = (
+    "torch==2.13.0",
+    "transformers==5.16.1",
+    "trl==1.9.0",
+    "peft==0.20.0",
+    "accelerate==1.13.0",
+    "lm-eval[hf]==0.4.11",
+    "bitsandbytes==0.50.2",
+    *TRACKERS,
+)
+UNSLOTH = (
+    "triton==3.7.1",  # the one that the CUDA build of torch wants; the CPU build leaves it open
+    "unsloth==2026.10.9",
+    "unsloth_zoo==2026.10.9",
+    *TRL_1_9,
+)
+NO_XFORMERS = (
+    "Unsloth asks for torchvision, of which text needs nothing, and for xformers, without which it uses torch's own "
+    "attention; the compiled parts of both load only beside one build of torch."
+)
 ENVIRONMENTS = {
     "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
     "axolotl-0.19.0-deepspeed": Wanted(
         "Axolotl 0.19.0 with DeepSpeed",
-        ("torch==2.13.0", "axolotl==0.19.0", "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        ("torch==2.13.0", "axolotl==0.19.0", *BUILD),
         ("deepspeed==0.18.9",),
         1.1,
         4.3,
@@ -81,6 +114,13 @@ ENVIRONMENTS = {
         ("torchaudio/lib/*.so",),
         NO_VISION,
     ),
+    "trl-1.16.0": Wanted("TRL 1.16.0", TRL, (), 0.6, 2.1, 2),
+    "trl-1.16.0-deepspeed": Wanted("TRL 1.16.0 with DeepSpeed", (*TRL, *BUILD), ("deepspeed==0.19.8",), 0.6, 2.1, 3),
+    "trl-1.9.0": Wanted("TRL 1.9.0", TRL_1_9, (), 0.6, 2.1, 2),
+    "unsloth-2026.10.9": Wanted(
+        "Unsloth 2026.10.9", UNSLOTH, (), 0.7, 2.5, 3, ("torchvision", "xformers"), (), NO_XFORMERS
+    ),
+    "trl-1.9.0-deepspeed": Wanted("TRL 1.9.0 with DeepSpeed", (*TRL_1_9, *BUILD), ("deepspeed==0.18.9",), 0.6, 2.1, 3),
 }
 
 

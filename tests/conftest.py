@@ -10,7 +10,6 @@ from recipec.environments import ensure
 from recipec.facts import FOLDER
 
 ROOT = Path(__file__).parent.parent
-PLACES = (FOLDER / "environments", ROOT / "tests" / "conformance")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,8 +29,7 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cache
 def _environment(name: str) -> Path:
-    pins = next(path for folder in PLACES if (path := folder / f"{name}.txt").exists())
-    return ensure(name, pins, print)
+    return ensure(name, FOLDER / "environments" / f"{name}.txt", print)
 
 
 @pytest.fixture(scope="session")

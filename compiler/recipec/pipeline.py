@@ -201,9 +201,10 @@ def _override(course: Course, document: Document, findings: list[Finding]) -> No
     if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
         return
     document.raw = raw
-    for key, value in raw.items():
+    for word, value in raw.items():
+        key = document.key(word)
         entry = document.entries.get(key)
-        base = ("overrides", document.tool, key)
+        base = ("overrides", document.tool, word)
         if entry is None:
             document.entries[key] = Entry(value, (dotted(base),), "override")
         elif isinstance(entry.value, dict) and isinstance(value, dict):
@@ -227,7 +228,7 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
 def _judge(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, findings: list[Finding]) -> None:
     """Check a document against its tool's contract; what is wrong stands in a raw override, or was made of the recipe."""
     for problem in _problems(document):
-        path = ("overrides", document.tool, *problem.path)
+        path = ("overrides", document.tool, *document.word(problem.path))
         node = find(tree, path)
         message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
         if node is None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 JUDGES = Path(__file__).parents[1] / "judges"
-AXOLOTL, GENERAL = "axolotl-0.19.0-deepspeed", "general"
+AXOLOTL, GENERAL = "axolotl-0.19.0-deepspeed", "trl-1.16.0-deepspeed"
 A100 = {"sm": "sm_80", "count": 4, "bf16": True}
 T4 = {"sm": "sm_75", "count": 1, "bf16": False}
 

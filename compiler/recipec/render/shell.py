@@ -57,6 +57,10 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
     `stages` are (id, environment), `environments` map a name to how it is made.
     """
     flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
+    torch = [
+        '  # a CUDA build of torch comes with libraries that are not among the pins',
+        '  [ -z "${3:-}" ] || "$environments/$1/bin/python" -m pip install "$(grep ^torch== "$environments/$1/pins.txt")"',
+    ]
     remove = ['  for gone in ${4:-}; do rm -f "$environments/$1"/lib/python3*/site-packages/$gone; done']
     lines = [
         'environments="${RECIPE_ENVIRONMENTS:-runs/environments}"',
@@ -66,6 +70,7 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
         '  python3 -m venv "$environments/$1"',
         '  cp "$here/environments/$1.txt" "$environments/$1/pins.txt"',
         '  for late in $2; do sed -i "/^$late==/d" "$environments/$1/pins.txt"; done',
+        *(torch if flags else []),
         f'  "$environments/$1/bin/python" -m pip install{flags} -r "$environments/$1/pins.txt"',
         '  if [ -n "$2" ]; then',
         f'    DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install{flags} --no-build-isolation -r "$here/environments/$1.txt"',

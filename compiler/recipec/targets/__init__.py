@@ -8,9 +8,9 @@ from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.targets import lm_eval, transformers
 from recipec.targets.table import Document, Reader, Refusal, Sheet, Trainer, fill, split_reads
 
-TRAINERS = ("axolotl",)
+TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth")
 CHECKED = (*TRAINERS, "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
-GENERAL = "axolotl-0.19.0"  # makes, merges and evaluates models where the trainer's environment does not
+GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"
 ALWAYS = ("id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "track.telemetry")
 

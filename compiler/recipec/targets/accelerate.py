@@ -33,10 +33,15 @@ def _fsdp(s: TrainStage) -> Any:
         "fsdp_reshard_after_forward": s.parallel.reshard_after_forward,
         "fsdp_offload_params": s.parallel.parameter_offload == "cpu" and s.parallel.optimizer_offload == "cpu",
         "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "fsdp_state_dict_type": "SHARDED_STATE_DICT",
+        "fsdp_state_dict_type": _state(s),
         "fsdp_cpu_ram_efficient_loading": True,
         "fsdp_activation_checkpointing": s.numerics.gradient_checkpointing,
     }
+
+
+def _state(s: TrainStage) -> str:
+    """Axolotl gathers the final model itself; the Hugging Face trainer writes none from a sharded state."""
+    return "SHARDED_STATE_DICT" if s.trainer == "axolotl" else "FULL_STATE_DICT"
 
 
 def _deepspeed(s: TrainStage) -> Any:
@@ -68,22 +73,28 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def sheets(s: TrainStage, environment: str) -> list[Sheet]:
-    """Return the launcher's files of a training: none for one process, DeepSpeed's too where it shards."""
-    if s.parallel.strategy == "single":
+def sheets(s: TrainStage, environment: str, *, always: bool = False) -> list[Sheet]:
+    """Return the launcher's files of a training: none for one process unless `always`, DeepSpeed's too where it shards."""
+    if s.parallel.strategy == "single" and not always:
         return []
     found = [Sheet(FILE, ROWS, TOOL, pinned(environment, TOOL), "config")]
     return [*found, *deepspeed.sheets(s, environment)]
+
+
+def options(s: TrainStage) -> str:
+    """Return what the launcher is told on its command line beside its file."""
+    told = ""
+    if s.parallel.strategy.startswith("zero"):
+        told += f' --deepspeed_config_file "$here/{deepspeed.FILE}"'
+    if s.hardware.nodes > 1:
+        told += ' --machine_rank "${NODE_RANK:?rank of this node, from 0}"'
+        told += ' --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}"'
+    return told
 
 
 def command(s: TrainStage, program: str) -> list[str]:
     """Return the lines that start `program` (`-m MODULE ARGUMENTS` or a script) as the plan's processes."""
     if s.parallel.strategy == "single":
         return [f"python {program}"]
-    launch = f'accelerate launch --config_file "$here/{FILE}"'
-    if s.parallel.strategy.startswith("zero"):
-        launch += f' --deepspeed_config_file "$here/{deepspeed.FILE}"'
-    if s.hardware.nodes > 1:
-        launch += ' --machine_rank "${NODE_RANK:?rank of this node, from 0}"'
-        launch += ' --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}"'
+    launch = f'accelerate launch --config_file "$here/{FILE}"' + options(s)
     return [f"{launch} \\", f"  {program}"]

@@ -160,6 +160,17 @@ class Document:
     template: str = ""
     raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
 
+    def key(self, word: str) -> str:
+        """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""
+        return f"{self.contract}.{word}" if self.kind == "python" and "." not in word else word
+
+    def word(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """Return the path below `overrides` at which someone wrote a key of the document: the reverse of `key`."""
+        if self.kind != "python":
+            return path
+        own = path[:1] == (self.contract,) and path[1] in self.raw
+        return path[1:] if own else (f"{path[0]}.{path[1]}", *path[2:])
+
     def values(self) -> dict[str, Any]:
         """Return the document as the tool will read it; that of a Python file by group."""
         if self.kind != "python":
