@@ -22,6 +22,7 @@ HELD = {
     ("lm_eval", "0.4.13"): "trl-1.16.0-deepspeed",
     ("trl", "1.16.0"): "trl-1.16.0-deepspeed",
     ("trl", "1.9.0"): "trl-1.9.0",
+    ("unsloth", "2026.10.9"): "unsloth-2026.10.9",
 }
 
 

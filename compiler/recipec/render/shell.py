@@ -58,7 +58,7 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
     """
     flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
     torch = [
-        '  # a CUDA build of torch comes with libraries that are not among the pins',
+        "  # a CUDA build of torch comes with libraries that are not among the pins",
         '  [ -z "${3:-}" ] || "$environments/$1/bin/python" -m pip install "$(grep ^torch== "$environments/$1/pins.txt")"',
     ]
     remove = ['  for gone in ${4:-}; do rm -f "$environments/$1"/lib/python3*/site-packages/$gone; done']

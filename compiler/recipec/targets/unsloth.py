@@ -92,7 +92,7 @@ LOADING: tuple[Row, ...] = (
     made("load_in_8bit", _eight_bit),
     made("full_finetuning", lambda s: True if s.adapter is None else OMIT),
     made("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
-    made("use_gradient_checkpointing", _checkpointing, "unsloth: activations wait in the memory of the host"),
+    made("use_gradient_checkpointing", _checkpointing),
     same("random_state", "seed"),
     made("attn_implementation", _attention),
     made("resize_model_vocab", _resize),
@@ -263,7 +263,7 @@ _ADAPTER = """model = FastLanguageModel.get_peft_model(
 """
 
 
-def _commands(s: TrainStage) -> list[str]:
+def _commands(_s: TrainStage) -> list[str]:
     return [f'python "$here/{script.FILE}"']
 
 

@@ -10,6 +10,8 @@ make_environment() {  # name, packages that build against the others
   python3 -m venv "$environments/$1"
   cp "$here/environments/$1.txt" "$environments/$1/pins.txt"
   for late in $2; do sed -i "/^$late==/d" "$environments/$1/pins.txt"; done
+  # a CUDA build of torch comes with libraries that are not among the pins
+  [ -z "${3:-}" ] || "$environments/$1/bin/python" -m pip install "$(grep ^torch== "$environments/$1/pins.txt")"
   "$environments/$1/bin/python" -m pip install ${3:+"$3"} -r "$environments/$1/pins.txt"
   if [ -n "$2" ]; then
     DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install ${3:+"$3"} --no-build-isolation -r "$here/environments/$1.txt"
