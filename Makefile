@@ -36,6 +36,7 @@ golden: setup
 generated: setup
 	$(BIN)/recipe schema > docs/recipe.schema.json
 	$(BIN)/python -m recipec.reference > docs/reference.md
+	$(BIN)/python scripts/methods_table.py > docs/methods.md
 
 clean:
 	rm -rf .venv build runs

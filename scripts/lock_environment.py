@@ -43,20 +43,6 @@ class Wanted(NamedTuple):
     why: str = ""
 
 
-LLAMAFACTORY = (
-    "torch==2.13.0",
-    "llamafactory==0.9.5",
-    "bitsandbytes==0.50.2",
-    "lm-eval[hf]==0.4.11",
-    "mlflow-skinny",
-    "tensorboard",
-    "wandb",
-)
-NO_VISION = (
-    "LLaMA-Factory asks for torchvision and torchaudio, whose compiled parts load only beside the CUDA build of torch. "
-    "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
-)
-
 BUILD = ("setuptools", "wheel", "packaging", "ninja", "py-cpuinfo")
 TRACKERS = ("mlflow-skinny", "tensorboard", "wandb")
 TRL = (
@@ -90,6 +76,17 @@ NO_XFORMERS = (
     "Unsloth asks for torchvision, of which text needs nothing, and for xformers, without which it uses torch's own "
     "attention; the compiled parts of both load only beside one build of torch."
 )
+LLAMAFACTORY = (
+    "torch==2.13.0",
+    "llamafactory==0.9.5",
+    "bitsandbytes==0.50.2",
+    "lm-eval[hf]==0.4.11",
+    *TRACKERS,
+)
+NO_VISION = (
+    "LLaMA-Factory asks for torchvision and torchaudio, whose compiled parts load only beside the CUDA build of torch. "
+    "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
+)
 ENVIRONMENTS = {
     "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
     "axolotl-0.19.0-deepspeed": Wanted(
@@ -105,7 +102,7 @@ ENVIRONMENTS = {
     ),
     "llamafactory-0.9.5-deepspeed": Wanted(
         "LLaMA-Factory 0.9.5 with DeepSpeed",
-        (*LLAMAFACTORY, "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        (*LLAMAFACTORY, *BUILD),
         ("deepspeed==0.18.9",),
         0.6,
         2.1,

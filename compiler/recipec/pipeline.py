@@ -14,7 +14,20 @@ from recipec.plan import Resolved, Stage, TrainStage, leaf
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
-from recipec.source import Mapping, Node, Source, Span, dotted, find, key_span, leaves, plain, split_path, with_value
+from recipec.source import (
+    Mapping,
+    Node,
+    Scalar,
+    Source,
+    Span,
+    dotted,
+    find,
+    key_span,
+    leaves,
+    plain,
+    split_path,
+    with_value,
+)
 from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
@@ -179,8 +192,9 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
         if (
             path[0] in NOT_FOR_A_TOOL
             or own[0] in HEAD
-            or own[0] in ("overrides", "versions")
-            or getattr(node, "value", 0) is None
+            or own[0] == "overrides"
+            or not isinstance(node, Scalar)  # an empty section says nothing
+            or node.value is None
             or _leads(text, used)
         ):
             continue

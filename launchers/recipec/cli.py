@@ -122,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
         if name == "logs":
             made.add_argument("--stage", metavar="STAGE", help="only this stage")
             made.add_argument("--follow", action="store_true", help="go on printing while the run goes on")
+    made = add("env", _env, "list, create, verify or remove the environments of tools")
+    made.add_argument("action", choices=("list", "create", "verify", "remove"))
+    made.add_argument("names", nargs="*", metavar="NAME", help="such as axolotl-0.19.0; `verify` takes none for all")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -261,6 +265,40 @@ def _report(options: argparse.Namespace) -> int:
     rows = score_rows(folder)
     _print((score_table(rows) + "\n" if rows else "") + f"report: {page}")
     return DONE
+
+
+def _env(options: argparse.Namespace) -> int:
+    from recipec import env_command as env
+    from recipec.environments import EnvironmentFailure, EnvironmentInterrupted
+
+    found: Any
+    if (options.action in ("create", "remove") and not options.names) or (options.action == "list" and options.names):
+        sys.stderr.write(f"recipe env {options.action} takes {'no' if options.action == 'list' else 'a'} NAME\n")
+        return USAGE
+    try:
+        if options.action == "list":
+            found = env.rows()
+            text = env.table(found)
+        elif options.action == "create":
+            found = [env.create(name, lambda line: print(line, file=sys.stderr)) for name in options.names]  # noqa: T201
+            text = "\n".join(f"{row['name']}: {row['folder']}" for row in found)
+        elif options.action == "remove":
+            found = [env.discard(name) for name in options.names]
+            text = "\n".join(f"removed {folder}" for row in found for folder in row["removed"])
+        else:
+            found = env.check(options.names)
+            text = "\n".join(
+                "\n  ".join([f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]])
+                for row in found
+            )
+    except EnvironmentFailure as error:
+        log = [f"the whole output: {error.log}"] if error.log else []
+        sys.stderr.write("\n  ".join([str(error), *error.lines, *log]) + "\n")
+        return FAILED
+    except EnvironmentInterrupted:
+        return INTERRUPTED
+    _print(json.dumps(found, indent=2) if options.json else text)
+    return WRONG if any(not row.get("ok", True) for row in found) else DONE
 
 
 if __name__ == "__main__":

@@ -57,7 +57,10 @@ class Signals:
 
 
 class Child:
-    """A command in a session of its own. When we die without a word, a watcher ends its whole group."""
+    """A command in a session of its own. When we die without a word, a watcher ends its whole group.
+
+    As a context it leaves nothing running, also where something fails between its start and `wait`.
+    """
 
     def __init__(
         self, command: Sequence[str], *, output: IO[bytes], variables: Mapping[str, str], folder: Path | None = None
@@ -80,6 +83,14 @@ class Child:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dismiss_watcher()
 
     def wait(
         self,
@@ -130,7 +141,7 @@ class Child:
             self._signal(signal.SIGKILL)
             self._process.wait()
         pipe = self._watcher.stdin
-        if pipe is not None:
+        if pipe is not None and not pipe.closed:
             with contextlib.suppress(BrokenPipeError):
                 pipe.write(b"done")
                 pipe.close()

@@ -19,6 +19,10 @@ class Tail:
 
     def lines(self, limit: int = 1 << 20) -> list[bytes]:
         """Return new whole lines without their breaks, at most about `limit` bytes of them."""
+        return [line for _end, line in self.placed(limit)]
+
+    def placed(self, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
+        """Return what `lines` returns, each line with the offset behind it."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
@@ -28,8 +32,12 @@ class Tail:
         end = chunk.rfind(b"\n") + 1
         if not end and len(chunk) == limit:
             end = limit
-        self.offset += end
-        return chunk[:end].splitlines()
+        begin, self.offset = self.offset, self.offset + end
+        found = []
+        for line in chunk[:end].split(b"\n"):
+            begin = min(begin + len(line) + 1, self.offset)
+            found.append((begin, line))
+        return found if not found or found[-1][1] else found[:-1]
 
 
 def last_bytes(path: Path, count: int, begin: int = 0) -> bytes:

@@ -17,6 +17,8 @@ HELD = {
     ("deepspeed", "0.18.9"): "axolotl-0.19.0-deepspeed",
     ("accelerate", "1.13.0"): "axolotl-0.19.0-deepspeed",
     ("lm_eval", "0.4.11"): "axolotl-0.19.0-deepspeed",
+    ("llamafactory", "0.9.5"): "llamafactory-0.9.5-deepspeed",
+    ("accelerate", "1.11.0"): "llamafactory-0.9.5-deepspeed",
     ("deepspeed", "0.19.8"): "trl-1.16.0-deepspeed",
     ("accelerate", "1.15.0"): "trl-1.16.0-deepspeed",
     ("lm_eval", "0.4.13"): "trl-1.16.0-deepspeed",

@@ -8,6 +8,10 @@ import pytest
 
 from recipec import contracts
 from recipec.contracts import Problem, load
+from recipec.facts import pinned
+from recipec.facts import releases as pinned_releases
+from recipec.targets import TRAINERS
+from recipec.targets import trainer as load_trainer
 
 EVERY = sorted(path.stem.rpartition("-")[::2] for path in contracts.DATA.glob("*.json"))
 PLAIN = {"base_model": "m", "datasets": [{"path": "a.jsonl", "type": "chat_template"}], "learning_rate": 2e-4}
@@ -17,16 +21,12 @@ def axolotl(**more: Any) -> list[Problem]:
     return load("axolotl", "0.19.0").check("config", {**PLAIN, **more})
 
 
-def test_there_is_a_contract_for_each_release_that_is_emitted() -> None:
-    assert EVERY == [
-        ("accelerate", "1.13.0"),
-        ("accelerate", "1.15.0"),
-        ("axolotl", "0.19.0"),
-        ("deepspeed", "0.18.9"),
-        ("deepspeed", "0.19.8"),
-        ("lm_eval", "0.4.11"),
-        ("lm_eval", "0.4.13"),
-    ]
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_there_is_a_contract_for_each_release_that_is_pinned(trainer: str) -> None:
+    for release in pinned_releases(trainer):
+        assert (trainer, release) in EVERY
+        if load_trainer(trainer).lm_eval:
+            assert ("lm_eval", pinned(f"{trainer}-{release}", "lm-eval")) in EVERY
 
 
 @pytest.mark.parametrize(("tool", "release"), EVERY)

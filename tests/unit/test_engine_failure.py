@@ -11,7 +11,7 @@ from recipec.engine.build import load
 from recipec.engine.checkpoints import is_complete, last_complete, set_incomplete_aside
 from recipec.engine.failure import blame, error_text
 from recipec.engine.fingerprint import meaning
-from recipec.engine.progress import Follower, clock, last_words
+from recipec.engine.progress import Follower, clock, last_bar
 
 LAUNCHED = """\
 [rank0]: Traceback (most recent call last):
@@ -114,5 +114,41 @@ def test_progress_of_trainers_and_of_bars(tmp_path: Path) -> None:
     events.write_text("\n".join(rows) + '\n{"event": "step"')
     assert follower.look().text() == "step 4/10, loss 1.25, 2 steps/s, 3 s left"
     assert (follower.began, follower.ended) == (True, False)
-    assert last_words(tmp_path / "none", 0) == ""
+    assert last_bar(tmp_path / "none", 0) == ""
     assert [clock(s) for s in (4, 185, 7385)] == ["4 s", "3:05", "2:03:05"]
+
+
+def test_notes_say_which_part_runs_and_how_far_or_nothing(tmp_path: Path) -> None:
+    events, log = tmp_path / "e.jsonl", tmp_path / "log"
+    log.touch()
+    follower = Follower(events, log)
+    notes = []
+    for text in (
+        "    @@@@  @@@@@@@@@@@@@@@@\n",
+        "Failed to load /x/y.so\nSettings(a=1)\n  0%|          | 0/240 [00:00<?, ?it/s]\n",
+        "== base (1 of 2)\nLoading weights: 100%|###| 20/20 [00:00<00:00]\n",
+        "Requests:  0%|   | 0/9\rRequests:  33%|###   | 3/9 [00:01<00:02]",
+        "\rRequests: 100%|###| 9/9 [00:01<00:02]\n== tuned (2 of 2)\n",
+    ):
+        with log.open("a") as stream:
+            stream.write(text)
+        notes.append(follower.look().text())
+    assert notes == ["", "", "base (1 of 2)", "base (1 of 2), Requests: 33% (3/9)", "tuned (2 of 2)"]
+    rows = ("begin", "log", "end")
+    events.write_text("".join(f'{{"event": "{e}", "time": 1, "step": 9, "total": 9, "loss": 1}}\n' for e in rows))
+    with log.open("a") as stream:
+        stream.write("== merging the adapter\n")
+    assert follower.look().text() == "step 9/9, loss 1, merging the adapter"
+
+
+def test_last_lines_without_an_error_blame_nothing_and_leave_out_noise(tmp_path: Path) -> None:
+    build = load(make(tmp_path))
+    found = error_text("  @@ @@\n[WARNING] adamw_wrong\nW1125 x\nread adamw_wrong\nx.sh: line 3: 17 Killed  tool\n")
+    assert found.message == ("read adamw_wrong", "x.sh: line 3: 17 Killed  tool")
+    assert blame(build, build.stages[1], found) == []
+
+
+def test_an_error_of_a_log_is_an_error() -> None:
+    found = error_text("2026-11-25:03:25:31 ERROR    [_cli.run:1] Tasks not found: x.\n2026-11-25 INFO bye\n")
+    assert found.said
+    assert found.message[0].endswith("Tasks not found: x.")

@@ -55,6 +55,26 @@ def test_rank_0_writes_what_the_trainer_does(tmp_path: Path) -> None:
     assert (rows[0]["parameters"], rows[0]["trainable"]) == (10, 6)
 
 
+def test_a_trainer_that_continues_from_its_end_takes_no_further_step(tmp_path: Path) -> None:
+    package = tmp_path / "transformers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "trainer_callback.py").write_text(CALLBACK)
+    trainer = "class Trainer:\n    def _run_epoch(self, step): self.state.global_step += step\n"
+    (package / "trainer.py").write_text(TRAINER + trainer)
+    program = """
+from types import SimpleNamespace as S
+from transformers.trainer import Trainer
+for at in (8, 9):
+    one = Trainer()
+    one.state, one.control = S(global_step=at, max_steps=9), S(should_training_stop=False)
+    one._run_epoch(step=1)
+    print(one.state.global_step, one.control.should_training_stop)
+"""
+    done = _python(tmp_path, program, tmp_path, RECIPE_EVENTS=str(tmp_path / "events"))
+    assert (done.stdout.split(), done.stderr) == (["9", "False", "9", "True"], "")
+
+
 def test_a_hidden_sitecustomize_still_runs(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os.environ['SEEN'] = __name__")
     done = _python(tmp_path, "import os; print(os.environ['SEEN'])", tmp_path)

@@ -287,3 +287,37 @@ def test_environment_failure_is_exit_3(place: Path) -> None:
     assert run(build, Path("runs"), allow_edited=True) == 3
     assert "environment-failed" in events(place)
     assert Path("runs/demo/record.jsonl").exists()
+
+
+def test_exit_0_without_any_step_is_a_failure(place: Path) -> None:
+    """As Axolotl does when it is interrupted before its first step."""
+    make(place, train="mkdir -p runs/demo/10-train; echo half > runs/demo/10-train/model")
+    code, said = finish(start(place))
+    assert code == 3
+    assert "it never began to train" in said
+
+
+def test_a_killed_tool_is_called_killed(place: Path) -> None:
+    make(place, train='bash -c "kill -9 \\$\\$"; true')
+    code, said = finish(start(place))
+    assert code == 3
+    assert "killed by SIGKILL, by hand or for want of memory" in said
+
+
+def test_the_end_says_where_everything_is(place: Path) -> None:
+    make(place)
+    said = finish(start(place))[1].splitlines()
+    assert said[-1].startswith("complete: results in runs/demo, output of the tools in runs/demo/logs; `recipe report")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(place: Path) -> None:
+    make(place)
+    Path("runs").write_text("in the way")
+    code, said = finish(start(place))
+    assert (code, "error[E012]: cannot be written: Not a directory" in said) == (1, True), said
+
+
+def test_a_record_that_cannot_be_written_ends_the_stage(place: Path) -> None:
+    make(place, train="echo $$ > pid; rm runs/demo/record.jsonl; mkdir runs/demo/record.jsonl")
+    code, said = finish(start(place))
+    assert (code, "error[E012]: cannot be written: Is a directory" in said) == (1, True), said

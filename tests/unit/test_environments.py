@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_build import ROOT, wait_for
 
+from recipec import env_command
+from recipec.cli import main
 from recipec.environments import (
+    MARKER,
     EnvironmentFailure,
     EnvironmentInterrupted,
     announcement,
@@ -165,3 +170,51 @@ def test_a_null_config_file_turns_pips_files_off(tmp_path: Path) -> None:
     own = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
     assert read_pip_settings(own).index_url == "https://x"
     assert read_pip_settings(own | {"PIP_CONFIG_FILE": os.devnull}).index_url is None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a new file in place of one that may be a hard link into uv's cache, which all environments share."""
+    path.unlink()
+    path.write_text(text)
+
+
+def test_the_env_command(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(env_command, "shipped", lambda: {"tiny-1.0": PINS})
+
+    def command(*arguments: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        code = main(["env", *arguments, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    assert command("list") == (0, [])
+    code, made = command("create", "tiny-1.0")
+    folder = Path(made[0]["folder"])
+    code, (row,) = command("list")
+    assert (row["tool"], row["release"], row["state"]) == ("tiny", "1.0", "complete")
+    assert row["bytes"] > 10_000
+    assert row["made"]
+    assert command("verify") == (0, [{"name": "tiny-1.0", "folder": str(folder), "ok": True, "wrong": []}])
+    package = next(folder.glob("lib/*/site-packages/iniconfig"))
+    (package / "py.typed").unlink(missing_ok=True)
+    _replace(package / "__init__.py", "")
+    metadata = next(folder.glob("lib/*/site-packages/iniconfig-*.dist-info")) / "METADATA"
+    _replace(metadata, metadata.read_text().replace("Version: 2.1.0", "Version: 2.0.0"))
+    code, (row,) = command("verify", "tiny-1.0")
+    assert (code, row["wrong"][0]) == (1, "iniconfig is 2.0.0, not 2.1.0")
+    assert "missing or cut short" in row["wrong"][1]
+    (folder / MARKER).unlink()
+    assert command("list")[1][0]["state"] == "incomplete"
+    assert command("verify")[0] == 1
+    assert command("remove", "tiny-1.0") == (0, [{"removed": [str(folder)]}])
+    assert not folder.exists()
+    assert [command(action, "tiny-1")[0] for action in ("create", "verify", "remove")] == [1, 1, 1]
+    assert main(["env", "remove"]) == 2
+
+
+def test_no_password_of_an_index_reaches_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://someone:hunter2@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    with pytest.raises(EnvironmentFailure) as caught:
+        ensure("tiny", "iniconfig==2.1.0\n", lambda _line: None, installer="uv")
+    assert caught.value.log is not None
+    assert "hunter2" not in caught.value.log.read_text()

@@ -51,8 +51,8 @@ MORE: dict[str, dict[str, Any]] = {
     "load_in": {"adapter": {"rank": 16}},
     "from_scratch": {"hardware": {"gpu": "none"}, "model": {}},
     "nvme": {"parallel": {"strategy": "zero3"}},
-    "rollout:": ONLINE,
-    "rewards:": ONLINE,
+    "rollout:": ONLINE | {"trainer": "trl"},
+    "rewards:": ONLINE | {"trainer": "trl"},
     "script:": {"trainer": "script"},
 }
 

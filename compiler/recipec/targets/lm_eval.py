@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from recipec.facts import pinned
@@ -22,8 +23,12 @@ def sheets(stage: EvaluateStage, environment: str) -> list[Sheet]:
 
 
 def commands(stage: EvaluateStage) -> list[str]:
-    """Return the lines of `run.sh`."""
-    return [f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"' for model in stage.models]
+    """Return the lines of `run.sh`; `recipe run` shows the headings (`engine/progress.py`)."""
+    lines = []
+    for number, model in enumerate(stage.models, 1):
+        lines.append(f"echo {quote(f'== {model.name} ({number} of {len(stage.models)})')}")
+        lines.append(f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"')
+    return lines
 
 
 def variables(stage: EvaluateStage) -> dict[str, str]:

@@ -16,7 +16,7 @@ _TRACE = "Traceback (most recent call last)"
 _RAISED = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure|Warning|Iteration)\b(?::|$)"
 )
-_ERROR = re.compile(r"(?:\S+: )?(?:error|fatal)\b", re.IGNORECASE)
+_ERROR = re.compile(r"(?:\S+: )?(?:error|fatal)\b|^(?:\S+ ){0,2}\[?ERROR\b", re.IGNORECASE)
 _BOX = ("│", "╭", "╰", "+")
 _LAUNCHERS = (
     "CalledProcessError",
@@ -26,6 +26,10 @@ _LAUNCHERS = (
     "ProcessExitedException",
 )
 _LOG_PREFIX = re.compile(r"^(?:\[?\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|(?:INFO|WARNING|ERROR|DEBUG)\b|[EWI]\d{4} )")
+# Warnings, banners and dumps of settings, which a tool that works prints as well.
+_NOISE = re.compile(
+    r"\bWARNING\b|^W\d{4} |^Failed to load \S+|\bWarning: |^[\s@#=+/.%*_|-]+$|^\s+(?:\"\w+\": |[\]}],?$)|^[{}]$"
+)
 _SHORT = 4  # names and values shorter than this say too little to blame anything
 
 
@@ -42,6 +46,7 @@ class ErrorText(NamedTuple):
 
     frames: tuple[str, ...]
     message: tuple[str, ...]
+    said: bool = True  # the tool said what was wrong; else these are just its last lines
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -65,7 +70,7 @@ def error_text(text: str) -> ErrorText:
     for index in range(len(lines) - 1, -1, -1):
         if _RAISED.match(lines[index]) or _ERROR.match(lines[index]):
             return ErrorText((), tuple(lines[index : index + SHOWN]))
-    return ErrorText((), tuple(lines[-SHOWN:]))
+    return ErrorText((), tuple([line for line in lines if not _NOISE.search(line)][-SHOWN:]), said=False)
 
 
 def _of_launcher(found: ErrorText) -> bool:
@@ -95,6 +100,8 @@ def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
 
     The error's message counts, its frames do not: source code is full of words that are also keys.
     """
+    if not error.said:
+        return []
     message = "\n".join(error.message)
     found: list[tuple[int, Blame]] = []
     values = build.plan.get("values", {})

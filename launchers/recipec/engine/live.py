@@ -82,15 +82,17 @@ class LiveUi:
                 table.add_row(Text(mark, style), Text(stage, style), Text(f"{row.state}  {row.detail}".strip(), "dim"))
         return Group(table)
 
-    def _running(self, row: _Row, waited: str) -> Table:
+    def _running(self, row: _Row, waited: str) -> Group:
+        """Return one line for how far it is and one for how well it goes: together they fit 80 columns."""
         line = Table.grid(padding=(0, 2))
         progress = row.progress
         if progress.step is not None and progress.total:
-            line.add_row(
-                ProgressBar(progress.total, progress.step, width=24), Text(progress.text()), Text(waited, "dim")
+            left = f"{clock(progress.eta)} left" if progress.eta is not None else ""
+            bar = ProgressBar(progress.total, progress.step, width=24)
+            line.add_row(bar, Text(f"{progress.step}/{progress.total}"), Text(left), Text(waited, "dim"))
+            return Group(
+                line, Text(progress._replace(step=None, eta=None).text(), "dim", overflow="ellipsis", no_wrap=True)
             )
-        else:
-            line.add_row(
-                Text(progress.note or row.detail, "dim", overflow="ellipsis", no_wrap=True), Text(waited, "dim")
-            )
-        return line
+        note = Text(progress.text() or row.detail, "dim", overflow="ellipsis", no_wrap=True)
+        line.add_row(note, Text(waited, "dim"))
+        return Group(line)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from recipec.tail import Tail, last_bytes
 
 WINDOW = 30.0  # seconds over which speed is measured
+HEADING = "== "  # begins the lines by which an emitted script says which of its parts comes next
 _BAR = re.compile(r"^(?P<what>[^|]*?):?\s*(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -41,7 +42,9 @@ class Progress(NamedTuple):
             parts.append(f"{self.speed:.3g} steps/s")
         if self.eta is not None:
             parts.append(f"{clock(self.eta)} left")
-        return ", ".join(parts) or self.note
+        if self.note:
+            parts.append(self.note)
+        return ", ".join(parts)
 
 
 def clock(seconds: float) -> str:
@@ -60,7 +63,9 @@ class Follower:
     def __init__(self, events: Path, log: Path, steps: int | None = None) -> None:
         self._events = Tail.at_end(events)
         self._log = log
-        self._begin = log.stat().st_size if log.exists() else 0
+        self._lines = Tail.at_end(log)
+        self._begin = self._lines.offset
+        self._heading = ""
         self._times: deque[tuple[float, int]] = deque()
         self.progress = Progress(total=steps)
         self.began = False
@@ -74,8 +79,15 @@ class Follower:
                 self._take(row)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
-        if self.progress.step is None or self.ended:
-            self.progress = self.progress._replace(note=last_words(self._log, self._begin))
+        for place, written in self._lines.placed():
+            for text in clean_lines(written.decode("utf-8", "replace")):
+                if text.startswith(HEADING):
+                    self._heading, self._begin = text.removeprefix(HEADING), place
+        training = self.progress.step is not None and not self.ended
+        note = "" if training else ", ".join(filter(None, (self._heading, last_bar(self._log, self._begin))))
+        self.progress = self.progress._replace(note=note)
+        if self.ended:
+            self.progress = self.progress._replace(speed=None, eta=None)
         return self.progress
 
     def _take(self, row: dict[str, object]) -> None:
@@ -103,12 +115,15 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def last_words(log: Path, begin: int) -> str:
-    """Return the last line a tool wrote since `begin`, a progress bar as `what: 40% (2/5)`."""
+def last_bar(log: Path, begin: int) -> str:
+    """Return the progress bar that a tool is drawing, out of what it wrote since `begin`, as `what: 40% (2/5)`.
+
+    Bars that are full or do not say what they count tell nothing, nor do other lines: warnings, banners, dumps.
+    """
     for line in reversed(clean_lines(last_bytes(log, 4096, begin).decode("utf-8", "replace"))):
         if bar := _BAR.match(line):
-            return f"{bar['what'].strip() or 'progress'}: {bar['percent']}% ({bar['done']}/{bar['total']})"
-        return line[:100]
+            done = bar["done"] == bar["total"] or not bar["what"].strip()
+            return "" if done else f"{bar['what'].strip()}: {bar['percent']}% ({bar['done']}/{bar['total']})"
     return ""
 
 

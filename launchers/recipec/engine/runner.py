@@ -21,6 +21,11 @@ from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ens
 from recipec.processes import Signals, alive, group_members, start_of, stop_group
 
 DONE, FAILED, INTERRUPTED = 0, 3, 130
+_LAST_WORDS = {
+    DONE: "complete: results in {folder}, output of the tools in {folder}/logs; `recipe report {name}` shows the scores",
+    FAILED: "failed; when the cause is mended, the same command continues from here; `recipe status {name}` tells more",
+    INTERRUPTED: "interrupted; the same command continues from here",
+}
 
 
 class Decision(NamedTuple):
@@ -53,8 +58,17 @@ def run(
     if findings := preflight(build, allow_edited=allow_edited):
         raise RecipeError(findings)
     folder = RunFolder(runs_root / build.name)
-    folder.path.mkdir(parents=True, exist_ok=True)
     shown = ui if ui is not None else make_ui()
+    try:
+        return _run(build, folder, shown, fresh=fresh)
+    except OSError as error:
+        what, place = error.strerror or str(error), error.filename or folder.path
+        advice = "make room or allow writing there; the same command continues from here"
+        raise RecipeError([Finding("E012", f"cannot be written: {what}", help=advice, file=str(place))]) from None
+
+
+def _run(build: Build, folder: RunFolder, shown: Ui, *, fresh: bool) -> int:
+    folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals:
         record = Record(folder.record)
         _end_leftovers(record, shown)
@@ -67,8 +81,7 @@ def run(
         finally:
             shown.stop()
         record.add({DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted"), exit_code=code)
-    if code == INTERRUPTED:
-        shown.say("interrupted; the same command continues from here")
+    shown.say(_LAST_WORDS[code].format(folder=folder.path, name=folder.path.name))
     return code
 
 

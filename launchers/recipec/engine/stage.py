@@ -21,6 +21,7 @@ HOOK = Path(__file__).parent / "hook"
 # A trap, since bash goes on with the next command of a script when a tool has taken an interrupt and exited with 0.
 _START = 'trap "exit 130" INT; trap "exit 143" TERM; trap "exit 129" HUP; . "$0"'
 _NAMES = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination", signal.SIGHUP: "hang-up", signal.SIGKILL: "kill"}
+_KILLED = ", by hand or for want of memory: the kernel's log (dmesg) names what it ended"
 _HIDDEN = ("VIRTUAL_ENV", "PYTHONHOME", "RECIPE_RESUME_FROM", "RECIPE_EVENTS", "RECIPE_ENVIRONMENTS")
 
 
@@ -69,23 +70,23 @@ def attempt(
         begin = output.tell()
         follower = Follower(events, log, stage.steps)
         command = ["bash", "-c", _START, str(build.folder / stage.script)]
-        child = Child(command, output=output, variables=variables_of(run, stage, resume, os.environ))
-        record.add(
-            "stage-started",
-            stage=stage.id,
-            attempt=number,
-            fingerprint=fingerprint,
-            pid=child.pid,
-            pid_started=child.started,
-            resumed_from=str(resume) if resume else None,
-        )
+        with Child(command, output=output, variables=variables_of(run, stage, resume, os.environ)) as child:
+            record.add(
+                "stage-started",
+                stage=stage.id,
+                attempt=number,
+                fingerprint=fingerprint,
+                pid=child.pid,
+                pid_started=child.started,
+                resumed_from=str(resume) if resume else None,
+            )
 
-        def passed_on(signum: int) -> None:
-            name = _NAMES.get(signal.Signals(signum), str(signum))
-            again = " (Ctrl-C again ends it now)" if signum == signal.SIGINT else ""
-            ui.say(f"{name} passed on to {stage.id}; waiting for it to stop{again}")
+            def passed_on(signum: int) -> None:
+                name = _NAMES.get(signal.Signals(signum), str(signum))
+                again = " (Ctrl-C again ends it now)" if signum == signal.SIGINT else ""
+                ui.say(f"{name} passed on to {stage.id}; waiting for it to stop{again}")
 
-        code = child.wait(signals, lambda: ui.progress(stage.id, follower.look()), passed_on)
+            code = child.wait(signals, lambda: ui.progress(stage.id, follower.look()), passed_on)
         output.write(f"==== exit {code} after {time.monotonic() - began:.1f} s ====\n".encode())
     seconds = round(time.monotonic() - began, 1)
     last = follower.look()
@@ -113,10 +114,13 @@ def attempt(
 
 def _reason(stage: Stage, follower: Follower, code: int) -> str | None:
     """Return why an attempt did not do its work; None when it did. Some tools exit with 0 all the same."""
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+    number = -code if code < 0 else code - 128  # the script's shell, or a tool in it that the shell tells of
+    if number in set(signal.Signals):
+        return f"killed by {signal.Signals(number).name}" + (_KILLED if number == signal.SIGKILL else "")
     if code:
         return f"exit code {code}"
+    if stage.kind == "train" and not follower.began:
+        return "exit code 0, but it never began to train"
     if follower.began and not follower.ended:
         return f"exit code 0, but it stopped at step {follower.progress.step} of {follower.progress.total}"
     output = Path(stage.output)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -26,6 +27,7 @@ from recipec.tail import Tail, last_bytes
 
 MARKER = ".complete"
 SHOWN = 15  # lines of a failed installation
+_URL_SECRET = re.compile(r"//[^/@\s]+@")
 
 
 class EnvironmentInfo(NamedTuple):
@@ -166,17 +168,52 @@ def list_environments() -> list[Environment]:
     return found
 
 
+def pins_of(folder: Path, shipped: Mapping[str, str]) -> Pins | None:
+    """Return the pins that an environment was made from: those in its marker, else the shipped ones if they fit it."""
+    try:
+        said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "pins" in said:
+        return Pins.read("\n".join(said["pins"]))
+    text = shipped.get(said.get("name", ""))
+    return Pins.read(text) if text is not None and folder_of(said["name"], text) == folder else None
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes that a folder takes on its disk."""
+    total = os.lstat(folder).st_blocks
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, name)).st_blocks  # noqa: PTH118  # tens of thousands of files
+    return total * 512
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process makes or removes an environment now."""
+    try:
+        with folder.with_name(folder.name + ".lock").open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
 def remove(name: str) -> list[Path]:
     """Remove the environments called `name` (or the one folder of that name); return the removed folders."""
     removed = []
     for found in list_environments():
         if name not in (found.name, found.folder.name):
             continue
-        with _locked(found.folder, lambda _line: None, Signals()):
+        with Signals() as signals, _locked(found.folder, lambda _line: None, signals):
             (found.folder / MARKER).unlink(missing_ok=True)
             shutil.rmtree(found.folder)
             for beside in found.folder.parent.glob(found.folder.name + ".*"):
-                beside.unlink(missing_ok=True)
+                if beside.suffix != ".lock":  # others may wait for it
+                    beside.unlink(missing_ok=True)
         removed.append(found.folder)
     return removed
 
@@ -213,7 +250,7 @@ def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], No
     log = folder.with_name(folder.name + ".log")
     with log.open("wb") as output:
         for step in todo:
-            output.write(f"$ {' '.join(step.command)}\n".encode())
+            output.write(f"$ {_URL_SECRET.sub('//***@', ' '.join(step.command))}\n".encode())
             output.flush()
             follow = _Follow(log, progress)
             child = Child(step.command, output=output, variables=variables | step.variables)
@@ -245,6 +282,7 @@ def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
         "python": platform.python_version(),
         "installer": installer,
         "packages": len(pins.lines),
+        "pins": list(pins.lines),
     }
     fresh = folder / (MARKER + ".new")
     with fresh.open("w", encoding="utf-8") as stream:
@@ -284,6 +322,9 @@ __all__ = [
     "home",
     "info_of",
     "is_complete",
+    "is_locked",
     "list_environments",
+    "pins_of",
     "remove",
+    "size_of",
 ]

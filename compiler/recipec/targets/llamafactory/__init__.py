@@ -325,8 +325,10 @@ def _differences(s: TrainStage) -> list[Refusal]:
         message = "LLaMA-Factory trains full weights in fp32 beside the computation in " + s.numerics.precision
         found.append(Refusal("numerics.precision", message, "count 4 bytes per parameter; nothing is lost by it"))
     if s.method == "reward":
-        message = "LLaMA-Factory's reward model is a language model with a value head, which LLaMA-Factory alone loads"
-        advice = "take trainer: trl where another tool is to use it; an interrupted training starts anew"
+        message = "LLaMA-Factory's reward model is a language model with a value head, which it alone loads"
+        if s.adapter is None:
+            message += "; where embeddings are tied it cannot be saved"
+        advice = "train an adapter where they are, and do not wait for an interrupted training: it starts anew"
         found.append(Refusal("method", message, advice))
     return found
 

@@ -179,9 +179,6 @@ def _differences(s: TrainStage) -> list[Refusal]:
     if by_command(s) and s.method not in ("pretrain", *settings.ONLINE):
         message = f"trl {COMMANDS[s.method]} cuts rows that are longer than max_length, and trains on the rest of them"
         found.append(Refusal("model.max_length", message, "sort long rows out of the data, if there are any"))
-    if by_command(s) and s.method in settings.ONLINE:
-        message = f"trl {COMMANDS[s.method]} leaves out no prompt, however long"
-        found.append(Refusal("model.max_length", message, "sort long prompts out of the data, if there are any"))
     if s.numerics.precision == "fp16" and settings.dtype(s) == "float32":
         message = "TRL trains all weights in fp16 by mixed precision, which keeps them in fp32"
         found.append(Refusal("numerics.precision", message, "it needs twice the memory of fp16 weights"))

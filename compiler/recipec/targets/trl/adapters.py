@@ -117,7 +117,7 @@ def rows(s: TrainStage) -> tuple[Row, ...]:
             row("use_dora", lambda s: s.adapter.dora or OMIT),
             row("use_rslora", lambda s: s.adapter.rslora or OMIT),
             row("init_lora_weights", lambda s: INITS.get(s.adapter.init, s.adapter.init)),
-            row("loftq_config", lambda s: {"loftq_bits": 4} if s.adapter.init == "loftq" else OMIT),
+            row("loftq_config", lambda s: {"loftq_bits": 4, "loftq_iter": 1} if s.adapter.init == "loftq" else OMIT),
         ]
     known = {r.key.partition(".")[2] for r in found}
     for name in s.adapter.options:

@@ -50,12 +50,31 @@ class Finder:
             def exec_module(module: Any) -> None:
                 load(module)
                 try:
+                    stop_at_the_end(getattr(module, "Trainer", None))
                     module.DEFAULT_CALLBACKS.append(callback())
                 except Exception as error:  # a trainer without our events still trains
                     sys.stderr.write(f"recipec: no live progress: {error}\n")
 
             loader.exec_module = exec_module
         return spec
+
+
+def stop_at_the_end(trainer: Any) -> None:
+    """Keep a trainer that continues from its last step from taking one more, as Trainer 5 does within an epoch.
+
+    It is continued so when it was killed after its last checkpoint and before its weights were saved or merged.
+    """
+    run_epoch: Any = getattr(trainer, "_run_epoch", None)
+    if run_epoch is None:
+        return
+
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if 0 < self.state.max_steps <= self.state.global_step:
+            self.control.should_training_stop = True
+            return None
+        return run_epoch(self, *args, **kwargs)
+
+    trainer._run_epoch = guarded
 
 
 def callback() -> type:

@@ -13,4 +13,5 @@ export HF_ALLOW_CODE_EVAL=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+echo '== base (1 of 1)'
 lm-eval run --config "$here/lm_eval.base.yaml"

@@ -12,6 +12,9 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+echo '== base (1 of 3)'
 lm-eval run --config "$here/lm_eval.base.yaml"
+echo '== pretrain (2 of 3)'
 lm-eval run --config "$here/lm_eval.pretrain.yaml"
+echo '== sft (3 of 3)'
 lm-eval run --config "$here/lm_eval.sft.yaml"

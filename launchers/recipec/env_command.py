@@ -1,0 +1,103 @@
+"""What `recipe env list|create|verify|remove` do; `cli.py` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from recipec.diagnostics import Finding, RecipeError
+from recipec.environments import (
+    ensure,
+    home,
+    is_locked,
+    list_environments,
+    pins_of,
+    remove,
+    size_of,
+)
+from recipec.environments.verify import verify
+from recipec.facts import FOLDER
+from recipec.suggest import nearest
+
+LATE = "flash-attn"  # pins that are added to others; no environment of its own
+
+
+def shipped() -> dict[str, str]:
+    """Return the pins of every environment that this release brings, by name."""
+    files = sorted((FOLDER / "environments").glob("*.txt"))
+    return {file.stem: file.read_text(encoding="utf-8") for file in files if file.stem != LATE}
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return the environments on disk, JSON-ready: name, tool, release, state, bytes, made, folder."""
+    found = []
+    for one in list_environments():
+        tool, _, release = one.name.partition("-")
+        state = "complete" if one.complete else "being made" if is_locked(one.folder) else "incomplete"
+        found.append(
+            {
+                "name": one.name,
+                "tool": tool,
+                "release": release,
+                "state": state,
+                "bytes": size_of(one.folder),
+                "made": one.made,
+                "folder": str(one.folder),
+            }
+        )
+    return found
+
+
+def create(name: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Make an environment from the shipped pins. Raises RecipeError, and what `environments.ensure` raises."""
+    known = shipped()
+    if name not in known:
+        message = f'there are no pins for "{name}"; there are {", ".join(known)}'
+        raise RecipeError([Finding("E030", message, suggestion=nearest(name, list(known)), file=str(home()))])
+    return {"name": name, "folder": str(ensure(name, known[name], say))}
+
+
+def check(names: list[str]) -> list[dict[str, Any]]:
+    """Return for each environment (default: all) what is wrong with it. Raises RecipeError for an unknown name."""
+    found = list_environments()
+    for name in names:
+        if not any(name in (one.name, one.folder.name) for one in found):
+            raise _unknown(name)
+    known, results = shipped(), []
+    for one in found:
+        if names and one.name not in names and one.folder.name not in names:
+            continue
+        pins = pins_of(one.folder, known)
+        if not one.complete:
+            wrong = ["it was not made to its end: the next run, or `recipe env create`, makes it anew"]
+        elif pins is None:
+            wrong = ["it does not say which pins it was made from: remove it, and it is made anew"]
+        else:
+            wrong = verify(one.folder, pins)
+        results.append({"name": one.name, "folder": str(one.folder), "ok": not wrong, "wrong": wrong})
+    return results
+
+
+def discard(name: str) -> dict[str, Any]:
+    """Remove the environments of a name. Raises RecipeError when there is none."""
+    removed = remove(name)
+    if not removed:
+        raise _unknown(name)
+    return {"removed": [str(folder) for folder in removed]}
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return `rows` as lines for a person."""
+    if not found:
+        return f"no environments in {home()}"
+    width = max(len(row["name"]) for row in found)
+    return "\n".join(
+        f"{row['name']:<{width}}  {row['state']:<10}  {row['bytes'] / 1e9:6.2f} GB  {row['made'] or '-':<20}  {row['folder']}"
+        for row in found
+    )
+
+
+def _unknown(name: str) -> RecipeError:
+    have = sorted({one.name for one in list_environments()})
+    message = f'there is no environment "{name}"' + (f"; there are {', '.join(have)}" if have else "")
+    return RecipeError([Finding("E031", message, suggestion=nearest(name, have), file=str(home()))])

@@ -1,0 +1,22 @@
+"""The table of methods is what the trainers declare and the suite shows; a promise without a recipe has no cell."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from recipec.targets import trainer
+
+ROOT = Path(__file__).parents[2]
+TABLE = runpy.run_path(str(ROOT / "scripts" / "methods_table.py"))
+
+
+def test_the_page_is_current() -> None:
+    assert TABLE["page"]() == (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+def test_a_promise_without_a_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    boastful = trainer("axolotl")._replace(methods=frozenset(["ppo"]))
+    monkeypatch.setitem(TABLE["page"].__globals__, "trainer", lambda _name: boastful)
+    with pytest.raises(ValueError, match="declares ppo"):
+        TABLE["page"]()

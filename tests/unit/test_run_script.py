@@ -1,0 +1,65 @@
+"""`run.sh` of a whole build by itself: it makes environments from nothing, and never uses half of one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from recipec.render.shell import Making, run_script
+
+PINS = "# a comment\niniconfig==2.1.0\n"
+
+
+def place(folder: Path) -> Path:
+    """Write a build with one stage that prints the version of its environment's only package."""
+    build = folder / "build"
+    (build / "10-train").mkdir(parents=True)
+    (build / "environments").mkdir()
+    (build / "environments" / "tiny.txt").write_text(PINS)
+    program = "from importlib.metadata import version; print('has', version('iniconfig'))"
+    (build / "10-train" / "run.sh").write_text(f'runs/environments/tiny/bin/python -c "{program}"\n')
+    (build / "run.sh").write_text(run_script([("10-train", "tiny")], {"tiny": Making("")}, [], "x.yaml"))
+    return build
+
+
+def run(folder: Path, **variables: str) -> tuple[int, str]:
+    """Run it; return the exit code and all that it said."""
+    done = subprocess.run(
+        ["bash", "build/run.sh"], cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_an_environment_is_made_from_nothing_and_once(tmp_path: Path) -> None:
+    build = place(tmp_path)
+    code, said = run(tmp_path)
+    assert (code, "has 2.1.0" in said, "making the environment tiny" in said) == (0, True, True), said
+    code, said = run(tmp_path)
+    assert (code, said) == (0, "has 2.1.0\n")
+    (build / "environments" / "tiny.txt").write_text(PINS + "# other pins\n")
+    assert "making the environment tiny" in run(tmp_path)[1]
+
+
+def test_half_an_environment_is_made_anew(tmp_path: Path) -> None:
+    place(tmp_path)
+    assert run(tmp_path)[0] == 0
+    folder = tmp_path / "runs" / "environments" / "tiny"
+    (folder / ".complete").unlink()
+    metadata = next(folder.glob("lib/*/site-packages/iniconfig-*.dist-info/METADATA"))
+    metadata.unlink()  # not written over: an installer may have linked it from its cache
+    metadata.write_text("Metadata-Version: 2.1\n")
+    code, said = run(tmp_path)
+    assert (code, "has 2.1.0" in said) == (0, True), said
+
+
+def test_a_python_that_is_missing_or_too_old_is_said(tmp_path: Path) -> None:
+    place(tmp_path)
+    old = tmp_path / "python-old"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    for python in (str(old), "/nowhere/python3"):
+        code, said = run(tmp_path, PYTHON=python)
+        assert code == 3
+        assert f"{python} is not that: set PYTHON=/path/to/python3.11" in said
+    assert not (tmp_path / "runs").exists()
