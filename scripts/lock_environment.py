@@ -88,6 +88,15 @@ NO_VISION = (
     "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
 )
 ENVIRONMENTS = {
+    "axolotl-0.17.0": Wanted("Axolotl 0.17.0", ("torch==2.13.0", "axolotl==0.17.0"), (), 1.1, 4.3, 4),
+    "axolotl-0.17.0-deepspeed": Wanted(
+        "Axolotl 0.17.0 with DeepSpeed",
+        ("torch==2.13.0", "axolotl==0.17.0", "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        ("deepspeed==0.18.9",),
+        1.1,
+        4.3,
+        5,
+    ),
     "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
     "axolotl-0.19.0-deepspeed": Wanted(
         "Axolotl 0.19.0 with DeepSpeed",

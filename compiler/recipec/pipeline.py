@@ -316,7 +316,7 @@ def _local(stage: TrainStage) -> list[str]:
     data = [source.path for source in (*stage.data.train, *stage.data.validation)]
     code = [reward.path for reward in stage.rewards if reward.type == "python"]
     script = [stage.script.path] if stage.script is not None else []
-    return [path for path in (*data, *code, *script) if path is not None]
+    return [path for path in (*data, *code, *script, stage.model.chat_template_file) if path is not None]
 
 
 def _making(environment: str) -> shell.Making:
@@ -366,6 +366,7 @@ def _json_line(text: str, key: str) -> int:
 def _remark(entry: Entry, reads: list[str], resolved: Resolved) -> str:
     if entry.why:
         return entry.why
+    reads = [read for read in reads if not read.endswith(".method")]  # nearly every row of some kind asks for it
     if isinstance(entry.value, dict | list) or len(reads) != 1:
         return ""
     origin = resolved.origins.get(reads[0])

@@ -64,6 +64,8 @@ class Model(NamedTuple):
     attention: str
     tokenizer: str
     chat_template: str
+    chat_template_file: str | None
+    special_tokens: dict[str, str]
     trust_remote_code: bool
     resize_embeddings: bool
 
@@ -79,6 +81,7 @@ class Adapter(NamedTuple):
     alpha: float
     dropout: float
     targets: tuple[str, ...]
+    target_pattern: str | None
     also_train: tuple[str, ...]
     dora: bool
     rslora: bool
@@ -113,6 +116,7 @@ class Data(NamedTuple):
     packing: bool
     train_on: Literal["assistant", "all"]
     shuffle: bool
+    group_by_length: bool
     workers: int
     streaming: bool
     cache: str
@@ -135,7 +139,7 @@ class Length(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """Optimiser and schedule. `warmup` is a fraction below 1 of all steps, or a number of steps."""
+    """Optimiser and schedule. `warmup` and `decay` are a fraction below 1 of all steps, or a number of steps."""
 
     name: str
     learning_rate: float
@@ -146,7 +150,11 @@ class Optimizer(NamedTuple):
     max_grad_norm: float
     scheduler: str
     min_lr_ratio: float
+    cycles: int
+    decay: float | int
     warmup: float | int
+    embedding_learning_rate: float | None
+    neftune_alpha: float | None
 
 
 class Objective(NamedTuple):
@@ -211,6 +219,7 @@ class Numerics(NamedTuple):
 
     precision: Literal["bf16", "fp16", "fp32"]
     gradient_checkpointing: bool
+    liger_kernel: bool
     torch_compile: bool
 
 
@@ -230,7 +239,9 @@ class Watch(NamedTuple):
 
     save_every: int | Literal["epoch"]
     save_keep: int | Literal["all"]
+    save_only_model: bool
     evaluate_every: int | Literal["epoch", "never"]
+    early_stopping: int | None
     log_every: int
 
 
@@ -242,6 +253,8 @@ class Track(NamedTuple):
     wandb_entity: str | None
     mlflow_uri: str | None
     mlflow_experiment: str | None
+    trackio_project: str | None
+    trackio_space: str | None
     tensorboard: bool
     telemetry: bool
 

@@ -190,13 +190,15 @@ def name_choices(keys: dict[str, Node]) -> None:
     closed("save_strategy", values(trainer.SaveStrategy))
     closed("hub_strategy", values(trainer.HubStrategy))
     closed("attn_implementation", sorted(enums.CANONICAL_ATTN_IMPLS), patterns=[".*/.*"])
-    heads = common.syntax(
-        import_module("axolotl.utils.schemas.config").AxolotlInputConfig.validate_large_head_attention
-    )
-    closed("large_head_attention", sorted(common.strings(next(n for n in ast.walk(heads) if isinstance(n, ast.Set)))))
-    options = keys["torch_compile_options"]
-    child = options.pop("values")
-    options["keys"] = dict.fromkeys(sorted(enums.INDUCTOR_COMPILE_OPTIONS_ALLOWLIST), child)
+    if "large_head_attention" in keys:  # since 0.19
+        model = import_module("axolotl.utils.schemas.config").AxolotlInputConfig
+        heads = common.syntax(model.validate_large_head_attention)
+        heads_known = common.strings(next(n for n in ast.walk(heads) if isinstance(n, ast.Set)))
+        closed("large_head_attention", sorted(heads_known))
+    if "torch_compile_options" in keys:  # since 0.19
+        options = keys["torch_compile_options"]
+        child = options.pop("values")
+        options["keys"] = dict.fromkeys(sorted(enums.INDUCTOR_COMPILE_OPTIONS_ALLOWLIST), child)
     lora = common.syntax(import_module("axolotl.utils.schemas.peft").LoraConfig.validate_adapter)
     built_in = next(n for n in ast.walk(lora) if isinstance(n, ast.Tuple))
     closed("adapter", [*common.strings(built_in), *plugin_adapters()])

@@ -13,6 +13,7 @@ from recipec import contracts
 ROOT = Path(__file__).parents[2]
 # tool and release -> the environment that holds it
 HELD = {
+    ("axolotl", "0.17.0"): "axolotl-0.17.0",
     ("axolotl", "0.19.0"): "axolotl-0.19.0-deepspeed",
     ("deepspeed", "0.18.9"): "axolotl-0.19.0-deepspeed",
     ("accelerate", "1.13.0"): "axolotl-0.19.0-deepspeed",

@@ -12,7 +12,8 @@ from recipec.pipeline import compile_file
 from recipec.plan import TrainStage
 
 ROOT = Path(__file__).parents[2]
-RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), *sorted((ROOT / "tests" / "real" / "unsloth").glob("*.yaml"))]
+FOLDERS = ("recipes", "tests/real/unsloth", "tests/conformance/unsloth")
+RECIPES = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.yaml"))]
 ENVIRONMENT = "unsloth-2026.10.9"
 RTX = {"sm": "sm_89", "bf16": True}
 SCRIPT = """
@@ -67,7 +68,7 @@ def test_unsloth_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_pa
                 gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}
                 jobs.append({"file": str(path), "gpu": gpu})
                 methods.add(stage.method)
-    assert methods >= {"sft", "dpo", "kto", "orpo", "grpo", "pretrain"}
+    assert methods >= {"sft", "dpo", "kto", "orpo", "grpo", "pretrain", "ipo"}
     found = verdicts(tool_python(ENVIRONMENT), jobs)
     assert [verdict for verdict in found if not verdict["ok"]] == []
 

@@ -16,6 +16,20 @@ from recipec.pipeline import compile_file
 
 RECIPES = sorted((Path(__file__).parent / "recipes").glob("*.yaml"))
 WORDS = ["tea", "coffee", "milk", "juice", "water", "cocoa", "lemonade", "cider", "soda", "smoothie"]
+JUDGE = """def short(completions, prompts, answers):
+    return [1.0 / (1 + len(text)) for text in completions]
+"""
+TASK = """task: drinks
+dataset_path: json
+dataset_kwargs: {data_files: {test: data/sums.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: question
+doc_to_choice: ["tea", "milk"]
+doc_to_target: 0
+"""
+TEMPLATE = """{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"""
 
 
 def lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -47,20 +61,40 @@ def workplace(tmp_path: Path) -> Path:
             for q, a in pairs
         ],
     )
+    lines(
+        data / "pairs.jsonl",
+        [
+            {
+                "ask": q,
+                "yes_text": a,
+                "no_text": no,
+                "asked": [{"from": "human", "value": q}],
+                "good": {"from": "gpt", "value": a},
+                "bad": {"from": "gpt", "value": no},
+            }
+            for q, a in pairs
+        ],
+    )
+    lines(data / "judged.jsonl", [{"prompt": q, "completion": x, "good": x is a} for q, a in pairs for x in (a, no)])
+    lines(data / "sums.jsonl", [{"question": f"{i} + {i} = ", "result": str(2 * i)} for i in range(40)])
+    (data / "judge.py").write_text(JUDGE, encoding="utf-8")
+    (data / "turns.jinja").write_text(TEMPLATE, encoding="utf-8")
     with (data / "completions.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("ask", "completion"), *pairs])
     return tmp_path
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_trains(recipe: Path, workplace: Path, tool_python: Callable[[str], Path]) -> None:
+def run(recipe: Path, workplace: Path, tool_python: Callable[[str], Path]) -> Path:
+    """Compile a recipe, run its script to the end, and return the folder of its results."""
     compiled = compile_file(str(recipe))
     assert compiled.findings == []
     write(workplace / "build" / compiled.name, compiled.files)
     environments = workplace / "environments"
     environments.mkdir()
-    (environments / "axolotl-0.19.0").symlink_to(tool_python("axolotl-0.19.0").parent.parent)
+    for file in compiled.files:
+        if file.startswith("environments/"):
+            name = Path(file).stem if file.endswith(".txt") else file
+            (environments / name).symlink_to(tool_python(name).parent.parent)
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(workplace),
@@ -74,17 +108,64 @@ def test_trains(recipe: Path, workplace: Path, tool_python: Callable[[str], Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=900,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    output = workplace / "runs" / compiled.name / "10-train"
+    return workplace / "runs" / compiled.name
+
+
+def learnt(output: Path) -> None:
+    """Hold that a training left a whole checkpoint and logged finite losses."""
     states = sorted(output.glob("checkpoint-*/trainer_state.json"))
     assert states
     history = json.loads(states[-1].read_text())["log_history"]
     losses = [row["loss"] for row in history if "loss" in row]
     assert losses
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_trains(recipe: Path, workplace: Path, tool_python: Callable[[str], Path]) -> None:
+    output = run(recipe, workplace, tool_python) / "10-train"
+    learnt(output)
     if "lora" in recipe.stem:
         assert (output / "adapter_model.safetensors").exists()
     if "merge: true" in recipe.read_text():
-        assert (output / "merged" / "model.safetensors").exists()
+        assert (output.parent / "15-merge" / "model.safetensors").exists()
+
+
+MERGED = """
+import sys
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base, adapter, merged = sys.argv[1:]
+tokens = AutoTokenizer.from_pretrained(merged)("Is tea a drink?", return_tensors="pt")
+load = lambda path: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+with torch.no_grad():
+    plain = load(base)(**tokens).logits
+    laid = PeftModel.from_pretrained(load(base), adapter)(**tokens).logits
+    whole = load(merged)(**tokens).logits
+assert torch.allclose(laid, whole, atol=1e-5), (laid - whole).abs().max()
+assert not torch.allclose(plain, whole, atol=1e-3), "the adapter changed nothing"
+"""
+
+
+@pytest.mark.real
+def test_a_course_of_two_stages(workplace: Path, tool_python: Callable[[str], Path]) -> None:
+    """Pre-training, then LoRA on what it left, merged; both are evaluated. The merged model is base and adapter."""
+    tasks = workplace / "tasks"
+    tasks.mkdir()
+    (tasks / "drinks.yaml").write_text(TASK, encoding="utf-8")
+    runs = run(Path(__file__).parent / "course.yaml", workplace, tool_python)
+    learnt(runs / "10-pretrain")
+    learnt(runs / "20-sft")
+    stages = [str(runs / name) for name in ("10-pretrain", "20-sft", "25-merge")]
+    subprocess.run([tool_python("axolotl-0.19.0"), "-c", MERGED, *stages], check=True)
+    template = (runs / "25-merge" / "chat_template.jinja").read_text(encoding="utf-8")
+    assert template == (workplace / "data" / "turns.jinja").read_text(encoding="utf-8")
+    for model in ("pretrain", "sft"):
+        results = next((runs / "30-evaluate").glob(f"{model}/**/results_*.json"))
+        assert "acc,none" in json.loads(results.read_text())["results"]["drinks"]

@@ -43,6 +43,7 @@ BASE = {
     "train": {"learning_rate": 1e-4},
 }
 ONLINE: dict[str, Any] = {
+    "trainer": "trl",
     "data": {"train": [{"path": "a.jsonl", "format": "prompt"}]},
     "train": {"learning_rate": 1e-6, "method": "grpo", "batch_size": 32},
     "rewards": [{"type": "length", "max_words": 9}],

@@ -27,6 +27,8 @@ def data(d: Draft) -> None:
         d.error("P041", "data.packing", f"the rows of {method} cannot be packed", "drop packing")
     d.copy("train.data.train_on", "data.train_on")
     d.copy("train.data.shuffle", "data.shuffle")
+    if d.copy("train.data.group_by_length", "data.group_by_length") and packing:
+        d.error("P053", "data.group_by_length", "packed rows have one length", "drop group_by_length, or packing")
     cpu = d.values["hardware.device"] == "cpu"
     d.copy("train.data.workers", "data.workers", 0 if cpu else 4, "none on CPU" if cpu else "4 per GPU")
     if d.copy("train.data.streaming", "data.streaming"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from recipec.plan import Adapter, Model, Numerics, Scratch
 from recipec.resolve.draft import Draft, indexed
 
@@ -33,19 +35,24 @@ def source(d: Draft) -> None:
         d.put("model.path", output, "made by the stage 00-init", "model.from_scratch.family")
         d.put("model.tokenizer", output, "made by the stage 00-init", "model.from_scratch.vocab_size")
         d.put("model.revision", None, "a local folder has no revision")
-        for word in ("revision", "tokenizer", "trust_remote_code", "resize_embeddings"):
+        for word in ("revision", "tokenizer", "trust_remote_code", "resize_embeddings", "special_tokens"):
             if d.said(f"model.{word}"):
                 d.error("P021", f"model.{word}", f"{word} has no meaning for a model from scratch", "drop it")
         _scratch(d, max_length)
     d.copy("model.trust_remote_code", "model.trust_remote_code")
     d.copy("model.resize_embeddings", "model.resize_embeddings")
+    tokens = dict(d.get("model.special_tokens"))
+    d.put("model.special_tokens", tokens, "as given", *(f"model.special_tokens.{name}" for name in tokens))
+    if d.copy("model.chat_template_file", "model.chat_template_file") is not None and d.said("model.chat_template"):
+        advice = "give one of them"
+        d.error("P100", "model.chat_template_file", "both a template and a file of one's own are given", advice)
     if d.start is not None:
         d.copy("model.chat_template", "model.chat_template", "tokenizer", "the tokenizer's own template")
         return
     template = "chatml" if scratch is not None else "tokenizer"
     why = "a new tokenizer gets ChatML" if scratch is not None else "the tokenizer's own template"
     d.copy("model.chat_template", "model.chat_template", template, why)
-    if scratch is not None and d.values["model.chat_template"] != "chatml":
+    if scratch is not None and (d.values["model.chat_template"] != "chatml" or d.said("model.chat_template_file")):
         d.error(
             "P022", "model.chat_template", "a tokenizer made from scratch carries ChatML", "use chatml, or drop the key"
         )
@@ -96,6 +103,8 @@ def precision(d: Draft) -> None:
     d.copy(
         "train.numerics.gradient_checkpointing", "train.gradient_checkpointing", device == "gpu", "saves memory on GPU"
     )
+    if d.copy("train.numerics.liger_kernel", "train.liger_kernel") and device == "cpu":
+        d.error("P029", "train.liger_kernel", "Liger's kernels are Triton, which needs a GPU", "drop it")
     d.copy("train.numerics.torch_compile", "train.torch_compile")
     d.values["train.numerics"] = d.make(Numerics, "train.numerics")
 
@@ -154,6 +163,14 @@ def adapter(d: Draft) -> None:
     else:
         d.copy("train.adapter.start_from", "adapter.start_from")
     d.copy("train.adapter.targets", "adapter.targets")
+    pattern = d.copy("train.adapter.target_pattern", "adapter.target_pattern")
+    if pattern is not None:
+        if d.said("adapter.targets"):
+            d.error("P092", "adapter.target_pattern", "both targets and a pattern are given", "give one of them")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            d.error("P092", "adapter.target_pattern", f"it is no regular expression: {error}", "mend it")
     if d.values["train.adapter.targets"] == "all-linear":
         d.values["train.adapter.targets"] = ("all-linear",)
     d.copy("train.adapter.also_train", "adapter.also_train", ())

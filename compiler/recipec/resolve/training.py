@@ -74,37 +74,66 @@ def optimizer(d: Draft) -> None:
         )
     if with_floor and not ratio:
         d.error("P063", "train.scheduler", "cosine_with_min_lr needs a floor", "set train.min_lr_ratio, such as 0.1")
-    warmup = d.get("train.warmup")
-    if isinstance(warmup, str):
-        d.put("train.optimizer.warmup", float(warmup.rstrip("%")) / 100, f"{warmup} of all steps", "train.warmup")
-    else:
-        d.copy("train.optimizer.warmup", "train.warmup")
-        steps = d.get("train.steps")
-        if steps is not None and warmup > steps:
-            d.error(
-                "P064", "train.warmup", f"warmup of {warmup} steps is longer than the training of {steps}", "lower it"
-            )
-    if d.values["train.optimizer.scheduler"] == "constant" and warmup not in (0, "0%"):
+    warmup = _share(d, "warmup")
+    _shape(d, warmup)
+    if d.values["train.optimizer.scheduler"] == "constant" and warmup:
         d.error("P065", "train.scheduler", "schedule constant has no warmup", "use constant_with_warmup")
+    if name == "adamw_schedule_free" and not d.values["train.optimizer.scheduler"].startswith("constant"):
+        d.error("P102", "train.scheduler", f"{name} needs no schedule", "use scheduler: constant")
     strategy = d.values["train.parallel.strategy"]
-    if name not in ("adamw", "adamw_8bit", "adamw_paged", "adamw_paged_8bit") and (
-        d.said("train.beta2") or d.said("train.epsilon")
-    ):
+    if not name.startswith(("adamw", "ademamix")) and (d.said("train.beta2") or d.said("train.epsilon")):
         word = "beta2" if d.said("train.beta2") else "epsilon"
         d.error("P066", f"train.{word}", f"{name} is not Adam: it has no {word} here", "drop it, or use adamw")
-    if strategy == "fsdp2" and (name.endswith("8bit") or "paged" in name):
+    if strategy == "fsdp2" and (name.endswith(("8bit", "4bit")) or "paged" in name):
         d.error("P067", "train.optimizer", f"{name} keeps states that FSDP2 cannot shard", "use adamw, or zero2")
     if d.values["train.parallel.optimizer_offload"] != "none" and name != "adamw":
         d.error(
             "P068", "train.optimizer", f"{name} cannot be offloaded", "use adamw, whose states can live in host memory"
         )
+    d.copy("train.optimizer.embedding_learning_rate", "train.embedding_learning_rate")
+    if d.copy("train.optimizer.neftune_alpha", "train.neftune_alpha") and d.values["train.method"] != "sft":
+        d.error("P096", "train.neftune_alpha", "NEFTune is for method sft", "drop it")
     d.values["train.optimizer"] = d.make(Optimizer, "train.optimizer")
+
+
+def _share(d: Draft, word: str) -> float | int:
+    """Decide a length that is given as a percentage of all steps or as a number of steps; absent: 0."""
+    given = d.get(f"train.{word}")
+    if isinstance(given, str):
+        share = float(given.rstrip("%")) / 100
+        return d.put(f"train.optimizer.{word}", share, f"{given} of all steps", f"train.{word}")
+    steps: int = d.copy(f"train.optimizer.{word}", f"train.{word}", 0)
+    total = d.get("train.steps")
+    if total is not None and steps > total:
+        d.error("P064", f"train.{word}", f"{word} of {steps} steps is longer than the training of {total}", "lower it")
+    return steps
+
+
+def _shape(d: Draft, warmup: float | int) -> None:
+    """What only some schedules have: the number of cosines, the length of the decay."""
+    scheduler = d.values["train.optimizer.scheduler"]
+    restarts = scheduler == "cosine_with_restarts"
+    if restarts or d.said("train.cycles"):
+        d.copy("train.optimizer.cycles", "train.cycles", 1, "one cosine")
+    else:
+        d.values["train.optimizer.cycles"] = 0
+    decay = _share(d, "decay")
+    for word, owner in (("cycles", "cosine_with_restarts"), ("decay", "warmup_stable_decay")):
+        if d.said(f"train.{word}") and scheduler != owner:
+            d.error("P062", f"train.{word}", f"only {owner} has {word}", f"use scheduler: {owner}, or drop it")
+    if scheduler != "warmup_stable_decay":
+        return
+    if not decay:
+        d.error("P063", "train.scheduler", "warmup_stable_decay needs a decay", "set train.decay, such as 10%")
+    elif isinstance(decay, float) and isinstance(warmup, float) and decay + warmup > 1:
+        d.error("P064", "train.decay", "warmup and decay are longer than the training", "lower one of them")
 
 
 def watch(d: Draft) -> None:
     """Checkpoints, validation, logs."""
     d.copy("train.watch.save_every", "train.save.every")
     d.copy("train.watch.save_keep", "train.save.keep", "all", "none is deleted")
+    d.copy("train.watch.save_only_model", "train.save.only_model")
     validated = bool(d.get("data.holdout") or d.get("data.validation"))
     default = "epoch" if validated else "never"
     d.copy(
@@ -115,8 +144,21 @@ def watch(d: Draft) -> None:
     )
     if d.said("train.evaluate_every") and not validated:
         d.error("P069", "train.evaluate_every", "there is no validation data", "add data.holdout or data.validation")
+    _early_stopping(d)
     d.copy("train.watch.log_every", "train.log_every")
     d.values["train.watch"] = d.make(Watch, "train.watch")
+
+
+def _early_stopping(d: Draft) -> None:
+    """Stopping early needs validations in steps, at each of which that is saved there is a checkpoint to go back to."""
+    if d.copy("train.watch.early_stopping", "train.early_stopping") is None:
+        return
+    every, save = d.values["train.watch.evaluate_every"], d.values["train.watch.save_every"]
+    if every == "never":
+        d.error("P101", "train.early_stopping", "there is no validation data", "add data.holdout or data.validation")
+    elif not isinstance(every, int) or not isinstance(save, int) or save % every:
+        advice = "set evaluate_every in steps, and save.every to a multiple of it"
+        d.error("P101", "train.early_stopping", "the best checkpoint could not be kept", advice)
 
 
 def track(d: Draft) -> None:
@@ -126,6 +168,8 @@ def track(d: Draft) -> None:
     d.copy("track.wandb_entity", "track.wandb.entity")
     d.copy("track.mlflow_uri", "track.mlflow.tracking_uri")
     d.copy("track.mlflow_experiment", "track.mlflow.experiment")
+    d.copy("track.trackio_project", "track.trackio.project")
+    d.copy("track.trackio_space", "track.trackio.space")
     d.copy("track.tensorboard", "track.tensorboard")
     d.copy("track.telemetry", "track.telemetry")
     d.values["track"] = d.make(Track, "track")

@@ -73,10 +73,7 @@ def _checkpointing(s: TrainStage) -> Any:
     return "unsloth" if s.numerics.gradient_checkpointing else False
 
 
-def _precision(s: TrainStage) -> Any:
-    if s.hardware.device == "cpu" and s.numerics.precision != "fp32":
-        message = f"on a CPU without it Unsloth turns {s.numerics.precision} off, and does not say so"
-        raise Unsupported("numerics.precision", message, "use precision: fp32 on a CPU")
+def _compile(s: TrainStage) -> Any:
     if s.numerics.torch_compile:
         raise Unsupported("numerics.torch_compile", "Unsloth compiles the parts of a model itself", "drop it")
     return OMIT
@@ -96,7 +93,7 @@ LOADING: tuple[Row, ...] = (
     same("random_state", "seed"),
     made("attn_implementation", _attention),
     made("resize_model_vocab", _resize),
-    made("float32_mixed_precision", _precision),
+    made("float32_mixed_precision", _compile),
 )
 
 

@@ -83,6 +83,9 @@ class Data(Section):
         Field(description="Tokens that carry loss: the assistant's turns (or outputs), or all."),
     ] = "assistant"
     shuffle: Annotated[bool, Field(description="Shuffle the rows, by `seed`.")] = True
+    group_by_length: Annotated[
+        bool, Field(description="Batch rows of like length, which wastes less padding but shuffles less.")
+    ] = False
     workers: Annotated[
         int | None, Field(ge=0, le=1024, description="Loader processes per GPU. Default: 0 on CPU, 4 on GPU.")
     ] = None

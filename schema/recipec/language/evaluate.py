@@ -55,6 +55,13 @@ class Mlflow(Section):
     experiment: Annotated[Text | None, Field(description="Experiment name.")] = None
 
 
+class Trackio(Section):
+    """Trackio."""
+
+    project: Annotated[Text, Field(description="Project name.")]
+    space: Annotated[Text | None, Field(description="Hugging Face Space, `org/name`. Default: local.")] = None
+
+
 class Track(Section):
     """Where metrics go; everything is also kept in the run's own record."""
 
@@ -62,5 +69,6 @@ class Track(Section):
 
     wandb: Annotated[Wandb | None, Field(description="Weights & Biases.")] = None
     mlflow: Annotated[Mlflow | None, Field(description="MLflow.")] = None
+    trackio: Annotated[Trackio | None, Field(description="Trackio.")] = None
     tensorboard: Annotated[bool, Field(description="TensorBoard event files beside the checkpoints.")] = False
     telemetry: Annotated[bool, Field(description="Let the tools report usage to their makers.")] = False

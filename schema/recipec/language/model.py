@@ -6,6 +6,12 @@ from pydantic import Field
 
 from recipec.language.base import Fraction, Section, Text, example
 
+ChatTemplate = Literal[
+    "tokenizer", "alpaca", "aya", "chatml", "cohere", "command_a", "deepseek_v2", "deepseek_v3", "exaone", "exaone4",
+    "falcon_h1", "gemma", "gemma3", "gemma4", "jamba", "llama3", "llama4", "metharme", "mistral_v1", "mistral_v2v3",
+    "mistral_v3_tekken", "mistral_v7_tekken", "nemotron_h", "phi_3", "phi_35", "qwen_25", "qwen3", "qwen3_5"
+]  # fmt: skip
+
 
 class FromScratch(Section):
     """A new model with random weights, given by its sizes; its tokenizer is trained on the training data."""
@@ -67,22 +73,18 @@ class Model(Section):
         Text | None, Field(description="Hub name or folder of another tokenizer. Default: the model's own.")
     ] = None
     chat_template: Annotated[
-        Literal[
-            "chatml",
-            "llama3",
-            "mistral_v1",
-            "mistral_v3_tekken",
-            "gemma",
-            "phi_3",
-            "qwen3",
-            "alpaca",
-            "tokenizer",
-        ]
-        | None,
+        ChatTemplate | None,
         Field(
             description="Template that renders conversations; `tokenizer` takes the tokenizer's own. Default: tokenizer."
         ),
     ] = None
+    chat_template_file: Annotated[
+        Text | None, Field(description="Jinja file with a chat template of one's own, instead of chat_template.")
+    ] = None
+    special_tokens: Annotated[
+        dict[Literal["bos", "eos", "pad", "unk"], Text],
+        Field(description='Special tokens that differ from the tokenizer\'s, such as {pad: "<|end_of_text|>"}.'),
+    ] = {}
     trust_remote_code: Annotated[bool, Field(description="Run Python code that comes with the model.")] = False
     resize_embeddings: Annotated[bool, Field(description="Round the vocabulary up to a multiple of 32.")] = False
 
@@ -142,6 +144,10 @@ class Adapter(Section):
         Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)],
         Field(description="Modules that get an adapter: all-linear, or module names such as q_proj."),
     ] = "all-linear"
+    target_pattern: Annotated[
+        Text | None,
+        Field(description="Modules that get an adapter, by a regular expression of their full names, not `targets`."),
+    ] = None
     also_train: Annotated[
         list[Text] | None,
         Field(

@@ -14,9 +14,13 @@ Loss = Literal[
     "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "reinforce++"
 ]  # fmt: skip
 Optimizer = Literal[
-    "adamw", "adamw_8bit", "adamw_paged", "adamw_paged_8bit", "adafactor", "sgd", "lion", "lion_8bit", "muon"
-]
-Scheduler = Literal["cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr"]
+    "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
+    "ademamix_8bit", "adafactor", "sgd", "lion", "lion_8bit", "muon"
+]  # fmt: skip
+Scheduler = Literal[
+    "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr", "cosine_with_restarts", "polynomial",
+    "inverse_sqrt", "warmup_stable_decay"
+]  # fmt: skip
 
 
 class Save(Section):
@@ -28,6 +32,10 @@ class Save(Section):
     keep: Annotated[
         Count | None, Field(description="How many of the newest checkpoints stay on disk. Default: all.")
     ] = None
+    only_model: Annotated[
+        bool,
+        Field(description="Keep no optimiser states in checkpoints: smaller, but training cannot resume from them."),
+    ] = False
 
 
 class Train(Section):
@@ -80,10 +88,30 @@ class Train(Section):
         Fraction | None,
         Field(description="Floor of the schedule, as a fraction of learning_rate; cosine_with_min_lr only."),
     ] = None
+    cycles: Annotated[
+        int | None, Field(ge=1, le=10000, description="cosine_with_restarts: how many cosines. Default: 1 with it.")
+    ] = None
+    decay: Annotated[
+        Percent | Annotated[int, Field(ge=1)] | None,
+        Field(description="warmup_stable_decay: the last `10%` of all steps, or a number of steps, that decay."),
+    ] = None
     warmup: Annotated[
         Percent | Annotated[int, Field(ge=0)],
         Field(description="Warmup: `3%` of all steps, or a number of steps."),
     ] = 0
+    embedding_learning_rate: Annotated[
+        float | None, Field(gt=0, lt=10, description="Learning rate of the embeddings. Default: learning_rate.")
+    ] = None
+    neftune_alpha: Annotated[
+        float | None,
+        Field(gt=0, le=1000, description="NEFTune: noise on the embeddings (arXiv:2310.05914); 5 is usual. sft only."),
+    ] = None
+    early_stopping: Annotated[
+        Count | None,
+        Field(
+            description="Stop after so many validations in a row without a lower loss, and keep the best checkpoint; evaluate_every must be in steps, and save.every a multiple of it."
+        ),
+    ] = None
     precision: Annotated[
         Literal["bf16", "fp16", "fp32"] | None,
         Field(
@@ -93,6 +121,9 @@ class Train(Section):
     gradient_checkpointing: Annotated[
         bool | None, Field(description="Recompute activations instead of keeping them. Default: true on GPU.")
     ] = None
+    liger_kernel: Annotated[
+        bool, Field(description="Liger's fused Triton kernels: RoPE, RMSNorm, GLU, linear cross-entropy. Needs a GPU.")
+    ] = False
     torch_compile: Annotated[bool, Field(description="Compile the model with torch.compile.")] = False
     beta: Annotated[
         float | None,
