@@ -8,7 +8,7 @@ from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.targets import lm_eval, transformers
 from recipec.targets.table import Document, Reader, Refusal, Sheet, Trainer, fill, split_reads
 
-TRAINERS = ("axolotl", "trl", "llamafactory", "openrlhf", "script")
+TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script")
 CHECKED = (*TRAINERS[:-1], "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"

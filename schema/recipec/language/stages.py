@@ -10,7 +10,7 @@ from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
 from recipec.language.train import Reward, Rollout, Train
 
-Trainer = Literal["axolotl", "trl", "llamafactory", "openrlhf", "script"]
+Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script"]
 
 
 class Script(Section):
