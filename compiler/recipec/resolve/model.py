@@ -197,6 +197,8 @@ def _sizes(d: Draft, kind: str) -> None:
     for word in ("dora", "rslora", "lora_plus_ratio"):
         if kind != "lora" and d.said(f"adapter.{word}") and d.get(f"adapter.{word}"):
             d.error("P093", f"adapter.{word}", f"{kind} has no {word}", "it belongs to type: lora")
+    if kind in PROMPTED and d.values["train.adapter.merge"]:
+        d.error("P093", "adapter.merge", f"{kind} changes no weights that could be merged", "drop merge")
     init = d.values["train.adapter.init"]
     if kind != "lora" and init != "default":
         d.error("P093", "adapter.init", f"{kind} has no init {init}", "it belongs to type: lora")

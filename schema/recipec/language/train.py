@@ -189,8 +189,9 @@ class Rollout(Section):
         float | None, Field(gt=0, le=10, description="Upper clip range where it differs (DAPO). Default: clip.")
     ] = None
     scale_rewards: Annotated[
-        Literal["group", "batch", "none"], Field(description="Divide advantages by the standard deviation of what.")
-    ] = "group"
+        Literal["group", "batch", "none"] | None,
+        Field(description="Divide advantages by the standard deviation of what. Default: group; rloo none."),
+    ] = None
     mask_truncated: Annotated[bool, Field(description="Leave completions that were cut off out of the loss.")] = False
     engine: Annotated[Literal["hf", "vllm"], Field(description="What generates the completions.")] = "hf"
     engines: Annotated[
