@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from accelerate import Accelerator
 
 accelerator = Accelerator()
 

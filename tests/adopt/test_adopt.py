@@ -83,3 +83,8 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         adopt(str(tmp_path / "none.py"))
     assert "No such file" in caught.value.findings[0].message
+
+
+def test_the_script_of_the_recipe_is_its_original_adopted() -> None:
+    scripts = HERE.parents[1] / "recipes" / "own-script"
+    assert adopt(str(scripts / "single_gpu.py")).after == (scripts / "train.py").read_text()

@@ -155,6 +155,9 @@ class Rewrite(cst.CSTTransformer):
         keyword = original_node.keyword.value if original_node.keyword else ""
         if keyword == "device" and self._fixed_value(original_node.value):
             return updated_node.with_changes(value=cst.parse_expression("accelerator.device"))
+        if keyword == "map_location" and self.role(original_node.value) == "device":
+            # what is loaded is copied to the device all the same, and `cpu:1` is no place that torch.load knows
+            return updated_node.with_changes(value=cst.parse_expression('"cpu"'))
         return updated_node
 
     def _prepared_here(self) -> bool:

@@ -72,6 +72,11 @@ def _must(d: Draft, stage: TrainStage, asked: set[str]) -> None:
     if f"plan:{name}.output" not in asked:
         advice = f"give it its folder, such as output-dir: ${{plan:{name}.output}}"
         d.error("P097", "script", "nothing tells the script where its result goes", advice)
+    batch = {f"plan:{name}.batch.{word}" for word in ("micro", "accumulation", "total")} & asked
+    if batch == {f"plan:{name}.batch.micro"} and stage.batch.accumulation > 1 and not strategy.startswith("zero"):
+        message = f"nothing tells the script to accumulate gradients over {stage.batch.accumulation} batches"
+        advice = f"give it ${{plan:{name}.batch.accumulation}}, or set train.gradient_accumulation: 1"
+        d.error("P099", "train", message, advice)
     if launcher == "ray" and strategy.startswith("zero"):
         advice = "use launcher: accelerate, or deepspeed"
         d.error("P098", "parallel.strategy", "Ray's environment has no DeepSpeed", advice)

@@ -81,7 +81,8 @@ def environment(stage: Stage, plan: Plan) -> str:
 
 def extras(stage: TrainStage) -> list[str]:
     """Return what a training needs beside its trainer's own environment, in the words of environment names."""
-    found = ["deepspeed"] if stage.parallel.strategy.startswith("zero") else []
+    started = stage.script is not None and stage.script.launcher == "deepspeed"
+    found = ["deepspeed"] if started or stage.parallel.strategy.startswith("zero") else []
     found += ["flash-attn"] if stage.model.attention == "flash_attention_2" else []
     return [extra for extra in found if extra not in trainer(stage.trainer).holds]
 

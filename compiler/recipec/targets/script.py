@@ -155,6 +155,11 @@ def _files(s: TrainStage) -> dict[str, str]:
     return {HOSTS: "".join(f"node-{rank} slots={s.hardware.per_node}\n" for rank in range(s.hardware.nodes))}
 
 
+def _variables(s: TrainStage) -> dict[str, str]:
+    assert s.script is not None
+    return {"DS_ACCELERATOR": "cpu"} if s.script.launcher == "deepspeed" and s.hardware.device == "cpu" else {}
+
+
 TRAINER = Trainer(
     "script",
     methods=frozenset(get_args(Method)),
@@ -162,5 +167,6 @@ TRAINER = Trainer(
     strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
     sheets=_sheets,
     commands=_commands,
+    variables=_variables,
     files=_files,
 )

@@ -22,7 +22,7 @@ def main(args):
     data = torch.randn(64, 6)
     loader = DataLoader(TensorDataset(data, data.flip(1)), batch_size=args.batch_size)
     model = nn.Sequential(Block(6), Block(6)).cuda() if torch.cuda.is_available() else nn.Sequential(Block(6), Block(6))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-2, weight_decay=0.1)
     scaler = GradScaler()
 
     for epoch in range(2):
