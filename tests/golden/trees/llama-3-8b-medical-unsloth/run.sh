@@ -4,19 +4,30 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
+python="${PYTHON:-python3}"
 make_environment() {  # name, packages that build against the others
-  [ -e "$environments/$1/.complete" ] || [ -L "$environments/$1" ] && return
+  local folder="$environments/$1" pins="$here/environments/$1.txt" late
+  [ -L "$folder" ] || cmp -s "$pins" "$folder/.complete" && return
+  "$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || {
+    echo "the environment needs Python 3.11 to 3.13; $python is not that: set PYTHON=/path/to/python3.11" >&2
+    exit 3
+  }
   echo "making the environment $1 under $environments" >&2
-  python3 -m venv "$environments/$1"
-  cp "$here/environments/$1.txt" "$environments/$1/pins.txt"
-  for late in $2; do sed -i "/^$late==/d" "$environments/$1/pins.txt"; done
+  rm -rf "$folder"  # of a creation that was killed: half of a package looks whole to pip
+  mkdir -p "$environments"
+  "$python" -m venv "$folder"
+  cp "$pins" "$folder/pins.txt"
+  for late in $2; do
+    grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"
+    mv "$folder/fewer.txt" "$folder/pins.txt"
+  done
   # a CUDA build of torch comes with libraries that are not among the pins
-  [ -z "${3:-}" ] || "$environments/$1/bin/python" -m pip install "$(grep ^torch== "$environments/$1/pins.txt")"
-  "$environments/$1/bin/python" -m pip install ${3:+"$3"} -r "$environments/$1/pins.txt"
+  [ -z "${3:-}" ] || "$folder/bin/python" -m pip install "$(grep ^torch== "$pins")"
+  "$folder/bin/python" -m pip install ${3:+"$3"} -r "$folder/pins.txt"
   if [ -n "$2" ]; then
-    DS_BUILD_OPS=0 "$environments/$1/bin/python" -m pip install ${3:+"$3"} --no-build-isolation -r "$here/environments/$1.txt"
+    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install ${3:+"$3"} --no-build-isolation -r "$pins"
   fi
-  touch "$environments/$1/.complete"
+  cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"
 }
 need() {  # data file
   [ -e "$1" ] && return

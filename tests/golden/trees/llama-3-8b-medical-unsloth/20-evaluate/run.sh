@@ -12,5 +12,7 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+echo '== base (1 of 2)'
 lm-eval run --config "$here/lm_eval.base.yaml"
+echo '== tuned (2 of 2)'
 lm-eval run --config "$here/lm_eval.tuned.yaml"
