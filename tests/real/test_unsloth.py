@@ -78,7 +78,7 @@ def test_every_method_trains_and_resumes(workplace: Path, tool_python: Callable[
         assert all(".lora_" in name or stage == "40-one-sided" for name in names)
     assert adapters["20-chats"]["use_rslora"] is adapters["30-pairs"]["use_rslora"] is True
     assert set(adapters["40-one-sided"]["modules_to_save"]) == {"embed_tokens", "lm_head"}
-    assert len(adapters["20-chats"]["target_modules"]) == 7
+    assert len(adapters["20-chats"]["target_modules"]) == 14  # seven projections of each of two layers
 
     whole = losses(runs / "20-chats")
     first = runs / "20-chats" / "checkpoint-2"

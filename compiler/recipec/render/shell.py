@@ -59,7 +59,7 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
     flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
     torch = [
         "  # a CUDA build of torch comes with libraries that are not among the pins",
-        '  [ -z "${3:-}" ] || "$folder/bin/python" -m pip install "$(grep ^torch== "$pins")"',
+        '  if [ -n "${3:-}" ] && torch=$(grep ^torch== "$pins"); then "$folder/bin/python" -m pip install "$torch"; fi',
     ]
     remove = [
         '  for gone in ${4:-}; do find "$folder"/lib/python3*/site-packages -path "*/site-packages/$gone" -delete; done'
