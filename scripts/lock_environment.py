@@ -66,6 +66,16 @@ TRL_1_9 = (
     "bitsandbytes==0.50.2",
     *TRACKERS,
 )
+UNSLOTH = (
+    "triton==3.7.1",  # the one that the CUDA build of torch wants; the CPU build leaves it open
+    "unsloth==2026.10.9",
+    "unsloth_zoo==2026.10.9",
+    *TRL_1_9,
+)
+NO_XFORMERS = (
+    "Unsloth asks for torchvision, of which text needs nothing, and for xformers, without which it uses torch's own "
+    "attention; the compiled parts of both load only beside one build of torch."
+)
 LLAMAFACTORY = (
     "torch==2.13.0",
     "llamafactory==0.9.5",
@@ -113,7 +123,18 @@ ENVIRONMENTS = {
     "trl-1.16.0": Wanted("TRL 1.16.0", TRL, (), 0.6, 2.1, 2),
     "trl-1.16.0-deepspeed": Wanted("TRL 1.16.0 with DeepSpeed", (*TRL, *BUILD), ("deepspeed==0.19.8",), 0.6, 2.1, 3),
     "trl-1.9.0": Wanted("TRL 1.9.0", TRL_1_9, (), 0.6, 2.1, 2),
+    "unsloth-2026.10.9": Wanted(
+        "Unsloth 2026.10.9", UNSLOTH, (), 0.7, 2.5, 3, ("torchvision", "xformers"), (), NO_XFORMERS
+    ),
     "trl-1.9.0-deepspeed": Wanted("TRL 1.9.0 with DeepSpeed", (*TRL_1_9, *BUILD), ("deepspeed==0.18.9",), 0.6, 2.1, 3),
+    "ray-2.60.0": Wanted(
+        "Ray Train 2.60.0",
+        ("torch==2.13.0", "ray[train]==2.60.0", "transformers==5.16.1", "accelerate==1.13.0", "numpy"),
+        (),
+        0.6,
+        1.8,
+        2,
+    ),
 }
 
 

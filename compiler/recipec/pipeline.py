@@ -200,6 +200,8 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
             continue
         span = key_span(tree, path) or node.span
         advice = "drop it: nothing in this recipe could act on it"
+        if any(isinstance(stage, TrainStage) and stage.script for stage in resolved.plan.stages):
+            advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
         stages = ", ".join(stage.id for stage in resolved.plan.stages)
         found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
     return found

@@ -22,7 +22,7 @@ from recipec.source import Source
 from recipec.targets import GENERAL
 from recipec.yaml_reader import read_text
 
-TRAINERS = ("axolotl", "trl")
+TRAINERS = ("axolotl", "trl", "unsloth")
 TOLERANCE = 0.02
 MAKE = """recipe: 1
 name: made

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from recipec.environments.install import Pins, steps
+from recipec.environments.pip_settings import PipSettings
+from recipec.facts import pins
 from recipec.pipeline import Compiled, compile_file
 from recipec.plan import TrainStage
 from recipec.render.arguments_writer import Expanded, script
@@ -105,6 +108,17 @@ def test_rewards_are_called_as_openrlhf_calls_them() -> None:
     assert call([f"{prompt}It is 41.<|im_end|>"], [prompt], ["42"])["rewards"] == 0
     cut = prompt[20:]  # a prompt that is too long loses its beginning
     assert call([f"{cut}42<|im_end|>"], [prompt], ["42"])["rewards"] == 1
+
+
+def test_the_wheel_alone_is_installed_without_what_it_asks_for() -> None:
+    bare = Pins.read((ROOT / "tests" / "conformance" / "openrlhf-cli.txt").read_text(encoding="utf-8"))
+    assert bare.lines == ("openrlhf==0.11.2",)
+    for uv in ("uv", None):
+        made, _files = steps(Path("there"), bare, PipSettings(), {}, uv)
+        assert "--no-deps" in made[-1].command
+    whole = Pins.read(pins("openrlhf-0.11.2"))
+    assert set(whole.late) == {"deepspeed", "flash-attn", "openrlhf"}  # it asks for the others, which need torch first
+    assert not whole.no_dependencies
 
 
 RAY = """#!/usr/bin/env bash

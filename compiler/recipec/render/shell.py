@@ -57,6 +57,10 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
     `stages` are (id, environment), `environments` map a name to how it is made.
     """
     flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
+    torch = [
+        "  # a CUDA build of torch comes with libraries that are not among the pins",
+        '  if [ -n "${3:-}" ] && torch=$(grep ^torch== "$pins"); then "$folder/bin/python" -m pip install "$torch"; fi',
+    ]
     remove = [
         '  for gone in ${4:-}; do find "$folder"/lib/python3*/site-packages -path "*/site-packages/$gone" -delete; done'
     ]
@@ -79,6 +83,7 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
         '    grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"',
         '    mv "$folder/fewer.txt" "$folder/pins.txt"',
         "  done",
+        *(torch if flags else []),
         f'  "$folder/bin/python" -m pip install{flags} -r "$folder/pins.txt"',
         '  if [ -n "$2" ]; then',
         f'    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install{flags} --no-build-isolation -r "$pins"',

@@ -6,14 +6,30 @@ from recipec.language.data import COLUMNS
 from recipec.plan import Data, DataSource
 from recipec.resolve.draft import Draft, indexed
 from recipec.resolve.methods import METHODS
+from recipec.resolve.script import wanted
 from recipec.suggest import nearest
 
+NONE = Data(
+    train=(),
+    validation=(),
+    holdout=0,
+    packing=False,
+    train_on="assistant",
+    shuffle=True,
+    group_by_length=False,
+    workers=0,
+    streaming=False,
+    cache="",
+)
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
 
 def data(d: Draft) -> None:
     """Name every column of every source; judge formats against the method."""
     if d.get("train") is None:
+        return
+    if d.get("data") is None and wanted(d):
+        d.values["train.data"] = NONE
         return
     if d.get("data") is None:
         d.error("P040", "train", "there is a training, but no data", "add data: {train: […]}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from recipec.facts import releases
-from recipec.plan import Batch, Length, Optimizer, Script, Track, TrainStage, Watch
-from recipec.resolve.draft import Draft, indexed
+from recipec.plan import Batch, Length, Optimizer, Track, TrainStage, Watch
+from recipec.resolve.draft import Draft
 from recipec.resolve.methods import METHODS
+from recipec.resolve.script import wanted
 from recipec.suggest import nearest
 
 
@@ -90,6 +91,8 @@ def optimizer(d: Draft) -> None:
     """Optimiser and schedule."""
     for leaf in ("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "max_grad_norm", "scheduler"):
         d.copy(f"train.optimizer.{leaf}", f"train.{leaf}")
+    if d.get("train.learning_rate") is None and not wanted(d):
+        d.error("R002", "train", "train needs the key `learning_rate`", "learning_rate: Peak learning rate.")
     name = d.copy("train.optimizer.name", "train.optimizer")
     ratio = d.copy("train.optimizer.min_lr_ratio", "train.min_lr_ratio", 0.0)
     with_floor = d.values["train.optimizer.scheduler"] == "cosine_with_min_lr"
@@ -208,28 +211,11 @@ def trainer(d: Draft) -> None:
     name = d.copy("train.trainer", "trainer")
     known = releases(name)
     release = d.copy("train.release", f"versions.{name}", known[0] if known else "", "the newest known release")
-    if known and release not in known:
+    if release not in known and (known or release):
         close = nearest(release, known)
         message = f"release {release} of {name} is not known here"
-        d.error("P094", f"versions.{name}", message, f"known: {', '.join(known)}", close)
+        d.error("P094", f"versions.{name}", message, f"known: {', '.join(known) or 'none'}", close)
     d.copy("train.method", "train.method")
-
-
-def script(d: Draft) -> None:
-    """The user's own training script, where that is the trainer."""
-    wanted = d.values["train.trainer"] == "script"
-    if wanted and d.get("script") is None:
-        d.error("P095", "trainer", "trainer: script needs the script", "add script: {path: train.py}")
-    if d.get("script") is None:
-        d.values["train.script"] = None
-        return
-    if not wanted:
-        d.error("P095", "script", f"{d.values['train.trainer']} runs no script", "set trainer: script, or drop script")
-    d.copy("train.script.path", "script.path")
-    d.copy("train.script.launcher", "script.launcher")
-    arguments = dict(d.get("script.arguments"))
-    d.put("train.script.arguments", arguments, "as given", *(indexed("script.arguments", key) for key in arguments))
-    d.values["train.script"] = d.make(Script, "train.script")
 
 
 def stage(d: Draft) -> TrainStage:

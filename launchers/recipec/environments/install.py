@@ -129,10 +129,13 @@ def steps(
     if uv:
         more = uv_variables(settings, variables)
         quiet = ["--no-progress"] if "UV_NO_PROGRESS" not in variables else []
-        install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables), *bare]
+        install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
         made = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
+        if bare and version:  # its CUDA build comes with libraries that are not among the pins
+            made.append(Step([*install, f"torch=={version}"], more))
+        install += bare
         if pins.late:
             made.append(Step([*install, "-r", str(early)], more))
         apart = [part for name in pins.late for part in ("--no-build-isolation-package", name)]
@@ -140,9 +143,12 @@ def steps(
         return made + after, files
     made = [Step([sys.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    pip = [python, "-m", "pip", "install", *quiet, *bare]
+    pip = [python, "-m", "pip", "install", *quiet]
     if cpu:
         made.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
+    elif bare and version:
+        made.append(Step([*pip, f"torch=={version}"], {}))
+    pip += bare
     if pins.late:
         made.append(Step([*pip, "-r", str(early)], {}))
     apart = ["--no-build-isolation"] if pins.late else []

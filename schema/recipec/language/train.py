@@ -76,7 +76,9 @@ class Train(Section):
         Count | None,
         Field(description="Forward passes per optimiser step. Default: derived from batch_size, else 1."),
     ] = None
-    learning_rate: Annotated[float, Field(gt=0, lt=10, description="Peak learning rate.")]
+    learning_rate: Annotated[
+        float | None, Field(gt=0, lt=10, description="Peak learning rate. Needed, but by trainer: script.")
+    ] = None
     optimizer: Annotated[Optimizer, Field(description="Optimiser.")] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, lt=10, description="Decoupled weight decay.")] = 0.0
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam β₁.")] = 0.9

@@ -21,6 +21,8 @@ make_environment() {  # name, packages that build against the others
     grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"
     mv "$folder/fewer.txt" "$folder/pins.txt"
   done
+  # a CUDA build of torch comes with libraries that are not among the pins
+  if [ -n "${3:-}" ] && torch=$(grep ^torch== "$pins"); then "$folder/bin/python" -m pip install "$torch"; fi
   "$folder/bin/python" -m pip install ${3:+"$3"} -r "$folder/pins.txt"
   if [ -n "$2" ]; then
     DS_BUILD_OPS=0 "$folder/bin/python" -m pip install ${3:+"$3"} --no-build-isolation -r "$pins"

@@ -1,0 +1,60 @@
+"""Merge an adapter into its base: `python merge_adapter.py merge.json`.
+
+Copied as it is into the output of a recipe that merges; needs only torch, transformers and peft. The base is loaded
+in the precision of the result, never quantised: the rounding of a 4-bit base would stay in the merged weights.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+def merge(settings: dict) -> str:
+    """Merge as the settings say, all at once; return what there is to say about it. Raises OSError or ValueError."""
+    output, adapter = Path(settings["output"]), Path(settings["adapter"])
+    kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("task_type")
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for file in sorted(adapter.glob("adapter_*")):
+        key.update(file.read_bytes())
+    done = output / "merged_from.sha256"
+    if done.is_file() and done.read_text(encoding="utf-8") == key.hexdigest():
+        return f"{output} is already merged from these weights"
+
+    import torch
+    import transformers
+    from peft import PeftModel
+
+    judge = kind == "SEQ_CLS"  # a reward model: one score instead of a next token
+    auto = transformers.AutoModelForSequenceClassification if judge else transformers.AutoModelForCausalLM
+    trust = settings["trust_remote_code"]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(settings["tokenizer"], trust_remote_code=trust)
+    base = auto.from_pretrained(
+        settings["base"],
+        revision=settings.get("revision") or "main",
+        dtype=getattr(torch, DTYPES[settings["precision"]]),
+        trust_remote_code=trust,
+        **({"num_labels": 1} if judge else {}),
+    )
+    if len(tokenizer) > base.get_input_embeddings().num_embeddings:
+        base.resize_token_embeddings(len(tokenizer))
+    model = PeftModel.from_pretrained(base, adapter).merge_and_unload(safe_merge=True)
+    fresh = output.with_name(f".{output.name}.new-{os.getpid()}")
+    model.save_pretrained(fresh)
+    tokenizer.save_pretrained(fresh)
+    (fresh / done.name).write_text(key.hexdigest(), encoding="utf-8")
+    if output.exists():
+        shutil.rmtree(output)
+    fresh.rename(output)
+    return f"merged {adapter} into {settings['base']}: {output}"
+
+
+if __name__ == "__main__":
+    try:
+        print(merge(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))  # noqa: T201
+    except (OSError, ValueError) as error:
+        sys.exit(f"merge_adapter.py: {error}")

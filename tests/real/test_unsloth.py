@@ -1,0 +1,87 @@
+"""Unsloth really trains tiny models from what is emitted for it. On a CPU it is its own CPU path that trains."""
+
+import json
+import math
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trains import WORDS, lines, workplace  # noqa: F401  # the fixture
+
+from recipec.diagnostics import errors
+from recipec.output import write
+from recipec.pipeline import compile_file
+
+RECIPE = Path(__file__).parent / "unsloth" / "every-method.yaml"
+ENVIRONMENT = "unsloth-2026.10.9"
+
+
+def losses(output: Path) -> list[float]:
+    """Return the losses in the last checkpoint of a stage, each of which must be a number."""
+    state: Any = json.loads(sorted(output.glob("checkpoint-*/trainer_state.json"))[-1].read_text())
+    found = [row["loss"] for row in state["log_history"] if "loss" in row]
+    assert len(found) == state["max_steps"]
+    assert all(math.isfinite(loss) for loss in found)
+    return found
+
+
+def tensors(file: Path) -> set[str]:
+    """Return the names of the tensors in a safetensors file, which begins with the length of its JSON head."""
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        head: dict[str, Any] = json.loads(stream.read(length))
+    return set(head) - {"__metadata__"}
+
+
+@pytest.mark.real
+def test_every_method_trains_and_resumes(workplace: Path, tool_python: Callable[[str], Path]) -> None:  # noqa: F811
+    labelled = [{"prompt": f"Is {word} wet?", "completion": "Yes.", "label": word > "k"} for word in WORDS * 2]
+    lines(workplace / "data" / "labelled.jsonl", labelled)
+    lines(workplace / "data" / "prompts.jsonl", [{"prompt": f"Is {word} wet?", "answer": "yes"} for word in WORDS * 2])
+    compiled = compile_file(str(RECIPE))
+    assert errors(compiled.findings) == []
+    write(workplace / "build" / compiled.name, compiled.files)
+    (workplace / "environments").mkdir()
+    (workplace / "environments" / ENVIRONMENT).symlink_to(tool_python(ENVIRONMENT).parent.parent)
+
+    def run(script: str, **variables: str) -> None:
+        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1"}
+        known["RECIPE_ENVIRONMENTS"] = str(workplace / "environments")
+        done = subprocess.run(
+            ["bash", f"build/{compiled.name}/{script}"],
+            cwd=workplace,
+            env=known | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=1200,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+
+    run("run.sh")
+    runs = workplace / "runs" / compiled.name
+    for stage in ("10-texts", "20-chats", "30-pairs", "40-one-sided", "50-odds", "60-rewarded"):
+        assert losses(runs / stage)
+        assert (runs / stage / "tokenizer.json").exists()
+    assert (runs / "10-texts" / "model.safetensors").exists()
+    adapters = {}
+    for stage in ("20-chats", "30-pairs", "40-one-sided", "50-odds", "60-rewarded"):
+        adapters[stage] = json.loads((runs / stage / "adapter_config.json").read_text())
+        assert adapters[stage]["r"] == 4
+        names = tensors(runs / stage / "adapter_model.safetensors")
+        assert all(".lora_" in name or stage == "40-one-sided" for name in names)
+    assert adapters["20-chats"]["use_rslora"] is adapters["30-pairs"]["use_rslora"] is True
+    assert set(adapters["40-one-sided"]["modules_to_save"]) == {"embed_tokens", "lm_head"}
+    assert len(adapters["20-chats"]["target_modules"]) == 14  # seven projections of each of two layers
+
+    whole = losses(runs / "20-chats")
+    first = runs / "20-chats" / "checkpoint-2"
+    shutil.rmtree(runs / "20-chats" / "checkpoint-4")
+    run("20-chats/run.sh", RECIPE_RESUME_FROM=str(first.relative_to(workplace)))
+    assert losses(runs / "20-chats") == pytest.approx(whole, rel=1e-4)
