@@ -82,7 +82,9 @@ def environment(stage: Stage, plan: Plan) -> str:
 def extras(stage: TrainStage) -> list[str]:
     """Return what a training needs beside its trainer's own environment, in the words of environment names."""
     started = stage.script is not None and stage.script.launcher == "deepspeed"
-    found = ["deepspeed"] if started or stage.parallel.strategy.startswith("zero") else []
+    sharding = stage.parallel.strategy  # what the trainer cannot do is refused, and has no environment
+    sharded = sharding.startswith("zero") and sharding in trainer(stage.trainer).strategies
+    found = ["deepspeed"] if started or sharded else []
     found += ["flash-attn"] if stage.model.attention == "flash_attention_2" else []
     return [extra for extra in found if extra not in trainer(stage.trainer).holds]
 
