@@ -37,6 +37,7 @@ generated: setup
 	$(BIN)/recipe schema > docs/recipe.schema.json
 	$(BIN)/python -m recipec.reference > docs/reference.md
 	$(BIN)/python scripts/methods_table.py > docs/methods.md
+	$(BIN)/python scripts/pictures.py error
 
 clean:
 	rm -rf .venv build runs

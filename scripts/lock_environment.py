@@ -127,6 +127,14 @@ ENVIRONMENTS = {
         "Unsloth 2026.10.9", UNSLOTH, (), 0.7, 2.5, 3, ("torchvision", "xformers"), (), NO_XFORMERS
     ),
     "trl-1.9.0-deepspeed": Wanted("TRL 1.9.0 with DeepSpeed", (*TRL_1_9, *BUILD), ("deepspeed==0.18.9",), 0.6, 2.1, 3),
+    "ray-2.60.0": Wanted(
+        "Ray Train 2.60.0",
+        ("torch==2.13.0", "ray[train]==2.60.0", "transformers==5.16.1", "accelerate==1.13.0", "numpy"),
+        (),
+        0.6,
+        1.8,
+        2,
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from recipec.environments import ensure
 from recipec.facts import FOLDER
 
 ROOT = Path(__file__).parent.parent
+PLACES = (FOLDER / "environments", ROOT / "tests" / "conformance")  # the second: what only tests need
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +30,8 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cache
 def _environment(name: str) -> Path:
-    return ensure(name, FOLDER / "environments" / f"{name}.txt", print)
+    pins = next(path for folder in PLACES if (path := folder / f"{name}.txt").exists())
+    return ensure(name, pins, print)
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,22 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def replace(path: Path, text: str) -> None:
+    """Put a text in the place of a file in one step, with the file's permissions. Raises RecipeError where it cannot."""
+    fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
+    try:
+        fresh.write_bytes(text.encode("utf-8"))
+        shutil.copymode(path, fresh)
+        fresh.replace(path)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror}"
+        raise RecipeError(
+            [Finding("O004", message, help="check the path and its permissions", file=str(path))]
+        ) from None
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 def _fill(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         path = folder / name

@@ -200,6 +200,8 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
             continue
         span = key_span(tree, path) or node.span
         advice = "drop it: nothing in this recipe could act on it"
+        if any(isinstance(stage, TrainStage) and stage.script for stage in resolved.plan.stages):
+            advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
         stages = ", ".join(stage.id for stage in resolved.plan.stages)
         found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
     return found
@@ -352,6 +354,13 @@ def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tu
         arguments = {key: Argument(e.value, _remark(e, reads[key], resolved)) for key, e in document.entries.items()}
         text, where = fill_template(f"# {head}\n{document.template}", arguments)
         return text, {key: {"line": where[key], "reads": reads[key]} for key in document.entries}
+    if document.kind == "arguments":
+        from recipec.render import arguments_writer
+        from recipec.render.python_writer import Argument
+
+        arguments = {key: Argument(e.value, _remark(e, reads[key], resolved)) for key, e in document.entries.items()}
+        text, where = arguments_writer.script(head, document.template, arguments)
+        return text, {key: {"line": line, "reads": reads[key]} for key, line in where.items()}
     writer = YamlWriter()
     writer.comment(head)
     for key, entry in document.entries.items():

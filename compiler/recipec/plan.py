@@ -139,10 +139,13 @@ class Length(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """Optimiser and schedule. `warmup` and `decay` are a fraction below 1 of all steps, or a number of steps."""
+    """Optimiser and schedule. `warmup` and `decay` are a fraction below 1 of all steps, or a number of steps.
+
+    `learning_rate` is None only where a script of the user's own trains.
+    """
 
     name: str
-    learning_rate: float
+    learning_rate: float | None
     weight_decay: float
     beta1: float
     beta2: float
@@ -207,7 +210,7 @@ class Reward(NamedTuple):
 
 
 class Script(NamedTuple):
-    """A training script of the user's own. `arguments` are its command line, values as text; True is a bare flag."""
+    """A training script of the user's own. `arguments` are its command line, with `${plan:…}` still in them."""
 
     path: str
     launcher: Literal["accelerate", "torchrun", "deepspeed", "ray"]

@@ -65,9 +65,15 @@ def recipe_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """Return the JSON Schema of a recipe, as text. In a course, what a section needs may stand in the stages."""
     schema = recipe_schema()
-    needed = {word: _target(schema["properties"][word], schema) or {} for word in ("data", "train")}
-    schema["if"] = {"required": ["stages"]}
-    schema["else"] = {"properties": {word: {"required": node.pop("required")} for word, node in needed.items()}}
+    for word in ("data", "train"):
+        (_target(schema["properties"][word], schema) or {}).pop("required", None)
+    schema["if"] = {
+        "anyOf": [
+            {"required": ["stages"]},
+            {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}},
+        ]
+    }
+    schema["else"] = {"properties": {"data": {"required": ["train"]}, "train": {"required": ["learning_rate"]}}}
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

@@ -108,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("file", metavar="FILE")
     made.add_argument("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY")
     common(made)
+    made = add("adopt", _adopt, "turn a PyTorch loop for one GPU into one for several, by Accelerate")
+    made.add_argument("file", metavar="FILE", help="Python file with the training loop")
+    made.add_argument("--write", action="store_true", help="change the file; without it the change is only shown")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
     made = add("schema", _schema, "print the JSON Schema of recipes")
     made.add_argument("--example", action="store_true", help="print a recipe to start from instead")
     for name, command, text in (
@@ -227,6 +231,24 @@ def _explain(options: argparse.Namespace) -> int:
                 for row in answers
             )
         )
+    return DONE
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from recipec.adopt import adopt
+    from recipec.output import replace
+
+    adopted = adopt(options.file)
+    if options.write and adopted.diff:
+        replace(Path(options.file), adopted.after)
+    if options.json:
+        written = bool(options.write and adopted.diff)
+        about = {"ok": True, "diff": adopted.diff, "notes": list(adopted.notes), "written": written}
+        _print(json.dumps(about, indent=2, ensure_ascii=False))
+        return DONE
+    if adopted.diff:
+        _print(adopted.diff)
+    sys.stderr.write("".join(f"note: {note}\n" for note in adopted.notes))
     return DONE
 
 

@@ -1,7 +1,7 @@
 """A reward of one's own: reasoning that shows its steps. No library is needed."""
 
 
-def shows_steps(completions: list[str], prompts: list[str], answers: list[str]) -> list[float]:  # noqa: ARG001
+def shows_steps(completions: list[str], prompts: list[str], answers: list[str]) -> list[float]:
     """Return 1 for four or more lines of reasoning, and less for fewer."""
     found = []
     for completion in completions:

@@ -20,11 +20,13 @@ HELD = {
     ("lm_eval", "0.4.11"): "axolotl-0.19.0-deepspeed",
     ("llamafactory", "0.9.5"): "llamafactory-0.9.5-deepspeed",
     ("accelerate", "1.11.0"): "llamafactory-0.9.5-deepspeed",
+    ("openrlhf", "0.11.2"): "openrlhf-cli",
     ("deepspeed", "0.19.8"): "trl-1.16.0-deepspeed",
     ("accelerate", "1.15.0"): "trl-1.16.0-deepspeed",
     ("lm_eval", "0.4.13"): "trl-1.16.0-deepspeed",
     ("trl", "1.16.0"): "trl-1.16.0-deepspeed",
     ("trl", "1.9.0"): "trl-1.9.0",
+    ("ray", "2.60.0"): "ray-2.60.0",
     ("unsloth", "2026.10.9"): "unsloth-2026.10.9",
 }
 

@@ -54,7 +54,7 @@ MORE: dict[str, dict[str, Any]] = {
     "nvme": {"parallel": {"strategy": "zero3"}},
     "rollout:": ONLINE | {"trainer": "trl"},
     "rewards:": ONLINE | {"trainer": "trl"},
-    "script:": {"trainer": "script"},
+    "script:": {"trainer": "script", "data": None, "model": None},
 }
 
 
@@ -66,6 +66,7 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             recipe |= needed
     for word, value in YAML(typ="safe").load(block).items():
         recipe[word] = value if isinstance(value, list) else {**recipe.get(word, {}), **value}
+    recipe = {word: value for word, value in recipe.items() if value is not None}
     file = tmp_path / "x.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")
     assert [finding.message for finding in compile_file(str(file), []).findings] == []

@@ -43,6 +43,7 @@ def emitted(text: str, file: str = "10-train/axolotl.yaml") -> list[str]:
         (sft(", scheduler: warmup_stable_decay, decay: 10%"), "decay in steps"),
         (sft() + "adapter: {init: eva}\n", "EVA"),
         (sft() + "adapter: {init: loftq}\n", "LoftQ"),
+        (sft() + "adapter: {init: pissa_niter_4}\n", "random"),
         (sft() + "adapter: {type: ia3}\n", "cannot do ia3"),
         (sft() + "adapter: {options: {use_qalora: true}}\n", "use_qalora"),
         (sft() + "adapter: {options: {rank_pattern: {q_proj: 4}}}\nversions: {axolotl: 0.17.0}\n", "0.17.0"),

@@ -117,6 +117,9 @@ def _sentence(stage: Stage) -> str:
         what = _trained(stage.adapter)
         amount = _many(stage.length.amount, stage.length.unit.removesuffix("s"))
         system = f"{stage.trainer} {stage.release}".strip()
+        if stage.script is not None:
+            many = _many(stage.hardware.world, "process").replace("processs", "processes")
+            return f"`{stage.script.path}` trains, started by {stage.script.launcher} as {many}, {stage.numerics.precision}, {stage.parallel.strategy}"
         return f"{system} trains {what} of `{stage.model.path}` by {stage.method} for {amount}, {stage.numerics.precision}, {stage.parallel.strategy}"
     *others, last = [model.name for model in stage.models]
     names = f"{', '.join(others)} and {last}" if others else last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recipec.course import Course, Part
 from recipec.diagnostics import Finding
 from recipec.plan import DataSource, InitStage, MergeStage, Origin, Plan, Resolved, Stage, TrainStage
-from recipec.resolve import data, evaluation, methods, model, platform, training
+from recipec.resolve import data, evaluation, methods, model, platform, script, training
 from recipec.resolve.draft import Draft, Outcome
 
 SHARED = (platform.hardware, model.source, model.precision, model.weights, model.adapter, training.track)
@@ -20,7 +20,7 @@ TRAINING = (
     methods.objective,
     methods.rollout,
     methods.rewards,
-    training.script,
+    script.script,
 )
 
 
@@ -91,12 +91,13 @@ def _training(part: Part, made: _Made, *, several: bool) -> Draft:
     if not made.outcomes:
         base = d.values["model"]
         made.outcomes.append(Outcome("base", base.path, base.revision, base.tokenizer))
-    if recipe.train is not None and recipe.data is not None:
+    if recipe.train is not None and (recipe.data is not None or script.wanted(d)):
         for step in TRAINING:
             d.begin()
             step(d)
         d.begin()
         stage = training.stage(d)
+        script.told(d, stage)
         if recipe.model.from_scratch is not None and not made.trainings:
             made.take(_init(d), d, "init")
         made.take(stage, d, "train")

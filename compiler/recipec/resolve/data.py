@@ -6,14 +6,30 @@ from recipec.language.data import COLUMNS
 from recipec.plan import Data, DataSource
 from recipec.resolve.draft import Draft, indexed
 from recipec.resolve.methods import METHODS
+from recipec.resolve.script import wanted
 from recipec.suggest import nearest
 
+NONE = Data(
+    train=(),
+    validation=(),
+    holdout=0,
+    packing=False,
+    train_on="assistant",
+    shuffle=True,
+    group_by_length=False,
+    workers=0,
+    streaming=False,
+    cache="",
+)
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
 
 def data(d: Draft) -> None:
     """Name every column of every source; judge formats against the method."""
     if d.get("train") is None:
+        return
+    if d.get("data") is None and wanted(d):
+        d.values["train.data"] = NONE
         return
     if d.get("data") is None:
         d.error("P040", "train", "there is a training, but no data", "add data: {train: […]}")
@@ -48,6 +64,7 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
     made = []
     for index, source in enumerate(given):
         here, there = indexed(f"data.{group}", index), f"train.data.{group}.{index}"
+        so_far = len(d.findings)
         if (source.path is None) == (source.hub is None):
             d.error("P045", here, "a data source has exactly one of path, hub", "give the file, or the hub name")
         if source.path is not None and not source.path.endswith(SUFFIXES):
@@ -98,8 +115,21 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
             )
         if source.roles and "role" not in names:
             d.error("P050", f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
+        if source.path is not None and source.path.isprintable() and len(d.findings) == so_far:
+            _look(d, here, source.path, columns, roles)
         made.append(d.make(DataSource, there))
     return tuple(made)
+
+
+def _look(d: Draft, here: str, path: str, columns: dict[str, str], roles: dict[str, tuple[str, ...]]) -> None:
+    """Hold the first rows of a file that is here against the columns and roles that the recipe gives."""
+    from recipec.resolve.first_rows import trouble  # csv is off the way of what cannot be looked at
+
+    found = trouble(path, columns, roles)
+    if found is not None:
+        mapped = f"{here}.columns.{found.column}"
+        where = mapped if found.column and d.said(mapped) else f"{here}.path"
+        d.error("P053", where, found.message, found.advice, found.suggestion)
 
 
 def _holdout(d: Draft) -> None:

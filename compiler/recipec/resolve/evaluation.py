@@ -21,7 +21,7 @@ def stage(d: Draft, outcomes: tuple[Outcome, ...]) -> EvaluateStage:
         d.copy(f"evaluate.{word}", f"evaluate.{word}")
     d.copy("evaluate.few_shot", "evaluate.few_shot", "task", "each task's own")
     d.copy("evaluate.limit", "evaluate.limit", "all", "every row")
-    known = {outcome.name: outcome for outcome in outcomes}
+    known = {outcome.name: outcome for outcome in outcomes if outcome.path}  # a script may have no base model
     names = d.copy("evaluate.models", "evaluate.models", tuple(known), "all there are")
     if trained:
         known.setdefault("tuned", outcomes[-1])

@@ -89,13 +89,15 @@ def rollout(d: Draft) -> None:
         d.values["train.rollout"] = None
         return
     for word in (
-        "max_new_tokens", "temperature", "top_p", "iterations", "clip", "scale_rewards", "mask_truncated", "engine",
+        "max_new_tokens", "temperature", "top_p", "iterations", "clip", "mask_truncated", "engine",
         "engines", "tensor_parallel", "gpu_memory_share",
     ):  # fmt: skip
         d.copy(f"train.rollout.{word}", f"rollout.{word}")
     alone = name == "ppo"
     group = d.copy("train.rollout.completions", "rollout.completions", 1 if alone else 8, f"usual with {name}")
     d.copy("train.rollout.clip_high", "rollout.clip_high", d.values["train.rollout.clip"], "as clip")
+    scale = "none" if name == "rloo" else "group"
+    d.copy("train.rollout.scale_rewards", "rollout.scale_rewards", scale, f"usual with {name}")
     for word, usual in PPO_WORDS.items():
         d.copy(f"train.rollout.{word}", f"rollout.{word}", usual, "usual with ppo")
         if d.said(f"rollout.{word}") and not alone:

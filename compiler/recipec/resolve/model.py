@@ -6,6 +6,7 @@ import re
 
 from recipec.plan import Adapter, Model, Numerics, Scratch
 from recipec.resolve.draft import Draft, indexed
+from recipec.resolve.script import wanted
 
 QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
@@ -17,7 +18,7 @@ PROMPTED = ("prompt_tuning", "prefix_tuning", "p_tuning")
 def source(d: Draft) -> None:
     """Find the model: given, or made from scratch by a stage before the training."""
     base, scratch = d.get("model.base"), d.get("model.from_scratch")
-    if (base is None) == (scratch is None):
+    if (base is None) == (scratch is None) and not (base is None and wanted(d)):
         what = "both base and from_scratch are given" if base else "the model has neither base nor from_scratch"
         d.error("P020", "model", what, "give exactly one of them")
     max_length = d.copy("model.max_length", "model.max_length")
@@ -27,9 +28,9 @@ def source(d: Draft) -> None:
         d.put("model.revision", d.start.revision, why, "model.revision")
         d.copy("model.tokenizer", "model.tokenizer", d.start.tokenizer, f"{d.start.name} saved it")
     elif scratch is None:
-        d.copy("model.path", "model.base")
+        d.copy("model.path", "model.base", "")
         d.copy("model.revision", "model.revision")
-        d.copy("model.tokenizer", "model.tokenizer", base, "the model's own tokenizer")
+        d.copy("model.tokenizer", "model.tokenizer", base or "", "the model's own tokenizer")
     else:
         output = f"runs/{d.recipe.name}/00-init"
         d.put("model.path", output, "made by the stage 00-init", "model.from_scratch.family")
@@ -196,6 +197,8 @@ def _sizes(d: Draft, kind: str) -> None:
     for word in ("dora", "rslora", "lora_plus_ratio"):
         if kind != "lora" and d.said(f"adapter.{word}") and d.get(f"adapter.{word}"):
             d.error("P093", f"adapter.{word}", f"{kind} has no {word}", "it belongs to type: lora")
+    if kind in PROMPTED and d.values["train.adapter.merge"]:
+        d.error("P093", "adapter.merge", f"{kind} changes no weights that could be merged", "drop merge")
     init = d.values["train.adapter.init"]
     if kind != "lora" and init != "default":
         d.error("P093", "adapter.init", f"{kind} has no init {init}", "it belongs to type: lora")

@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 from recipec.facts import releases
-from recipec.plan import Batch, Length, Optimizer, Script, Track, TrainStage, Watch
-from recipec.resolve.draft import Draft, indexed
+from recipec.plan import Batch, Length, Optimizer, Track, TrainStage, Watch
+from recipec.resolve.draft import Draft
+from recipec.resolve.methods import METHODS
+from recipec.resolve.script import wanted
 from recipec.suggest import nearest
+
+
+def _learners(d: Draft) -> tuple[int, str]:
+    """Return how many processes hold the trained model, and why: those whose GPUs generate do not.
+
+    With engines apart, OpenRLHF gives critic and reward model GPUs of their own too, as many as the policy's.
+    """
+    world: int = d.values["hardware.world"]
+    engines = d.get("rollout.engines")
+    if not METHODS[d.values["train.method"]].online or d.get("rollout.engine") != "vllm" or engines is None:
+        return world, "every process holds its own sequences"
+    taken = engines * d.get("rollout.tensor_parallel")
+    rest, why = world - taken, f"{world} GPUs − {taken} that generate"
+    if rest < 1:
+        message = f"{engines} engines take {taken} of {world} GPUs, and leave none to train on"
+        d.error("P098", "rollout.engines", message, "use fewer engines, or declare more hardware")
+        return world, why
+    critic = d.values["train.method"] == "ppo" and d.get("train.loss") != "reinforce++"
+    judged = any(reward.type == "model" for reward in d.get("rewards") or ())
+    if d.values["train.trainer"] == "openrlhf" and (critic or judged):
+        if rest % 2:
+            message = (
+                f"{rest} GPUs beside the engines cannot be halved between the policy and its critic or reward model"
+            )
+            d.error("P098", "rollout.engines", message, "leave an even number of GPUs")
+        rest, why = max(1, rest // 2), f"half of {why}: the critic or reward model has the other half"
+    return rest, why
 
 
 def batch(d: Draft) -> None:
     """total = micro × accumulation × data-parallel world; whatever is missing follows from the rest."""
-    world = d.values["hardware.world"]
+    world, alone = _learners(d)
     total, micro, steps = (
         d.get(f"train.{word}") for word in ("batch_size", "micro_batch_size", "gradient_accumulation")
     )
     here = ("train.batch_size", "train.micro_batch_size", "train.gradient_accumulation")
-    machine = ("hardware.per_node", "hardware.nodes")
+    machine = ("hardware.per_node", "hardware.nodes", "rollout.engines", "rollout.tensor_parallel")
     if total is not None and micro is None and steps is not None:
         micro = max(1, total // (steps * world))
         why = f"{total} sequences per step ÷ ({steps} accumulation × {world} processes)"
@@ -29,7 +58,7 @@ def batch(d: Draft) -> None:
     else:
         steps = d.copy("train.batch.accumulation", "train.gradient_accumulation", 1)
     product = micro * steps * world
-    d.put("train.batch.data_parallel", world, "every process holds its own sequences", *machine)
+    d.put("train.batch.data_parallel", world, alone, *machine)
     d.put(
         "train.batch.total", product, f"{micro} micro batch × {steps} accumulation × {world} processes", *here, *machine
     )
@@ -62,6 +91,8 @@ def optimizer(d: Draft) -> None:
     """Optimiser and schedule."""
     for leaf in ("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "max_grad_norm", "scheduler"):
         d.copy(f"train.optimizer.{leaf}", f"train.{leaf}")
+    if d.get("train.learning_rate") is None and not wanted(d):
+        d.error("R002", "train", "train needs the key `learning_rate`", "learning_rate: Peak learning rate.")
     name = d.copy("train.optimizer.name", "train.optimizer")
     ratio = d.copy("train.optimizer.min_lr_ratio", "train.min_lr_ratio", 0.0)
     with_floor = d.values["train.optimizer.scheduler"] == "cosine_with_min_lr"
@@ -180,28 +211,11 @@ def trainer(d: Draft) -> None:
     name = d.copy("train.trainer", "trainer")
     known = releases(name)
     release = d.copy("train.release", f"versions.{name}", known[0] if known else "", "the newest known release")
-    if known and release not in known:
+    if release not in known and (known or release):
         close = nearest(release, known)
         message = f"release {release} of {name} is not known here"
-        d.error("P094", f"versions.{name}", message, f"known: {', '.join(known)}", close)
+        d.error("P094", f"versions.{name}", message, f"known: {', '.join(known) or 'none'}", close)
     d.copy("train.method", "train.method")
-
-
-def script(d: Draft) -> None:
-    """The user's own training script, where that is the trainer."""
-    wanted = d.values["train.trainer"] == "script"
-    if wanted and d.get("script") is None:
-        d.error("P095", "trainer", "trainer: script needs the script", "add script: {path: train.py}")
-    if d.get("script") is None:
-        d.values["train.script"] = None
-        return
-    if not wanted:
-        d.error("P095", "script", f"{d.values['train.trainer']} runs no script", "set trainer: script, or drop script")
-    d.copy("train.script.path", "script.path")
-    d.copy("train.script.launcher", "script.launcher")
-    arguments = dict(d.get("script.arguments"))
-    d.put("train.script.arguments", arguments, "as given", *(indexed("script.arguments", key) for key in arguments))
-    d.values["train.script"] = d.make(Script, "train.script")
 
 
 def stage(d: Draft) -> TrainStage:

@@ -8,10 +8,11 @@ from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.targets import lm_eval, transformers
 from recipec.targets.table import Document, Reader, Refusal, Sheet, Trainer, fill, split_reads
 
-TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth")
-CHECKED = (*TRAINERS, "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
+TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script")
+CHECKED = (*TRAINERS[:-1], "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"
+RAY = "ray-2.60.0"  # where Ray starts a script of the user's own
 ALWAYS = ("id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "track.telemetry")
 
 
@@ -80,11 +81,15 @@ def environment(stage: Stage, plan: Plan) -> str:
 
 def extras(stage: TrainStage) -> list[str]:
     """Return what a training needs beside its trainer's own environment, in the words of environment names."""
-    found = ["deepspeed"] if stage.parallel.strategy.startswith("zero") else []
-    return [*found, "flash-attn"] if stage.model.attention == "flash_attention_2" else found
+    started = stage.script is not None and stage.script.launcher == "deepspeed"
+    found = ["deepspeed"] if started or stage.parallel.strategy.startswith("zero") else []
+    found += ["flash-attn"] if stage.model.attention == "flash_attention_2" else []
+    return [extra for extra in found if extra not in trainer(stage.trainer).holds]
 
 
 def _base(stage: TrainStage) -> str:
+    if stage.script is not None:
+        return RAY if stage.script.launcher == "ray" else GENERAL
     return f"{stage.trainer}-{stage.release}" if stage.release else GENERAL
 
 

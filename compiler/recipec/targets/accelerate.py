@@ -96,5 +96,10 @@ def command(s: TrainStage, program: str) -> list[str]:
     """Return the lines that start `program` (`-m MODULE ARGUMENTS` or a script) as the plan's processes."""
     if s.parallel.strategy == "single":
         return [f"python {program}"]
+    return launch(s, program)
+
+
+def launch(s: TrainStage, program: str) -> list[str]:
+    """Return the lines that start `program` by accelerate, one process too."""
     launch = f'accelerate launch --config_file "$here/{FILE}"' + options(s)
     return [f"{launch} \\", f"  {program}"]

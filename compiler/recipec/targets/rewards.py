@@ -1,7 +1,8 @@
 """`rewards.py` of a stage: the built-in reward functions, and behind them those that the recipe chose, one `def` each.
 
 Trainers load it as the module `rewards`. In TRL's shape every function is called on its own with `prompts`,
-`completions` and the columns of the data; a reward model is not a function, but named by its path.
+`completions` and the columns of the data; a reward model is not a function, but named by its path. In OpenRLHF's shape
+one function sums all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,29 @@ from recipec.plan import Reward, TrainStage
 from recipec.render.python_writer import literal
 
 FILE = "rewards.py"
+_OPENRLHF = '''
+
+END = re.compile(r"(?:(?:<\\|[^<>|]*\\|>|</s>|<eos>|<end_of_turn>|<pad>)\\s*)+\\Z")
+
+
+def completion_of(query, prompt):
+    """Return what follows the prompt in a query, without the special tokens at its end.
+
+    Of a prompt that was too long for the model, only the end is in the query.
+    """
+    start = next((len(prompt) - cut for cut in range(len(prompt)) if query.startswith(prompt[cut:])), 0)
+    return END.sub("", query[start:])
+
+
+def reward_func(queries, prompts, labels, **_more):
+    """The reward of one completion: OpenRLHF calls this with lists of one query, its prompt and its label."""
+    texts = [completion_of(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
+    terms = ['''
+_SUM = (
+    "    ]",
+    "    total = sum(weight * reward for weight, [reward] in terms)",
+    '    return {"rewards": total, "scores": total}',
+)
 _NAMES = {"exact": "exact_answer", "regex": "format_matches", "length": "short_enough", "language": "in_language"}
 
 
@@ -44,25 +68,36 @@ def text(stage: TrainStage, answer: str = "answer") -> str:
     """Return the file, its functions in TRL's shape. `answer` is the column that holds the expected answers."""
     library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
     parts = [library.rstrip("\n")]
+    answers, known = f'columns["{answer}"]', f'columns.get("{answer}", [""] * len(texts))'
+    asked = "[text_of(prompt) for prompt in prompts]"
     for name, reward in named(stage):
         if reward.type != "model":
             parts.append(
                 f"def {name}(prompts, completions, **columns):\n"
                 f'    """{_says(reward)}"""\n'
                 "    texts = [text_of(completion) for completion in completions]\n"
-                f"    return {_call(reward, answer)}"
+                f"    return {_call(reward, answers, known, asked)}"
             )
     return "\n\n\n".join(parts) + "\n"
+
+
+def openrlhf(stage: TrainStage) -> str:
+    """Return the file in OpenRLHF's shape: one function, asked for one completion at a time, sums what is weighted."""
+    library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
+    terms = [
+        f"        ({reward.weight!r}, {_call(reward, 'labels', 'labels', 'prompts')}),  # {name}"
+        for name, reward in named(stage)
+        if reward.type != "model"
+    ]
+    return "\n".join([library.rstrip("\n"), _OPENRLHF, *terms, *_SUM]) + "\n"
 
 
 def _says(reward: Reward) -> str:
     return f"Reward of type {reward.type}, weight {reward.weight:g}."
 
 
-def _call(reward: Reward, answer: str) -> str:
-    answers = f'columns["{answer}"]'
-    known = f'columns.get("{answer}", [""] * len(texts))'
-    asked = "[text_of(prompt) for prompt in prompts]"
+def _call(reward: Reward, answers: str, known: str, asked: str) -> str:
+    """Return the call of a reward's function. `answers` must be there for it, `known` may be empty texts."""
     calls = {
         "exact": f"exact(texts, {answers})",
         "regex": f"matches(texts, {literal(reward.pattern)})",

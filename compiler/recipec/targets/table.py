@@ -98,14 +98,15 @@ class Refusal(NamedTuple):
 
 class Sheet(NamedTuple):
     """One file to fill from a table. `contract` names the part of the tool's contract that judges it; in a `python`
-    file, whose text is `template`, each group of keys (`GROUP.key`) is judged by the part of the group's name."""
+    file, whose text is `template`, each group of keys (`GROUP.key`) is judged by the part of the group's name. In an
+    `arguments` file, a script, `template` is the command that takes them."""
 
     file: str
     rows: tuple[Row, ...]
     tool: str
     release: str
     contract: str
-    kind: Literal["yaml", "json", "python"] = "yaml"
+    kind: Literal["yaml", "json", "python", "arguments"] = "yaml"
     template: str = ""
 
 
@@ -122,8 +123,8 @@ class Trainer(NamedTuple):
 
     `methods`, `adapters` and `strategies` are what it can do. `sheets` are its files, `commands` the lines of its
     `run.sh`, `variables` their environment, `files` go beside them as they are. `differences` are where its training
-    is not what the plan says; they become warnings. `one_process` says why it starts only one process on a CPU, and
-    `lm_eval` whether its environment evaluates and merges too.
+    is not what the plan says; they become warnings. `one_process` says why it starts only one process on a CPU,
+    `lm_eval` whether its environment evaluates and merges too, and `holds` what that has of what is added to others.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Trainer(NamedTuple):
     differences: Callable[[TrainStage], list[Refusal]] = _none
     one_process: str = ""
     lm_eval: bool = False
+    holds: frozenset[str] = frozenset()
 
 
 class Entry(NamedTuple):

@@ -56,7 +56,9 @@ class Mlflow(Section):
 
 
 class Trackio(Section):
-    """Trackio."""
+    """Trackio, local or in a Space."""
+
+    model_config = example({"project": "ko-chat", "space": "my-team/metrics"})
 
     project: Annotated[Text, Field(description="Project name.")]
     space: Annotated[Text | None, Field(description="Hugging Face Space, `org/name`. Default: local.")] = None

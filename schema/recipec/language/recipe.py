@@ -40,9 +40,9 @@ class Recipe(Section):
     ]
     description: Annotated[Text | None, Field(description="What it is for, for people.")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of everything random.")] = 42
-    model: Annotated[Model, Field(description="The model.")]
+    model: Annotated[Model, Field(description="The model. Needed, but by trainer: script.")] = Model()
     adapter: Annotated[Adapter | None, Field(description="Train an adapter instead of all weights.")] = None
-    data: Annotated[Data | None, Field(description="The data; needed by train.")] = None
+    data: Annotated[Data | None, Field(description="The data; needed by train, but with trainer: script.")] = None
     trainer: Annotated[Trainer, Field(description="The system that trains; the rest of the recipe stays the same.")] = (
         "axolotl"
     )

@@ -10,13 +10,22 @@ from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
 from recipec.language.train import Reward, Rollout, Train
 
-Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth"]
+Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script"]
 
 
 class Script(Section):
     """A training script of one's own, started as it is on the declared hardware."""
 
-    model_config = example({"path": "train.py", "arguments": {"lr": 1e-4, "output": "out"}})
+    model_config = example(
+        {
+            "path": "train.py",
+            "arguments": {
+                "output-dir": "'${plan:train.output}'",
+                "batch-size": "'${plan:train.batch.micro}'",
+                "learning-rate": "'${plan:train.optimizer.learning_rate}'",
+            },
+        }
+    )
 
     path: Annotated[Text, Field(description="Python file, from the folder one runs in.")]
     launcher: Annotated[
@@ -25,7 +34,7 @@ class Script(Section):
     arguments: Annotated[
         dict[str, str | int | float | bool],
         Field(
-            description="Its command line: `{learning-rate: 1e-4}` becomes `--learning-rate 0.0001`; true becomes a bare flag. `${plan:train.batch.micro}` takes a value of the plan."
+            description="Its command line: `{learning-rate: 1e-4}` becomes `--learning-rate 0.0001`; true becomes a bare flag, false nothing. `${plan:train.batch.micro}` takes a value of the plan, `${file:ds_config.json}` the place of an emitted file."
         ),
     ] = {}
 

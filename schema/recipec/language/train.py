@@ -76,7 +76,9 @@ class Train(Section):
         Count | None,
         Field(description="Forward passes per optimiser step. Default: derived from batch_size, else 1."),
     ] = None
-    learning_rate: Annotated[float, Field(gt=0, lt=10, description="Peak learning rate.")]
+    learning_rate: Annotated[
+        float | None, Field(gt=0, lt=10, description="Peak learning rate. Needed, but by trainer: script.")
+    ] = None
     optimizer: Annotated[Optimizer, Field(description="Optimiser.")] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, lt=10, description="Decoupled weight decay.")] = 0.0
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam β₁.")] = 0.9
@@ -187,8 +189,9 @@ class Rollout(Section):
         float | None, Field(gt=0, le=10, description="Upper clip range where it differs (DAPO). Default: clip.")
     ] = None
     scale_rewards: Annotated[
-        Literal["group", "batch", "none"], Field(description="Divide advantages by the standard deviation of what.")
-    ] = "group"
+        Literal["group", "batch", "none"] | None,
+        Field(description="Divide advantages by the standard deviation of what. Default: group; rloo none."),
+    ] = None
     mask_truncated: Annotated[bool, Field(description="Leave completions that were cut off out of the loss.")] = False
     engine: Annotated[Literal["hf", "vllm"], Field(description="What generates the completions.")] = "hf"
     engines: Annotated[

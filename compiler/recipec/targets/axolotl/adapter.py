@@ -66,6 +66,9 @@ def _init(s: TrainStage) -> Any:
     if init == "loftq":
         advice = "use init: default, or pissa with unquantised weights"
         raise Unsupported("adapter.init", "LoftQ changes the base, and Axolotl saves the adapter alone", advice)
+    if init.startswith("pissa_niter"):
+        advice = "use init: pissa, whose exact start a reload finds again"
+        raise Unsupported("adapter.init", f"{init} starts at random, and Axolotl saves the adapter alone", advice)
     if init.startswith(("pissa", "olora")) and s.model.load_in in QUANTISED:
         advice = "use init: default, or drop load_in"
         raise Unsupported("adapter.init", f"{init} needs base weights that are not quantised", advice)

@@ -38,6 +38,7 @@ DROPOUT = {
 }
 ALPHA = {"lora": "lora_alpha", "adalora": "lora_alpha", "loha": "alpha", "lokr": "alpha"}
 PROMPTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
+FEEDFORWARD = r".*\.(down_proj|dense_4h_to_h|fc2|c_proj)"
 RESIDUAL = ("olora", "pissa", "pissa_niter_4", "pissa_niter_16")  # these change the base; the result is converted back
 INITS = {"default": OMIT, "loftq": "loftq", "eva": "eva", "gaussian": "gaussian", "orthogonal": "orthogonal"}
 
@@ -106,6 +107,9 @@ def rows(s: TrainStage) -> tuple[Row, ...]:
         found.append(row("num_virtual_tokens", lambda s: s.adapter.virtual_tokens))
     if kind in ALPHA:
         found.append(row(ALPHA[kind], _alpha))
+    if kind == "ia3" and "feedforward_modules" not in s.adapter.options:
+        # as a pattern: PEFT 0.21 cannot read back the names that it saves beside all-linear
+        found.append(row("feedforward_modules", lambda _s: FEEDFORWARD, "their input is scaled, not their output"))
     key = DROPOUT.get(kind, "")
     found.append(row(key or "dropout", lambda s: _dropout(s, key)))
     if kind not in PROMPTS:

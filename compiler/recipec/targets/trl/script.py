@@ -100,6 +100,8 @@ def _initialised(s: TrainStage) -> Any:
     init = s.adapter.init
     if init == "eva" and s.method not in ("sft", "pretrain"):
         raise Unsupported("adapter.init", f"eva looks at rows of sft, not of {s.method}", "choose another init")
+    if init == "loftq" and s.hardware.device == "cpu":
+        raise Unsupported("adapter.init", "PEFT computes LoftQ on a GPU", "choose another init, such as pissa")
     sharded = s.parallel.strategy in ("fsdp2", "zero3")
     if sharded and (init in ("eva", "loftq") or init in adapters.RESIDUAL):
         message = f"{init} needs all of the base in one place, which {s.parallel.strategy} shards"

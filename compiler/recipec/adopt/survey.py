@@ -1,0 +1,362 @@
+"""What a training script is made of: which names hold the model, the optimiser, the loaders, and where its loops are.
+
+Roles spread from where they are made: by assignment, through parameters and results of the script's own functions,
+and through attributes of `self`. Nothing of the script is run.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import libcst as cst
+from libcst.metadata import CodeRange, MetadataWrapper, ParentNodeProvider, PositionProvider
+
+OPTIMIZERS = frozenset(
+    [
+        "Adam",
+        "AdamW",
+        "SGD",
+        "RMSprop",
+        "Adagrad",
+        "Adadelta",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "ASGD",
+        "Adafactor",
+        "SparseAdam",
+        "Rprop",
+        "LBFGS",
+        "Lion",
+        "Muon",
+        "AdamW8bit",
+        "Adam8bit",
+        "PagedAdamW",
+        "PagedAdamW8bit",
+    ]
+)
+SCHEDULE = re.compile(r"(\w+LR|ReduceLROnPlateau|CosineAnnealingWarmRestarts|get_\w*schedul\w*)$")
+HOLDERS = frozenset(["args", "cfg", "config", "opt", "hparams", "self"])  # whose `.device` is a setting, not a tensor's
+SAME = frozenset(["to", "cuda", "cpu", "float", "train", "eval", "requires_grad_"])  # methods that return their object
+
+Key = tuple[str, str]  # the scope (a function's qualified name, `class NAME`, or "" for the module), and the name
+
+
+class Function(NamedTuple):
+    """A function of the script: its qualified name, its class if it is a method, and its parameters without self."""
+
+    name: str
+    owner: str
+    parameters: tuple[str, ...]
+    node: cst.FunctionDef
+
+
+class Assignment(NamedTuple):
+    """`targets = value` at a statement; `body` is the block (or module) whose direct statement it is."""
+
+    scope: str
+    targets: tuple[str, ...]
+    value: cst.BaseExpression
+    statement: cst.SimpleStatementLine
+    body: cst.CSTNode
+
+
+class Use(NamedTuple):
+    """A call, or a loop, and the scope it stands in."""
+
+    scope: str
+    node: cst.CSTNode
+
+
+def dotted(node: cst.CSTNode | None) -> str:
+    """Return `a.b.c` of a name with attributes; "" of anything else."""
+    if isinstance(node, cst.Name):
+        return node.value
+    if isinstance(node, cst.Attribute):
+        base = dotted(node.value)
+        return f"{base}.{node.attr.value}" if base else ""
+    return ""
+
+
+def last(name: str) -> str:
+    """Return the last part of a dotted name."""
+    return name.rpartition(".")[2]
+
+
+def calls(node: cst.CSTNode) -> Iterator[cst.Call]:
+    """Yield every call in a node, outermost first."""
+    if isinstance(node, cst.Call):
+        yield node
+    for child in node.children:
+        yield from calls(child)
+
+
+def names(node: cst.CSTNode) -> set[str]:
+    """Return every plain name in a node; of `a.b` only `a`, of `f(x=y)` not `x`."""
+    if isinstance(node, cst.Name):
+        return {node.value}
+    if isinstance(node, cst.Attribute):
+        return names(node.value)
+    if isinstance(node, cst.Arg):
+        return names(node.value)
+    return {name for child in node.children for name in names(child)}
+
+
+class Survey(cst.CSTVisitor):
+    """The script's functions, assignments, calls and loops, and what its names hold."""
+
+    def __init__(self, wrapper: MetadataWrapper) -> None:
+        super().__init__()
+        self._ranges = wrapper.resolve(PositionProvider)
+        self._parents = wrapper.resolve(ParentNodeProvider)
+        self.functions: dict[str, Function] = {}
+        self.classes: dict[str, tuple[str, ...]] = {}  # name -> its bases
+        self.assignments: list[Assignment] = []
+        self.calls: list[Use] = []
+        self.loops: list[Use] = []
+        self.returns: list[tuple[str, tuple[cst.BaseExpression, ...]]] = []
+        self.imports: dict[str, cst.CSTNode] = {}  # dotted module or module.name -> its statement
+        self.roles: dict[Key, str] = {}
+        self._stack: list[tuple[str, str]] = []  # (kind, name)
+
+    # What is there, in order.
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        owner = self._stack[-1][1] if self._stack and self._stack[-1][0] == "class" else ""
+        self._stack.append(("def", node.name.value))
+        parameters = [*node.params.posonly_params, *node.params.params, *node.params.kwonly_params]
+        plain = [parameter.name.value for parameter in parameters]
+        function = Function(self.scope, owner, tuple(plain[1:] if owner else plain), node)
+        self.functions[self.scope] = function
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        self._stack.pop()
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        self._stack.append(("class", node.name.value))
+        self.classes[node.name.value] = tuple(dotted(base.value) for base in node.bases)
+
+    def leave_ClassDef(self, original_node: cst.ClassDef) -> None:
+        self._stack.pop()
+
+    @property
+    def scope(self) -> str:
+        """The qualified name of the function that is being read."""
+        return ".".join(name for _kind, name in self._stack)
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        target = node.targets[0].target
+        self._assigned(node, target, node.value)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._assigned(node, node.target, node.value)
+
+    def _assigned(self, node: cst.CSTNode, target: cst.BaseExpression, value: cst.BaseExpression) -> None:
+        statement = self.parent(node)
+        assert isinstance(statement, cst.SimpleStatementLine)
+        several = isinstance(target, cst.Tuple | cst.List)
+        parts = [element.value for element in target.elements] if isinstance(target, cst.Tuple | cst.List) else [target]
+        if several and isinstance(value, cst.Tuple) and len(value.elements) == len(parts):
+            for part, element in zip(parts, value.elements, strict=True):
+                self._keep(statement, (dotted(part),), element.value)
+        else:
+            self._keep(statement, tuple(dotted(part) for part in parts), value)
+
+    def _keep(self, statement: cst.SimpleStatementLine, targets: tuple[str, ...], value: cst.BaseExpression) -> None:
+        self.assignments.append(Assignment(self.scope, targets, value, statement, self.parent(statement)))
+
+    def visit_Call(self, node: cst.Call) -> None:
+        self.calls.append(Use(self.scope, node))
+
+    def visit_For(self, node: cst.For) -> None:
+        self.loops.append(Use(self.scope, node))
+
+    def visit_Return(self, node: cst.Return) -> None:
+        if isinstance(node.value, cst.Tuple):
+            self.returns.append((self.scope, tuple(element.value for element in node.value.elements)))
+        elif node.value is not None:
+            self.returns.append((self.scope, (node.value,)))
+
+    def visit_Import(self, node: cst.Import) -> None:
+        for alias in node.names:
+            self.imports[dotted(alias.name)] = node
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> None:
+        module = dotted(node.module)
+        self.imports[module] = node
+        for alias in node.names if not isinstance(node.names, cst.ImportStar) else ():
+            self.imports[f"{module}.{dotted(alias.name)}"] = node
+
+    # Where things are.
+
+    def parent(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Return the node around a node."""
+        return self._parents[node]
+
+    def above(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+        """Yield the nodes around a node, nearest first."""
+        while not isinstance(node, cst.Module):
+            node = self.parent(node)
+            yield node
+
+    def range(self, node: cst.CSTNode) -> CodeRange:
+        """Return the lines (from 1) and columns (from 0) where a node begins and ends."""
+        found = self._ranges[node]
+        assert isinstance(found, CodeRange)
+        return found
+
+    def line(self, node: cst.CSTNode) -> int:
+        """Return the line where a node begins."""
+        return self.range(node).start.line
+
+    # What names hold.
+
+    def key(self, scope: str, name: str) -> Key:
+        """Return where a name of a scope is kept: attributes of self by class, other names where they are known."""
+        if name.startswith("self."):
+            function = self.functions.get(scope)
+            while function is not None and not function.owner:
+                function = self.functions.get(scope := scope.rpartition(".")[0])
+            return (f"class {function.owner if function else ''}", name)
+        while scope:
+            if (scope, name) in self.roles or self._local(scope, name):
+                return (scope, name)
+            scope = scope.rpartition(".")[0]
+        return ("", name)
+
+    def _local(self, scope: str, name: str) -> bool:
+        function = self.functions.get(scope)
+        if function is not None and name in function.parameters:
+            return True
+        return any(made.scope == scope and name in made.targets for made in self.assignments)
+
+    def role(self, scope: str, node: cst.CSTNode) -> str:
+        """Return what an expression is: model, optimizer, scheduler, loader, progress, scaler, device, tracker or ""."""
+        name = dotted(node)
+        if name:
+            found = self.roles.get(self.key(scope, name), "")
+            holder, _, word = name.rpartition(".")
+            return found or ("device" if word == "device" and holder in HOLDERS else "")
+        if isinstance(node, cst.SimpleString) and node.value.strip("\"'").partition(":")[0] == "cuda":
+            return "device"
+        if isinstance(node, cst.IfExp) and "cuda" in cst.Module([]).code_for_node(node):
+            return "device" if self.role(scope, node.body) == "device" else ""
+        if isinstance(node, cst.Call):
+            roles = self.results(scope, node)
+            return roles[0] if len(roles) == 1 else ""
+        return ""
+
+    def results(self, scope: str, call: cst.Call) -> tuple[str, ...]:
+        """Return the roles of what a call returns, one for each of its results."""
+        callee = dotted(call.func)
+        method = last(callee) if callee else getattr(getattr(call.func, "attr", None), "value", "")
+        if method in SAME and isinstance(call.func, cst.Attribute):
+            return (self.role(scope, call.func.value),)
+        if method in OPTIMIZERS:
+            return ("optimizer",)
+        if method in ("enumerate", "tqdm", "trange") and call.args:
+            return ("progress" if self.role(scope, call.args[0].value) in ("loader", "progress") else "",)
+        known = {"DataLoader": "loader", "GradScaler": "scaler", "SummaryWriter": "tracker", "getLogger": "tracker"}
+        if method in known:
+            return (known[method],)
+        if callee == "torch.device":
+            return ("device",)
+        if method == "compile" and call.args:
+            return (self.role(scope, call.args[0].value),)
+        if SCHEDULE.match(method):
+            return ("scheduler",)
+        if (method in ("from_pretrained", "from_config") and "Model" in callee) or callee in (
+            "nn.Sequential",
+            "torch.nn.Sequential",
+        ):
+            return ("model",)
+        if any(last(base) == "Module" for base in self.classes.get(callee, ())):
+            return ("model",)
+        function = self.called(scope, callee)
+        found: tuple[str, ...] = ()
+        for where, values in self.returns if function is not None else ():
+            if function is not None and where == function.name:
+                roles = tuple(self.role(where, value) for value in values)
+                found = roles if any(roles) or not found else found
+        return found
+
+    def called(self, scope: str, callee: str) -> Function | None:
+        """Return the script's own function that a call by this name reaches."""
+        if callee.startswith("self."):
+            owner = self.key(scope, callee)[0].removeprefix("class ")
+            return self.functions.get(f"{owner}.{callee[5:]}")
+        while scope:
+            if f"{scope}.{callee}" in self.functions:
+                return self.functions[f"{scope}.{callee}"]
+            scope = scope.rpartition(".")[0]
+        if callee in self.classes:
+            return self.functions.get(f"{callee}.__init__")
+        if "." in callee:  # a method of an object of one of the script's classes
+            found = [f for f in self.functions.values() if f.owner and f.node.name.value == last(callee)]
+            return found[0] if len(found) == 1 else None
+        return self.functions.get(callee)
+
+    def spread(self) -> None:
+        """Find every role, by going over the script until nothing new is learnt."""
+        before = -1
+        while len(self.roles) != before:
+            before = len(self.roles)
+            for made in self.assignments:
+                values = [self.role(made.scope, made.value)]
+                if isinstance(made.value, cst.Call) and len(made.targets) > 1:
+                    values = list(self.results(made.scope, made.value))
+                for target, role in zip(made.targets, values, strict=False):
+                    if target and role and not self._in_module(made.scope):
+                        self.roles.setdefault(self.key(made.scope, target), role)
+            for use in self.calls:
+                assert isinstance(use.node, cst.Call)
+                self._bind(use.scope, use.node)
+                if last(dotted(use.node.func)) in OPTIMIZERS:
+                    for name in trained(use.node.args):
+                        self.roles.setdefault(self.key(use.scope, name), "model")
+
+    def _in_module(self, scope: str) -> bool:
+        """Return whether a scope is a method of a model: its parts are not the model that is trained."""
+        bases = self.classes.get(scope.partition(".")[0], ())
+        return any(last(base) == "Module" for base in bases)
+
+    def _bind(self, scope: str, call: cst.Call) -> None:
+        function = self.called(scope, dotted(call.func))
+        if function is None:
+            return
+        places = list(function.parameters)
+        for index, argument in enumerate(call.args):
+            name = argument.keyword.value if argument.keyword else places[index] if index < len(places) else ""
+            role = self.role(scope, argument.value)
+            if name in places and role and not argument.star:
+                self.roles.setdefault((function.name, name), role)
+
+    # What loops do.
+
+    def over_loader(self, use: Use) -> bool:
+        """Return whether a loop goes over the batches of a loader."""
+        assert isinstance(use.node, cst.For)
+        return self.role(use.scope, use.node.iter) in ("loader", "progress")
+
+    def learns(self, scope: str, node: cst.CSTNode, seen: frozenset[str] = frozenset()) -> bool:
+        """Return whether something goes backward in a node, or in the script's functions that it calls."""
+        for call in calls(node):
+            if isinstance(call.func, cst.Attribute) and call.func.attr.value == "backward":
+                return True
+            function = self.called(scope, dotted(call.func))
+            inside = function is not None and function.name not in seen
+            if inside and function and self.learns(function.name, function.node.body, seen | {function.name}):
+                return True
+        return False
+
+
+def trained(arguments: Sequence[cst.Arg]) -> list[str]:
+    """Return the names X of every `X.parameters()` and `X.named_parameters()` in an optimiser's arguments."""
+    found = [
+        dotted(call.func.value)
+        for argument in arguments
+        for call in calls(argument)
+        if isinstance(call.func, cst.Attribute) and call.func.attr.value in ("parameters", "named_parameters")
+    ]
+    return list(dict.fromkeys(name for name in found if name))

@@ -1,0 +1,42 @@
+"""Options of a command line as a bash script that gives each a line of its own; the writer keeps the line map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from shlex import quote
+from typing import Any
+
+from recipec.render.python_writer import Argument
+
+
+class Expanded(str):
+    """Text that bash expands where it stands, such as `$here/rewards.py`; its author answers for what is in it."""
+
+    __slots__ = ()
+
+
+def word(value: Any) -> str:
+    """Return a plain value as one word of bash."""
+    if isinstance(value, Expanded):
+        return f'"{value}"'
+    return quote(repr(value) if isinstance(value, float) else str(value))
+
+
+def script(head: str, command: str, arguments: Mapping[str, Argument]) -> tuple[str, dict[str, int]]:
+    """Return a script that runs `command` with the arguments, and the line of each.
+
+    True is a flag without a value, False a flag that is not given, a list several words.
+    """
+    lines = ["#!/usr/bin/env bash", f"# {head}", "set -euo pipefail"]
+    if any(isinstance(argument.value, Expanded) for argument in arguments.values()):
+        lines.append('here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)')
+    lines.append("arguments=(")
+    where: dict[str, int] = {}
+    for name, (value, remark) in arguments.items():
+        if value is False:
+            continue
+        words = [] if value is True else [word(v) for v in (value if isinstance(value, list) else [value])]
+        lines.append("  " + " ".join([f"--{name}", *words]) + (f"  # {remark}" if remark else ""))
+        where[name] = len(lines)
+    lines += [")", f'exec {command} "${{arguments[@]}}"']
+    return "\n".join(lines) + "\n", where

@@ -1,0 +1,42 @@
+"""What is emitted for each release of Axolotl, before that release's own validation."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recipec.pipeline import compile_file
+from recipec.plan import TrainStage
+
+ROOT = Path(__file__).parents[2]
+TINY = sorted((ROOT / "tests" / "real" / "recipes").glob("*.yaml"))
+REAL = sorted((ROOT / "recipes").glob("*.yaml"))
+RELEASES = {"0.17.0": "axolotl-0.17.0", "0.19.0": "axolotl-0.19.0-deepspeed"}
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_release_accepts_what_we_emit(release: str, tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    jobs = []
+    for recipe in [*TINY, *REAL]:
+        compiled = compile_file(str(recipe), [f"versions.axolotl={release}"])
+        if compiled.resolved is None:
+            continue
+        for stage in compiled.resolved.plan.stages:
+            if not isinstance(stage, TrainStage) or stage.trainer != "axolotl":
+                continue
+            assert compiled.findings == [], recipe
+            file = tmp_path / f"{compiled.name}-{stage.id}.yaml"
+            file.write_text(compiled.files[f"{stage.id}/axolotl.yaml"], encoding="utf-8")
+            machine = stage.hardware
+            gpu = {"sm": f"sm_{machine.sm}", "count": machine.world, "bf16": machine.bf16, "nodes": machine.nodes}
+            jobs.append({"file": str(file), "cwd": str(tmp_path), "gpu": gpu if machine.device == "gpu" else None})
+    assert len(jobs) > len(TINY)
+    judge = [tool_python(RELEASES[release]), ROOT / "tests" / "judges" / "axolotl.py"]
+    done = subprocess.run(judge, input=json.dumps(jobs), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    verdicts = json.loads(done.stdout)
+    assert len(verdicts) == len(jobs)
+    assert [verdict for verdict in verdicts if not verdict["ok"] or verdict["unknown"]] == []

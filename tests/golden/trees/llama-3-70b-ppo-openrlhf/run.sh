@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs every stage in order. Written by recipec from llama-3-70b-ppo-openrlhf.yaml.
+# Run it from the folder that the recipe's paths start at.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
+python="${PYTHON:-python3}"
+make_environment() {  # name, packages that build against the others
+  local folder="$environments/$1" pins="$here/environments/$1.txt" late
+  [ -L "$folder" ] || cmp -s "$pins" "$folder/.complete" && return
+  "$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || {
+    echo "the environment needs Python 3.11 to 3.13; $python is not that: set PYTHON=/path/to/python3.11" >&2
+    exit 3
+  }
+  echo "making the environment $1 under $environments" >&2
+  rm -rf "$folder"  # of a creation that was killed: half of a package looks whole to pip
+  mkdir -p "$environments"
+  "$python" -m venv "$folder"
+  cp "$pins" "$folder/pins.txt"
+  for late in $2; do
+    grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"
+    mv "$folder/fewer.txt" "$folder/pins.txt"
+  done
+  "$folder/bin/python" -m pip install -r "$folder/pins.txt"
+  if [ -n "$2" ]; then
+    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install --no-build-isolation -r "$pins"
+  fi
+  cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"
+}
+need() {  # data file
+  [ -e "$1" ] && return
+  echo "no file $1: run this from the folder that the paths of the recipe start at" >&2
+  exit 2
+}
+need data/prompts.jsonl
+make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
+bash "$here/10-train/run.sh"
