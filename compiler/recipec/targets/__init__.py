@@ -81,10 +81,12 @@ def environment(stage: Stage, plan: Plan) -> str:
 
 def extras(stage: TrainStage) -> list[str]:
     """Return what a training needs beside its trainer's own environment, in the words of environment names."""
+    system = trainer(stage.trainer)
     started = stage.script is not None and stage.script.launcher == "deepspeed"
-    found = ["deepspeed"] if started or stage.parallel.strategy.startswith("zero") else []
+    shards = stage.parallel.strategy.startswith("zero") and stage.parallel.strategy in system.strategies
+    found = ["deepspeed"] if started or shards else []
     found += ["flash-attn"] if stage.model.attention == "flash_attention_2" else []
-    return [extra for extra in found if extra not in trainer(stage.trainer).holds]
+    return [extra for extra in found if extra not in system.holds]
 
 
 def _base(stage: TrainStage) -> str:
