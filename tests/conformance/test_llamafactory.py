@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_judges import JUDGES, Sample, compare, verdicts
-from test_recipes import gpu
 
 from recipec.diagnostics import errors
 from recipec.pipeline import compile_file
 from recipec.plan import TrainStage
+
+from .test_judges import JUDGES, Sample, compare, verdicts
+from .test_recipes import gpu
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = "llamafactory-0.9.5-deepspeed"

@@ -55,6 +55,12 @@ def test_misspelt_options_are_found_in_the_contract() -> None:
     assert any("layers_to_transfrom" in line for line in found), found
 
 
+def test_sharding_that_it_lacks_is_refused_beside_an_evaluation() -> None:
+    text = BASE % ("", "", "", "", "l4, per_node: 2") + "parallel: {strategy: zero2}\nevaluate: {tasks: [gsm8k]}\n"
+    found = compile_tree(read_text(Source("recipe.yaml", text))).findings
+    assert [finding.code for finding in found] == ["T001"]
+
+
 def test_a_gpu_has_them_all() -> None:
     more = {"model": ", load_in: int8", "data": ", packing: true", "train": ", optimizer: adamw_8bit"}
     assert findings(**more, gpu="l4") == []

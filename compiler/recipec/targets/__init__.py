@@ -81,12 +81,12 @@ def environment(stage: Stage, plan: Plan) -> str:
 
 def extras(stage: TrainStage) -> list[str]:
     """Return what a training needs beside its trainer's own environment, in the words of environment names."""
+    system = trainer(stage.trainer)
     started = stage.script is not None and stage.script.launcher == "deepspeed"
-    sharding = stage.parallel.strategy  # what the trainer cannot do is refused, and has no environment
-    sharded = sharding.startswith("zero") and sharding in trainer(stage.trainer).strategies
+    sharded = stage.parallel.strategy.startswith("zero") and stage.parallel.strategy in system.strategies
     found = ["deepspeed"] if started or sharded else []
     found += ["flash-attn"] if stage.model.attention == "flash_attention_2" else []
-    return [extra for extra in found if extra not in trainer(stage.trainer).holds]
+    return [extra for extra in found if extra not in system.holds]
 
 
 def _base(stage: TrainStage) -> str:
