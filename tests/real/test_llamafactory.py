@@ -76,7 +76,7 @@ def losses(output: Path) -> list[float]:
 def shown(said: str, what: str) -> list[str]:
     """Return what it shows of the first row of each training: its text, or the text of the tokens that carry loss."""
     return re.findall(
-        rf"^{what}:\n(.*?)\n(?=\w+:$|eval example|training example|\[|\Z)", said, re.MULTILINE | re.DOTALL
+        rf"^{what}:\n(.*?)\n(?=\w+:$|eval example|training example|Running |\n*\[|\Z)", said, re.MULTILINE | re.DOTALL
     )
 
 
