@@ -87,20 +87,21 @@ NO_VISION = (
     "LLaMA-Factory asks for torchvision and torchaudio, whose compiled parts load only beside the CUDA build of torch. "
     "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
 )
+TRITON = "triton==3.7.1"  # what the CUDA build of torch 2.13.0 asks for; the CPU build would take any
 ENVIRONMENTS = {
-    "axolotl-0.17.0": Wanted("Axolotl 0.17.0", ("torch==2.13.0", "axolotl==0.17.0"), (), 1.1, 4.3, 4),
+    "axolotl-0.17.0": Wanted("Axolotl 0.17.0", ("torch==2.13.0", TRITON, "axolotl==0.17.0"), (), 1.1, 4.3, 4),
     "axolotl-0.17.0-deepspeed": Wanted(
         "Axolotl 0.17.0 with DeepSpeed",
-        ("torch==2.13.0", "axolotl==0.17.0", "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
+        ("torch==2.13.0", TRITON, "axolotl==0.17.0", "setuptools", "wheel", "packaging", "ninja", "py-cpuinfo"),
         ("deepspeed==0.18.9",),
         1.1,
         4.3,
         5,
     ),
-    "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", "axolotl==0.19.0"), (), 1.1, 4.3, 4),
+    "axolotl-0.19.0": Wanted("Axolotl 0.19.0", ("torch==2.13.0", TRITON, "axolotl==0.19.0"), (), 1.1, 4.3, 4),
     "axolotl-0.19.0-deepspeed": Wanted(
         "Axolotl 0.19.0 with DeepSpeed",
-        ("torch==2.13.0", "axolotl==0.19.0", *BUILD),
+        ("torch==2.13.0", TRITON, "axolotl==0.19.0", *BUILD),
         ("deepspeed==0.18.9",),
         1.1,
         4.3,
