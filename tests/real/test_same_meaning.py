@@ -2,7 +2,7 @@
 
 Every row of the data is the same, so that the order of rows, which each trainer draws in its own way, cannot matter: what
 is left is template, loss masking, batch size, schedule and optimiser. The trainers' transformers differ by up to 17
-releases; losses agree within TOLERANCE.
+releases; losses agree within FIRST and LATER.
 """
 
 import json
@@ -22,8 +22,9 @@ from recipec.source import Source
 from recipec.targets import GENERAL
 from recipec.yaml_reader import read_text
 
-TRAINERS = ("axolotl", "trl", "unsloth")
-TOLERANCE = 0.02
+TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth")
+FIRST, LATER = 0.002, 0.02  # how far the first loss and the others may lie apart
+WIDER = {"llamafactory": (0.02, 0.05)}  # its line break behind an answer carries loss too, as it warns (T003)
 MAKE = """recipe: 1
 name: made
 trainer: trl
@@ -113,12 +114,13 @@ def train(place: Path) -> Callable[[str, str], Training]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("trainer", TRAINERS[1:])
 def test_it_trains_as_axolotl_does(trainer: str, kind: str, train: Callable[[str, str], Training]) -> None:
+    first, later = WIDER.get(trainer, (FIRST, LATER))
     one, other = train("axolotl", kind), train(trainer, kind)
     assert one.total == other.total == 12  # 2 epochs of 48 rows, 8 a step
     assert one.trainable == other.trainable
     assert [row[0] for row in one.logged] == [row[0] for row in other.logged] == list(range(1, 13))
     assert [row[1] for row in other.logged] == pytest.approx([row[1] for row in one.logged], rel=1e-6)
-    assert other.logged[0][2] == pytest.approx(one.logged[0][2], abs=TOLERANCE / 10)
+    assert other.logged[0][2] == pytest.approx(one.logged[0][2], abs=first)
     if kind == "full":  # an adapter begins with weights that are drawn anew
-        assert [row[2] for row in other.logged] == pytest.approx([row[2] for row in one.logged], abs=TOLERANCE)
+        assert [row[2] for row in other.logged] == pytest.approx([row[2] for row in one.logged], abs=later)
     assert one.logged[-1][2] < one.logged[0][2]
