@@ -19,7 +19,8 @@ check: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit tests/golden tests/bad tests/properties -m "not real and not conformance"
+	$(BIN)/pytest tests/unit tests/golden tests/bad tests/properties tests/adopt -m "not real and not conformance" \
+		--numprocesses auto --dist worksteal
 
 test: setup
 	$(BIN)/ruff format --check -q .

@@ -214,6 +214,7 @@ def test_the_env_command(home: Path, capsys: pytest.CaptureFixture[str], monkeyp
 def test_no_password_of_an_index_reaches_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://someone:hunter2@127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with pytest.raises(EnvironmentFailure) as caught:
         ensure("tiny", "iniconfig==2.1.0\n", lambda _line: None, installer="uv")
     assert caught.value.log is not None
