@@ -1,5 +1,6 @@
 """What every layer of the tests shares."""
 
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,12 @@ from recipec.facts import FOLDER
 
 ROOT = Path(__file__).parent.parent
 PLACES = (FOLDER / "environments", ROOT / "tests" / "conformance")  # the second: what only tests need
+
+
+def pytest_configure() -> None:
+    """Take signals as in a terminal, also where `nohup` or a shell's `&` started the tests: children inherit it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -138,6 +138,8 @@ def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[
         for code, severity, told in (("T001", "error", emitted.refusals), ("T003", "warning", emitted.differences)):
             for refusal in told:
                 reads = _reads(resolved, f"{stage.name}.{refusal.path}")
+                if refusal.when_said and not reads:
+                    continue
                 used.update(reads)
                 span = _first_span(tree, reads)
                 findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]

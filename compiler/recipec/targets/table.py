@@ -89,11 +89,15 @@ def made(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
 
 
 class Refusal(NamedTuple):
-    """What a target cannot express, or does another way: the plan path to blame, what, and what to do."""
+    """What a target cannot express, or does another way: the plan path to blame, what, and what to do.
+
+    `when_said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    """
 
     path: str
     message: str
     advice: str
+    when_said: bool = False
 
 
 class Sheet(NamedTuple):

@@ -255,9 +255,15 @@ def _files(s: TrainStage) -> dict[str, str]:
 
 
 def _differences(s: TrainStage) -> list[Refusal]:
+    found = []
     if s.optimizer.warmup == 1:
-        return [Refusal("optimizer.warmup", "Axolotl warms up over 2 steps where 1 is asked for", "use 0, or 2")]
-    return []
+        found.append(Refusal("optimizer.warmup", "Axolotl warms up over 2 steps where 1 is asked for", "use 0, or 2"))
+    if (s.adapter is not None and s.adapter.start_from is None) or s.method == "reward":
+        new = "the head of a reward model" if s.adapter is None else "a new adapter"
+        advice = "two runs differ from their second step on; trl, llamafactory and unsloth seed it"
+        message = f"Axolotl draws the first weights of {new} before it sets the seed"
+        found.append(Refusal("seed", message, advice, when_said=True))
+    return found
 
 
 def _variables(s: TrainStage) -> dict[str, str]:
