@@ -19,7 +19,7 @@ check: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit tests/golden tests/bad tests/properties tests/adopt -m "not real and not conformance" \
+	$(BIN)/pytest tests/unit tests/golden tests/bad tests/rules tests/properties tests/adopt -m "not real and not conformance" \
 		--numprocesses auto --dist worksteal
 
 test: setup
@@ -32,12 +32,13 @@ bench: setup
 	$(BIN)/python benchmarks/cold_start.py
 
 golden: setup
-	$(BIN)/pytest tests/golden tests/bad --update
+	$(BIN)/pytest tests/golden tests/bad tests/rules --update
 
 generated: setup
 	$(BIN)/recipe schema > docs/recipe.schema.json
 	$(BIN)/python -m recipec.reference > docs/reference.md
 	$(BIN)/python scripts/methods_table.py > docs/methods.md
+	$(BIN)/python -m recipec.rules.catalogue > docs/rules.md
 	$(BIN)/python scripts/pictures.py error
 
 clean:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from recipec import contracts
+from recipec import contracts, rules
 from recipec.course import HEAD, Course, bind_course
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.facts import pins
@@ -32,7 +32,7 @@ from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
 from recipec.yaml_reader import read_file, read_text
 
-NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides")
+NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
@@ -73,13 +73,15 @@ def compile_tree(tree: Node) -> Compiled:
     recipe = course.recipe
     resolved, more = resolve(course)
     findings += more
+    if resolved is not None:
+        findings += rules.findings(course, resolved)
     if resolved is None or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy(findings), None)
     placed = _place(course, resolved, findings)
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)
-    return Compiled(recipe.name, _render(tree, resolved, placed, findings), findings, resolved)
+    return Compiled(recipe.name, _render(course, resolved, placed, findings), findings, resolved)
 
 
 def _set(tree: Node, setting: str) -> Node:
@@ -292,8 +294,9 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
-def _render(tree: Mapping, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
+def _render(course: Course, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
     """Return the text of every file, `plan.json` last."""
+    tree = course.tree
     recipe, plan = tree.span.source.label, resolved.plan
     files: dict[str, str] = {}
     lines: dict[str, dict[str, Any]] = {}
@@ -310,7 +313,8 @@ def _render(tree: Mapping, resolved: Resolved, placed: list[Placed], findings: l
     local = [path for p in placed if isinstance(p.stage, TrainStage) for path in _local(p.stage)]
     making = {name: _making(name) for name in names}
     files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], making, local, recipe)
-    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
+    names = sorted([*files, "PLAN.md", MANIFEST])
+    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, names, course.recipe.allow)
     files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local)
     return dict(sorted(files.items()))
 

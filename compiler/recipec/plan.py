@@ -315,13 +315,19 @@ class MergeStage(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A model that is evaluated: a folder or hub name, with the adapter laid over it."""
+    """A model that is evaluated: a folder or hub name, with the adapter laid over it.
+
+    `chat_template`: prompts are rendered by its tokenizer's template; `template` is `none` where that is known to be
+    missing.
+    """
 
     name: str
     path: str
     revision: str | None
     adapter: str | None
     tokenizer: str
+    chat_template: bool
+    template: str | None
 
 
 class EvaluateStage(NamedTuple):
@@ -338,7 +344,6 @@ class EvaluateStage(NamedTuple):
     batch_size: int | Literal["auto"]
     few_shot: int | Literal["task"]
     limit: int | Literal["all"]
-    chat_template: bool
     log_samples: bool
     allow_code_execution: bool
     precision: Literal["bf16", "fp16", "fp32"]

@@ -98,7 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     several(made)
     made.add_argument("--out", default="build", metavar="DIR", help="folder of the output (default: build)")
     made.add_argument("--check", action="store_true", help="write nothing; fail with a diff when the output is stale")
-    several(add("check", _check, "validate recipes, write nothing"))
+    made = add("check", _check, "validate recipes, write nothing")
+    several(made)
+    made.add_argument("--fix", action="store_true", help="put right names and values in the place of wrong ones")
+    made = add("rules", _rules, "list the rules, or explain one")
+    made.add_argument("rule", nargs="?", metavar="RULE", help="code or name of a rule, such as L015")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
     made = add("run", _run, "compile a recipe and run its stages")
     made.add_argument("file", metavar="FILE")
     made.add_argument("--out", default="build", metavar="DIR")
@@ -193,11 +198,37 @@ def _compile(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.fix:
+        from recipec.fix import fix
+
+        for file in options.files:
+            fixed = fix(file, options.settings)
+            if fixed.diff and not options.json:
+                _print(fixed.diff)
     _results, findings = _compile_all(options)
     code = _show(findings, as_json=options.json)
     if code == DONE and not options.json and not findings:
         _print(f"{len(options.files)} recipe{'s' * (len(options.files) != 1)}: no findings")
     return code
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from recipec.rules import RULES
+    from recipec.rules.catalogue import as_json, find_rule, page, table
+
+    if options.rule is None:
+        _print(_json([as_json(one) for one in RULES]) if options.json else table())
+        return DONE
+    one = find_rule(options.rule)
+    if one is None:
+        from recipec.suggest import nearest
+
+        close = nearest(options.rule, [word for each in RULES for word in (each.code, each.name)])
+        finding = Finding("U002", f'there is no rule "{options.rule}"', None, close, "`recipe rules` lists them")
+        _show([finding._replace(file="command line")], as_json=options.json)
+        return USAGE
+    _print(_json(as_json(one)) if options.json else page(one))
+    return DONE
 
 
 def _run(options: argparse.Namespace) -> int:

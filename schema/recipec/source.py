@@ -48,6 +48,15 @@ class Source:
             self._lines = _BREAK.split(self.text)
         return self._lines[number - 1] if 1 <= number <= len(self._lines) else ""
 
+    def index(self, line: int, column: int) -> int:
+        """Return the index in the text of a line and column, both from 1; the text's end where there is no such line."""
+        begin = 0
+        for found in _BREAK.finditer(self.text):
+            if line == 1:
+                break
+            line, begin = line - 1, found.end()
+        return begin + column - 1 if line == 1 else len(self.text)
+
     def at(self, index: int) -> Span:
         """Return the span of the one character at `index` of the text."""
         line, begin = 1, 0
@@ -68,6 +77,10 @@ class Span(NamedTuple):
     def where(self) -> str:
         """Return `file:line:column` as the person would name the file."""
         return f"{self.source.name}:{self.line}:{self.column}"
+
+    def offsets(self) -> tuple[int, int]:
+        """Return where it begins and ends in the text of its source, as indexes."""
+        return self.source.index(self.line, self.column), self.source.index(self.end_line, self.end_column)
 
     def label(self) -> str:
         """Return `file:line:column` without any folder, for emitted files."""

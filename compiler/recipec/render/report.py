@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from recipec.diagnostics import Finding
@@ -59,8 +60,10 @@ def plain(value: Any) -> Any:
     return value
 
 
-def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], files: list[str]) -> str:
-    """Return the plan in words."""
+def plan_markdown(
+    resolved: Resolved, recipe: str, findings: list[Finding], files: list[str], allowed: Mapping[str, str]
+) -> str:
+    """Return the plan in words; `allowed` are the rules that do not hold here, each with its reason."""
     plan: Plan = resolved.plan
     machine = plan.hardware
     lines = [f"# {plan.name}", ""]
@@ -87,6 +90,8 @@ def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], file
     if warnings:
         lines += ["", "## Warnings", ""]
         lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
+    if allowed:
+        lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
     lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
     for path, (value, origin) in values(resolved).items():
         if (

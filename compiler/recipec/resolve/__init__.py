@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from recipec.course import Course, Part
 from recipec.diagnostics import Finding
-from recipec.plan import DataSource, InitStage, MergeStage, Origin, Plan, Resolved, Stage, TrainStage
+from recipec.facts.models import known_model
+from recipec.plan import DataSource, InitStage, MergeStage, Model, Origin, Plan, Resolved, Stage, TrainStage
 from recipec.resolve import data, evaluation, methods, model, platform, script, training
 from recipec.resolve.draft import Draft, Outcome
 
@@ -90,7 +91,7 @@ def _training(part: Part, made: _Made, *, several: bool) -> Draft:
         step(d)
     if not made.outcomes:
         base = d.values["model"]
-        made.outcomes.append(Outcome("base", base.path, base.revision, base.tokenizer))
+        made.outcomes.append(Outcome("base", base.path, base.revision, base.tokenizer, template=_template(base)))
     if recipe.train is not None and (recipe.data is not None or script.wanted(d)):
         for step in TRAINING:
             d.begin()
@@ -124,10 +125,19 @@ def _start(part: Part, made: _Made) -> Outcome | None:
 
 def _outcome(d: Draft, stage: TrainStage) -> Outcome:
     name = d.part.name if d.several else "tuned"
-    if stage.adapter is None:
-        return Outcome(name, stage.output, None, stage.output)
     base = stage.model
-    return Outcome(name, base.path, base.revision, stage.output, stage.output)
+    template = "own" if base.chat_template != "tokenizer" or base.chat_template_file is not None else _template(base)
+    if d.start is not None and template is None:
+        template = d.start.template
+    if stage.adapter is None:
+        return Outcome(name, stage.output, None, stage.output, template=template)
+    return Outcome(name, base.path, base.revision, stage.output, stage.output, template=template)
+
+
+def _template(model: Model) -> str | None:
+    """Return what is known of the chat template of a model's tokenizer."""
+    known = known_model(model.tokenizer)
+    return known.template if known is not None else None
 
 
 def _merge(d: Draft, made: _Made, outcome: Outcome, id: str, word: str) -> Outcome:
@@ -135,7 +145,7 @@ def _merge(d: Draft, made: _Made, outcome: Outcome, id: str, word: str) -> Outco
     assert outcome.adapter is not None
     name = f"{outcome.name}-merge" if d.several else "merge"
     output = f"runs/{d.recipe.name}/{id}"
-    after = Outcome(outcome.name, output, None, output)
+    after = Outcome(outcome.name, output, None, output, template=outcome.template)
     if name in (stage.name for stage in made.stages):
         return next(after._replace(path=s.output, tokenizer=s.output) for s in made.stages if s.name == name)
     trained = next(s for s in made.stages if isinstance(s, TrainStage) and s.output == outcome.adapter)

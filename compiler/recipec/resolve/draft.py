@@ -15,7 +15,7 @@ COMMAND_LINE = "--set"
 class Outcome(NamedTuple):
     """What a stage leaves, or what the recipe starts from: a model's folder or hub name, with an adapter laid over it.
 
-    `merged` is where a merge of the two goes.
+    `merged` is where a merge of the two goes; `template` is `none` where its tokenizer is known to have no chat template.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Outcome(NamedTuple):
     tokenizer: str
     adapter: str | None = None
     merged: str = ""
+    template: str | None = None
 
 
 class Draft:

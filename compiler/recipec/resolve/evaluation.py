@@ -33,16 +33,15 @@ def stage(d: Draft, outcomes: tuple[Outcome, ...]) -> EvaluateStage:
             d.error("P080", here, message, f"there is {', '.join(known)}", nearest(name, list(known)))
     said = ("evaluate.models", "model.base", "model.revision", "model.tokenizer", "adapter.merge")
     d.put("evaluate.models", names, "what there is to compare", *said)
-    d.values["evaluate.models"] = tuple(_judged(name, known[name]) for name in names if name in known)
+    d.values["evaluate.models"] = tuple(
+        _judged(d, index, name, known[name]) for index, name in enumerate(n for n in names if n in known)
+    )
     for task in d.values["evaluate.tasks"]:
         if task.startswith(RUNS_CODE) and not d.values["evaluate.allow_code_execution"]:
             advice = "set evaluate.allow_code_execution: true on a machine where that is safe"
             d.error("P081", "evaluate.tasks", f"{task} runs code that the model wrote", advice)
     if d.values["evaluate.backend"] == "vllm" and d.values["hardware.device"] == "cpu":
         d.error("P082", "evaluate.backend", "the vllm back end needs a GPU", "use hf")
-    sources = d.values.get("train.data.train", ())
-    talks = trained and any(source.format in ("chat", "preference") for source in sources)
-    d.copy("evaluate.chat_template", "evaluate.chat_template", talks, "as the model is trained")
     d.put(
         "evaluate.precision", d.values["train.numerics.precision"], "as the computation in training", "train.precision"
     )
@@ -55,5 +54,13 @@ def stage(d: Draft, outcomes: tuple[Outcome, ...]) -> EvaluateStage:
     return d.make(EvaluateStage, "evaluate")
 
 
-def _judged(name: str, outcome: Outcome) -> Judged:
-    return Judged(name, outcome.path, outcome.revision, outcome.adapter, outcome.tokenizer)
+def _judged(d: Draft, index: int, name: str, outcome: Outcome) -> Judged:
+    """Return a model to evaluate; unasked, a model is given conversations where it has a template and was trained on them."""
+    sources = d.values.get("train.data.train", ())
+    talks = d.recipe.train is not None and any(source.format in ("chat", "preference") for source in sources)
+    leaf = f"evaluate.models.{index}.chat_template"
+    if talks and outcome.template == "none" and not d.said("evaluate.chat_template"):
+        template = d.put(leaf, False, f"{outcome.tokenizer} has no chat template", kind="fact")
+    else:
+        template = d.copy(leaf, "evaluate.chat_template", talks, "as the model is trained")
+    return Judged(name, outcome.path, outcome.revision, outcome.adapter, outcome.tokenizer, template, outcome.template)

@@ -72,7 +72,7 @@ def rows(index: int) -> tuple[Row, ...]:
         same("batch_size", "batch_size"),
         made("device", _device),
         made("limit", lambda s: OMIT if s.limit == "all" else s.limit),
-        same("apply_chat_template", "chat_template"),
+        made("apply_chat_template", lambda s: s.models[index].chat_template),
         same("log_samples", "log_samples"),
         made("confirm_run_unsafe_code", lambda s: True if s.allow_code_execution else OMIT),
         made("seed", lambda s: [s.seed, s.seed, s.seed, s.seed]),

@@ -68,6 +68,10 @@ class Recipe(Section):
     evaluate: Annotated[Evaluate | None, Field(description="Evaluation.")] = None
     track: Annotated[Track, Field(description="Where metrics go.")] = Track()
     launch: Annotated[Launch, Field(description="Where the run goes.")] = Launch()
+    allow: Annotated[
+        dict[Text, Text],
+        Field(description="Rules that do not hold for this recipe, each with the reason; `recipe rules` lists them."),
+    ] = {}
     overrides: Annotated[Overrides, Field(description="Raw keys per tool, for what the language does not say.")] = (
         Overrides()
     )

@@ -1,0 +1,17 @@
+"""Rules: what is likely not meant, or cannot go well, in a plan that is decided. Each is a function with its documentation.
+
+A new rule is a function in a module here, in that module's `RULES`; its documentation holds an example that is tested.
+"""
+
+from recipec.course import Course
+from recipec.diagnostics import Finding
+from recipec.plan import Resolved
+from recipec.rules import memory, model, tools, training
+from recipec.rules.rule import Rule, judge
+
+RULES: tuple[Rule, ...] = tuple(sorted((*model.RULES, *memory.RULES, *tools.RULES, *training.RULES)))
+
+
+def findings(course: Course, resolved: Resolved) -> list[Finding]:
+    """Return what every rule finds in a course and its plan."""
+    return judge(RULES, course, resolved, sure=not any(part.wrong for part in course.parts))

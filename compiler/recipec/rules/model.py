@@ -1,0 +1,299 @@
+"""Rules about the model, its tokenizer and its template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.facts.models import KnownModel
+from recipec.plan import EvaluateStage, TrainStage
+from recipec.rules.rule import Seen, Told, rule
+from recipec.suggest import nearest
+
+MARKERS = {  # what a template writes around a turn, where that is a token of its own
+    "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    "chatml": ("<|im_start|>", "<|im_end|>"),
+    "qwen_25": ("<|im_start|>", "<|im_end|>"),
+    "qwen3": ("<|im_start|>", "<|im_end|>"),
+    "mistral_v2v3": ("[INST]", "[/INST]"),
+}
+EMBEDDINGS = ("embed_tokens", "lm_head")
+TALKS = ("chat", "preference")
+
+
+def _lacks(s: TrainStage) -> list[str]:
+    """Return which of the embeddings stay as they are."""
+    if s.adapter is None:
+        return []
+    names = (*s.adapter.also_train, *s.adapter.targets)
+    return [name for name in EMBEDDINGS if name not in names]
+
+
+def _fresh(known: KnownModel | None) -> bool:
+    return known is not None and known.template == "none"
+
+
+@rule("L005", "untrained-turn-markers", "warning", sources="LLaMA-Factory#5593, #3813, #5145")
+def untrained_turn_markers(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds an adapter on a base model whose chat template uses tokens that the base model never learnt.
+
+    Why is this bad:
+    A base model has tokens for turns in its vocabulary, but their embeddings are as they were initialised. LoRA beside
+    frozen embeddings cannot teach them: the model rambles on, or never ends its turn.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B, chat_template: llama3}
+        adapter: {rank: 16}
+
+    Use instead:
+        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
+    """
+    known = see.model(s.model.path)
+    if not _fresh(known) or s.adapter is None or s.adapter.start_from is not None:
+        return
+    assert known is not None
+    new = [token for token in MARKERS.get(s.model.chat_template, ()) if token in known.tokens]
+    lacks = _lacks(s)
+    if new and lacks and any(source.format in TALKS for source in s.data.train):
+        message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay as they are"
+        advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or start from the instruct model"
+        yield Told("model.chat_template model.path", message, advice)
+
+
+@rule("L031", "new-tokens-with-frozen-embeddings", "warning", sources="Axolotl#1570, PR#1659")
+def new_tokens(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a special token that is new to the tokenizer, beside an adapter that leaves the embeddings frozen.
+
+    Why is this bad:
+    The embedding of a new token is random, or a mean. Frozen, it stays so: the model can neither read the token nor
+    say it.
+
+    Example:
+        model: {base: mistralai/Mistral-7B-v0.3, special_tokens: {eos: "<|im_end|>"}, chat_template: chatml}
+        adapter: {rank: 16}
+
+    Use instead:
+        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
+    """
+    known = see.model(s.model.path)
+    if known is None or not known.tokens or s.adapter is None or s.adapter.start_from is not None or not _lacks(s):
+        return
+    if s.model.tokenizer != s.model.path:
+        return
+    for name, token in s.model.special_tokens.items():
+        if token not in known.tokens and name != "pad":  # a pad token is never read nor said
+            message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay as they are"
+            advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or choose a token that it has"
+            yield Told("model.special_tokens model.path", message, advice)
+
+
+@rule("L032", "length-beyond-context", "error", sources="")
+def length_beyond_context(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a `max_length` above the number of positions that the model was made for.
+
+    Why is this bad:
+    Positions beyond the context were never learnt: the loss is high there, and what it teaches is noise. Trainers accept
+    it without a word.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct, max_length: 16384}
+
+    Use instead:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct, max_length: 8192}
+    """
+    known = see.model(s.model.path)
+    if known is not None and known.context is not None and s.model.max_length > known.context:
+        message = f"max_length {s.model.max_length} is beyond the context of {known.id}, {known.context} tokens"
+        yield Told("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))
+
+
+@rule("L033", "unknown-adapter-target", "error", sources="Axolotl 0.19 accepts any name")
+def unknown_target(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds an adapter target that no layer of the model's family is called.
+
+    Why is this bad:
+    PEFT looks for the names that it is given and is content with those it finds: with one name misspelt, those layers
+    get no adapter, in silence.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        adapter: {rank: 16, targets: [q_proj, vproj]}
+
+    Use instead:
+        adapter: {rank: 16, targets: [q_proj, v_proj]}
+    """
+    known = see.model(s.model.path)
+    if known is None or not known.linear or s.adapter is None:
+        return
+    names = (*known.linear, *EMBEDDINGS)
+    for index, target in enumerate(s.adapter.targets):
+        if target != "all-linear" and target.rsplit(".", 1)[-1] not in names:
+            close = nearest(target, names)
+            yield Told(
+                f"adapter.targets[{index}]",
+                f'"{target}" is no layer of {known.id}',
+                f"it has {', '.join(names)}",
+                close,
+            )
+
+
+@rule("L035", "conversations-without-template", "error", sources="")
+def no_template(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds conversations that are to be rendered by the tokenizer's own template, where it has none.
+
+    Why is this bad:
+    The run ends while the data is prepared, or a trainer takes a template of its own choice.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B}
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+
+    Use instead:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+    """
+    known = see.model(s.model.tokenizer)
+    if not _fresh(known) or s.trainer == "script" or see.model(s.model.path) is None:
+        return
+    assert known is not None
+    own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None
+    if own and any(source.format == "chat" for source in s.data.train):
+        advice = "name one, such as model.chat_template: chatml, or start from the instruct model"
+        yield Told("model.path", f"{known.id} has no chat template to render conversations with", advice)
+
+
+@rule("L036", "evaluation-without-template", "error", EvaluateStage, sources="lm-eval#1841")
+def evaluation_template(_see: Seen, s: EvaluateStage) -> Iterator[Told]:
+    """Finds a model without a chat template that is to be evaluated with one.
+
+    Why is this bad:
+    lm-eval asks the tokenizer to render each prompt; without a template it ends with an error, after the training.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B, chat_template: llama3}
+        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
+        evaluate: {tasks: [ifeval], chat_template: true}
+
+    Use instead:
+        evaluate: {tasks: [ifeval]}
+    """
+    for index, model in enumerate(s.models):
+        if model.chat_template and model.template == "none":
+            message = f"{model.name} is evaluated with the chat template of {model.tokenizer}, which has none"
+            advice = f"leave {model.name} out of evaluate.models, or drop evaluate.chat_template"
+            yield Told(f"models.{index}.chat_template", message, advice)
+
+
+@rule("L025", "chat-model-judged-as-text", "warning", EvaluateStage, sources="lm-eval#1841, #2676")
+def judged_as_text(see: Seen, s: EvaluateStage) -> Iterator[Told]:
+    """Finds an evaluation without a chat template of a model that is trained on conversations.
+
+    Why is this bad:
+    The prompts look like nothing that the model was trained on: its scores say little of what users will see.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        evaluate: {tasks: [gsm8k], chat_template: false}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], chat_template: true}
+    """
+    trained = {stage.output: stage for stage in see.plan.stages if isinstance(stage, TrainStage)}
+    for index, model in enumerate(s.models):
+        stage = trained.get(model.path) or trained.get(model.adapter or "")
+        if stage is None or model.chat_template or any(source.format not in TALKS for source in stage.data.train):
+            continue
+        if stage.data.train:
+            message = f"{model.name} is trained on conversations, and evaluated without its chat template"
+            advice = "set evaluate.chat_template: true, or drop it"
+            yield Told(f"models.{index}.chat_template", message, advice, "true")
+            return
+
+
+@rule("L008", "quantised-weights-in-shards", "error", sources="LLaMA-Factory#6898, #5595, Axolotl#1240")
+def quantised_base(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a base model in AWQ or GPTQ that is trained in full, or under ZeRO-3 or FSDP.
+
+    Why is this bad:
+    Packed integers have no gradients, and neither ZeRO-3 nor FSDP can split them: the run ends when the model is loaded,
+    on every GPU that was paid for.
+
+    Example:
+        model: {base: TheBloke/Llama-2-13B-AWQ}
+        adapter: {rank: 16}
+        hardware: {gpu: a100-80gb, per_node: 4}
+        parallel: {strategy: zero3}
+
+    Use instead:
+        parallel: {strategy: ddp}
+    """
+    known = see.model(s.model.path)
+    if known is None or known.quantised is None:
+        return
+    kind = known.quantised.upper()
+    if s.parallel.strategy in ("zero3", "fsdp2"):
+        advice = "use ddp or zero2, or the model in bf16 with load_in: nf4"
+        yield Told("parallel.strategy model.path", f"{s.parallel.strategy} cannot split weights in {kind}", advice)
+    if s.adapter is None:
+        yield Told("model.path", f"weights in {kind} cannot be trained", "add an adapter, or use the model in bf16")
+
+
+@rule("L081", "quantised-load-under-zero3", "warning", sources="LLaMA-Factory#6898, Axolotl#1240")
+def quantised_load(_see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds weights that bitsandbytes quantises on loading, under ZeRO-3.
+
+    Why is this bad:
+    Each process loads and quantises the whole model before ZeRO-3 could split it, and the gathered pieces are not
+    quantised: it saves less memory than it seems, or fails.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-70B-Instruct, load_in: nf4}
+        adapter: {rank: 16}
+        hardware: {gpu: a100-80gb, per_node: 4}
+        parallel: {strategy: zero3}
+
+    Use instead:
+        parallel: {strategy: fsdp2}
+    """
+    if s.parallel.strategy == "zero3" and s.model.load_in in ("nf4", "fp4", "int8"):
+        message = f"ZeRO-3 does not split weights that are held in {s.model.load_in}"
+        yield Told(
+            "parallel.strategy model.load_in", message, "use fsdp2, or zero2 where the model fits each GPU", "fsdp2"
+        )
+
+
+@rule("L034", "adapter-learning-rate-for-all-weights", "warning", sources="")
+def learning_rate(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds the learning rate of an adapter in a training of all weights of a pretrained model.
+
+    Why is this bad:
+    An adapter learns well at 1e-4 to 5e-4; all weights of a model of a billion parameters and more forget what they knew,
+    or diverge.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        train: {learning_rate: 2e-4}
+        hardware: {gpu: h200-141gb}
+
+    Use instead:
+        train: {learning_rate: 1e-5}
+    """
+    known = see.model(s.model.path)
+    large = known is not None and known.parameters is not None and known.parameters > 1_000_000_000
+    if large and s.adapter is None and s.method not in ("pretrain", "reward") and s.optimizer.name.startswith("adamw"):
+        rate = s.optimizer.learning_rate or 0.0
+        if rate >= 1e-4:
+            message = f"{rate:g} is a learning rate of adapters; here all weights are trained"
+            yield Told("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
+
+
+RULES = (
+    untrained_turn_markers,
+    new_tokens,
+    length_beyond_context,
+    unknown_target,
+    no_template,
+    evaluation_template,
+    judged_as_text,
+    quantised_base,
+    quantised_load,
+    learning_rate,
+)

@@ -1,0 +1,193 @@
+"""Rules about the course of a training: what would happen never, or teach nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.plan import EvaluateStage, TrainStage
+from recipec.rules.rule import Seen, Told, rule
+
+PULLED = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo")
+AFTER_SFT = ("dpo", "ipo", "kto", "simpo", "cpo")
+LORA_RANK = 16  # vLLM's max_lora_rank, which lm-eval leaves as it is (lm_eval/models/vllm_causallms.py, 0.4.11)
+
+
+@rule("L040", "checkpoint-after-the-end", "warning", sources="")
+def never_saved(_see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds checkpoints that are further apart than the training is long.
+
+    Why is this bad:
+    A training that is killed before its end starts from the beginning again.
+
+    Example:
+        train: {learning_rate: 1e-5, steps: 400, save: {every: 500}}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 400, save: {every: 100}}
+    """
+    every = s.watch.save_every
+    if s.length.unit == "steps" and isinstance(every, int) and every > s.length.amount:
+        message = f"the first checkpoint would come at step {every} of {s.length.amount}"
+        yield Told("watch.save_every", message, "save more often")
+
+
+@rule("L041", "validation-after-the-end", "warning", sources="")
+def never_validated(_see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds validations that are further apart than the training is long.
+
+    Why is this bad:
+    Rows are held out, and nobody ever learns how the model does on them.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+        train: {learning_rate: 1e-5, steps: 400, evaluate_every: 1000}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 400, evaluate_every: 100}
+    """
+    every = s.watch.evaluate_every
+    if s.length.unit == "steps" and isinstance(every, int) and every > s.length.amount:
+        message = f"the first validation would come at step {every} of {s.length.amount}"
+        yield Told("watch.evaluate_every", message, "validate more often, or drop the validation data")
+
+
+@rule("L043", "completion-beyond-context", "error", sources="")
+def completion_too_long(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds completions that may be as long as the model's whole context, which leaves no room for a prompt.
+
+    Why is this bad:
+    An engine refuses such a length when it starts; others sample positions that the model never learnt.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rollout: {max_new_tokens: 8192}
+        rewards: [{type: exact}]
+
+    Use instead:
+        rollout: {max_new_tokens: 1024}
+    """
+    known = see.model(s.model.path)
+    if s.rollout is None or known is None or known.context is None:
+        return
+    if s.rollout.max_new_tokens >= known.context:
+        message = (
+            f"{s.rollout.max_new_tokens} new tokens leave no room for a prompt in the {known.context} of {known.id}"
+        )
+        yield Told("rollout.max_new_tokens", message, "leave room for the longest prompt")
+
+
+@rule("L044", "preference-without-pull", "error", sources="LLaMA-Factory#8974")
+def no_pull(_see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a preference method whose β is 0.
+
+    Why is this bad:
+    β scales the margin between the two answers. With 0 the loss is the same whatever the model says: nothing is learnt,
+    and the loss looks steady.
+
+    Example:
+        adapter: {rank: 16}
+        data: {train: [{path: data/preferences.jsonl, format: preference}]}
+        train: {method: dpo, beta: 0, learning_rate: 5e-6}
+
+    Use instead:
+        train: {method: dpo, beta: 0.1, learning_rate: 5e-6}
+    """
+    if s.method in PULLED and s.objective is not None and s.objective.beta == 0:
+        advice = "use 0.1, or 2.0 with simpo" if s.method != "orpo" else "use 0.1, or method: sft on the chosen answers"
+        yield Told("objective.beta", f"with beta 0, {s.method} learns nothing from its pairs", advice)
+
+
+@rule("L045", "preferences-before-instructions", "warning", sources="")
+def on_a_base_model(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a preference method that starts from a base model which never learnt to answer.
+
+    Why is this bad:
+    These methods move probability between answers that the model could give. A base model gives neither; ORPO alone
+    teaches to answer at the same time.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B, chat_template: llama3}
+        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
+        data: {train: [{path: data/preferences.jsonl, format: preference}]}
+        train: {method: dpo, learning_rate: 5e-6}
+
+    Use instead:
+        train: {method: orpo, learning_rate: 5e-6}
+    """
+    first = next(stage for stage in see.plan.stages if isinstance(stage, TrainStage))
+    known = see.model(s.model.path)
+    if s.method in AFTER_SFT and s is first and known is not None and known.template == "none":
+        advice = "train it on conversations first (stages), start from the instruct model, or use method: orpo"
+        yield Told("method model.path", f"{known.id} is a base model: it never learnt to answer", advice)
+
+
+@rule("L046", "completions-without-variety", "warning", sources="")
+def no_variety(_see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a group of completions that are sampled at a temperature near 0.
+
+    Why is this bad:
+    The completions of a group are then the same, their rewards too, and every advantage is 0: nothing is learnt.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rollout: {temperature: 0.01}
+        rewards: [{type: exact}]
+
+    Use instead:
+        rollout: {temperature: 0.9}
+    """
+    if s.rollout is not None and s.rollout.completions > 1 and s.rollout.temperature < 0.1:
+        message = (
+            f"at temperature {s.rollout.temperature:g} the {s.rollout.completions} completions of a prompt are the same"
+        )
+        yield Told("rollout.temperature", message, "0.7 to 1.0 is usual")
+
+
+@rule("L047", "adapter-that-vllm-refuses", "error", EvaluateStage, sources="")
+def unfit_for_vllm(see: Seen, s: EvaluateStage) -> Iterator[Told]:
+    """Finds an adapter that is to be evaluated by vLLM as it is, which vLLM cannot load.
+
+    Why is this bad:
+    vLLM takes plain LoRA up to rank 16 unless told otherwise, and neither DoRA nor layers that are trained in full. The
+    evaluation ends with an error, after the training.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        adapter: {rank: 64}
+        evaluate: {tasks: [gsm8k], backend: vllm}
+
+    Use instead:
+        adapter: {rank: 64, merge: true}
+    """
+    if s.backend != "vllm":
+        return
+    trained = {stage.output: stage for stage in see.plan.stages if isinstance(stage, TrainStage)}
+    for model in s.models:
+        adapter = trained[model.adapter].adapter if model.adapter in trained else None
+        if adapter is None:
+            continue
+        why = "DoRA" if adapter.dora else f"rank {adapter.rank}" if adapter.rank > LORA_RANK else ""
+        why = why or (
+            "layers trained in full" if adapter.also_train else "" if adapter.type == "lora" else adapter.type
+        )
+        if why:
+            advice = "set adapter.merge: true, or evaluate.backend: hf"
+            yield Told("backend", f"vLLM cannot load the adapter of {model.name}: {why}", advice)
+
+
+RULES = (
+    never_saved,
+    never_validated,
+    completion_too_long,
+    no_pull,
+    on_a_base_model,
+    no_variety,
+    unfit_for_vllm,
+)
