@@ -73,10 +73,9 @@ def compile_tree(tree: Node) -> Compiled:
     recipe = course.recipe
     resolved, more = resolve(course)
     findings += more
-    if resolved is not None:
-        findings += rules.findings(course, resolved)
     if resolved is None or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy(findings), None)
+    findings += rules.findings(course, resolved)
     placed = _place(course, resolved, findings)
     findings = tidy(findings)
     if errors(findings):

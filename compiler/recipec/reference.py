@@ -15,7 +15,7 @@ EXAMPLE = """\
 recipe: 1
 name: my-first-recipe
 model:
-  base: mistralai/Mistral-7B-v0.3
+  base: mistralai/Mistral-7B-Instruct-v0.3
   max_length: 4096
   load_in: nf4
 adapter: {rank: 32}

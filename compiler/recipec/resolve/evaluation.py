@@ -34,7 +34,8 @@ def stage(d: Draft, outcomes: tuple[Outcome, ...]) -> EvaluateStage:
     said = ("evaluate.models", "model.base", "model.revision", "model.tokenizer", "adapter.merge")
     d.put("evaluate.models", names, "what there is to compare", *said)
     d.values["evaluate.models"] = tuple(
-        _judged(d, index, name, known[name]) for index, name in enumerate(n for n in names if n in known)
+        _judged(d, index, name, known[name], trained=trained)
+        for index, name in enumerate(n for n in names if n in known)
     )
     for task in d.values["evaluate.tasks"]:
         if task.startswith(RUNS_CODE) and not d.values["evaluate.allow_code_execution"]:
@@ -54,10 +55,10 @@ def stage(d: Draft, outcomes: tuple[Outcome, ...]) -> EvaluateStage:
     return d.make(EvaluateStage, "evaluate")
 
 
-def _judged(d: Draft, index: int, name: str, outcome: Outcome) -> Judged:
+def _judged(d: Draft, index: int, name: str, outcome: Outcome, *, trained: bool) -> Judged:
     """Return a model to evaluate; unasked, a model is given conversations where it has a template and was trained on them."""
     sources = d.values.get("train.data.train", ())
-    talks = d.recipe.train is not None and any(source.format in ("chat", "preference") for source in sources)
+    talks = trained and any(source.format in ("chat", "preference") for source in sources)
     leaf = f"evaluate.models.{index}.chat_template"
     if talks and outcome.template == "none" and not d.said("evaluate.chat_template"):
         template = d.put(leaf, False, f"{outcome.tokenizer} has no chat template", kind="fact")

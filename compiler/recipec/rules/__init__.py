@@ -14,4 +14,4 @@ RULES: tuple[Rule, ...] = tuple(sorted((*model.RULES, *memory.RULES, *tools.RULE
 
 def findings(course: Course, resolved: Resolved) -> list[Finding]:
     """Return what every rule finds in a course and its plan."""
-    return judge(RULES, course, resolved, sure=not any(part.wrong for part in course.parts))
+    return judge(RULES, course, resolved)

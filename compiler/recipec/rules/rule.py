@@ -75,11 +75,8 @@ def rule(code: str, name: str, severity: Severity, *of: type, sources: str = "")
     return lambda judge: Rule(code, name, severity, of or (TrainStage,), sources, judge)
 
 
-def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved, *, sure: bool = True) -> list[Finding]:
-    """Return what the rules find, less what the recipe waives; a waiver that matches nothing is found too.
-
-    Where the plan is not `sure`, because values that were wrong are missing from it, waivers are not judged.
-    """
+def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved) -> list[Finding]:
+    """Return what the rules find, less what the recipe waives; a waiver that matches nothing is found too."""
     tree, allowed = course.tree, course.recipe.allow
     seen = Seen(resolved.plan, {tool: raw for tool, raw in course.recipe.overrides if raw})
     findings: list[Finding] = []
@@ -94,7 +91,7 @@ def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved, *, sure: 
                     continue
                 span = _place(tree, resolved, stage, told.path)
                 findings.append(Finding(one.code, told.message, span, told.suggestion, told.advice, one.severity))
-    return findings + list(_waivers(tree, rules, allowed, used if sure else set(allowed)))
+    return findings + list(_waivers(tree, rules, allowed, used))
 
 
 def _waivers(tree: Mapping, rules: tuple[Rule, ...], allowed: dict[str, str], used: set[str]) -> Iterator[Finding]:

@@ -89,11 +89,12 @@ def two_shardings(see: Seen, s: TrainStage) -> Iterator[Told]:
     Use instead:
         overrides: {}
     """
-    keys = ("deepspeed",) if s.parallel.strategy == "fsdp2" else ("fsdp", "fsdp_config", "fsdp_version")
-    for word in keys if s.parallel.strategy.startswith("zero") or s.parallel.strategy == "fsdp2" else ():
-        if see.overrides.get(s.trainer, {}).get(word):
-            message = f"{word} would shard beside parallel.strategy: {s.parallel.strategy}"
-            yield Told(f"overrides.{s.trainer}.{word}", message, "choose one by parallel.strategy, and drop the key")
+    strategy, raw = s.parallel.strategy, see.overrides.get(s.trainer, {})
+    keys = ("fsdp_config", "fsdp", "fsdp_version") if strategy.startswith("zero") else ()
+    word = next((key for key in (("deepspeed",) if strategy == "fsdp2" else keys) if raw.get(key)), None)
+    if word is not None:
+        message = f"{word} would shard beside parallel.strategy: {strategy}"
+        yield Told(f"overrides.{s.trainer}.{word}", message, "choose one by parallel.strategy, and drop the key")
 
 
 RULES = (deepspeed_optimizer, wrap_class, two_shardings)
