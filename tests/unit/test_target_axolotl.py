@@ -1,7 +1,13 @@
 """Axolotl: what it cannot express is said at the line that asks for it, and what differs by release is in the rows."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from recipec.output import write
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source
 from recipec.yaml_reader import read_text
@@ -129,3 +135,25 @@ def test_validation_rows_of_preferences_are_not_read_by_the_columns_of_training(
     result = compiled(MODEL + data + "train: {method: dpo, learning_rate: 1e-4}\n")
     assert result.findings == []
     assert any('"good"' in text for name, text in result.files.items() if "/rows_" in name)
+
+
+def test_prepared_data_is_dropped_where_the_rows_have_changed(tmp_path: Path) -> None:
+    """A stand-in for `axolotl` leaves a file as prepared data; it shows what of it the next run finds."""
+    result = compiled(sft().replace("a.jsonl", "it's.jsonl"))
+    write(tmp_path / "build", result.files)
+    tool = tmp_path / "environments" / "axolotl-0.19.0" / "bin"
+    tool.mkdir(parents=True)
+    (tool / "python").symlink_to(sys.executable)
+    (tool / "axolotl").write_text("#!/bin/sh\nls runs/t/prepared\ntouch runs/t/prepared/tokenised\n")
+    (tool / "axolotl").chmod(0o755)
+
+    def prepared(rows: str, **more: str) -> str:
+        (tmp_path / "it's.jsonl").write_text(rows)
+        variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": str(tmp_path / "environments"), **more}
+        command = ["bash", "build/10-train/run.sh"]
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True).stdout
+
+    assert prepared("{}") == ""
+    assert prepared("{}") == "tokenised\n"
+    assert prepared('{"other": 1}', NODE_RANK="1") == "tokenised\n"
+    assert prepared('{"other": 1}') == ""

@@ -8,6 +8,7 @@ returns to the best checkpoint.
 from __future__ import annotations
 
 from math import ceil
+from shlex import quote
 from typing import Any
 
 from recipec.plan import TrainStage
@@ -241,11 +242,33 @@ def _commands(s: TrainStage) -> list[str]:
     resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
     config = f'"$here/{FILE}"'
     own = ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if _files(s) else []
+    own += _forget_old_rows(s)
     if s.parallel.strategy == "single":
         return [*own, f"axolotl train {config} --launcher python {resume}"]
     if s.parallel.strategy.startswith("zero"):
         config += ' --deepspeed "$here/ds_config.json"'
     return [*own, *accelerate.command(s, f"-m axolotl.cli.train {config} {resume}")]
+
+
+def _forget_old_rows(s: TrainStage) -> list[str]:
+    """Return the lines that drop prepared data whose rows have changed: Axolotl keys it by the configuration alone.
+
+    On several nodes the first does it, since they may share the folder.
+    """
+    paths = [source.path for source in (*s.data.train, *s.data.validation) if source.path is not None]
+    if not paths or s.data.streaming:
+        return []
+    prepared = quote(s.data.cache)
+    files = " ".join(quote(path) for path in dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])]))
+    return [
+        "# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.",
+        f"rows=$(cat -- {files} | sha256sum)",
+        'if [ "${NODE_RANK:-0}" = 0 ]; then',
+        f'  [ "$(cat {prepared}/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- {prepared}',
+        f"  mkdir -p -- {prepared}",
+        f"  printf '%s\\n' \"$rows\" >{prepared}/.rows",
+        "fi",
+    ]
 
 
 def _files(s: TrainStage) -> dict[str, str]:
