@@ -75,6 +75,11 @@ def cells(text: str) -> list[str]:
     return row
 
 
+def _bare(text: str) -> str:
+    """Return text without marks: a span may end within a letter and its marks, a cell may not."""
+    return "".join(c for c in text if category(c) not in ("Mn", "Me"))
+
+
 def _caret(finding: Finding, wanted: str) -> Iterator[str]:
     rendered = render([finding]).split("\n")
     if any(not line.isprintable() for line in rendered):
@@ -90,7 +95,8 @@ def _caret(finding: Finding, wanted: str) -> Iterator[str]:
         return
     start = len(carets[1])
     row = cells(shown[head:].ljust(1))
-    under = "".join(row[start : start + len(carets[2])])
+    under = _bare("".join(row[start : start + len(carets[2])]))
+    wanted = _bare(wanted)
     if under.rstrip() == wanted.rstrip() or (under and wanted.startswith(under)) or not wanted.strip():
         return
     yield f"{finding.code}: caret under {under!r}, not {wanted!r}"

@@ -39,7 +39,7 @@ def resolve(course: Course) -> tuple[Resolved | None, list[Finding]]:
     d.origins = {leaf: o for leaf, o in draft.origins.items() if leaf.startswith(("hardware.", "track."))}
     if recipe.evaluate is not None:
         made.take(evaluation.stage(d, tuple(made.outcomes)), d, "evaluate")
-    elif not made.trainings:
+    elif not made.trainings and not made.findings:
         d.error("P000", "recipe", "the recipe neither trains nor evaluates", "add train, or evaluate")
     made.findings += d.findings
     if any(finding.severity == "error" for finding in made.findings):
