@@ -83,6 +83,7 @@ _BOUNDS = {
 _PATTERNS = {  # how people say what a pattern of the language means
     r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": "a percentage such as 2%",
     r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
+    r"^[a-z0-9][a-z0-9_-]{0,99}$": "lower-case letters, digits, `_` and `-`, beginning with a letter or digit",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable: letters, digits and `_`",
 }
 

@@ -109,3 +109,10 @@ def test_names_are_judged() -> None:
     text = HEAD + FIRST + (SECOND % "start_from: third").replace("name: second", "name: first")
     codes = [finding.code for finding in compiled(text).findings]
     assert codes == ["R009", "R009"]
+
+
+def test_a_name_with_a_dot_would_break_paths_of_the_plan() -> None:
+    found = compiled(HEAD + FIRST.replace("name: first", "name: fir.st"))
+    assert [(finding.code, finding.help) for finding in found.findings] == [
+        ("R005", "expected lower-case letters, digits, `_` and `-`, beginning with a letter or digit")
+    ]

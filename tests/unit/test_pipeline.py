@@ -200,3 +200,14 @@ def test_the_example_compiles(tmp_path: Path) -> None:
     file = tmp_path / "example.yaml"
     file.write_text(recipe("schema", "--example").stdout, encoding="utf-8")
     assert recipe("check", str(file)).returncode == 0
+
+
+@pytest.mark.parametrize("more", ["", "train: {method: grpo}\nrewards: [{type: exact}]\n"])
+def test_a_script_with_a_model_from_scratch_and_no_data_is_told_what_lacks(tmp_path: Path, more: str) -> None:
+    """Each ended in a KeyError once."""
+    file = tmp_path / "recipe.yaml"
+    scratch = "model: {from_scratch: {family: llama, hidden_size: 64, layers: 1, heads: 2}}\n"
+    script = "trainer: script\nscript: {path: train.py, arguments: {out: '${plan:train.output}'}}\n"
+    text = "recipe: 1\nname: t\nhardware: {gpu: none}\n" + scratch + script + (more or "train: {}\n")
+    file.write_text(text, encoding="utf-8")
+    assert "P026" in [finding.code for finding in compile_file(str(file)).findings]

@@ -30,6 +30,7 @@ def data(d: Draft) -> None:
         return
     if d.get("data") is None and wanted(d):
         d.values["train.data"] = NONE
+        d.values["train.data.train"] = NONE.train
         return
     if d.get("data") is None:
         d.error("P040", "train", "there is a training, but no data", "add data: {train: […]}")

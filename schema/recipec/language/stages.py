@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Name, Section, Text, example
+from recipec.language.base import Section, StageName, Text, example
 from recipec.language.data import Data
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
@@ -44,9 +44,9 @@ class TrainingStage(Section):
 
     model_config = example({"name": "long", "model": {"max_length": 16384}, "train": {"epochs": 1}})
 
-    name: Annotated[Name, Field(description="Name of the stage, such as sft; evaluate.models names it.")]
+    name: Annotated[StageName, Field(description="Name of the stage, such as sft; evaluate.models names it.")]
     start_from: Annotated[
-        Name | None,
+        StageName | None,
         Field(description="Stage whose result is trained further. Default: the one before, else the model."),
     ] = None
     parent_adapter: Annotated[
