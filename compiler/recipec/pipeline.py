@@ -211,7 +211,8 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
 
 
 def _leads(path: str, used: set[str]) -> bool:
-    return any(path == read or path.startswith((read + ".", read + "[")) for read in used)
+    """Return whether a path, or what it stands in, is among some."""
+    return path in used or any(path[:index] in used for index, char in enumerate(path) if char in ".[")
 
 
 def _override(course: Course, document: Document, findings: list[Finding]) -> None:

@@ -37,7 +37,7 @@ class KnownModel(NamedTuple):
 
 def known_model(path: str) -> KnownModel | None:
     """Return what is known of a hub id or a local folder; None where nothing is."""
-    row = _rows()["models"].get(path)
+    row = _row(path) if "/" in path else None
     if row is not None:
         return _made(path, _laid(row))
     config = _json(Path(path) / "config.json")
@@ -49,22 +49,28 @@ def known_model(path: str) -> KnownModel | None:
 
 
 @cache
-def _rows() -> dict[str, dict[str, Any]]:
-    tree = read_text(Source("models.yaml", (FOLDER / "models.yaml").read_text(encoding="utf-8")))
-    rows: Any = plain(tree)
-    found: dict[str, dict[str, Any]] = rows
-    return found
+def _text() -> str:
+    return (FOLDER / "models.yaml").read_text(encoding="utf-8")
+
+
+@cache
+def _row(name: str) -> Any:
+    """Return what stands behind a name; None where there is none. A row is one line: a cold start reads no others."""
+    start = f"\n  {name}:"
+    if not name or start not in _text():
+        return None
+    return plain(read_text(Source("models.yaml", _text().partition(start)[2].partition("\n")[0])))
 
 
 def _laid(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with what the row that it is like says."""
     if "like" not in row:
         return row
-    return {**_laid(_rows()["models"][row["like"]]), **{word: value for word, value in row.items() if word != "like"}}
+    return {**_laid(_row(row["like"])), **{word: value for word, value in row.items() if word != "like"}}
 
 
 def _made(path: str, row: dict[str, Any]) -> KnownModel:
-    family = _rows()["families"].get(row.get("family") or "", {})
+    family = _row(row.get("family") or "") or {}
     total, embeddings = _count(row, family)
     tokens = row.get("tokens", ())
     return KnownModel(
@@ -75,7 +81,7 @@ def _made(path: str, row: dict[str, Any]) -> KnownModel:
         total,
         embeddings,
         row.get("template"),
-        tuple(_rows()["tokens"][tokens] if isinstance(tokens, str) else tokens),
+        tuple(_row(tokens) if isinstance(tokens, str) else tokens),
         family.get("layer"),
         tuple(family.get("linear", ())),
         row.get("quantised"),

@@ -1,0 +1,84 @@
+"""What is known of models: counts agree with the published numbers of weights, folders are read as far as they can be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recipec.facts import FOLDER
+from recipec.facts.models import known_model
+from recipec.source import Mapping, Source
+from recipec.yaml_reader import read_text
+
+TREE = read_text(Source("models.yaml", (FOLDER / "models.yaml").read_text(encoding="utf-8")))
+assert isinstance(TREE, Mapping)
+MODELS = TREE.entries["models"]
+assert isinstance(MODELS, Mapping)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [  # as the repositories' safetensors metadata say
+        ("meta-llama/Llama-2-7b-hf", 6_738_415_616),
+        ("meta-llama/Llama-2-13b-hf", 13_015_864_320),
+        ("meta-llama/Meta-Llama-3-8B", 8_030_261_248),
+        ("meta-llama/Meta-Llama-3-70B-Instruct", 70_553_706_496),
+        ("meta-llama/Llama-3.2-1B", 1_235_814_400),
+        ("mistralai/Mistral-7B-v0.3", 7_248_023_552),
+        ("Qwen/Qwen2-7B-Instruct", 7_615_616_512),
+        ("Qwen/Qwen2.5-0.5B", 494_032_768),
+        ("Qwen/Qwen2.5-1.5B-Instruct", 1_543_714_304),
+    ],
+)
+def test_weights_are_counted(model: str, weights: int) -> None:
+    known = known_model(model)
+    assert known is not None
+    assert known.parameters == weights
+
+
+@pytest.mark.parametrize("model", MODELS.entries)
+def test_every_row_is_whole(model: str) -> None:
+    known = known_model(model)
+    assert known is not None
+    assert known.id == model
+    assert known.parameters
+    assert known.context
+    assert known.tokens
+    assert known.linear
+    assert known.layer
+    assert known.template
+    assert 0 < known.embedding_parameters < known.parameters
+
+
+@pytest.mark.parametrize("path", ["", "org/unknown", "models", "llama", "families", "tokens", "no/such\nthing"])
+def test_other_names_are_not_known(path: str) -> None:
+    assert known_model(path) is None
+
+
+def test_a_name_that_says_how_it_is_quantised() -> None:
+    known = known_model("TheBloke/Mistral-7B-v0.1-AWQ")
+    assert known is not None
+    assert (known.quantised, known.parameters, known.template) == ("awq", None, None)
+    assert known_model("lab/gptqless-7b") is None
+
+
+def test_a_folder_is_read(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "max_position_embeddings": 64, "vocab_size": 100, "hidden_size": 8}
+    config |= {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "tokenizer_config.json").write_text('{"added_tokens_decoder": {"0": {"content": "<s>"}}}')
+    known = known_model(str(tmp_path))
+    assert known is not None
+    assert (known.context, known.template, known.tokens) == (64, "none", ("<s>",))
+    assert known.parameters == 100 * 8 + 8 + 2 * (4 * 8 * 8 + 3 * 8 * 16 + 2 * 8)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    changed = known_model(str(tmp_path))
+    assert changed is not None
+    assert changed.template == "own"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"model_type": 7, "vocab_size": "x", "quantization_config": []}'])
+def test_a_strange_folder_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    known = known_model(str(tmp_path))
+    assert known is None or (known.parameters, known.quantised, known.linear) == (None, None, ())
