@@ -26,7 +26,7 @@ class Origin(NamedTuple):
 
 
 class Hardware(NamedTuple):
-    """The declared machine. `world` = nodes × processes per node."""
+    """The declared machine. `world` = nodes × processes per node; `host_memory_gib` is a node's, None where not given."""
 
     gpu: str
     device: Literal["gpu", "cpu"]
@@ -36,6 +36,7 @@ class Hardware(NamedTuple):
     per_node: int
     nodes: int
     world: int
+    host_memory_gib: int | None
 
 
 class Scratch(NamedTuple):

@@ -1,5 +1,6 @@
 """Every rule finds its own example, with this exact text (`CODE.out`), and is silent on what it says to use instead."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def laid(text: str, above: str) -> str:
     return "\n".join((rows | {line.partition(":")[0]: line for line in above.splitlines()}).values()) + "\n"
 
 
+@pytest.fixture(autouse=True)
+def _beside_the_files(_at_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What examples read of the folder one runs in."""
+    monkeypatch.chdir(HERE / "files")
+
+
 def compiled(text: str) -> Compiled:
     return compile_tree(read_text(Source("example.yaml", text)))
 
@@ -38,6 +45,7 @@ def compiled(text: str) -> Compiled:
 def test_its_example_is_found_and_its_alternative_is_not(one: Rule, tmp_path: Path, update: bool) -> None:
     parts = one.documentation()
     bad = laid(RIGHT, parts["Example"])
+    shutil.copytree(HERE / "files", tmp_path, dirs_exist_ok=True)
     (tmp_path / "example.yaml").write_text(bad, encoding="utf-8")
     command = [sys.executable, "-m", "recipec.cli", "check", "example.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

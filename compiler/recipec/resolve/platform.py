@@ -25,6 +25,7 @@ def hardware(d: Draft) -> None:
         d.put(f"hardware.{field}", getattr(gpu, field), why, "hardware.gpu", kind="fact")
     per_node = d.copy("hardware.per_node", "hardware.per_node")
     nodes = d.copy("hardware.nodes", "hardware.nodes")
+    d.copy("hardware.host_memory_gib", "hardware.host_memory_gib")
     paths = ("hardware.per_node", "hardware.nodes")
     d.put("hardware.world", per_node * nodes, f"{nodes} node{'s' * (nodes != 1)} × {per_node} per node", *paths)
     d.values["hardware"] = d.make(Hardware, "hardware")

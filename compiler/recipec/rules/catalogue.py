@@ -17,6 +17,7 @@ ELSEWHERE = (
     ("completions of a prompt that do not fill a batch, GPUs of engines that are counted twice", "P073, P074, P098"),
     ("bf16, Flash Attention and kernels that the GPU does not have", "P029, P030, P034, P035"),
     ("packing of rows that may not be packed", "P041"),
+    ("attention that lets packed rows see each other", "none that the language has, at the pinned releases; else T003"),
     ("quantised weights that are trained, 8-bit optimisers that FSDP cannot shard", "P031, P067, P068"),
     ("warmup beyond the end, steps and epochs together, schedules without what they need", "P061 to P065, P102"),
     ("an adapter from the stage before, and nothing that says what becomes of it", "P027, P028"),

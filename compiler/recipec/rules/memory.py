@@ -115,4 +115,31 @@ def needless_offload(see: Seen, s: TrainStage) -> Iterator[Told]:
         yield Told("parallel.optimizer_offload", message, "drop parallel.offload")
 
 
-RULES = (too_large, needless_offload)
+@rule("L048", "offload-beyond-host-memory", "error", sources="DeepSpeed#2996, LLaMA-Factory#7282")
+def host_too_small(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds offload to the CPU that needs more host memory than a node is declared to have.
+
+    Why is this bad:
+    The kernel ends a process without a word, often minutes after the start. Adam's states and gradients take about 18
+    bytes per parameter in host memory, and half of that again while they are set up.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-70B-Instruct}
+        hardware: {gpu: a100-80gb, per_node: 8, host_memory_gib: 512}
+        parallel: {strategy: zero3, offload: {optimizer: cpu}}
+
+    Use instead:
+        hardware: {gpu: a100-80gb, per_node: 8, host_memory_gib: 2048}
+    """
+    known, host = see.model(s.model.path), s.hardware.host_memory_gib
+    if known is None or known.parameters is None or host is None or s.adapter is not None:
+        return
+    if s.parallel.optimizer_offload != "cpu":
+        return
+    need = 18 * 1.5 * known.parameters / s.hardware.nodes / GIB
+    if need > host:
+        message = f"offload needs about {need:,.0f} GiB of host memory on each node, which has {host:,}"
+        yield Told("hardware.host_memory_gib", message, "use more nodes, offload to nvme, or an adapter")
+
+
+RULES = (too_large, needless_offload, host_too_small)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from recipec.facts.models import KnownModel
+from recipec.facts.models import KnownModel, read_json
 from recipec.plan import EvaluateStage, TrainStage
 from recipec.rules.rule import Seen, Told, rule
 from recipec.suggest import nearest
@@ -285,7 +286,33 @@ def learning_rate(see: Seen, s: TrainStage) -> Iterator[Told]:
             yield Told("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
 
 
+@rule("L021", "adapter-of-another-base", "error", sources="Axolotl#2277, LLaMA-Factory#3125, PEFT#2264")
+def foreign_adapter(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds an adapter to start from that was trained on another model than the recipe's.
+
+    Why is this bad:
+    Where the shapes differ, the run ends while it loads; where they agree, it goes on from nonsense.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        adapter: {rank: 16, start_from: adapters/of-mistral}
+
+    Use instead:
+        model: {base: mistralai/Mistral-7B-Instruct-v0.3}
+    """
+    if s.adapter is None or s.adapter.start_from is None or see.made(s.adapter.start_from):
+        return
+    config = read_json(Path(s.adapter.start_from) / "adapter_config.json")
+    base = config.get("base_model_name_or_path") if config is not None else None
+    if not isinstance(base, str) or base == s.model.path or Path(base).exists() or Path(s.model.path).exists():
+        return
+    if see.model(base) is not None and see.model(s.model.path) is not None:  # other names may be copies of one model
+        message = f"{s.adapter.start_from} is an adapter of {base}, not of {s.model.path}"
+        yield Told("adapter.start_from", message, f"set model.base: {base}, or start from another adapter")
+
+
 RULES = (
+    foreign_adapter,
     untrained_turn_markers,
     new_tokens,
     length_beyond_context,

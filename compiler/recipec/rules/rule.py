@@ -35,6 +35,10 @@ class Seen(NamedTuple):
     plan: Plan
     overrides: dict[str, dict[str, Any]]
 
+    def made(self, path: str) -> bool:
+        """Return whether a stage of the plan leaves this folder."""
+        return any(getattr(stage, "output", None) == path for stage in self.plan.stages)
+
     def model(self, path: str) -> KnownModel | None:
         """Return what is known of a model; of one that an earlier stage leaves, what is known of where that began."""
         for stage in reversed(self.plan.stages):

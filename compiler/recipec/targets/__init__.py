@@ -13,7 +13,10 @@ CHECKED = (*TRAINERS[:-1], "deepspeed", "accelerate", "lm_eval")  # tools that `
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's environment does not
 VLLM = "vllm-0.33.0"
 RAY = "ray-2.60.0"  # where Ray starts a script of the user's own
-ALWAYS = ("id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "track.telemetry")
+ALWAYS = (
+    "id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "hardware.host_memory_gib",
+    "track.telemetry",
+)  # fmt: skip
 
 
 class Emitted(NamedTuple):

@@ -40,7 +40,7 @@ def known_model(path: str) -> KnownModel | None:
     row = _row(path) if "/" in path else None
     if row is not None:
         return _made(path, _laid(row))
-    config = _json(Path(path) / "config.json")
+    config = read_json(Path(path) / "config.json")
     if config is not None:
         return _made(path, _of_folder(Path(path), config))
     name = path.lower().rsplit("/", 1)[-1]
@@ -106,7 +106,7 @@ def _count(row: dict[str, Any], family: dict[str, Any]) -> tuple[int | None, int
 
 
 def _of_folder(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    tokenizer = _json(folder / "tokenizer_config.json")
+    tokenizer = read_json(folder / "tokenizer_config.json")
     template: str | None = None
     tokens: tuple[str, ...] = ()
     if tokenizer is not None:
@@ -141,7 +141,7 @@ def _of_folder(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _json(file: Path) -> dict[str, Any] | None:
+def read_json(file: Path) -> dict[str, Any] | None:
     """Return a JSON object that is here; None where there is none that can be read: a run finds the model, or says so."""
     try:
         if file.stat().st_size > LARGEST:

@@ -15,6 +15,9 @@ class Hardware(Section):
     gpu: Annotated[Text, Field(description="GPU model, such as a100-80gb, or `none` for CPU.")]
     per_node: Annotated[int, Field(ge=1, le=64, description="GPUs (on CPU: processes) per node.")] = 1
     nodes: Annotated[int, Field(ge=1, le=10000, description="Nodes.")] = 1
+    host_memory_gib: Annotated[
+        Count | None, Field(description="Host memory of a node in GiB; offload is judged by it where it is given.")
+    ] = None
 
 
 class Offload(Section):
