@@ -50,6 +50,8 @@ def _form(arguments: Sequence[str]) -> str:
 def _main(arguments: Sequence[str] | None, form: str) -> int:
     try:
         options = _parser().parse_args(arguments)
+        if "format" in options:
+            options.json = options.format in ("json", "sarif")  # one document on standard output, and nothing beside it
         gc.set_threshold(200_000)  # a short process: what it builds, it keeps
         code: int = options.command(options)
         return code
@@ -193,13 +195,12 @@ def _compile(options: argparse.Namespace) -> int:
     results, findings = _compile_all(options)
     if errors(findings):
         return _show(findings, form=options.format, compiled=[])
-    quiet = options.format in ("json", "sarif")  # one document, and nothing beside it
     if options.check:
         stale = {r.name: text for r in results if (text := difference(Path(options.out) / r.name, r.files))}
         if options.format in ("sarif", "github"):  # the others show the difference itself
             findings += [_stale(Path(options.out) / name) for name in stale]
         code = _show(findings, form=options.format, stale=stale)
-        if stale and not quiet:
+        if stale and not options.json:
             _print("\n".join(stale.values()))
             sys.stderr.write(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result\n")
         return WRONG if stale else code
@@ -209,7 +210,7 @@ def _compile(options: argparse.Namespace) -> int:
         changed = write(folder, result.files)
         compiled.append({"name": result.name, "folder": str(folder), "files": sorted(result.files), "changed": changed})
     code = _show(findings, form=options.format, compiled=compiled)
-    if not quiet:
+    if not options.json:
         for row in compiled:
             _print(
                 f"{row['folder']}: {len(row['files'])} files {'written' if row['changed'] else 'unchanged'}; read {row['folder']}/PLAN.md"
@@ -224,7 +225,7 @@ def _stale(folder: Path) -> Finding:
 def _check(options: argparse.Namespace) -> int:
     _results, findings = _compile_all(options)
     code = _show(findings, form=options.format)
-    if code == DONE and options.format in ("text", "github") and not findings:
+    if code == DONE and not options.json and not findings:
         _print(f"{len(options.files)} recipe{'s' * (len(options.files) != 1)}: no findings")
     return code
 

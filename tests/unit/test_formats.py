@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from recipec.cli import main
+from recipec.cli import FORMATS, main
 from recipec.diagnostics import Finding
 from recipec.formats import github, sarif
 from recipec.pipeline import compile_file
@@ -168,3 +168,14 @@ def test_colours_only_where_a_person_looks() -> None:
     assert b"\x1b[" in shown(True)
     assert b"\x1b[" not in shown(True, NO_COLOR="1")
     assert b"\x1b[" not in shown(False)
+
+
+def test_the_commands_of_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "workplaces.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ \.venv/bin/recipe (.*)$", page, re.MULTILINE)
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.chdir(tmp_path)
+    assert commands
+    for command in commands:
+        assert main(command.split()) == 0, command
+    assert all(f"| `{form}`" in page for form in FORMATS)
