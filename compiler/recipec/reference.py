@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from recipec.editor import for_editors
 from recipec.facts import gpus
 from recipec.language import Recipe
 from recipec.language.data import COLUMNS
@@ -73,7 +74,11 @@ def schema_text() -> str:
             {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}},
         ]
     }
-    schema["else"] = {"properties": {"data": {"required": ["train"]}, "train": {"required": ["learning_rate"]}}}
+    needed = {"data": "train", "train": "learning_rate"}
+    schema["else"] = {
+        "properties": {word: {"type": ["object", "null"], "required": [key]} for word, key in needed.items()}
+    }
+    for_editors(schema)
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

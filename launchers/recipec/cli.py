@@ -14,15 +14,16 @@ from typing import Any, NoReturn
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.source import visible
 
+FORMATS = ("text", "json", "sarif", "github")
 DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    form = _form(sys.argv[1:] if arguments is None else arguments)
     try:
         _open_streams()
-        code = _main(arguments, as_json)
+        code = _main(arguments, form)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -37,17 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _main(arguments: Sequence[str] | None, as_json: bool) -> int:
+def _form(arguments: Sequence[str]) -> str:
+    """Return how findings are wanted, also where the command line is wrong; the last word wins, as in the parser."""
+    form = "text"
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=False):
+        said = "json" if word == "--json" else after if word == "--format" else word.partition("--format=")[2]
+        form = said if said in FORMATS else form
+    return form
+
+
+def _main(arguments: Sequence[str] | None, form: str) -> int:
     try:
         options = _parser().parse_args(arguments)
+        if "format" in options:
+            options.json = options.format in ("json", "sarif")  # one document on standard output, and nothing beside it
         gc.set_threshold(200_000)  # a short process: what it builds, it keeps
         code: int = options.command(options)
         return code
     except RecipeError as error:
-        return _show(error.findings, as_json=as_json)
+        return _show(error.findings, form=form)
     except argparse.ArgumentError as error:
-        if as_json:
-            _show([Finding("U001", str(error), help="see recipe --help", file="command line")], as_json=True)
+        if form != "text":
+            wrong = Finding("U001", str(error), help="see recipe --help", file="command line")
+            _show([wrong], form=form)
         return USAGE
 
 
@@ -86,13 +99,18 @@ def _parser() -> argparse.ArgumentParser:
 
     def several(made: argparse.ArgumentParser) -> None:
         made.add_argument("files", nargs="+", metavar="FILE", help="recipe files")
-        common(made)
+        settings(made)
+        made.add_argument("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)")
+        made.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
 
     def common(made: argparse.ArgumentParser) -> None:
+        settings(made)
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    def settings(made: argparse.ArgumentParser) -> None:
         made.add_argument(
             "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="lay a value over the recipe"
         )
-        made.add_argument("--json", action="store_true", help="print the result as JSON")
 
     made = add("compile", _compile, "validate recipes and write the files of their tools")
     several(made)
@@ -147,9 +165,15 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=(sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8"))
 
 
-def _show(findings: Sequence[Finding], *, as_json: bool, **more: Any) -> int:
+def _show(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
     wrong = errors(findings)
-    if as_json:
+    if form in ("sarif", "github"):
+        from recipec.formats import github, sarif
+
+        text = _json(sarif(findings)) if form == "sarif" else github(findings)
+        if text:
+            _print(text)
+    elif as_json or form == "json":
         _print(_json({"ok": not wrong, "findings": [f.as_json() for f in findings], **more}))
     elif findings:
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
@@ -175,10 +199,12 @@ def _compile(options: argparse.Namespace) -> int:
 
     results, findings = _compile_all(options)
     if errors(findings):
-        return _show(findings, as_json=options.json, compiled=[])
+        return _show(findings, form=options.format, compiled=[])
     if options.check:
         stale = {r.name: text for r in results if (text := difference(Path(options.out) / r.name, r.files))}
-        code = _show(findings, as_json=options.json, stale=stale)
+        if options.format in ("sarif", "github"):  # the others show the difference itself
+            findings += [_stale(Path(options.out) / name) for name in stale]
+        code = _show(findings, form=options.format, stale=stale)
         if stale and not options.json:
             _print("\n".join(stale.values()))
             sys.stderr.write(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result\n")
@@ -188,13 +214,17 @@ def _compile(options: argparse.Namespace) -> int:
         folder = Path(options.out) / result.name
         changed = write(folder, result.files)
         compiled.append({"name": result.name, "folder": str(folder), "files": sorted(result.files), "changed": changed})
-    code = _show(findings, as_json=options.json, compiled=compiled)
+    code = _show(findings, form=options.format, compiled=compiled)
     if not options.json:
         for row in compiled:
             _print(
                 f"{row['folder']}: {len(row['files'])} files {'written' if row['changed'] else 'unchanged'}; read {row['folder']}/PLAN.md"
             )
     return code
+
+
+def _stale(folder: Path) -> Finding:
+    return Finding("O007", "the output is stale", help="run `recipe compile` and commit the result", file=str(folder))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -206,7 +236,7 @@ def _check(options: argparse.Namespace) -> int:
             if fixed.diff and not options.json:
                 _print(fixed.diff)
     _results, findings = _compile_all(options)
-    code = _show(findings, as_json=options.json)
+    code = _show(findings, form=options.format)
     if code == DONE and not options.json and not findings:
         _print(f"{len(options.files)} recipe{'s' * (len(options.files) != 1)}: no findings")
     return code
