@@ -39,6 +39,7 @@ generated: setup
 	$(BIN)/python -m recipec.reference > docs/reference.md
 	$(BIN)/python scripts/methods_table.py > docs/methods.md
 	$(BIN)/python -m recipec.rules.catalogue > docs/rules.md
+	$(BIN)/python scripts/findings.py > docs/findings.md
 	$(BIN)/python scripts/pictures.py error
 
 clean:
