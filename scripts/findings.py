@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / name / "recipec" for name in ("schema", "compiler", "launchers")]
-CODE = re.compile(r'"([PRSTOLD][0-9]{3})"')
+CODE = re.compile(r'["\[]([PRSTOLD][0-9]{3})["\]]')
 SHOWN = re.compile(
     r"^(error|warning)\[([A-Z][0-9]{3})\]: (.*(?:\n(?!error\[|warning\[|\d+ error|\d+ warning).*)*)", re.MULTILINE
 )
