@@ -75,7 +75,7 @@ def compile_tree(tree: Node) -> Compiled:
     findings += more
     if resolved is None or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy(findings), None)
-    findings += rules.findings(course, resolved)
+    findings = rules.findings(course, resolved, findings)
     placed = _place(course, resolved, findings)
     findings = tidy(findings)
     if errors(findings):

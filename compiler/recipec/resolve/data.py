@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from recipec.language.data import COLUMNS
 from recipec.plan import Data, DataSource
 from recipec.resolve.draft import Draft, indexed
@@ -21,6 +23,8 @@ NONE = Data(
     streaming=False,
     cache="",
 )
+REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
+GROUPS = ("train", "validation")
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
 
@@ -36,7 +40,7 @@ def data(d: Draft) -> None:
         d.error("P040", "train", "there is a training, but no data", "add data: {train: […]}")
         return
     method = d.get("train.method")
-    sources = {name: _sources(d, name, method) for name in ("train", "validation")}
+    sources = {name: _sources(d, name, method) for name in GROUPS}
     d.values["train.data.train"], d.values["train.data.validation"] = sources["train"], sources["validation"]
     _holdout(d)
     packing = d.copy("train.data.packing", "data.packing")
@@ -116,21 +120,64 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
             )
         if source.roles and "role" not in names:
             d.error("P050", f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
-        if source.path is not None and source.path.isprintable() and len(d.findings) == so_far:
-            _look(d, here, source.path, columns, roles)
         made.append(d.make(DataSource, there))
+        if source.path is not None and len(d.findings) == so_far:
+            _look(d, here, made[-1])
     return tuple(made)
 
 
-def _look(d: Draft, here: str, path: str, columns: dict[str, str], roles: dict[str, tuple[str, ...]]) -> None:
-    """Hold the first rows of a file that is here against the columns and roles that the recipe gives."""
-    from recipec.resolve.first_rows import trouble  # csv is off the way of what cannot be looked at
+def _look(d: Draft, here: str, source: DataSource) -> None:
+    """Hold the rows of a file that is here against the format, columns and roles that the recipe gives."""
+    assert source.path is not None
+    if not source.path.isprintable() or not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
+        return
+    from recipec.rows.judge import Source, look  # json and csv are off the way of what cannot be looked at
 
-    found = trouble(path, columns, roles)
-    if found is not None:
+    looked = look(Source(source.path, source.format, source.columns, source.roles))
+    if looked is None:
+        return
+    d.looked[here] = looked
+    for found in looked.troubles:
         mapped = f"{here}.columns.{found.column}"
         where = mapped if found.column and d.said(mapped) else f"{here}.path"
-        d.error("P053", where, found.message, found.advice, found.suggestion)
+        tell = d.error if found.severity == "error" else d.warn
+        tell(found.code, where, found.message, found.advice, found.suggestion)
+
+
+def rows(d: Draft) -> None:
+    """Judge what the sources hold together: enough rows for a step, none that is both trained and validated on."""
+    seen = {
+        group: [(here, looked) for here, looked in d.looked.items() if here.startswith(f"data.{group}[")]
+        for group in GROUPS
+    }
+    train = {row for _, looked in seen["train"] for row in looked.seen}
+    for here, looked in seen["validation"]:
+        both = sum(count for row, count in looked.seen.items() if row in train)
+        if both:
+            message = f"{both:,} of {sum(looked.seen.values()):,} validation rows are trained on too"
+            advice = "take them out of one of the two: their loss says nothing of new rows"
+            d.warn("D013", f"{here}.path", message, advice)
+    held = d.values["train.data"].holdout
+    for here, looked in seen["train"]:
+        known, repeated = sum(looked.seen.values()), sum(looked.seen.values()) - len(looked.seen)
+        if held and known >= 10 and repeated > REPEATED * known:
+            message = f"{repeated:,} of {known:,} rows are repeated: most of what is held out is trained on too"
+            d.warn("D012", f"{here}.path", message, "drop them and weigh sources by weight, or give data.validation")
+    counts = [looked.total for _, looked in seen["train"]]
+    sources: tuple[DataSource, ...] = d.values["train.data"].train
+    if not sources or len(counts) < len(sources) or any(count is None for count in counts):
+        return
+    total = sum((count or 0) * source.weight for count, source in zip(counts, sources, strict=True))
+    left = total - (held if isinstance(held, int) else int(total * held))
+    if total and left < 1:
+        message = f"holdout {held} leaves nothing of {total:,} rows to train on"
+        d.error("P052", "data.holdout", message, "hold out fewer rows")
+    elif total and left < d.values["train.batch.total"] and not METHODS[d.values["train.method"]].online:
+        batch = d.values["train.batch.total"]
+        message = (
+            f"{left:,} row{'s' * (left != 1)} do not fill one batch of {batch:,}: an epoch is a single, smaller step"
+        )
+        d.warn("D014", "train.batch_size", message, "lower batch_size, or is it the right file?")
 
 
 def _holdout(d: Draft) -> None:

@@ -1,12 +1,17 @@
 """The plan of one training while it is being decided: values by dotted path, each with its origin, and what went wrong."""
 
-from typing import Any, NamedTuple, TypeVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from recipec.course import Part
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
 from recipec.plan import Origin
 from recipec.source import Items, Mapping, Node, Path, Span, dotted, find, key_span, split_path
+
+if TYPE_CHECKING:
+    from recipec.rows.judge import Looked
 
 T = TypeVar("T")
 COMMAND_LINE = "--set"
@@ -44,6 +49,7 @@ class Draft:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
         self.findings: list[Finding] = []
+        self.looked: dict[str, Looked] = {}  # what was seen of local data, by the recipe path of its source
         self._unsure = False  # whether the step that runs has looked for a value that was wrong
 
     def begin(self) -> None:
@@ -120,9 +126,10 @@ class Draft:
             return
         self.findings.append(Finding(code, message, self.span(path), suggestion, advice))
 
-    def warn(self, code: str, path: str, message: str, advice: str) -> None:
+    def warn(self, code: str, path: str, message: str, advice: str, suggestion: str | None = None) -> None:
         """Report something that is likely not meant, at a recipe path."""
-        self.findings.append(Finding(code, message, self.span(path), None, advice, "warning"))
+        if not self._unsure:
+            self.findings.append(Finding(code, message, self.span(path), suggestion, advice, "warning"))
 
     def make(self, kind: type[T], prefix: str) -> T:
         """Build the record whose fields are the leaves below `prefix`. Raises KeyError when one is missing."""

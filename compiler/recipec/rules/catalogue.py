@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from recipec import rows
+from recipec.rows.reading import WHOLE
 from recipec.rules import RULES
 from recipec.rules.rule import HEADINGS, Rule
 
@@ -45,8 +47,9 @@ def as_json(one: Rule) -> dict[str, Any]:
 def table() -> str:
     """Return a line for each rule."""
     width = max(len(one.name) for one in RULES)
-    rows = [f"{one.code}  {one.severity:<7}  {one.name:<{width}}  {_first(one)}" for one in RULES]
-    return "\n".join(rows) + "\n"
+    lines = [f"{one.code}  {one.severity:<7}  {one.name:<{width}}  {_first(one)}" for one in RULES]
+    lines += ["", "Of local data, which can be allowed too:", *(f"{code}  {name}" for code, name in rows.NAMES.items())]
+    return "\n".join(lines) + "\n"
 
 
 def page(one: Rule) -> str:
@@ -64,7 +67,7 @@ def page(one: Rule) -> str:
 
 def document() -> str:
     """Return `docs/rules.md`."""
-    rows = "\n".join(
+    table_rows = "\n".join(
         f"| [{one.code}](#{one.code.lower()}-{one.name}) | {one.severity} | `{one.name}` | {_first(one)} |"
         for one in RULES
     )
@@ -81,7 +84,13 @@ matches nothing any more is a warning (L002), and one that no rule has is an err
 
 | code | severity | name | what it finds |
 |---|---|---|---|
-{rows}
+{table_rows}
+
+## Local data
+
+The rows of local files are read too: all of them up to {WHOLE >> 20} MiB, beyond that the beginning and a spread sample.
+[findings.md](findings.md) shows what is said of them. These can be allowed by their names as well:
+{", ".join(f"`{{name}}` ({{code}})" for code, name in rows.NAMES.items())}.
 
 ## What needs no rule
 

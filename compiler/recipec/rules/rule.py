@@ -80,36 +80,43 @@ def rule(code: str, name: str, severity: Severity, *of: type, sources: str = "")
 
 
 def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved) -> list[Finding]:
-    """Return what the rules find, less what the recipe waives; a waiver that matches nothing is found too."""
-    tree, allowed = course.tree, course.recipe.allow
+    """Return what the rules find."""
     seen = Seen(resolved.plan, {tool: raw for tool, raw in course.recipe.overrides if raw})
-    findings: list[Finding] = []
-    used: set[str] = set()
-    for one in rules:
-        for stage in resolved.plan.stages:
-            if not isinstance(stage, one.of):
-                continue
-            for told in one.judge(seen, stage):
-                if one.name in allowed:
-                    used.add(one.name)
-                    continue
-                span = _place(tree, resolved, stage, told.path)
-                findings.append(Finding(one.code, told.message, span, told.suggestion, told.advice, one.severity))
-    return findings + list(_waivers(tree, rules, allowed, used))
+    return [
+        Finding(
+            one.code,
+            told.message,
+            _place(course.tree, resolved, stage, told.path),
+            told.suggestion,
+            told.advice,
+            one.severity,
+        )
+        for one in rules
+        for stage in resolved.plan.stages
+        if isinstance(stage, one.of)
+        for told in one.judge(seen, stage)
+    ]
 
 
-def _waivers(tree: Mapping, rules: tuple[Rule, ...], allowed: dict[str, str], used: set[str]) -> Iterator[Finding]:
-    names = [one.name for one in rules]
+def waive(names: dict[str, str], course: Course, findings: list[Finding]) -> list[Finding]:
+    """Return the findings without those that the recipe allows; an allowance that matches nothing is found too.
+
+    `names` gives the name of each code that may be allowed.
+    """
+    allowed = course.recipe.allow
+    left = [finding for finding in findings if names.get(finding.code) not in allowed]
+    used = {names[finding.code] for finding in findings if finding.code in names}
     for name in allowed:
-        span = key_span(tree, ("allow", name))
-        if name not in names:
+        span = key_span(course.tree, ("allow", name))
+        if name not in names.values():
             from recipec.suggest import nearest
 
             advice = "`recipe rules` lists what can be allowed"
-            yield Finding("L001", f'there is no rule "{name}"', span, nearest(name, names), advice)
+            left.append(Finding("L001", f'there is no rule "{name}"', span, nearest(name, names.values()), advice))
         elif name not in used:
             message = f'"{name}" is allowed, but nothing here would be found by it'
-            yield Finding("L002", message, span, help="drop it from allow", severity="warning")
+            left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
+    return left
 
 
 def _place(tree: Mapping, resolved: Resolved, stage: Stage, paths: str) -> Span:

@@ -1,0 +1,23 @@
+"""The rows of local data files held against what a recipe says of them, before anything runs, and without pandas.
+
+A file that is not here is not judged: a recipe may be compiled elsewhere than where it runs. Parquet is left to the run.
+"""
+
+from __future__ import annotations
+
+NAMES = {  # of the codes that a recipe may allow, with the reason
+    "D001": "unreadable-data",
+    "D002": "rows-that-are-no-mappings",
+    "D003": "missing-columns",
+    "D004": "values-of-another-type",
+    "D005": "unknown-roles",
+    "D006": "empty-turns",
+    "D007": "rows-without-an-answer",
+    "D008": "turns-out-of-order",
+    "D009": "equal-pairs",
+    "D010": "labels-of-one-kind",
+    "D011": "no-rows",
+    "D012": "repeated-rows",
+    "D013": "validation-rows-in-training",
+    "D014": "fewer-rows-than-a-batch",
+}

@@ -1,0 +1,230 @@
+"""What is wrong with the rows of one source, each kind of mistake told once: its first row, and how many more there are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from recipec.rows.reading import Unreadable, complete, rows
+from recipec.suggest import nearest
+
+OPTIONAL = ("role", "content", "input", "system")
+ROLES = ("system", "user", "assistant", "tool")
+# How other formats look: the columns that give them away, and what a recipe says of them.
+SHAPES = (
+    (("chosen",), "format: preference"),
+    (("messages",), "format: chat"),
+    (("conversations",), "format: chat, columns: {messages: conversations, role: from, content: value}, "
+     "roles: {user: [human], assistant: [gpt]}"),
+    (("prompt", "completion", "label"), "format: unpaired-preference"),
+    (("instruction", "output"), "format: instruction"),
+    (("prompt", "completion"), "format: completion"),
+    (("text",), "format: text"),
+)  # fmt: skip
+
+
+class Trouble(NamedTuple):
+    """What is wrong: the standard column to blame ("" for the file), what, what to do, and the nearest right name."""
+
+    code: str
+    column: str
+    message: str
+    advice: str
+    suggestion: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+
+class Looked(NamedTuple):
+    """What was seen of a source. `total` is its number of rows, None where not all were read; `seen` counts their hashes."""
+
+    troubles: list[Trouble]
+    total: int | None
+    seen: Counter[int]
+
+
+class Source(NamedTuple):
+    """What a recipe says of a source: its file, format, and the names of its columns and roles in the data."""
+
+    path: str
+    format: str
+    columns: Mapping[str, str]
+    roles: Mapping[str, tuple[str, ...]]
+
+
+def look(source: Source) -> Looked | None:
+    """Return what is wrong with the rows of a source; None where its file cannot be looked at here."""
+    path = Path(source.path)
+    pile = _Pile(source)
+    try:
+        whole = complete(path)
+        for where, row in rows(path):
+            pile.take(where, row)
+    except OSError:
+        return None  # a run looks again, where the file must be
+    except Unreadable as error:
+        pile.troubles["D001"] = Trouble("D001", "", str(error), "correct the file, or save it as UTF-8")
+        return Looked(pile.told(), None, Counter())
+    if path.suffix not in (".jsonl", ".json", ".csv") or not (whole or pile.count):
+        return None
+    return Looked(pile.told(), pile.count if whole else None, pile.seen)
+
+
+class _Pile:
+    """The rows of a source as they come by."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.troubles: dict[str, Trouble] = {}
+        self.more: Counter[str] = Counter()
+        self.seen: Counter[int] = Counter()
+        self.labels: set[bool] = set()
+        self.count = 0
+        self.known = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
+        self.standard = {spelt: role for role, names in source.roles.items() for spelt in names}
+
+    def take(self, where: str, row: Any) -> None:
+        """Judge one row."""
+        self.count += 1
+        for trouble in _row(self, f"{self.source.path}, {where}", row):
+            if trouble.code in self.troubles:
+                self.more[trouble.code] += 1
+            else:
+                self.troubles[trouble.code] = trouble
+        self.seen[hash(json.dumps(row, sort_keys=True, default=str))] += 1
+
+    def told(self) -> list[Trouble]:
+        """Return each kind of trouble once, with the number of further rows that have it."""
+        found = []
+        for code, trouble in self.troubles.items():
+            further = self.more[code]
+            message = trouble.message
+            if further:
+                message += f"; so {'is' if further == 1 else 'are'} {further:,} more row{'s' * (further != 1)}"
+            severity = trouble.severity
+            if code in ("D007", "D009") and 2 * (further + 1) > self.count:
+                severity = "error"  # most rows: there is nothing to learn
+            found.append(trouble._replace(message=message, severity=severity))
+        if "D001" in self.troubles or "D002" in self.troubles:
+            return found
+        path = self.source.path
+        if not self.count:
+            found.append(Trouble("D011", "", f"{path} holds no rows", "is it the right file?"))
+        if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.count > 1:
+            message = f"every label in {path} is {str(next(iter(self.labels))).lower()}"
+            found.append(Trouble("D010", "label", message, "it needs rows of both kinds", None, "warning"))
+        return found
+
+
+def _row(pile: _Pile, where: str, row: Any) -> Iterator[Trouble]:
+    source = pile.source
+    if not isinstance(row, dict):
+        yield Trouble(
+            "D002", "", f"{where} is {_shown(row)}, no mapping of columns", "write one JSON object for each row"
+        )
+        return
+    table = source.path.endswith(".csv")
+    columns = source.columns
+    for name, column in columns.items():
+        if name in OPTIONAL:
+            continue
+        if column not in row:
+            yield _missing(where, name, column, row)
+            return
+        value = row[column]
+        expected = None if table and name == "label" else _expected(name, value, columns)
+        if expected is not None:
+            yield Trouble("D004", name, f"{where}: {column} is {_shown(value)}", f"expected {expected}")
+            continue
+        if name == "label" and not table:
+            pile.labels.add(bool(value))
+        if isinstance(value, str) and not value.strip() and name not in ("prompt", "answer"):
+            yield Trouble("D006", name, f"{where}: {column} is empty", "drop the row", None, "warning")
+        yield from _turns(pile, where, name, value)
+    if "chosen" in columns and "rejected" in columns and row.get(columns["chosen"]) == row.get(columns["rejected"]):
+        message = f"{where}: the chosen and the rejected answer are the same"
+        yield Trouble("D009", "chosen", message, "drop the row: nothing can be learnt from it", None, "warning")
+
+
+def _missing(where: str, name: str, column: str, row: dict[Any, Any]) -> Trouble:
+    there = [str(key) for key in row]
+    shape = next((said for names, said in SHAPES if set(names) <= set(there)), None)
+    close = nearest(column, there)
+    advice = f"it has {', '.join(there)}; say which of them it is: columns: {{{name}: …}}"
+    if shape is not None and close is None:
+        advice = f"it has {', '.join(there)}; such rows are {shape}"
+    return Trouble("D003", name, f"{where} has no column {column}", advice, close)
+
+
+def _expected(name: str, value: object, columns: Mapping[str, str]) -> str | None:
+    """Return what a column should hold where it holds something else."""
+    if name == "messages":
+        return None if isinstance(value, list) and value else "a list of messages"
+    if name == "label":
+        return None if value in (True, False) else "true or false"
+    if name in ("chosen", "rejected") and "messages" in columns:
+        return None if isinstance(value, str | dict) or (isinstance(value, list) and value) else "text, or messages"
+    if name == "prompt" and not set(columns) & {"chosen", "completion"}:
+        return None if isinstance(value, str) or (isinstance(value, list) and value) else "text, or messages"
+    if name == "answer":
+        return None if isinstance(value, str | int | float) else "text or a number"
+    return None if isinstance(value, str) else "text"
+
+
+def _turns(pile: _Pile, where: str, name: str, value: object) -> Iterator[Trouble]:
+    """Judge the messages of a column: their keys, their roles, what they say and in which order."""
+    messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+    if not messages:
+        return
+    columns = pile.source.columns
+    role, content = columns.get("role", "role"), columns.get("content", "content")
+    order: list[str] = []
+    for message in messages:
+        if not isinstance(message, dict):
+            expected = f"expected a mapping with {role} and {content}"
+            yield Trouble("D004", name, f"{where}: a message is {_shown(message)}", expected)
+            return
+        calls = message.get("tool_calls") or message.get("function_call")
+        for word, column in (("role", role), ("content", content)):
+            if column not in message and not (word == "content" and calls):
+                advice = f"it has {', '.join(map(str, message))}; map it: columns: {{{word}: …}}"
+                blamed = word if word in columns else name
+                yield Trouble("D003", blamed, f"{where}: a message has no {column}", advice)
+                return
+        who = message[role]
+        if not isinstance(who, str) or who not in pile.known:
+            close = nearest(str(who), ROLES)
+            advice = "say which role it is: roles: {user: [human], assistant: [gpt]}"
+            yield Trouble("D005", name, f"{where}: {_shown(who)} is not a role that the recipe knows", advice, close)
+            return
+        said = message.get(content)
+        if isinstance(said, str) and not said.strip() and not calls and pile.standard.get(who, who) != "system":
+            advice = "drop the turn, or the row"
+            yield Trouble("D006", name, f"{where}: the {who} says nothing", advice, None, "warning")
+        order.append(pile.standard.get(who, who))
+    if name == "messages" and pile.source.format == "chat":
+        yield from _order(where, name, order)
+
+
+def _order(where: str, name: str, order: list[str]) -> Iterator[Trouble]:
+    if "assistant" not in order:
+        message = f"{where}: no turn of the assistant"
+        yield Trouble("D007", name, message, "there is nothing to learn in it: drop the row", None, "warning")
+        return
+    if "system" in order[1:]:
+        message = f"{where}: the system speaks after the first turn"
+        yield Trouble("D008", name, message, "most templates take one system turn, at the beginning", None, "warning")
+    pairs = [(one, two) for one, two in pairwise(order) if one == two and one in ("user", "assistant")]
+    if pairs:
+        message = f"{where}: two turns of the {pairs[0][0]} in a row"
+        yield Trouble(
+            "D008", name, message, "join them: some templates refuse them, others drop the row", None, "warning"
+        )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else text[:39] + "…"
