@@ -71,6 +71,7 @@ def document() -> str:
         f"| [{one.code}](#{one.code.lower()}-{one.name}) | {one.severity} | `{one.name}` | {_first(one)} |"
         for one in RULES
     )
+    named = ",\n".join(f"`{name}` ({code})" for code, name in rows.NAMES.items())
     other = "\n".join(f"| {what} | {where} |" for what, where in ELSEWHERE)
     pages = "\n".join(page(one) for one in RULES)
     return f"""# Rules
@@ -90,7 +91,7 @@ matches nothing any more is a warning (L002), and one that no rule has is an err
 
 The rows of local files are read too: all of them up to {WHOLE >> 20} MiB, beyond that the beginning and a spread sample.
 [findings.md](findings.md) shows what is said of them. These can be allowed by their names as well:
-{", ".join(f"`{{name}}` ({{code}})" for code, name in rows.NAMES.items())}.
+{named}.
 
 ## What needs no rule
 
