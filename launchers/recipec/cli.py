@@ -92,6 +92,22 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument(
             "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="lay a value over the recipe"
         )
+        made.add_argument(
+            "--profile",
+            action="append",
+            default=[],
+            metavar="NAME",
+            dest="profiles",
+            help="lay a profile of the recipe over it",
+        )
+        made.add_argument(
+            "--var",
+            action="append",
+            default=[],
+            metavar="a=c",
+            dest="variables",
+            help="give a variable of the recipe another value",
+        )
         made.add_argument("--json", action="store_true", help="print the result as JSON")
 
     made = add("compile", _compile, "validate recipes and write the files of their tools")
@@ -155,7 +171,7 @@ def _show(findings: Sequence[Finding], *, as_json: bool, **more: Any) -> int:
 def _compile_all(options: argparse.Namespace) -> tuple[list[Any], list[Finding]]:
     from recipec.pipeline import compile_file
 
-    results = [compile_file(file, options.settings) for file in options.files]
+    results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
     findings = [finding for result in results for finding in result.findings]
     names: dict[str, str] = {}
     for file, result in zip(options.files, results, strict=True):
@@ -204,7 +220,7 @@ def _run(options: argparse.Namespace) -> int:
     from recipec.output import write
     from recipec.pipeline import compile_file
 
-    result = compile_file(options.file, options.settings)
+    result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
         return _show(result.findings, as_json=options.json)
     folder = Path(options.out) / result.name
@@ -218,7 +234,7 @@ def _explain(options: argparse.Namespace) -> int:
     from recipec.explain import explain
     from recipec.pipeline import compile_file
 
-    result = compile_file(options.file, options.settings)
+    result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
         return _show(result.findings, as_json=options.json)
     answers = explain(json.loads(result.files["plan.json"]), options.path)
