@@ -122,7 +122,7 @@ def _plain_data(value: Any) -> Any:
     return [_plain_data(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-class _Text:
+class TextPlaces:
     """A text with offsets of the places in it."""
 
     def __init__(self, source: Source) -> None:
@@ -130,12 +130,17 @@ class _Text:
         self.starts = [0, *(found.end() for found in re.finditer(r"\r\n|\n|\r", source.text))]
 
     def start(self, span: Span) -> int:
+        """Return where a span begins."""
         return self.starts[span.line - 1] + span.column - 1
+
+    def stop(self, span: Span) -> int:
+        """Return where a span ends."""
+        return self.starts[min(span.end_line, len(self.starts)) - 1] + span.end_column - 1
 
     def end(self, node: Node) -> int:
         """Return where the text of a value ends: a block collection ends with its last member, before any comment."""
         first = self.start(node.span)
-        last = self.starts[min(node.span.end_line, len(self.starts)) - 1] + node.span.end_column - 1
+        last = self.stop(node.span)
         members = list(node.entries.values()) if isinstance(node, Mapping) else getattr(node, "nodes", [])
         if members and self.text[first] not in "{[":
             return max(self.end(members[-1]), first)
@@ -153,19 +158,22 @@ class _Text:
         return found.start() if found else len(self.text)
 
     def line_start(self, index: int) -> int:
+        """Return where the line of `index` begins."""
         return max(self.text.rfind("\n", 0, index), self.text.rfind("\r", 0, index)) + 1
 
     def line_break(self) -> str:
+        """Return how the lines of this text end."""
         found = re.search(r"\r\n|\n|\r", self.text)
         return found[0] if found else "\n"
 
     def put(self, first: int, last: int, new: str) -> str:
+        """Return the text with another one in the place of a stretch."""
         return self.text[:first] + new + self.text[last:]
 
 
 def _spliced(source: Source, tree: Mapping, change: Change) -> str | None:
     """Return the text with the change in its place, or None where that is not a matter of splicing."""
-    at = _Text(source)
+    at = TextPlaces(source)
     path, node = change.path, find(tree, change.path)
     key = key_span(tree, path)
     if change.rename is not None:
@@ -189,7 +197,7 @@ def _spliced(source: Source, tree: Mapping, change: Change) -> str | None:
     return None
 
 
-def _replaced(at: _Text, node: Node, key: Span, change: Change) -> str:
+def _replaced(at: TextPlaces, node: Node, key: Span, change: Change) -> str:
     first, last, new = at.start(node.span), at.end(node), flow(change.value)
     after = at.start(key) + key.end_column - key.column
     if first < at.start(key) and (alias := re.compile(r"[ \t]*:[ \t]*(\*[^\s,\]}]+)").match(at.text, after)):
@@ -203,7 +211,7 @@ def _replaced(at: _Text, node: Node, key: Span, change: Change) -> str:
     return at.put(first, last, new)
 
 
-def _added(at: _Text, parent: Mapping, entry: str) -> str:
+def _added(at: TextPlaces, parent: Mapping, entry: str) -> str:
     first, last = at.start(parent.span), at.end(parent)
     if at.text[first : first + 1] == "{":
         inside = at.text[first + 1 : last - 1].rstrip()
@@ -215,7 +223,7 @@ def _added(at: _Text, parent: Mapping, entry: str) -> str:
     return at.put(end, end, f"{at.line_break()}{indent}{entry}")
 
 
-def _without(at: _Text, tree: Mapping, path: Path) -> str | None:
+def _without(at: TextPlaces, tree: Mapping, path: Path) -> str | None:
     parent, node, key = find(tree, path[:-1]), find(tree, path), key_span(tree, path)
     if not isinstance(parent, Mapping | Items) or node is None or key is None:
         return None

@@ -48,14 +48,19 @@ class Compiled(NamedTuple):
 
 
 def compile_file(
-    path: str, settings: Sequence[str] = (), profiles: Sequence[str] = (), variables: Sequence[str] = ()
+    path: str,
+    settings: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    variables: Sequence[str] = (),
+    text: str | None = None,
 ) -> Compiled:
     """Compile a recipe file to the text of every file. Never raises RecipeError.
 
     It is laid over what it extends; chosen profiles, `a.b=c` settings and `a=c` variables are laid over it.
+    With `text`, that is taken for what the file holds.
     """
     try:
-        composed = compose(path, settings, profiles, variables)
+        composed = compose(path, settings, profiles, variables, text)
         compiled = compile_tree(composed.tree, composed)
     except RecipeError as error:
         return Compiled("", {}, error.findings, None)

@@ -40,8 +40,8 @@ class Composed(NamedTuple):
     """A recipe in one tree, and what it is made of.
 
     `layers` are its files in the order in which they are laid, the file itself last; `through` says for each other
-    file where it is named; `notes` say at a value's place which variables are in it; `profiles` are those that were
-    chosen, `others` the tree that each of the rest would make.
+    file where it is named; `notes` say at a value's place which variables are in it; `chosen` are the mappings of the
+    profiles that were laid over it, `others` the tree that each of the other profiles would make.
     """
 
     tree: Node
@@ -49,8 +49,13 @@ class Composed(NamedTuple):
     through: dict[Source, Span]
     notes: dict[Span, str]
     variables: dict[str, Scalar]
-    profiles: tuple[str, ...]
+    chosen: tuple[tuple[str, Mapping], ...]
     others: dict[str, Mapping]
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Return the names of the chosen profiles, in order."""
+        return tuple(dict.fromkeys(name for name, _ in self.chosen))
 
     def told(self, findings: Iterable[Finding]) -> list[Finding]:
         """Return findings, those in a file that is extended with the way to it."""
@@ -58,15 +63,21 @@ class Composed(NamedTuple):
 
 
 def compose(
-    path: str, settings: Sequence[str] = (), profiles: Sequence[str] = (), variables: Sequence[str] = ()
+    path: str,
+    settings: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    variables: Sequence[str] = (),
+    text: str | None = None,
 ) -> Composed:
     """Read a recipe with all that it extends, and lay chosen profiles, settings `a.b=c` and variables `a=c` over it.
+
+    With `text`, that is taken for what the file holds.
 
     Raises RecipeError with every finding: files that are missing, no YAML or circular, profiles and variables that
     nobody has or uses, and whatever deletes or adds to what is not there.
     """
     reading = _Reading()
-    tree = reading.file(path)
+    tree = reading.file(path, text=text)
     if not isinstance(tree, Mapping):
         return Composed(tree, (tree.span.source,), {}, {}, {}, (), {})
     findings = reading.findings
@@ -100,7 +111,8 @@ def compose(
     if findings:
         raise RecipeError([_with_way(finding, reading.through) for finding in findings])
     sources = tuple(layer.span.source for layer in reading.layers)
-    return Composed(flat, sources, reading.through, notes, defined, tuple(profiles), others)
+    chosen = tuple((name, node) for name in profiles for node in known[name])
+    return Composed(flat, sources, reading.through, notes, defined, chosen, others)
 
 
 def without_words(tree: Mapping) -> Mapping:
@@ -128,7 +140,7 @@ class _Reading:
         self.done: set[str] = set()
         self.values = 0
 
-    def file(self, path: str, label: str | None = None, said: Span | None = None) -> Node:
+    def file(self, path: str, label: str | None = None, said: Span | None = None, text: str | None = None) -> Node:
         """Read a file with its parents. Raises RecipeError for what cannot be read, at `said` where that names it."""
         real = os.path.realpath(path)
         if real in self.open:
@@ -137,7 +149,7 @@ class _Reading:
         if len(self.open) + len(self.done) >= MAX_FILES:
             raise self._refused("S043", f"more than {MAX_FILES} files in one recipe", said, "extend fewer files")
         try:
-            source = Source(path, read_utf8(path), label)
+            source = Source(path, read_utf8(path) if text is None else text, label)
         except RecipeError as error:
             if said is None or error.findings[0].span is not None:
                 raise
@@ -295,23 +307,29 @@ def _whole(option: str, text: str) -> Span:
     return Span(Source(option, text, option), 1, 1, 1, max(2, len(text) + 1))
 
 
-def set_value(tree: Node, setting: str) -> Node:
-    """Lay one `a.b=c` of the command line over a tree: null deletes, `a.b+=[c]` adds to a list. Raises RecipeError."""
+def read_setting(setting: str, option: str = "--set") -> tuple[Path, Node]:
+    """Return the path and the located value of `a.b=c`, which the person wrote behind `option`. Raises RecipeError."""
     path_text, equals, _ = setting.partition("=")
-    whole = _whole("--set", setting)
+    whole = _whole(option, setting)
     try:
         path = split_path(path_text)
         if not equals:
             raise ValueError
     except ValueError:
-        raise RecipeError(
-            [Finding("S030", "expected a path and a value", whole, help="write --set train.epochs=3")]
-        ) from None
+        example = f"write {option} train.epochs=3" if option.startswith("--") else "write train.epochs=3"
+        raise RecipeError([Finding("S030", "expected a path and a value", whole, help=example)]) from None
+    return path, read_text(whole.source, first_column=len(path_text) + 2)
+
+
+def set_value(tree: Node, setting: str) -> Node:
+    """Lay one `a.b=c` of the command line over a tree: null deletes, `a.b+=[c]` adds to a list. Raises RecipeError."""
+    path, value = read_setting(setting)
+    path_text, _, _ = setting.partition("=")
+    whole = value.span._replace(line=1, column=1, end_line=1, end_column=max(2, len(setting) + 1))
     if path[0] in ("extends", "profiles"):
         advice = "write it in the file; --profile NAME chooses a profile"
         raise RecipeError([Finding("S031", f"{path[0]} cannot be set from outside", whole, help=advice)])
-    value = read_text(whole.source, first_column=len(path_text) + 2)
-    key = whole._replace(end_column=len(path_text) + 1)
+    key = value.span._replace(line=1, column=1, end_line=1, end_column=len(path_text) + 1)
     last, parent = path[-1], find(tree, path[:-1])
     findings: list[Finding] = []
     if isinstance(last, str) and last.endswith("+") and len(last) > 1:

@@ -44,10 +44,6 @@ class Recipe(Section):
         Text | list[Text] | None,
         Field(description="Recipe files that this one is laid over, from the folder of this file."),
     ] = None
-    profiles: Annotated[
-        dict[Name, dict[str, Any]],
-        Field(description="Words laid over the recipe by `--profile NAME`, such as {debug: {train: {steps: 10}}}."),
-    ] = {}
     variables: Annotated[
         dict[str, str | int | float | bool],
         Field(description="Values that texts name as `${var:NAME}`; `--var NAME=VALUE` gives another."),
@@ -85,3 +81,7 @@ class Recipe(Section):
     overrides: Annotated[Overrides, Field(description="Raw keys per tool, for what the language does not say.")] = (
         Overrides()
     )
+    profiles: Annotated[
+        dict[Name, dict[str, Any]],
+        Field(description="Words laid over the recipe by `--profile NAME`, such as {debug: {train: {steps: 10}}}."),
+    ] = {}
