@@ -72,8 +72,8 @@ def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Findin
     """Return what is wrong in the shape of the profiles that were not chosen, beside what is wrong anyway."""
     told = {(finding.code, finding.message) for finding in findings}
     return [
-        finding
-        for other in composed.others.values()
+        finding._replace(help="; ".join([*filter(None, [finding.help]), f"with the profile {name}"]))
+        for name, other in composed.others.items()
         for finding in bind_course(other)[1]
         if (finding.code, finding.message) not in told
     ]

@@ -63,17 +63,22 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """Return the JSON Schema of a recipe, as text. In a course, what a section needs may stand in the stages."""
+    """Return the JSON Schema of a recipe, as text.
+
+    What a section needs may stand in the stages of a course, and anything in a file that the recipe extends.
+    """
     schema = recipe_schema()
-    for word in ("data", "train"):
-        (_target(schema["properties"][word], schema) or {}).pop("required", None)
-    schema["if"] = {
-        "anyOf": [
-            {"required": ["stages"]},
-            {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}},
-        ]
-    }
-    schema["else"] = {"properties": {"data": {"required": ["train"]}, "train": {"required": ["learning_rate"]}}}
+    needs = {}
+    for word in ("hardware", "evaluate", "script"):
+        needs[word] = {"required": (_target(schema["properties"][word], schema) or {}).pop("required")}
+    (_target(schema["properties"]["data"], schema) or {}).pop("required")
+    in_stages = {"data": {"required": ["train"]}, "train": {"required": ["learning_rate"]}}
+    extends = {"required": ["extends"]}
+    own = [{"required": ["stages"]}, {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}}]
+    schema["allOf"] = [
+        {"if": extends, "else": {"required": schema.pop("required"), "properties": needs}},
+        {"if": {"anyOf": [extends, *own]}, "else": {"properties": in_stages}},
+    ]
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

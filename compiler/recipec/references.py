@@ -78,7 +78,8 @@ def _misplaced(reference: Reference, path: tuple[str | int, ...], tree: Mapping)
     if reference.kind != "env":
         from recipec.suggest import nearest
 
-        close = nearest(reference.kind, KINDS) if reference.kind.isalpha() else None
+        swapped = (kind for kind in KINDS if sorted(kind) == sorted(reference.kind))  # two letters of three in common
+        close = (nearest(reference.kind, KINDS) or next(swapped, None)) if reference.kind.isalpha() else None
         known = "references are ${var:NAME}, and ${env:NAME} in launch.environment"
         return (f"{whole} is no reference", f"${{{close}:{reference.name}}}", known) if close else None
     if path[:2] != ("launch", "environment"):

@@ -7,6 +7,7 @@ from typing import Any
 
 from recipec.compose import Composed
 from recipec.edit import flow, same
+from recipec.language import Recipe
 from recipec.render.yaml_writer import scalar
 from recipec.source import Items, Mapping, Node, Scalar, Span, leaves, plain, visible
 
@@ -16,7 +17,7 @@ def flat(composed: Composed) -> str:
 
     A value of another place than the file itself has a remark: its file and line, or the option it came from.
     """
-    tree = composed.tree
+    tree = _in_order(composed.tree)
     home = composed.layers[-1]
 
     def remark(span: Span) -> str:
@@ -32,6 +33,24 @@ def flat(composed: Composed) -> str:
     text = "\n".join(lines) + "\n"
     assert same(text, plain(tree)), "the flat recipe does not say what the recipe says"
     return text
+
+
+def _in_order(tree: Node) -> Node:
+    """Return a recipe with its sections in the order of the language, unknown ones last."""
+    if not isinstance(tree, Mapping):
+        return tree
+    known = [word for word in Recipe.model_fields if word in tree.entries]
+    entries = {word: tree.entries[word] for word in dict.fromkeys([*known, *tree.entries])}
+    return Mapping(entries, tree.keys, tree.span)
+
+
+def _written(node: Node) -> str:
+    """Return a value on one line; a number stays as the person wrote it."""
+    if isinstance(node, Scalar) and node.text and not isinstance(node.value, str):
+        return node.text
+    if isinstance(node, Items):
+        return "[" + ", ".join(map(_written, node.nodes)) + "]"
+    return flow(plain(node))
 
 
 def _profile_at(composed: Composed, span: Span) -> str:
@@ -68,7 +87,7 @@ def _lines(node: Node, indent: int, remark: Callable[[Span], str]) -> Iterator[s
         else:
             said = dict.fromkeys(remark(n.span) for n in (getattr(inner, "nodes", None) or [inner]))
             told = ", ".join(text for text in said if text)
-            yield f"{pad}{lead} {flow(plain(inner))}" + (f"  # {told}" if told else "")
+            yield f"{pad}{lead} {_written(inner)}" + (f"  # {told}" if told else "")
 
 
 def made_of(composed: Composed) -> dict[str, Any]:
