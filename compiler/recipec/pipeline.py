@@ -313,7 +313,9 @@ def _render(
     files["run.sh"] = shell.run_script(
         [(p.stage.id, p.environment) for p in placed], making, local, recipe, plan.variables.values()
     )
-    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, sorted([*files, "PLAN.md", MANIFEST]))
+    profiles = composed.profiles if composed is not None else ()
+    names = sorted([*files, "PLAN.md", MANIFEST])
+    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, names, profiles)
     files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local, composed)
     return dict(sorted(files.items()))
 

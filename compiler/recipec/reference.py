@@ -43,7 +43,7 @@ Made from the language itself by `make generated`. A recipe is one YAML file; th
 Every section below has its keys, what each takes, what it is when you leave it out, and an example. Keys that are not
 here are errors. YAML 1.2 is read: `no` is text, `1e-4` is a number. Lengths are in tokens, batches in sequences,
 intervals in optimiser steps. Paths start at the folder in which you run. Any value can be laid over a recipe for once:
-`recipe compile FILE --set train.epochs=1`."""
+`recipe compile FILE --set train.epochs=1`. How files, profiles and variables make one recipe: [composition.md](composition.md)."""
 
 
 def recipe_schema() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from recipec.diagnostics import Finding
-from recipec.source import Mapping, Scalar, dotted
+from recipec.source import Mapping, Scalar, dotted, find
 from recipec.source import leaves as tree_leaves
 
 KINDS = ("env", "file", "plan", "var")
@@ -82,13 +82,13 @@ def _misplaced(reference: Reference, path: tuple[str | int, ...], tree: Mapping)
         close = (nearest(reference.kind, KINDS) or next(swapped, None)) if reference.kind.isalpha() else None
         known = "references are ${var:NAME}, and ${env:NAME} in launch.environment"
         return (f"{whole} is no reference", f"${{{close}:{reference.name}}}", known) if close else None
-    if path[:2] != ("launch", "environment"):
+    if path[:2] != ("launch", "environment") or len(path) != 3:
         where = "only a script can read the environment when it runs: nothing here would"
         advice = f"set {reference.name} where you run it, or write it in launch.environment"
         return f"{whole} would be taken as it is written", None, f"{where}; {advice}"
     if not _VARIABLE_NAME.fullmatch(reference.name):
         return f'"{reference.name}" is no name of an environment variable', None, "write ${env:HF_TOKEN}"
-    said = tree.entries["launch"].entries["environment"].entries  # type: ignore[union-attr]
-    if reference.name in said and (path[-1] != reference.name or getattr(said[reference.name], "value", None) != whole):
+    own = find(tree, (*path[:2], reference.name))
+    if own is not None and (path[2] != reference.name or getattr(own, "value", None) != whole):
         return f"launch.environment itself sets {reference.name}", None, "write the value, or drop one of the two"
     return None

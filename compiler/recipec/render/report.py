@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from recipec.diagnostics import Finding
@@ -59,8 +60,10 @@ def plain(value: Any) -> Any:
     return value
 
 
-def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], files: list[str]) -> str:
-    """Return the plan in words."""
+def plan_markdown(
+    resolved: Resolved, recipe: str, findings: list[Finding], files: list[str], profiles: Sequence[str] = ()
+) -> str:
+    """Return the plan in words. `profiles` are those that were laid over the recipe."""
     plan: Plan = resolved.plan
     machine = plan.hardware
     lines = [f"# {plan.name}", ""]
@@ -71,7 +74,8 @@ def plan_markdown(resolved: Resolved, recipe: str, findings: list[Finding], file
         if machine.device == "cpu"
         else f"{machine.nodes} × {machine.per_node} × {machine.gpu} ({machine.memory_gib} GiB each)"
     )
-    lines += [f"Compiled from `{recipe}` for {on}.", "", "## Stages", ""]
+    chosen = "".join(f", with the profile `{name}`," for name in profiles)
+    lines += [f"Compiled from `{recipe}`{chosen} for {on}.", "", "## Stages", ""]
     for stage in plan.stages:
         lines.append(f"- `{stage.id}`: {_sentence(stage)}")
     for stage in plan.stages:
