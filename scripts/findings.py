@@ -25,6 +25,8 @@ FAMILIES = {
 # Codes whose cause is no recipe that could stand beside its output; tests make it instead.
 ELSEWHERE = {
     "S001": "no such file", "S002": "a folder", "S003": "a file that may not be read", "S004": "a file of more than 16 MiB",
+    "S032": "an edit that would lose something", "S033": "a file that cannot be formatted without loss",
+    "S043": "more than 64 files in one recipe",
     "S030": "a wrong `--set`", "S031": "a `--set` through a value", "O001": "a file where the output folder belongs",
     "O002": "a folder with files that are not ours", "O003": "an emitted file that was changed by hand", "O004": "a file that cannot be written",
     "O005": "two recipes of one name", "O006": "standard output that cannot be written", "O007": "output that is stale",

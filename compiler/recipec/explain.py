@@ -46,6 +46,8 @@ def _unknown(word: str, names: Any, what: str) -> RecipeError:
 
 def _row(path: str, row: dict[str, Any]) -> dict[str, Any]:
     because = f"{row['from']}: {row['at'] or row['why']}"
+    if row["at"] and row["why"]:
+        because += f" ({row['why']})"
     if row["reads"] and not row["at"]:
         because += f" (read {', '.join(row['reads'])})"
     return {"path": path, "value": row["value"], "because": because}

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from recipec import contracts, rules
+from recipec.compose import Composed, compose
 from recipec.course import HEAD, Course, bind_course
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.facts import pins
 from recipec.output import MANIFEST, digest
 from recipec.plan import Resolved, Stage, TrainStage, leaf
+from recipec.references import misplaced
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.resolve import resolve
@@ -18,7 +20,6 @@ from recipec.source import (
     Mapping,
     Node,
     Scalar,
-    Source,
     Span,
     dotted,
     find,
@@ -26,11 +27,9 @@ from recipec.source import (
     leaves,
     plain,
     split_path,
-    with_value,
 )
 from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
-from recipec.yaml_reader import read_file, read_text
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
@@ -48,26 +47,47 @@ class Compiled(NamedTuple):
     resolved: Resolved | None
 
 
-def compile_file(path: str, settings: Sequence[str] = ()) -> Compiled:
-    """Compile a recipe file, with `a.b=c` settings laid over it, to the text of every file. Never raises RecipeError."""
+def compile_file(
+    path: str,
+    settings: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    variables: Sequence[str] = (),
+    text: str | None = None,
+) -> Compiled:
+    """Compile a recipe file to the text of every file. Never raises RecipeError.
+
+    It is laid over what it extends; chosen profiles, `a.b=c` settings and `a=c` variables are laid over it.
+    With `text`, that is taken for what the file holds.
+    """
     try:
-        tree = read_file(path)
-        for setting in settings:
-            tree = _set(tree, setting)
-        return compile_tree(tree)
+        composed = compose(path, settings, profiles, variables, text)
+        compiled = compile_tree(composed.tree, composed)
     except RecipeError as error:
         return Compiled("", {}, error.findings, None)
+    findings = tidy(composed.told([*compiled.findings, *_of_profiles(composed, compiled.findings)]))
+    return compiled._replace(files={} if errors(findings) else compiled.files, findings=findings)
 
 
-def compile_tree(tree: Node) -> Compiled:
-    """Compile a located tree. Raises RecipeError when it is no mapping."""
+def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Finding]:
+    """Return what is wrong in the shape of the profiles that were not chosen, beside what is wrong anyway."""
+    told = {(finding.code, finding.message) for finding in findings}
+    return [
+        finding._replace(help="; ".join([*filter(None, [finding.help]), f"with the profile {name}"]))
+        for name, other in composed.others.items()
+        for finding in bind_course(other)[1]
+        if (finding.code, finding.message) not in told
+    ]
+
+
+def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
+    """Compile a located tree, made as `composed` says. Raises RecipeError when it is no mapping."""
     if not isinstance(tree, Mapping):
         start = tree.span._replace(end_line=tree.span.line, end_column=tree.span.column + 1)
         raise RecipeError(
             [Finding("S019", "a recipe is a mapping of keys and values", start, help="start with `recipe: 1`")]
         )
     course, findings = bind_course(tree)
-    findings += _secrets(tree)
+    findings += [*_secrets(tree), *misplaced(tree)]
     if course is None:
         return Compiled("", {}, tidy(findings), None)
     recipe = course.recipe
@@ -80,28 +100,7 @@ def compile_tree(tree: Node) -> Compiled:
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)
-    return Compiled(recipe.name, _render(course, resolved, placed, findings), findings, resolved)
-
-
-def _set(tree: Node, setting: str) -> Node:
-    """Lay one `a.b=c` of the command line over the tree."""
-    path_text, equals, _ = setting.partition("=")
-    source = Source("--set", setting, "--set")
-    whole = Span(source, 1, 1, 1, max(2, len(setting) + 1))
-    try:
-        path = split_path(path_text)
-        if not equals:
-            raise ValueError
-    except ValueError:
-        raise RecipeError(
-            [Finding("S030", "expected a path and a value", whole, help="write --set train.epochs=3")]
-        ) from None
-    value = read_text(source, first_column=len(path_text) + 2)
-    try:
-        return with_value(tree, path, value, whole._replace(end_column=len(path_text) + 1))
-    except LookupError as step:
-        message = f"the recipe has no place for {path_text}"
-        raise RecipeError([Finding("S031", message, whole, help=f"there is nothing at the step {step}")]) from None
+    return Compiled(recipe.name, _render(course, resolved, placed, findings, composed), findings, resolved)
 
 
 def _secrets(tree: Node) -> list[Finding]:
@@ -110,11 +109,11 @@ def _secrets(tree: Node) -> list[Finding]:
         value = getattr(node, "value", None)
         if not isinstance(value, str) or not value:
             continue
+        if "${env:" in value and not _SECRET_TEXT.search(value):
+            continue  # a reference, which `misplaced` judges
         named = any(isinstance(step, str) and _SECRET_NAME.search(step) for step in path[-1:]) and path[0] != "model"
         if named or _SECRET_TEXT.search(value):
-            advice = (
-                "set it in the environment of the run (HF_TOKEN, WANDB_API_KEY, …) and revoke this one if it was shared"
-            )
+            advice = "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; revoke this one if it was shared"
             span = key_span(tree, path) or node.span
             found.append(Finding("L027", f"{dotted(path)} holds a secret", span, help=advice))
     return found
@@ -294,7 +293,9 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
-def _render(course: Course, resolved: Resolved, placed: list[Placed], findings: list[Finding]) -> dict[str, str]:
+def _render(
+    course: Course, resolved: Resolved, placed: list[Placed], findings: list[Finding], composed: Composed | None
+) -> dict[str, str]:
     """Return the text of every file, `plan.json` last."""
     tree = course.tree
     recipe, plan = tree.span.source.label, resolved.plan
@@ -312,10 +313,14 @@ def _render(course: Course, resolved: Resolved, placed: list[Placed], findings: 
         files[f"environments/{name}.txt"] = pins(name)
     local = [path for p in placed if isinstance(p.stage, TrainStage) for path in _local(p.stage)]
     making = {name: _making(name) for name in names}
-    files["run.sh"] = shell.run_script([(p.stage.id, p.environment) for p in placed], making, local, recipe)
+    files["run.sh"] = shell.run_script(
+        [(p.stage.id, p.environment) for p in placed], making, local, recipe, plan.variables.values()
+    )
+    profiles = composed.profiles if composed is not None else ()
     names = sorted([*files, "PLAN.md", MANIFEST])
-    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, names, course.recipe.allow)
-    files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local)
+    findings = tidy([*(one for one in findings if one.code[0] not in "DL"), *rules.lasting(course, resolved)])
+    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, names, course.recipe.allow, profiles)
+    files[MANIFEST] = _manifest(tree, resolved, placed, files, lines, local, composed)
     return dict(sorted(files.items()))
 
 
@@ -395,8 +400,15 @@ def _manifest(
     files: dict[str, str],
     lines: dict[str, Any],
     local: list[str],
+    composed: Composed | None,
 ) -> str:
     source = tree.span.source
+    about: dict[str, Any] = {"name": resolved.plan.name, "file": source.label, "sha256": digest(source.text)}
+    if composed is not None and len(composed.layers) > 1:
+        about["extends"] = [{"file": one.label, "sha256": digest(one.text)} for one in composed.layers[:-1]]
+    if composed is not None and composed.profiles:
+        about["profiles"] = list(composed.profiles)
+    notes = composed.notes if composed is not None else {}
     stages: list[dict[str, Any]] = []
     for place in placed:
         stage = place.stage
@@ -418,16 +430,23 @@ def _manifest(
     values = {}
     for path, (value, origin) in report.values(resolved).items():
         values[path] = {"value": value, "from": origin.kind, "at": origin.span.label() if origin.span else None}
-        values[path] |= {"why": origin.why, "reads": list(origin.reads)}
+        why = notes.get(origin.span, origin.why) if origin.span else origin.why
+        values[path] |= {"why": why, "reads": list(origin.reads)}
     told = {read for row in values.values() for read in row["reads"]}
     for steps, node in leaves(tree):  # what goes into files, or stays in the recipe, without a place in the plan
         if not _leads(path := dotted(steps), told):
             span = node.span
             kind = "command line" if span.source.name.startswith("--set") else "recipe"
-            values[path] = {"value": plain(node), "from": kind, "at": span.label(), "why": "", "reads": [path]}
+            values[path] = {
+                "value": plain(node),
+                "from": kind,
+                "at": span.label(),
+                "why": notes.get(span, ""),
+                "reads": [path],
+            }
     manifest = {
         "format": 1,
-        "recipe": {"name": resolved.plan.name, "file": source.label, "sha256": digest(source.text)},
+        "recipe": about,
         "stages": stages,
         "environments": {name: _environment(name) for name in sorted({place.environment for place in placed})},
         "data": [{"path": path, "at": _line_of(resolved, path)} for path in sorted(set(local))],

@@ -44,7 +44,7 @@ Made from the language itself by `make generated`. A recipe is one YAML file; th
 Every section below has its keys, what each takes, what it is when you leave it out, and an example. Keys that are not
 here are errors. YAML 1.2 is read: `no` is text, `1e-4` is a number. Lengths are in tokens, batches in sequences,
 intervals in optimiser steps. Paths start at the folder in which you run. Any value can be laid over a recipe for once:
-`recipe compile FILE --set train.epochs=1`."""
+`recipe compile FILE --set train.epochs=1`. How files, profiles and variables make one recipe: [composition.md](composition.md)."""
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -64,20 +64,22 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """Return the JSON Schema of a recipe, as text. In a course, what a section needs may stand in the stages."""
+    """Return the JSON Schema of a recipe, as text.
+
+    What a section needs may stand in the stages of a course, and anything in a file that the recipe extends.
+    """
     schema = recipe_schema()
-    for word in ("data", "train"):
-        (_target(schema["properties"][word], schema) or {}).pop("required", None)
-    schema["if"] = {
-        "anyOf": [
-            {"required": ["stages"]},
-            {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}},
-        ]
-    }
-    needed = {"data": "train", "train": "learning_rate"}
-    schema["else"] = {
-        "properties": {word: {"type": ["object", "null"], "required": [key]} for word, key in needed.items()}
-    }
+    needs = {}
+    for word in ("hardware", "evaluate", "script"):
+        needs[word] = {"required": (_target(schema["properties"][word], schema) or {}).pop("required")}
+    (_target(schema["properties"]["data"], schema) or {}).pop("required")
+    in_stages = {"data": {"required": ["train"]}, "train": {"required": ["learning_rate"]}}
+    extends = {"required": ["extends"]}
+    own = [{"required": ["stages"]}, {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}}]
+    schema["allOf"] = [
+        {"if": extends, "else": {"required": schema.pop("required"), "properties": needs}},
+        {"if": {"anyOf": [extends, *own]}, "else": {"properties": in_stages}},
+    ]
     for_editors(schema)
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 

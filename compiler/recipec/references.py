@@ -1,9 +1,18 @@
-"""`${plan:…}` and `${file:…}` in the arguments of a user's own script: what they may name, and how values are written."""
+"""`${plan:…}` and `${file:…}` in the arguments of a user's own script, `${env:…}` in the environment of a run.
+
+What they may name, where they may stand, and how values are written. `${var:…}` is gone by then (`compose`).
+"""
 
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from recipec.diagnostics import Finding
+from recipec.source import Mapping, Scalar, dotted, find
+from recipec.source import leaves as tree_leaves
+
+KINDS = ("env", "file", "plan", "var")
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([^}:]*):?([^}]*)\}")
 
 
@@ -41,3 +50,45 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def text(value: Any) -> str:
     """Return a value as a command line holds it. Whole floats lose `.0`, so that an option of type int takes them."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
+
+
+def misplaced(tree: Mapping) -> list[Finding]:
+    """Name references that stand where nothing would expand them: the tools take them as they are written.
+
+    The arguments of a script are judged with what they ask for, by `resolve.script`.
+    """
+    found = []
+    for path, node in tree_leaves(tree):
+        if not isinstance(node, Scalar) or not isinstance(node.value, str) or "${" not in node.value:
+            continue
+        below = path[2:] if path[0] == "stages" else path
+        if below[:2] == ("script", "arguments"):
+            continue
+        for reference in references(node.value):
+            if told := _misplaced(reference, path, tree):
+                message, suggestion, advice = told
+                found.append(Finding("S049", f"{dotted(path)}: {message}", node.span, suggestion, advice))
+    return found
+
+
+def _misplaced(reference: Reference, path: tuple[str | int, ...], tree: Mapping) -> tuple[str, str | None, str] | None:
+    whole = f"${{{reference.kind}:{reference.name}}}"
+    if reference.kind in ("plan", "file"):
+        return f"{whole} is known in script.arguments only", None, "write the value itself"
+    if reference.kind != "env":
+        from recipec.suggest import nearest
+
+        swapped = (kind for kind in KINDS if sorted(kind) == sorted(reference.kind))  # two letters of three in common
+        close = (nearest(reference.kind, KINDS) or next(swapped, None)) if reference.kind.isalpha() else None
+        known = "references are ${var:NAME}, and ${env:NAME} in launch.environment"
+        return (f"{whole} is no reference", f"${{{close}:{reference.name}}}", known) if close else None
+    if path[:2] != ("launch", "environment") or len(path) != 3:
+        where = "only a script can read the environment when it runs: nothing here would"
+        advice = f"set {reference.name} where you run it, or write it in launch.environment"
+        return f"{whole} would be taken as it is written", None, f"{where}; {advice}"
+    if not _VARIABLE_NAME.fullmatch(reference.name):
+        return f'"{reference.name}" is no name of an environment variable', None, "write ${env:HF_TOKEN}"
+    own = find(tree, (*path[:2], reference.name))
+    if own is not None and (path[2] != reference.name or getattr(own, "value", None) != whole):
+        return f"launch.environment itself sets {reference.name}", None, "write the value, or drop one of the two"
+    return None

@@ -111,6 +111,22 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument(
             "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="lay a value over the recipe"
         )
+        made.add_argument(
+            "--profile",
+            action="append",
+            default=[],
+            metavar="NAME",
+            dest="profiles",
+            help="lay a profile of the recipe over it",
+        )
+        made.add_argument(
+            "--var",
+            action="append",
+            default=[],
+            metavar="a=c",
+            dest="variables",
+            help="give a variable of the recipe another value",
+        )
 
     made = add("compile", _compile, "validate recipes and write the files of their tools")
     several(made)
@@ -131,6 +147,20 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("file", metavar="FILE")
     made.add_argument("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY")
     common(made)
+    made = add("show", _show_recipe, "say what a recipe is made of, or print it as one flat recipe")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--resolved", action="store_true", help="print the flat recipe, with where each value is from")
+    common(made)
+    made = add("fmt", _fmt, "put recipe files into the one layout; comments and meaning stay")
+    made.add_argument("files", nargs="+", metavar="FILE", help="recipe files")
+    made.add_argument("--check", action="store_true", help="write nothing; fail when a file would change")
+    made.add_argument("--diff", action="store_true", help="write nothing; print what would change")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    made = add("set", _set, "change values in a recipe file; comments and layout stay")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("changes", nargs="*", metavar="a.b=c", help="give a value")
+    made.add_argument("--unset", action="append", default=[], metavar="a.b", help="take a value out")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
     made = add("adopt", _adopt, "turn a PyTorch loop for one GPU into one for several, by Accelerate")
     made.add_argument("file", metavar="FILE", help="Python file with the training loop")
     made.add_argument("--write", action="store_true", help="change the file; without it the change is only shown")
@@ -184,7 +214,7 @@ def _show(findings: Sequence[Finding], *, as_json: bool = False, form: str = "te
 def _compile_all(options: argparse.Namespace) -> tuple[list[Any], list[Finding]]:
     from recipec.pipeline import compile_file
 
-    results = [compile_file(file, options.settings) for file in options.files]
+    results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
     findings = [finding for result in results for finding in result.findings]
     names: dict[str, str] = {}
     for file, result in zip(options.files, results, strict=True):
@@ -265,7 +295,7 @@ def _run(options: argparse.Namespace) -> int:
     from recipec.output import write
     from recipec.pipeline import compile_file
 
-    result = compile_file(options.file, options.settings)
+    result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
         return _show(result.findings, as_json=options.json)
     folder = Path(options.out) / result.name
@@ -279,7 +309,7 @@ def _explain(options: argparse.Namespace) -> int:
     from recipec.explain import explain
     from recipec.pipeline import compile_file
 
-    result = compile_file(options.file, options.settings)
+    result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
         return _show(result.findings, as_json=options.json)
     answers = explain(json.loads(result.files["plan.json"]), options.path)
@@ -293,6 +323,43 @@ def _explain(options: argparse.Namespace) -> int:
             )
         )
     return DONE
+
+
+def _show_recipe(options: argparse.Namespace) -> int:
+    from recipec.compose import compose
+    from recipec.show import flat, made_of, made_of_text
+    from recipec.source import plain
+
+    composed = compose(options.file, options.settings, options.profiles, options.variables)
+    if options.json:
+        _print(_json({"ok": True, **made_of(composed), "recipe": plain(composed.tree)}))
+    else:
+        _print(flat(composed) if options.resolved else made_of_text(composed))
+    return DONE
+
+
+def _fmt(options: argparse.Namespace) -> int:
+    from recipec.fmt import difference, format_files
+
+    changed = format_files(options.files, write=not (options.check or options.diff))
+    if options.json:
+        _print(_json({"ok": True, "changed": [row.file for row in changed]}))
+    elif options.diff:
+        _print("".join(difference(row) for row in changed))
+    else:
+        done = "would change" if options.check else "changed"
+        sys.stderr.write("".join(f"{done}: {visible(row.file)}\n" for row in changed))
+    return WRONG if options.check and changed else DONE
+
+
+def _set(options: argparse.Namespace) -> int:
+    from recipec.set_command import change_file
+
+    findings, changed = change_file(options.file, options.changes, options.unset)
+    code = _show(findings, as_json=options.json, changed=changed)
+    if not options.json and not changed and code == DONE:
+        sys.stderr.write("nothing to change\n")
+    return code
 
 
 def _adopt(options: argparse.Namespace) -> int:

@@ -291,7 +291,10 @@ class _Builder:
             first = opened.column + (self.shift if opened.line == 0 else 1)
             bracket = Span(self.source, opened.line + 1, first, opened.line + 1, first + 1)
             message = f"this bracket is still open at line {line}"
-            return Finding("S021", message, bracket, help="close it, and separate its values by commas")
+            advice = "close it, and separate its values by commas"
+            if "${" in text:
+                advice = 'quote a reference within brackets: {size: "${var:size}"}'
+            return Finding("S021", message, bracket, help=advice)
         indent = text[: len(text) - len(text.lstrip())]
         if "\t" in indent or text[column - 1 : column] == "\t":
             at = (indent.index("\t") if "\t" in indent else column - 1) + 1

@@ -81,3 +81,15 @@ def test_every_emitted_key_and_every_recipe_leaf_is_explained(file: Path) -> Non
         answers = explain(manifest, dotted(path))
         said = dotted(path[:-1] if isinstance(path[-1], int) else path)
         assert any(f"{file.name}:" in row["because"] or said in row["because"] for row in answers), path
+
+
+def test_every_mistake_in_recipes_of_several_files_is_a_located_finding(tmp_path: Path) -> None:
+    files = {name: (ROOT / "docs" / "composition" / name).read_bytes() for name in ("base.yaml", "support.yaml")}
+    for seed in range(EXAMPLES):
+        r = Random(seed)
+        for name, text in files.items():
+            (tmp_path / name).write_bytes(mutant(r, text) if r.random() < 0.6 else text)
+        settings = r.choice([[], ["train.log_every=3"], ["train.epochs=null"], ["data.train+=[1]"], ["variables=null"]])
+        profiles, variables = r.choice([[], ["debug"], ["cluster", "debug"], ["no"]]), r.choice([[], ["size=3"], ["x"]])
+        compiled = compile_file(str(tmp_path / "support.yaml"), settings, profiles, variables)
+        assert complaints(compiled) == [], f"seed {seed}"

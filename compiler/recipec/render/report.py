@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipec.diagnostics import Finding
@@ -61,9 +61,17 @@ def plain(value: Any) -> Any:
 
 
 def plan_markdown(
-    resolved: Resolved, recipe: str, findings: list[Finding], files: list[str], allowed: Mapping[str, str]
+    resolved: Resolved,
+    recipe: str,
+    findings: list[Finding],
+    files: list[str],
+    allowed: Mapping[str, str],
+    profiles: Sequence[str] = (),
 ) -> str:
-    """Return the plan in words; `allowed` are the rules that do not hold here, each with its reason."""
+    """Return the plan in words.
+
+    `allowed` are the rules that do not hold here, each with its reason; `profiles` were laid over the recipe.
+    """
     plan: Plan = resolved.plan
     machine = plan.hardware
     lines = [f"# {plan.name}", ""]
@@ -74,7 +82,8 @@ def plan_markdown(
         if machine.device == "cpu"
         else f"{machine.nodes} × {machine.per_node} × {machine.gpu} ({machine.memory_gib} GiB each)"
     )
-    lines += [f"Compiled from `{recipe}` for {on}.", "", "## Stages", ""]
+    chosen = "".join(f", with the profile `{name}`," for name in profiles)
+    lines += [f"Compiled from `{recipe}`{chosen} for {on}.", "", "## Stages", ""]
     for stage in plan.stages:
         lines.append(f"- `{stage.id}`: {_sentence(stage)}")
     for stage in plan.stages:

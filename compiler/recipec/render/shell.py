@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from shlex import quote
 from typing import NamedTuple
 
 from recipec.plan import EvaluateStage, InitStage, MergeStage, Plan, Stage, TrainStage
+from recipec.references import references
 from recipec.targets import Emitted
 
 _WHAT = {
@@ -35,8 +37,23 @@ def stage_script(stage: Stage, emitted: Emitted, plan: Plan, environment: str, r
     if not (isinstance(stage, TrainStage | EvaluateStage) and stage.track.telemetry):
         variables |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     variables |= {**emitted.variables, **plan.variables}
-    lines += [f"export {name}={quote(value)}" for name, value in sorted(variables.items())]
+    lines += [f"export {name}={expanded(value)}" for name, value in sorted(variables.items())]
     return HEAD.format(what=_WHAT[type(stage)], recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
+
+
+def expanded(value: str) -> str:
+    """Return a value quoted for the shell, which puts the environment of the run in the place of each `${env:NAME}`."""
+    parts, begin = [], 0
+    for reference in references(value):
+        if reference.kind == "env":
+            parts += [quote(value[begin : reference.start])] if reference.start > begin else []
+            parts.append(_needed(reference.name))
+            begin = reference.end
+    return "".join([*parts, *([quote(value[begin:])] if begin < len(value) or not parts else [])])
+
+
+def _needed(name: str) -> str:
+    return f'"${{{name}:?set it in the environment of the run}}"'
 
 
 class Making(NamedTuple):
@@ -51,10 +68,17 @@ class Making(NamedTuple):
     remove: str = ""
 
 
-def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], files: list[str], recipe: str) -> str:
+def run_script(
+    stages: list[tuple[str, str]],
+    environments: dict[str, Making],
+    files: list[str],
+    recipe: str,
+    variables: Iterable[str] = (),
+) -> str:
     """Return the `run.sh` of the whole: missing environments are made, then the stages run in order.
 
-    `stages` are (id, environment), `environments` map a name to how it is made.
+    `stages` are (id, environment), `environments` map a name to how it is made. What the values of `variables` take
+    from the environment of the run is asked for before anything is done.
     """
     flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
     torch = [
@@ -100,6 +124,8 @@ def run_script(stages: list[tuple[str, str]], environments: dict[str, Making], f
         "}",
         *(f"need {quote(file)}" for file in sorted(set(files))),
     ]
+    asked = {one.name for value in variables for one in references(value) if one.kind == "env"}
+    lines += [f": {_needed(name)}" for name in sorted(asked)]
     for name, making in environments.items():
         if making.bare or making.remove:
             lines.append(f"# {name}: {making.bare}" + (f"; {making.remove} removed" if making.remove else ""))

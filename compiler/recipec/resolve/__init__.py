@@ -139,7 +139,7 @@ def _outcome(d: Draft, stage: TrainStage) -> Outcome:
 
 def _template(model: Model) -> str | None:
     """Return what is known of the chat template of a model's tokenizer."""
-    known = known_model(model.tokenizer)
+    known = known_model(model.tokenizer, folders=False)  # what is emitted does not depend on the machine
     return known.template if known is not None else None
 
 

@@ -46,6 +46,8 @@ def told(d: Draft, stage: TrainStage) -> None:
             d.error("P096", here, f"no file {reference.name} is emitted", there, nearest(reference.name, emitted))
         elif reference.kind not in ("file", "plan"):
             advice = f"write ${{plan:{stage.name}.batch.micro}} for a value of the plan"
+            if reference.kind == "env":  # a command line is seen by everybody on the machine
+                advice = f"write {reference.name}: {whole} in launch.environment; the script finds it there"
             d.error("P096", here, f"{whole} is neither of the plan nor an emitted file", advice)
         elif reference.kind == "plan" and reference.name not in known:
             below = [path for path in known if path.startswith(reference.name + ".")]

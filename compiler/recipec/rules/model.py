@@ -300,7 +300,7 @@ def foreign_adapter(see: Seen, s: TrainStage) -> Iterator[Told]:
     Use instead:
         model: {base: mistralai/Mistral-7B-Instruct-v0.3}
     """
-    if s.adapter is None or s.adapter.start_from is None or see.made(s.adapter.start_from):
+    if not see.folders or s.adapter is None or s.adapter.start_from is None or see.made(s.adapter.start_from):
         return
     config = read_json(Path(s.adapter.start_from) / "adapter_config.json")
     base = config.get("base_model_name_or_path") if config is not None else None

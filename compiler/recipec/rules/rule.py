@@ -30,10 +30,14 @@ class Told(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a rule may look at beside its stage: the whole plan, and the raw overrides of the recipe by tool."""
+    """What a rule may look at beside its stage: the whole plan, and the raw overrides of the recipe by tool.
+
+    Without `folders`, local folders are not looked at, so that what is found is the same on every machine.
+    """
 
     plan: Plan
     overrides: dict[str, dict[str, Any]]
+    folders: bool
 
     def made(self, path: str) -> bool:
         """Return whether a stage of the plan leaves this folder."""
@@ -46,7 +50,7 @@ class Seen(NamedTuple):
                 return self.model(stage.model.path)
             if getattr(stage, "output", None) == path and hasattr(stage, "base"):
                 return self.model(stage.base)
-        return known_model(path)
+        return known_model(path, folders=self.folders)
 
 
 Judge = Callable[[Seen, Any], Iterator[Told]]
@@ -79,9 +83,9 @@ def rule(code: str, name: str, severity: Severity, *of: type, sources: str = "")
     return lambda judge: Rule(code, name, severity, of or (TrainStage,), sources, judge)
 
 
-def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved) -> list[Finding]:
-    """Return what the rules find."""
-    seen = Seen(resolved.plan, {tool: raw for tool, raw in course.recipe.overrides if raw})
+def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved, *, folders: bool) -> list[Finding]:
+    """Return what the rules find, with or without a look at local folders."""
+    seen = Seen(resolved.plan, {tool: raw for tool, raw in course.recipe.overrides if raw}, folders)
     return [
         Finding(
             one.code,
@@ -98,10 +102,10 @@ def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved) -> list[F
     ]
 
 
-def waive(names: dict[str, str], course: Course, findings: list[Finding]) -> list[Finding]:
+def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure: set[str]) -> list[Finding]:
     """Return the findings without those that the recipe allows; an allowance that matches nothing is found too.
 
-    `names` gives the name of each code that may be allowed.
+    `names` gives the name of each code that may be allowed; of those that are `unsure`, nothing is said of no match.
     """
     allowed = course.recipe.allow
     left = [finding for finding in findings if names.get(finding.code) not in allowed]
@@ -113,7 +117,7 @@ def waive(names: dict[str, str], course: Course, findings: list[Finding]) -> lis
 
             advice = "`recipe rules` lists what can be allowed"
             left.append(Finding("L001", f'there is no rule "{name}"', span, nearest(name, names.values()), advice))
-        elif name not in used:
+        elif name not in used | unsure:
             message = f'"{name}" is allowed, but nothing here would be found by it'
             left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
     return left

@@ -35,12 +35,15 @@ class KnownModel(NamedTuple):
     quantised: str | None
 
 
-def known_model(path: str) -> KnownModel | None:
-    """Return what is known of a hub id or a local folder; None where nothing is."""
+def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
+    """Return what is known of a hub id or a local folder; None where nothing is.
+
+    Without `folders`, the answer is the same on every machine.
+    """
     row = _row(path) if "/" in path else None
     if row is not None:
         return _made(path, _laid(row))
-    config = read_json(Path(path) / "config.json")
+    config = read_json(Path(path) / "config.json") if folders else None
     if config is not None:
         return _made(path, _of_folder(Path(path), config))
     name = path.lower().rsplit("/", 1)[-1]

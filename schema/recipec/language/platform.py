@@ -57,5 +57,7 @@ class Launch(Section):
     on: Annotated[Literal["local"], Field(description="Launcher.")] = "local"
     environment: Annotated[
         dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
-        Field(description="Environment variables of every stage. Never secrets: those are inherited."),
+        Field(
+            description="Environment variables of every stage. Secrets are inherited, or named: `HF_TOKEN: ${env:HF_TOKEN}`."
+        ),
     ] = {}

@@ -33,11 +33,21 @@ class Overrides(Section):
 class Recipe(Section):
     """One recipe: a model, its data, how it is trained, where it runs, and how it is judged."""
 
+    # `extends`, `profiles` and `variables` are gone by the time a recipe is bound: `compose` makes one flat tree of them.
+
     recipe: Annotated[Literal[1], Field(description="Version of the recipe language.")]
     name: Annotated[
         Name,
         Field(description="Name of the recipe and of its folder: lower-case letters, digits, `.`, `_`, `-`."),
     ]
+    extends: Annotated[
+        Text | list[Text] | None,
+        Field(description="Recipe files that this one is laid over, from the folder of this file."),
+    ] = None
+    variables: Annotated[
+        dict[str, str | int | float | bool],
+        Field(description="Values that texts name as `${var:NAME}`; `--var NAME=VALUE` gives another."),
+    ] = {}
     description: Annotated[Text | None, Field(description="What it is for, for people.")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of everything random.")] = 42
     model: Annotated[Model, Field(description="The model. Needed, but by trainer: script.")] = Model()
@@ -75,3 +85,7 @@ class Recipe(Section):
     overrides: Annotated[Overrides, Field(description="Raw keys per tool, for what the language does not say.")] = (
         Overrides()
     )
+    profiles: Annotated[
+        dict[Name, dict[str, Any]],
+        Field(description="Words laid over the recipe by `--profile NAME`, such as {debug: {train: {steps: 10}}}."),
+    ] = {}
