@@ -234,6 +234,8 @@ def test_set_changes_the_file_where_the_result_is_no_worse(child: str, capsys: p
     assert main(["set", child]) == 1
     assert main(["set", child, "train.epochs.x=1"]) == 1
     assert main(["set", child, "--unset", "a..b"]) == 1
+    assert main(["set", child, "--unset", "train.batch_size"]) == 1
+    assert "a.b=null" in capsys.readouterr().err
     assert Path(child).read_text() == expected
     Path(child).write_text(expected.replace("epochs: 4", "epochs: 4, epoch: 1"))
     assert main(["set", child, "train.epochs=5"]) == 0  # it had that mistake before
