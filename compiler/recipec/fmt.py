@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
+from recipec.compose import no_mapping
 from recipec.diagnostics import Finding, RecipeError
 from recipec.edit import TextPlaces
 from recipec.language import Recipe
@@ -62,8 +63,7 @@ def formatted(text: str, name: str = "recipe") -> str:
     """
     tree = read_text(Source(name, text))
     if not isinstance(tree, Mapping):
-        start = tree.span._replace(end_line=tree.span.line, end_column=tree.span.column + 1)
-        raise RecipeError([Finding("S019", "a recipe is a mapping of keys and values", start, help="start with `recipe: 1`")])  # fmt: skip
+        raise no_mapping(tree)
     unix = text.replace("\r\n", "\n").replace("\r", "\n")
     ordered = _in_order(unix, name)
     ordered = ordered if _says(ordered, unix, name) else unix  # an alias stays behind its anchor

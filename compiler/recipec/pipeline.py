@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from recipec import contracts, rules
-from recipec.compose import Composed, compose
+from recipec.compose import Composed, compose, no_mapping
 from recipec.course import HEAD, Course, bind_course
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.facts import pins
@@ -82,10 +82,7 @@ def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Findin
 def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     """Compile a located tree, made as `composed` says. Raises RecipeError when it is no mapping."""
     if not isinstance(tree, Mapping):
-        start = tree.span._replace(end_line=tree.span.line, end_column=tree.span.column + 1)
-        raise RecipeError(
-            [Finding("S019", "a recipe is a mapping of keys and values", start, help="start with `recipe: 1`")]
-        )
+        raise no_mapping(tree)
     course, findings = bind_course(tree)
     findings += [*_secrets(tree), *misplaced(tree)]
     if course is None:

@@ -25,7 +25,15 @@ def change_file(path: str, settings: Sequence[str], unset: Sequence[str]) -> tup
     changes = [_change(setting) for setting in settings]
     changes += [Change(_path(text), DELETE) for text in unset]
     before = read_utf8(path)
-    after = edited(before, changes, path)
+    try:
+        after = edited(before, changes, path)
+    except RecipeError as error:
+        advice = "what an extended file says is deleted by null: recipe set FILE a.b=null"
+        told = [
+            one._replace(help=f"{one.help}; {advice}") if unset and one.code == "S031" else one
+            for one in error.findings
+        ]
+        raise RecipeError(told) from None
     if after == before:
         return [], False
     findings = judged(path, after)

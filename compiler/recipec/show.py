@@ -35,10 +35,8 @@ def flat(composed: Composed) -> str:
     return text
 
 
-def _in_order(tree: Node) -> Node:
+def _in_order(tree: Mapping) -> Mapping:
     """Return a recipe with its sections in the order of the language, unknown ones last."""
-    if not isinstance(tree, Mapping):
-        return tree
     known = [word for word in Recipe.model_fields if word in tree.entries]
     entries = {word: tree.entries[word] for word in dict.fromkeys([*known, *tree.entries])}
     return Mapping(entries, tree.keys, tree.span)

@@ -44,7 +44,7 @@ class Composed(NamedTuple):
     profiles that were laid over it, `others` the tree that each of the other profiles would make.
     """
 
-    tree: Node
+    tree: Mapping
     layers: tuple[Source, ...]
     through: dict[Source, Span]
     notes: dict[Span, str]
@@ -79,7 +79,7 @@ def compose(
     reading = _Reading()
     tree = reading.file(path, text=text)
     if not isinstance(tree, Mapping):
-        return Composed(tree, (tree.span.source,), {}, {}, {}, (), {})
+        raise no_mapping(tree)
     findings = reading.findings
     flat = Mapping({}, {}, tree.span)
     for index, layer in enumerate(reading.layers):
@@ -113,6 +113,13 @@ def compose(
     sources = tuple(layer.span.source for layer in reading.layers)
     chosen = tuple((name, node) for name in profiles for node in known[name])
     return Composed(flat, sources, reading.through, notes, defined, chosen, others)
+
+
+def no_mapping(tree: Node) -> RecipeError:
+    """Return the error of a file that holds a list or a single value."""
+    start = tree.span._replace(end_line=tree.span.line, end_column=tree.span.column + 1)
+    message = "a recipe is a mapping of keys and values"
+    return RecipeError([Finding("S019", message, start, help="start with `recipe: 1`")])
 
 
 def without_words(tree: Mapping) -> Mapping:

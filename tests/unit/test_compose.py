@@ -234,7 +234,18 @@ def test_set_changes_the_file_where_the_result_is_no_worse(child: str, capsys: p
     assert main(["set", child]) == 1
     assert main(["set", child, "train.epochs.x=1"]) == 1
     assert main(["set", child, "--unset", "a..b"]) == 1
+    assert main(["set", child, "--unset", "train.batch_size"]) == 1
+    assert "a.b=null" in capsys.readouterr().err
     assert Path(child).read_text() == expected
     Path(child).write_text(expected.replace("epochs: 4", "epochs: 4, epoch: 1"))
     assert main(["set", child, "train.epochs=5"]) == 0  # it had that mistake before
     assert "epochs: 5, epoch: 1" in Path(child).read_text()
+
+
+def test_what_is_no_recipe_is_shown_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, {"list.yaml": "[1, 2]\n"})
+    for command in (["show", path, "--resolved"], ["show", path], ["fmt", path], ["check", path]):
+        assert main(command) == 1
+        assert "error[S019]" in capsys.readouterr().err
+    assert main(["set", path, "a=1"]) == 1
+    assert "error[S031]" in capsys.readouterr().err

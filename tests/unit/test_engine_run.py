@@ -318,6 +318,6 @@ def test_a_folder_that_cannot_be_written_is_an_error(place: Path) -> None:
 
 
 def test_a_record_that_cannot_be_written_ends_the_stage(place: Path) -> None:
-    make(place, train="echo $$ > pid; rm runs/demo/record.jsonl; mkdir runs/demo/record.jsonl")
+    make(place, train="echo $$ > pid; until mkdir runs/demo/record.jsonl; do rm -f runs/demo/record.jsonl; done 2> out")
     code, said = finish(start(place))
     assert (code, "error[E012]: cannot be written: Is a directory" in said) == (1, True), said
