@@ -262,7 +262,7 @@ def _check(options: argparse.Namespace) -> int:
         from recipec.fix import fix
 
         for file in options.files:
-            fixed = fix(file, options.settings)
+            fixed = fix(file, options.settings, options.profiles, options.variables)
             if fixed.diff and not options.json:
                 _print(fixed.diff)
     _results, findings = _compile_all(options)

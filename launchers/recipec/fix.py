@@ -25,21 +25,25 @@ class Fixed(NamedTuple):
     mended: int
 
 
-def fix(path: str, settings: Sequence[str] = ()) -> Fixed:
+def fix(path: str, settings: Sequence[str] = (), profiles: Sequence[str] = (), variables: Sequence[str] = ()) -> Fixed:
     """Mend a recipe in place, keeping everything else of it as it is. Raises RecipeError when it cannot be written.
 
     A mended place may uncover another mistake, which is mended in its turn; a change that leaves what it was made for is
     not kept.
     """
+
+    def found() -> list[Finding]:
+        return compile_file(path, settings, profiles, variables).findings
+
     before = text = read_utf8(path)
     mended = 0
     for _round in range(ROUNDS):
-        told = [finding for finding in compile_file(path, settings).findings if _can_be_mended(finding, path)]
+        told = [finding for finding in found() if _can_be_mended(finding, path)]
         changed, done = _mended(text, told)
         if not done:
             break
         replace(Path(path), changed)
-        left = {(finding.code, finding.message) for finding in compile_file(path, settings).findings}
+        left = {(finding.code, finding.message) for finding in found()}
         if any((finding.code, finding.message) in left for finding in done):
             replace(Path(path), text)
             break
