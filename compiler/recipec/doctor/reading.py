@@ -17,7 +17,7 @@ from ruamel.yaml.events import MappingEndEvent, ScalarEvent
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.source import Items, Mapping, Node, Scalar, Source, Span, plain
-from recipec.yaml_reader import MAX_DEPTH, Builder, read_text, read_utf8
+from recipec.yaml_reader import MAX_DEPTH, Builder, read_text
 
 TOO_LONG = 400  # characters of a number that is worth reading
 
@@ -183,28 +183,24 @@ class _Omega(_Yaml11):
     means = staticmethod(scalar_omega)
 
 
-def read(file: str, *, omega: bool = False) -> Read:
-    """Read a YAML or JSON file as its tool would.
+def read(source: Source, *, omega: bool = False) -> Read:
+    """Read YAML, or JSON where the name says so, as its tool would.
 
     Raises RecipeError with every finding where the tool could not read it, or reads no mapping in it.
     """
-    try:
-        source = Source(file, read_utf8(file))
-        if file.endswith(".json"):
-            reader = _Json(source)
-            tree, twice = reader.root(), reader.twice
-        else:
-            twice = []
-            tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice))
-    except RecipeError as error:
-        raise RecipeError([_reworded(finding) for finding in error.findings]) from None
+    twice: list[Twice] = []
+    if source.name.endswith(".json"):
+        tree = _Json(source, twice).root()
+    else:
+        tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice))
     if not isinstance(tree, Mapping):
         advice = "the tools that doctor knows read `key: value` files, and scripts"
         raise RecipeError([Finding("D101", "the file holds no mapping of keys to values", tree.span, help=advice)])
     return Read(tree, twice)
 
 
-def _reworded(finding: Finding) -> Finding:
+def reworded(finding: Finding) -> Finding:
+    """Return what the reader says of a recipe, as it is said of a file of another tool."""
     message, advice = _SAID.get(finding.code, (None, finding.help))
     return finding._replace(message=message or finding.message, help=advice)
 
@@ -212,9 +208,9 @@ def _reworded(finding: Finding) -> Finding:
 class _Json:
     """JSON as Python's `json` reads it, with the place of everything."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, twice: list[Twice]) -> None:
         self.source, self.text, self.at = source, source.text, 0
-        self.twice: list[Twice] = []
+        self.twice = twice
         breaks = [0, *(found.end() for found in re.finditer(r"\r\n|\n|\r", source.text))]
         self.breaks = breaks
 
