@@ -82,7 +82,8 @@ class Launch(NamedTuple):
 
     launcher: str
     word: Word
-    options: dict[str, Word]
+    options: dict[str, Word]  # by name, with the word of the value
+    places: dict[str, Span]  # where the option itself stands
     program: list[Word]
     before: list[Word]
 
@@ -276,19 +277,20 @@ def _launches(words: list[Word]) -> Iterator[Launch]:
         elif name == "deepspeed" and index == len(texts[:index]) and follows:
             skip, launcher = 1, "deepspeed"
         elif name in TRAINERS and follows[:1] and follows[0] in TRAINERS[name]:
-            yield Launch(name, words[index], {}, words[index + 1 :], words[:index])
+            yield Launch(name, words[index], {}, {}, words[index + 1 :], words[:index])
             return
         else:
             continue
-        options, program = _options(launcher, words[index + skip :])
-        yield Launch(launcher, words[index], options, program, words[:index])
+        options, places, program = _options(launcher, words[index + skip :])
+        yield Launch(launcher, words[index], options, places, program, words[:index])
         return
 
 
-def _options(launcher: str, words: list[Word]) -> tuple[dict[str, Word], list[Word]]:
+def _options(launcher: str, words: list[Word]) -> tuple[dict[str, Word], dict[str, Span], list[Word]]:
     """Split the words after a launcher into its options and what it starts."""
     flags = set(OPTIONS[launcher][1].split())
     options: dict[str, Word] = {}
+    places: dict[str, Span] = {}
     index = 0
     while index < len(words):
         word = words[index]
@@ -297,6 +299,7 @@ def _options(launcher: str, words: list[Word]) -> tuple[dict[str, Word], list[Wo
         name, equals, value = word.text.partition("=")
         name = name.lstrip("-").replace("-", "_")
         index += 1
+        places[name] = word.span
         if equals:
             options[name] = Word(value, word.span)
         elif name in flags:
@@ -308,4 +311,4 @@ def _options(launcher: str, words: list[Word]) -> tuple[dict[str, Word], list[Wo
             index += 1
         else:
             options[name] = word
-    return options, words[index:]
+    return options, places, words[index:]

@@ -301,3 +301,11 @@ def too_few_generations(file: File) -> Iterator[Told]:
     answers = file.get("trl.num_generations")
     if file.get("rl") == "grpo" and number(answers) and answers < 2:
         yield Told("trl.num_generations", "GRPO compares answers to one prompt, and there is one", "write 2 or more")
+
+
+@rule("D134", "axolotl")
+def nothing_by_default(file: File) -> Iterator[Told]:
+    """Axolotl has no default of these two, and refuses a file without them."""
+    for key in ("base_model", "learning_rate"):
+        if file.get(key) is None:
+            yield Told(key if key in file.values else "", f"there is no {key}", f"add `{key}`: Axolotl has no default of it")

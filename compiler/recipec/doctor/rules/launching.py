@@ -175,10 +175,6 @@ def machines_without_a_meeting_place(file: File) -> Iterator[Told]:
 
 @rule("D184", "accelerate")
 def one_process_in_parallel(file: File) -> Iterator[Told]:
-    """accelerate refuses MULTI_GPU with fewer than two processes."""
+    """accelerate starts one process, and nothing says that the others are missing."""
     if file.get("distributed_type") == "MULTI_GPU" and file.get("num_processes") == 1:
-        yield Told(
-            "num_processes",
-            "distributed_type MULTI_GPU with one process",
-            "write the number of GPUs, or `distributed_type: 'NO'`",
-        )
+        yield Told("num_processes", "distributed_type MULTI_GPU with one process", "write the number of GPUs, or `distributed_type: 'NO'`", "warning")

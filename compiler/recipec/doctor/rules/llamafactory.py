@@ -157,3 +157,10 @@ def ppo_without_reward(file: File) -> Iterator[Told]:
     """PPO needs something that rewards."""
     if file.get("stage") == "ppo" and not file.get("reward_model"):
         yield Told("stage", "stage ppo without a reward_model", "name it in `reward_model:`")
+
+
+@rule("D153", TOOL)
+def no_model(file: File) -> Iterator[Told]:
+    """LLaMA-Factory has no default of the model."""
+    if not file.get("model_name_or_path"):
+        yield Told("model_name_or_path" if "model_name_or_path" in file.values else "", "there is no model_name_or_path", "add it")

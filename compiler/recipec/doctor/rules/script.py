@@ -85,7 +85,7 @@ def _options(launch: Launch) -> Iterator[Finding]:
     if not known:
         return
     flags = OPTIONS[launch.launcher][1].split()
-    for name, word in launch.options.items():
+    for name, place in launch.places.items():
         if (
             name in flags
             or any(option.startswith(name) for option in known)
@@ -94,7 +94,7 @@ def _options(launch: Launch) -> Iterator[Finding]:
             continue
         close = nearest(name, known)
         message = f'{launch.launcher} has no option "--{name}"'
-        yield Finding("D228", message, word.span, f"--{close}" if close else None, "its parser stops at it")
+        yield Finding("D228", message, place, f"--{close}" if close else None, "its parser stops at it")
 
 
 def _sizes(script: Script, launch: Launch) -> Iterator[Finding]:
