@@ -25,7 +25,13 @@ def overlaid() -> list[Overlaid]:
     """Return every entry of the table."""
     tools: Any = plain(read_text(Source("rules.yaml", RULES.read_text(encoding="utf-8"))))
     return [
-        Overlaid(tool, code, row.get("document", "sft"), *(_laid(said["base"], row[state]) for state in ("bad", "good")), row["refused"])
+        Overlaid(
+            tool,
+            code,
+            row.get("document", "sft"),
+            *(_laid(said["base"], row[state]) for state in ("bad", "good")),
+            row["refused"],
+        )
         for tool, said in tools.items()
         for code, row in said["rules"].items()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -29,10 +30,15 @@ SHARED: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "llamafactory": _HF,
     "trl": _HF,
 }
+# Only names that the makers of a family gave themselves: a model called after a family need not be of it.
 LAYERS = {
-    "llama": "LlamaDecoderLayer", "mixtral": "MixtralDecoderLayer", "mistral": "MistralDecoderLayer", "qwen3": "Qwen3DecoderLayer",
-    "qwen2": "Qwen2DecoderLayer", "gemma-3": "Gemma3DecoderLayer", "gemma-2": "Gemma2DecoderLayer", "phi-3": "Phi3DecoderLayer",
-    "falcon": "FalconDecoderLayer", "olmo": "OlmoDecoderLayer",
+    r"meta-llama/(meta-)?llama-(2|3|3\.[123])-\d+b.*": "LlamaDecoderLayer",
+    r"mistralai/mistral-7b.*": "MistralDecoderLayer",
+    r"mistralai/mixtral-.*": "MixtralDecoderLayer",
+    r"qwen/qwen2(\.5)?(-coder|-math)?-[\d.]+b(-instruct)?": "Qwen2DecoderLayer",
+    r"qwen/qwen3-[\d.]+b(-base)?": "Qwen3DecoderLayer",
+    r"google/gemma-2-.*": "Gemma2DecoderLayer",
+    r"microsoft/phi-3-(mini|medium)-.*": "Phi3DecoderLayer",
 }  # fmt: skip
 
 
@@ -104,10 +110,12 @@ def _schedule(trainer: File, deepspeed: File) -> Iterator[Finding]:
 
 def _precision(trainer: File, deepspeed: File) -> Iterator[Finding]:
     """The trainer refuses a DeepSpeed file of another precision."""
-    for key in ("bf16", "fp16"):
-        there, here = deepspeed.get(f"{key}.enabled"), trainer.get(key)
+    for key, other in (("bf16", "fp16"), ("fp16", "bf16")):
+        off = False if trainer.get(other) is True or trainer.guess.tool == "llamafactory" else None
+        there, here = deepspeed.get(f"{key}.enabled"), trainer.get(key, off)
         if isinstance(there, bool) and isinstance(here, bool) and there != here:
-            message = f"{key} is {'on' if there else 'off'}, but {_at(trainer, key)} turns it {'on' if here else 'off'}"
+            said = f"{_at(trainer, key)} turns it" if key in trainer.values else f"{trainer.name} leaves it"
+            message = f"{key} is {'on' if there else 'off'}, but {said} {'on' if here else 'off'}"
             yield Finding(
                 "D204",
                 message,
@@ -144,17 +152,13 @@ def _strategies(trainer: File, accelerate: File) -> Iterator[Finding]:
 
 def _layer(trainer: File, file: File) -> Iterator[Finding]:
     """A class to wrap that the model does not have: FSDP finds nothing to shard, or stops."""
-    model = str(trainer.get("base_model") or trainer.get("model_name_or_path") or "").lower().rsplit("/", 1)[-1]
-    families = [name for name in LAYERS if name in model]
-    if len(families) != 1:
-        return
+    model = str(trainer.get("base_model") or trainer.get("model_name_or_path") or "")
+    own = next((layer for name, layer in LAYERS.items() if re.fullmatch(name, model.lower())), None)
     for key in ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap"):
         named = file.get(f"fsdp_config.{key}")
-        if isinstance(named, str) and named in LAYERS.values() and named != LAYERS[families[0]]:
+        if own and isinstance(named, str) and named in LAYERS.values() and named != own:
             span = file.span(f"fsdp_config.{key}", value=True)
-            yield Finding(
-                "D207", f"{model} has no {named}", span, LAYERS[families[0]], "FSDP wraps the layers of this class"
-            )
+            yield Finding("D207", f"{model} has no {named}", span, own, "FSDP wraps the layers of this class")
 
 
 def _named(trainer: File, deepspeed: File, accelerate: File | None, script: Script | None) -> Iterator[Finding]:

@@ -63,12 +63,15 @@ def judged(file: File) -> Iterator[Finding]:
     if guess.tool == "script":
         return
     contract = contracts.load(guess.tool, guess.release)
+    told: set[Span] = set()  # a merged or aliased value stands in one place, however often it counts
     for problem in contract.check(guess.document, file.values):
         node = contract.node(guess.document, problem.path) or {}
-        if problem.on == "key":
-            yield _dead(file, problem)
-        elif not _taken(file, node, problem):
-            yield _wrong(file, node, problem)
+        if problem.on == "value" and _taken(file, node, problem):
+            continue
+        found = _dead(file, problem) if problem.on == "key" else _wrong(file, node, problem)
+        if found.span and found.span not in told:
+            told.add(found.span)
+            yield found
     for old in contract.deprecated(guess.document, file.values):
         if find(file.tree, old.path) is not None and _value(file, old.path) is not None:
             message = f"{guess.title}: {old.message}"
@@ -89,7 +92,7 @@ def _dead(file: File, problem: Problem) -> Finding:
     instead, why = MOVED.get(guess.tool, {}).get(key, (problem.suggestion, ""))
     advice = f"{why}; {fate}" if why else fate
     if "is no longer read" in problem.message:
-        advice = why or fate
+        advice = why or "delete it, or write what replaces it"
     harmless = guess.tool == "axolotl" and _value(file, problem.path) is None
     if harmless:
         advice = "Axolotl does not know it; null has no effect either: delete the line"
@@ -163,6 +166,6 @@ def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
         if "int" in types and isinstance(number(value), int):
             return True
     if file.guess.tool == "axolotl" and isinstance(value, bool | int | float) and "expected at" not in problem.message:
-        whole = isinstance(value, bool) or float(value).is_integer()
+        whole = isinstance(value, int) or value.is_integer()
         return ("bool" in types and value in (0, 1)) or (whole and "int" in types) or "float" in types
     return False

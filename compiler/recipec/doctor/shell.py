@@ -14,9 +14,13 @@ from recipec.source import Source, Span
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ASSIGNS = re.compile(rf"({_NAME})=(.*)", re.DOTALL)
-_VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})(?::?[-=]([^}}]*))?\}})")
+_VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})\}})")
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 _DIRECTIVE = re.compile(r"#SBATCH[ \t]+(.*)")
+_OPENING = ("if", "for", "while", "until", "case")
+_CLOSING = ("fi", "done", "esac")
+_NO_CALL = ("echo", "printf", "pip", "pip3", "uv", "conda", "which", "command", "cat", "ls", "grep", "pkill", "alias")
+LONGEST = 200  # lines of one command
 _SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")")
 
 # Options of each launcher as its own parser lists them (torch 2.13, accelerate 1.15, DeepSpeed 0.19); the second: those without a value.
@@ -24,9 +28,9 @@ OPTIONS = {
     "torchrun": (
         "duplicate_stderr_filters duplicate_stdout_filters event_log_handler help local_addr local_ranks_filter log_dir logs_specs m "
         "master_addr master_port max_restarts module monitor_interval nnodes no_python node_rank nproc_per_node numa_binding r rdzv_backend "
-        "rdzv_conf rdzv_endpoint rdzv_id redirects role run_path shutdown_timeout signals_to_handle standalone start_method t tee "
+        "rdzv_conf rdzv_endpoint rdzv_id redirects role run_path shutdown_timeout signals_to_handle standalone start_method t tee use_env "
         "virtual_local_rank",
-        "h help m module no_python run_path standalone virtual_local_rank",
+        "h help m module no_python run_path standalone use_env virtual_local_rank",
     ),
     "accelerate": (
         "config_file cpu debug deepspeed_config_file deepspeed_exclusion_filter deepspeed_hostfile deepspeed_inclusion_filter "
@@ -36,7 +40,7 @@ OPTIONS = {
         "monitor_interval mpirun_hostfile multi_gpu no_python num_cpu_threads_per_process num_machines num_processes offload_optimizer_device "
         "offload_optimizer_nvme_path offload_param_device offload_param_nvme_path q quiet rdzv_backend rdzv_conf role same_network t tee tpu "
         "use_deepspeed use_fsdp use_megatron_lm use_parallelism_config zero3_init_flag zero3_save_16bit_model zero_stage "
-        "fsdp_activation_checkpointing fsdp_auto_wrap_policy fsdp_backward_prefetch fsdp_cpu_ram_efficient_loading fsdp_forward_prefetch "
+        "fsdp_activation_checkpointing fsdp_activation_checkpointing_offload fsdp_auto_wrap_policy fsdp_backward_prefetch fsdp_cpu_ram_efficient_loading fsdp_forward_prefetch "
         "fsdp_min_num_params fsdp_offload_params fsdp_reshard_after_forward fsdp_sharding_strategy fsdp_state_dict_type "
         "fsdp_sync_module_states fsdp_transformer_layer_cls_to_wrap fsdp_use_orig_params fsdp_version",
         "cpu debug downcast_bf16 dynamo_use_dynamic dynamo_use_fullgraph dynamo_use_regional_compilation enable_cpu_affinity h help m module "
@@ -115,26 +119,36 @@ def parse(source: Source) -> Script:
     commands: list[list[Word]] = []
     directives: list[Directive] = []
     variables: dict[str, Word] = {}
+    depth = 0
     for line, text in _logical(source):
         found = _DIRECTIVE.match(text)
         if found:
             directives += _directives(source, line, text, found.start(1), read=not commands)
             continue
         for raw in _commands(source, line, text):
-            words = [Word(_filled(word.text, variables), word.span) for word in raw]
+            words = [made for word in raw for made in _filled(word, variables)]
+            first = words[0].text if words else ""
+            depth += first in _OPENING
+            depth -= first in _CLOSING and depth > 0
             while words and (assigned := _ASSIGNS.fullmatch(words[0].text)):
-                variables[assigned[1]] = Word(assigned[2], words[0].span)
+                _assign(variables, assigned, words[0], sure=depth == 0)
                 words = words[1:]
             if words and words[0].text in ("export", "declare", "readonly", "local"):
                 for word in words[1:]:
                     if assigned := _ASSIGNS.fullmatch(word.text):
-                        variables[assigned[1]] = Word(assigned[2], word.span)
-            if words:
-                commands.append(words)
-            elif not commands:
-                commands.append([])  # an assignment is a command too, for sbatch
+                        _assign(variables, assigned, word, sure=depth == 0)
+            if words or not commands:
+                commands.append(words)  # an assignment is a command too, for sbatch
     launches = [launch for words in commands for launch in _launches(words)]
     return Script(source, directives, [words for words in commands if words], launches, variables)
+
+
+def _assign(variables: dict[str, Word], assigned: re.Match[str], word: Word, *, sure: bool) -> None:
+    """Note a variable; of one that is set in a branch, or to two values, nothing is known."""
+    name, text = assigned[1], assigned[2]
+    if not sure or (name in variables and variables[name].text != text):
+        text = f"${name}"
+    variables[name] = Word(text, word.span)
 
 
 def _logical(source: Source) -> Iterator[tuple[int, str]]:
@@ -147,12 +161,35 @@ def _logical(source: Source) -> Iterator[tuple[int, str]]:
         if until is not None:
             until = None if text.strip() == until else until
             continue
-        while text.endswith("\\") and not text.lstrip().startswith("#") and index < len(lines):
-            text += "\n" + lines[index]
-            index += 1
+        joined, ahead = text, index
+        while ahead < min(len(lines), index + LONGEST) and not text.lstrip().startswith("#") and _goes_on(joined):
+            joined += "\n" + lines[ahead]
+            ahead += 1
+        if not _goes_on(joined):  # a quote that is never closed ends with its line
+            text, index = joined, ahead
         if (found := _HEREDOC.search(text)) and "<<<" not in text:
             until = found[2]
         yield start, text
+
+
+def _goes_on(text: str) -> bool:
+    """Say whether a logical line goes on below: it ends in a backslash, or within quotes."""
+    quote, at = "", 0
+    while at < len(text):
+        char = text[at]
+        if char == "\\" and quote != "'":
+            at += 1
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char == "#" and (at == 0 or text[at - 1] in " \t\n;"):
+            end = text.find("\n", at)
+            if end < 0:
+                return False
+            at = end
+        at += 1
+    return bool(quote) or at > len(text)
 
 
 def _directives(source: Source, line: int, text: str, begin: int, *, read: bool) -> Iterator[Directive]:
@@ -227,7 +264,8 @@ def _word(text: str, at: int) -> tuple[str, int]:
             end = at + 1
             while end < size and text[end] != char:
                 end += 2 if char == '"' and text[end] == "\\" else 1
-            value.append(text[at + 1 : end])
+            inner = text[at + 1 : end]
+            value.append(inner.replace("\\\n", " ") if char == '"' else inner)
             at = end + 1
         elif char == "\\" and at + 1 < size and text[at + 1] != "\n":
             value.append(text[at + 1])
@@ -246,19 +284,27 @@ def _word(text: str, at: int) -> tuple[str, int]:
     return "".join(value), max(at, 1)
 
 
-def _filled(text: str, variables: dict[str, Word]) -> str:
+def _filled(word: Word, variables: dict[str, Word]) -> list[Word]:
+    """Return the words that become of a word: without quotes a shell splits what was in a variable."""
+
     def known(found: re.Match[str]) -> str:
         name = found[1] or found[2]
-        if name in variables:
-            return variables[name].text
-        return found[3] if found[3] and "$" not in found[3] else found[0]
+        return variables[name].text if name in variables else found[0]
 
-    return _VARIABLE.sub(known, text) if "$" in text else text
+    if "$" not in word.text:
+        return [word]
+    text = _VARIABLE.sub(known, word.text)
+    quoted = word.span.source.line(word.span.line)[word.span.column - 1 : word.span.column] in ("'", '"')
+    if quoted or "$(" in text or text == word.text or _ASSIGNS.fullmatch(word.text):
+        return [Word(text, word.span)]
+    return [Word(part, word.span) for part in text.split()]
 
 
 def _launches(words: list[Word]) -> Iterator[Launch]:
     """Yield the launcher that a command calls, if any: `torchrun`, `accelerate launch`, `deepspeed`, or a tool's own command."""
     texts = [word.text for word in words]
+    if not texts or texts[0] in _NO_CALL:
+        return
     for index, text in enumerate(texts):
         name = text.rsplit("/", 1)[-1]
         follows = texts[index + 1 : index + 3]
@@ -274,7 +320,7 @@ def _launches(words: list[Word]) -> Iterator[Launch]:
             skip, launcher = 2, "accelerate"
         elif name.startswith("python") and follows == ["-m", "accelerate.commands.launch"]:
             skip, launcher = 3, "accelerate"
-        elif name == "deepspeed" and index == len(texts[:index]) and follows:
+        elif name == "deepspeed" and follows:
             skip, launcher = 1, "deepspeed"
         elif name in TRAINERS and follows[:1] and follows[0] in TRAINERS[name]:
             yield Launch(name, words[index], {}, {}, words[index + 1 :], words[:index])

@@ -308,4 +308,6 @@ def nothing_by_default(file: File) -> Iterator[Told]:
     """Axolotl has no default of these two, and refuses a file without them."""
     for key in ("base_model", "learning_rate"):
         if file.get(key) is None:
-            yield Told(key if key in file.values else "", f"there is no {key}", f"add `{key}`: Axolotl has no default of it")
+            yield Told(
+                key if key in file.values else "", f"there is no {key}", f"add `{key}`: Axolotl has no default of it"
+            )

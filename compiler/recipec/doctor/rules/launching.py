@@ -177,4 +177,9 @@ def machines_without_a_meeting_place(file: File) -> Iterator[Told]:
 def one_process_in_parallel(file: File) -> Iterator[Told]:
     """accelerate starts one process, and nothing says that the others are missing."""
     if file.get("distributed_type") == "MULTI_GPU" and file.get("num_processes") == 1:
-        yield Told("num_processes", "distributed_type MULTI_GPU with one process", "write the number of GPUs, or `distributed_type: 'NO'`", "warning")
+        yield Told(
+            "num_processes",
+            "distributed_type MULTI_GPU with one process",
+            "write the number of GPUs, or `distributed_type: 'NO'`",
+            "warning",
+        )

@@ -163,4 +163,8 @@ def ppo_without_reward(file: File) -> Iterator[Told]:
 def no_model(file: File) -> Iterator[Told]:
     """LLaMA-Factory has no default of the model."""
     if not file.get("model_name_or_path"):
-        yield Told("model_name_or_path" if "model_name_or_path" in file.values else "", "there is no model_name_or_path", "add it")
+        yield Told(
+            "model_name_or_path" if "model_name_or_path" in file.values else "",
+            "there is no model_name_or_path",
+            "add it",
+        )

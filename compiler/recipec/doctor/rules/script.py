@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from recipec.diagnostics import Finding
@@ -98,36 +99,40 @@ def _options(launch: Launch) -> Iterator[Finding]:
 
 
 def _sizes(script: Script, launch: Launch) -> Iterator[Finding]:
+    """Judge numbers of processes: more than there are places for is an error, fewer may be meant (another may use the rest)."""
     asked, each = nodes(script), gpus(script)
     many = launch.integer("nnodes", "num_machines", "num_nodes")
     local = launch.integer("nproc_per_node") or launch.integer("num_gpus", "num_accelerators")
     total = launch.integer("num_processes")
-    if local and each and local[0] != each[0]:
+    if local and each:
         message = f"{launch.launcher} starts {local[0]} processes on a node, but the job asks for {each[0]} GPUs on each (line {each[1].line})"
-        yield Finding("D222", message, local[1].span, help="make them the same")
-    if many and asked and many[0] != asked[0]:
+        yield from _unequal("D222", message, local[0], each[0], local[1].span)
+    if many and asked:
         message = f"{launch.launcher} waits for {many[0]} nodes, but the job asks for {asked[0]} (line {asked[1].line})"
-        yield Finding("D223", message, many[1].span, help="make them the same")
-    if total and each and (asked or many):
-        wanted = each[0] * (asked or many)[0]  # type: ignore[index]  # one of them is there
-        if total[0] != wanted:
-            message = f"accelerate starts {total[0]} processes over all nodes, but the job asks for {wanted} GPUs"
-            yield Finding("D222", message, total[1].span, help="--num_processes counts those of all nodes")
+        yield from _unequal("D223", message, many[0], asked[0], many[1].span)
+    machines = asked or many
+    if total and each and machines:
+        wanted = each[0] * machines[0]
+        message = f"accelerate starts {total[0]} processes over all nodes, but the job asks for {wanted} GPUs"
+        yield from _unequal("D222", message, total[0], wanted, total[1].span)
     tasks = script.directive("ntasks-per-node")
-    if (
-        tasks
-        and tasks.value.isdecimal()
-        and int(tasks.value) > 1
-        and any(word.text == "srun" for word in launch.before)
-    ):
+    before = [word.text for word in launch.before]
+    told = any(text.startswith(("--ntasks", "-n")) for text in before)
+    if tasks and tasks.value.isdecimal() and int(tasks.value) > 1 and "srun" in before and not told:
         message = (
             f"srun starts {launch.launcher} {tasks.value} times on each node, and each starts processes of its own"
         )
         yield Finding("D224", message, tasks.span, help="write --ntasks-per-node=1 and let the launcher start the rest")
     spread = any(word.text.rsplit("/", 1)[-1] in SPREADERS for words in script.commands for word in words)
-    if asked and asked[0] > 1 and not spread and launch.launcher != "deepspeed":
+    itself = launch.launcher == "deepspeed" or any(name.startswith("deepspeed_") for name in launch.options)
+    if asked and asked[0] > 1 and not spread and not itself:
         message = f"{launch.launcher} runs on the first of {asked[0]} nodes only"
         yield Finding("D225", message, launch.word.span, help="start it on every node: put `srun` before it")
+
+
+def _unequal(code: str, message: str, has: int, wanted: int, span: Span) -> Iterator[Finding]:
+    if has != wanted:
+        yield Finding(code, message, span, help="make them the same", severity="error" if has > wanted else "warning")
 
 
 def _meeting(script: Script, launch: Launch) -> Iterator[Finding]:
@@ -143,7 +148,7 @@ def _meeting(script: Script, launch: Launch) -> Iterator[Finding]:
         host = word.text.rsplit(":", 1)[0] if word.text.count(":") == 1 else word.text
         if host in HERE:
             message = f"the processes of several nodes cannot meet at {host}"
-        elif "NODELIST" in host and "scontrol" not in host:
+        elif re.fullmatch(r"\$\{?SLURM(_JOB)?_NODELIST\}?", host):
             message = "SLURM_JOB_NODELIST is a compressed list, not a host"
         else:
             continue
