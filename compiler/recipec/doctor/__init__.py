@@ -12,7 +12,7 @@ from typing import NamedTuple
 from recipec.diagnostics import Finding, RecipeError, tidy
 from recipec.doctor import reading
 from recipec.doctor.between import disagreements
-from recipec.doctor.judge import File, judged, written_twice
+from recipec.doctor.judge import File, judged, taken_for_text, written_twice
 from recipec.doctor.recognise import TITLES, Guess, beside, is_script, named, recognise, stranger
 from recipec.doctor.rules import contradictions
 from recipec.doctor.rules.script import script_findings
@@ -58,7 +58,7 @@ def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
         file = File(name, guess, found.tree, values)
         known.append(file)
         recognised.append((name, guess))
-        findings += [*written_twice(file, found), *judged(file), *contradictions(file)]
+        findings += [*written_twice(file, found), *judged(file), *taken_for_text(file), *contradictions(file)]
     for script in scripts:
         findings += script_findings(script)
     together = list(disagreements(known, scripts))

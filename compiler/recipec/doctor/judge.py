@@ -11,10 +11,12 @@ from recipec.diagnostics import Finding
 from recipec.doctor.reading import Read, number
 from recipec.doctor.recognise import Guess
 from recipec.doctor.renamed import FATE, MOVED
-from recipec.source import Mapping, Path, Scalar, Span, dotted, find, key_span, plain
+from recipec.source import Mapping, Node, Path, Scalar, Span, dotted, find, key_span, plain
+from recipec.yaml_reader import scalar_value
 
-# How a tool takes text where it wants something else: pydantic and argparse read it, the others hand it on as text.
-READS_TEXT = ("axolotl", "trl", "deepspeed")
+# How deep in a file a tool reads text where it wants a number or truth: pydantic everywhere, argparse what stands at the top,
+# DeepSpeed in the models of its sections. Elsewhere text is handed on as text.
+READS_TEXT = {"axolotl": range(1, 99), "trl": range(1, 2), "deepspeed": range(2, 99)}
 LISTED = ("loss_type", "lora_target_modules")  # TRL's own classes make a list of a single word
 _TRUTH = {"true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"}
 
@@ -78,6 +80,42 @@ def judged(file: File) -> Iterator[Finding]:
             yield Finding(
                 "D103", message, file.span(old.path), help="it still works at this release", severity="warning"
             )
+
+
+def taken_for_text(file: File) -> Iterator[Finding]:
+    """Yield numbers that PyYAML takes for text (`1e-6`) where the tool hands them on as they are, as in keyword arguments."""
+    if file.guess.tool in ("llamafactory", "deepspeed", "script") or file.name.endswith(".json"):
+        return
+    contract = contracts.load(file.guess.tool, file.guess.release)
+    for path, node in _scalars(file.tree, ()):
+        if (
+            not isinstance(node.value, str)
+            or not _like_number(node.text)
+            or not isinstance(scalar_value(node.text), float)
+        ):
+            continue
+        said = contract.node(file.guess.document, path)
+        plainly = node.span.source.line(node.span.line)[node.span.column - 1 : node.span.column] not in (
+            "'",
+            '"',
+            "|",
+            ">",
+        )
+        if plainly and said is not None and "any" in said["type"]:
+            message = f"{file.guess.title}: {dotted(path)}: {node.text} is text, not a number"
+            advice = f"YAML 1.1, which it reads, wants a point and a sign; write {_decimal(node.text)}"
+            yield Finding("D104", message, node.span, help=advice, severity="warning")
+
+
+def _scalars(node: Node, path: Path) -> Iterator[tuple[Path, Scalar]]:
+    if isinstance(node, Scalar):
+        yield path, node
+    elif isinstance(node, Mapping):
+        for key, child in node.entries.items():
+            yield from _scalars(child, (*path, key))
+    else:
+        for index, child in enumerate(node.nodes):
+            yield from _scalars(child, (*path, index))
 
 
 def _value(file: File, path: Path) -> Any:
@@ -154,7 +192,7 @@ def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
         return True  # OmegaConf puts something else there
     if file.guess.tool == "trl" and isinstance(value, str) and "list" in types and problem.path[-1] in LISTED:
         return True
-    if file.guess.tool not in READS_TEXT or (file.guess.tool == "deepspeed" and len(problem.path) == 1):
+    if len(problem.path) not in READS_TEXT.get(file.guess.tool, ()):
         return False
     if file.guess.tool == "deepspeed" and problem.path[-1] == "stage" and value in ("0", "1", "2", "3"):
         return True  # a rule of its own has more to say
@@ -163,7 +201,7 @@ def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
             return True
         if "float" in types and _like_number(value):
             return True
-        if "int" in types and isinstance(number(value), int):
+        if "int" in types and (found := number(value)) is not None and float(found).is_integer():
             return True
     if file.guess.tool == "axolotl" and isinstance(value, bool | int | float) and "expected at" not in problem.message:
         whole = isinstance(value, int) or value.is_integer()
