@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.doctor.judge import File
-from recipec.doctor.rules import Told, both, number, rule
+from recipec.doctor.rules import Told, both, number, rule, whole
 
 ISOLATING = ("flash", "flex", "xformers", "sage", "sdpa", "eager")
 LEGACY = (
@@ -311,3 +311,22 @@ def nothing_by_default(file: File) -> Iterator[Told]:
             yield Told(
                 key if key in file.values else "", f"there is no {key}", f"add `{key}`: Axolotl has no default of it"
             )
+
+
+@rule("D135", "axolotl")
+def answers_that_fill_no_batch(file: File) -> Iterator[Told]:
+    """Axolotl refuses GRPO whose batch is no multiple of `num_generations`."""
+    answers = file.get("trl.num_generations")
+    if file.get("rl") != "grpo" or not whole(answers) or answers < 2:
+        return
+    batch = file.get("trl.generation_batch_size")
+    micro, steps = file.get("micro_batch_size", 1), file.get("gradient_accumulation_steps", 1)
+    if batch is None and whole(micro) and whole(steps):
+        batch = micro * steps
+    if whole(batch) and batch % answers:
+        message = f"a batch of {batch} is no multiple of num_generations {answers}"
+        yield Told(
+            "trl.num_generations",
+            message,
+            "it is micro_batch_size × gradient_accumulation_steps, or trl.generation_batch_size",
+        )

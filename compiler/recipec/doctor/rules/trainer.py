@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from recipec.doctor.judge import File
 from recipec.doctor.rules import Told, both, number, rule
@@ -73,3 +76,35 @@ def two_warmups(file: File) -> Iterator[Told]:
             "keep one of them",
             "warning",
         )
+
+
+@cache
+def layers() -> frozenset[str]:
+    """Return the names of the linear layers of every model in transformers."""
+    lines = (Path(__file__).parents[1] / "linear_layers.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(lines[1:])
+
+
+@rule("D136", "axolotl", "llamafactory", "trl")
+def adapted_layers(file: File) -> Iterator[Told]:
+    """PEFT adapts what it finds; of several names one that is in no model is passed over in silence."""
+    key = "lora_target" if file.guess.tool == "llamafactory" else "lora_target_modules"
+    said = file.get(key)
+    names = (
+        said.split(",")
+        if isinstance(said, str) and file.guess.tool == "llamafactory"
+        else [said]
+        if isinstance(said, str)
+        else said
+    )
+    for index, name in enumerate(names if isinstance(names, list) else ()):
+        if not isinstance(name, str) or name in ("all", "all-linear") or not re.fullmatch(r"[\w.]+", name.strip()):
+            continue  # an expression, or all of them
+        last = name.strip().rsplit(".", 1)[-1]
+        if last not in layers() and not last.isdecimal():
+            from recipec.suggest import nearest  # only a mistake pays for it
+
+            close = nearest(last, layers())
+            advice = f"did you mean {close}?" if close else "print the model to see its names"
+            path = f"{key}.{index}" if isinstance(said, list) else key
+            yield Told(path, f'no model in transformers has a layer "{last}" for LoRA to adapt', advice, "warning")
