@@ -156,8 +156,6 @@ def _document(tool: str, file: str, values: Mapping[str, Any]) -> str:
         keys = (contract.node(document, ()) or {}).get("keys", {})
         return sum(key in keys for key in values), document in words, -documents.index(document)
 
-    if tool == "trl" and (said := [document for document in documents if document in words]):
-        return max(said, key=fits)
     return max(documents, key=fits)
 
 
