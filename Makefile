@@ -19,7 +19,7 @@ check: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit tests/golden tests/bad tests/rules tests/compose tests/properties tests/adopt -m "not real and not conformance" \
+	$(BIN)/pytest tests/unit tests/golden tests/bad tests/rules tests/doctor tests/compose tests/properties tests/adopt -m "not real and not conformance" \
 		--numprocesses auto --dist worksteal
 
 test: setup
@@ -32,7 +32,7 @@ bench: setup
 	$(BIN)/python benchmarks/cold_start.py
 
 golden: setup
-	$(BIN)/pytest tests/golden tests/bad tests/rules tests/compose --update
+	$(BIN)/pytest tests/golden tests/bad tests/rules tests/doctor tests/compose --update
 
 generated: setup
 	$(BIN)/recipe schema > docs/recipe.schema.json

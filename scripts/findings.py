@@ -44,6 +44,8 @@ def examples() -> dict[str, tuple[str, str, str]]:
     """Return, for each code, its severity, message and whole text in the shortest example of the tests."""
     found: dict[str, tuple[str, str, str]] = {}
     for file in sorted((ROOT / "tests").rglob("*.out")):
+        if "doctor" in file.parts:
+            continue
         for severity, code, text in SHOWN.findall(file.read_text(encoding="utf-8")):
             message = text.partition("\n")[0]
             if code not in found or len(message) < len(found[code][1]):
@@ -56,7 +58,7 @@ def document() -> str:
     known, shown = codes(), examples()
     parts = [
         "# Findings\n\nEvery code that `recipe check` and `recipe compile` may print, made by `make generated` from the sources and\n"
-        "from the wrong recipes of the test suite (`tests/bad/recipes`). [rules.md](rules.md) has more about `L`.\n"
+        "from the wrong recipes of the test suite (`tests/bad/recipes`). [rules.md](rules.md) has more about `L`,\n[doctor.md](doctor.md) about what `recipe doctor` says of files of the tools.\n"
     ]
     for letter, title in FAMILIES.items():
         rows = []

@@ -165,6 +165,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("file", metavar="FILE", help="Python file with the training loop")
     made.add_argument("--write", action="store_true", help="change the file; without it the change is only shown")
     made.add_argument("--json", action="store_true", help="print the result as JSON")
+    made = add("doctor", _doctor, "judge files of the tools themselves, without a recipe")
+    made.add_argument("files", nargs="+", metavar="FILE", help="configurations and launch scripts that go together")
+    made.add_argument(
+        "--as", action="append", default=[], metavar="[FILE=]TOOL[-RELEASE]", dest="said", help="say what the files are"
+    )
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
     made = add("schema", _schema, "print the JSON Schema of recipes")
     made.add_argument("--example", action="store_true", help="print a recipe to start from instead")
     for name, command, text in (
@@ -378,6 +384,28 @@ def _adopt(options: argparse.Namespace) -> int:
         _print(adopted.diff)
     sys.stderr.write("".join(f"note: {note}\n" for note in adopted.notes))
     return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from recipec.doctor import examine
+
+    try:
+        examined = examine(options.files, options.said)
+    except ValueError as error:
+        raise argparse.ArgumentError(None, _complain(str(error))) from None
+    files = [{"file": name, "tool": guess.title, "because": guess.because} for name, guess in examined.recognised]
+    if not options.json:
+        for row in files:
+            _print(f"{visible(row['file'])}: {row['tool']} ({visible(row['because'])})")
+    code = _show(examined.findings, as_json=options.json, files=files)
+    if not examined.findings and not options.json:
+        _print(f"{len(files)} file{'s' * (len(files) != 1)}: no findings")
+    return code
+
+
+def _complain(message: str) -> str:
+    sys.stderr.write(f"recipe doctor: error: {visible(message)}\n")
+    return message
 
 
 def _schema(options: argparse.Namespace) -> int:

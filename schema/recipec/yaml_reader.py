@@ -113,8 +113,12 @@ def _neighbour(path: str) -> str:
     return f"did you mean {folder / close}?" if close else "check the path"
 
 
-def read_text(source: Source, *, first_column: int = 1) -> Node:
+def read_text(
+    source: Source, *, first_column: int = 1, dialect: Callable[[Source, int], Builder] | None = None
+) -> Node:
     """Read YAML text into a located tree; `first_column` is where the first line starts within its source.
+
+    `dialect` is a builder of another YAML than the recipes' own, for files that other tools read.
 
     Raises RecipeError with every finding: bad syntax, duplicate keys, tags, merge keys, alias bombs.
     """
@@ -123,7 +127,7 @@ def read_text(source: Source, *, first_column: int = 1) -> Node:
         advice = f'delete it, or write "\\u{ord(found[0]):04x}" in double quotes'
         raise RecipeError([Finding("S022", message, source.at(found.start()), help=advice)])
     try:
-        builder = _Builder(source, first_column)
+        builder = (dialect or Builder)(source, first_column)
     except UnicodeEncodeError:  # only the command line can hold such text
         half = next(index for index, char in enumerate(source.text) if "\ud800" <= char <= "\udfff")
         advice = "type it again, in UTF-8"
@@ -141,8 +145,10 @@ def read_text(source: Source, *, first_column: int = 1) -> Node:
             gc.enable()
 
 
-class _Builder:
-    """Turns parser events into nodes, counting as it goes."""
+class Builder:
+    """Turns parser events into nodes, counting as it goes; a dialect overrides what scalars and mappings mean."""
+
+    means = staticmethod(scalar_value)
 
     def __init__(self, source: Source, first_column: int) -> None:
         self.source = source
@@ -154,6 +160,7 @@ class _Builder:
         self.values = 0
 
     def build(self) -> Node:
+        """Return the tree. Raises RecipeError, or the parser's own errors."""
         root: Node | None = None
         while (event := self.next()) is not None and not isinstance(event, StreamEndEvent):
             if isinstance(event, DocumentStartEvent):
@@ -196,7 +203,7 @@ class _Builder:
         if type(event) is ScalarEvent and not event.anchor and event.tag is None:  # nearly all of a file
             self._grow(1, span)
             text = event.value
-            return Scalar(scalar_value(text) if event.implicit[0] else text, span, text)
+            return Scalar(self.means(text) if event.implicit[0] else text, span, text)
         if isinstance(event, AliasEvent):
             found = self.anchors.get(event.anchor)
             if found is None:
@@ -227,7 +234,7 @@ class _Builder:
     def _scalar(self, event: ScalarEvent, span: Span) -> str | int | float | bool | None:
         text: str = event.value
         if event.tag in (None, "!"):
-            return scalar_value(text) if event.implicit[0] else text
+            return self.means(text) if event.implicit[0] else text
         if event.tag == "tag:yaml.org,2002:str":
             return text
         self._note("S015", f"tag {event.tag} is not allowed", span, "write the plain value; quotes make it text")

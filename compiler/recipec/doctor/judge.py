@@ -1,0 +1,209 @@
+"""One file against what its tool reads: dead keys, wrong types and values, as that tool would take the value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from recipec import contracts
+from recipec.contracts import Problem, kind
+from recipec.diagnostics import Finding
+from recipec.doctor.reading import Read, number
+from recipec.doctor.recognise import Guess
+from recipec.doctor.renamed import FATE, MOVED
+from recipec.source import Mapping, Node, Path, Scalar, Span, dotted, find, key_span, plain
+from recipec.yaml_reader import scalar_value
+
+# How deep in a file a tool reads text where it wants a number or truth: pydantic everywhere, argparse what stands at the top,
+# DeepSpeed in the models of its sections. Elsewhere text is handed on as text.
+READS_TEXT = {"axolotl": range(1, 99), "trl": range(1, 2), "deepspeed": range(2, 99)}
+LISTED = ("loss_type", "lora_target_modules")  # TRL's own classes make a list of a single word
+_TRUTH = {"true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"}
+
+
+class File(NamedTuple):
+    """A file that was recognised: what was typed, what it is, its located tree and the same as plain values."""
+
+    name: str
+    guess: Guess
+    tree: Mapping
+    values: dict[str, Any]
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Return the value at a dotted path, or `default` where there is none or it is null."""
+        at: Any = self.values
+        for step in path.split("."):
+            at = at.get(step) if isinstance(at, dict) else None
+        return default if at is None else at
+
+    def span(self, path: str | Path, *, value: bool = False) -> Span:
+        """Return where a key (or its value) stands; of a path that is not there, the nearest above it."""
+        steps: Path = tuple(path.split(".")) if isinstance(path, str) else path
+        while steps:
+            node = find(self.tree, steps)
+            if node is not None:
+                return node.span if value else key_span(self.tree, steps) or node.span
+            steps = steps[:-1]
+        return self.tree.span._replace(end_line=self.tree.span.line, end_column=self.tree.span.column + 1)
+
+
+def written_twice(file: File, read: Read) -> Iterator[Finding]:
+    """Yield the keys that one mapping holds twice: JSON's and PyYAML's readers take the last in silence."""
+    refuses = file.guess.tool in ("llamafactory", "deepspeed")
+    for twice in read.twice:
+        says = "the same" if twice.agree else "another value"
+        message = f'key "{twice.name}" is written twice in one mapping, with {says}'
+        does = f"{file.guess.title} refuses it" if refuses else f"{file.guess.title} takes this one in silence"
+        advice = f"the first is on line {twice.first}; {does}: keep one of them"
+        severity = "warning" if twice.agree and not refuses else "error"
+        yield Finding("D102", message, twice.span, help=advice, severity=severity)  # type: ignore[arg-type]  # one of both
+
+
+def judged(file: File) -> Iterator[Finding]:
+    """Yield what the tool's contract has against a file."""
+    guess = file.guess
+    if guess.tool == "script":
+        return
+    contract = contracts.load(guess.tool, guess.release)
+    told: set[Span] = set()  # a merged or aliased value stands in one place, however often it counts
+    for problem in contract.check(guess.document, file.values):
+        node = contract.node(guess.document, problem.path) or {}
+        if problem.on == "value" and _taken(file, node, problem):
+            continue
+        found = _dead(file, problem) if problem.on == "key" else _wrong(file, node, problem)
+        if found.span and found.span not in told:
+            told.add(found.span)
+            yield found
+    for old in contract.deprecated(guess.document, file.values):
+        if find(file.tree, old.path) is not None and _value(file, old.path) is not None:
+            message = f"{guess.title}: {old.message}"
+            yield Finding(
+                "D103", message, file.span(old.path), help="it still works at this release", severity="warning"
+            )
+
+
+def taken_for_text(file: File) -> Iterator[Finding]:
+    """Yield numbers that PyYAML takes for text (`1e-6`) where the tool hands them on as they are, as in keyword arguments."""
+    if file.guess.tool in ("llamafactory", "deepspeed", "script") or file.name.endswith(".json"):
+        return
+    contract = contracts.load(file.guess.tool, file.guess.release)
+    for path, node in _scalars(file.tree, ()):
+        if (
+            not isinstance(node.value, str)
+            or not _like_number(node.text)
+            or not isinstance(scalar_value(node.text), float)
+        ):
+            continue
+        said = contract.node(file.guess.document, path)
+        plainly = node.span.source.line(node.span.line)[node.span.column - 1 : node.span.column] not in (
+            "'",
+            '"',
+            "|",
+            ">",
+        )
+        if plainly and said is not None and "any" in said["type"]:
+            message = f"{file.guess.title}: {dotted(path)}: {node.text} is text, not a number"
+            advice = f"YAML 1.1, which it reads, wants a point and a sign; write {_decimal(node.text)}"
+            yield Finding("D104", message, node.span, help=advice, severity="warning")
+
+
+def _scalars(node: Node, path: Path) -> Iterator[tuple[Path, Scalar]]:
+    if isinstance(node, Scalar):
+        yield path, node
+    elif isinstance(node, Mapping):
+        for key, child in node.entries.items():
+            yield from _scalars(child, (*path, key))
+    else:
+        for index, child in enumerate(node.nodes):
+            yield from _scalars(child, (*path, index))
+
+
+def _value(file: File, path: Path) -> Any:
+    node = find(file.tree, path)
+    return None if node is None else plain(node)
+
+
+def _dead(file: File, problem: Problem) -> Finding:
+    guess = file.guess
+    key = str(problem.path[-1])
+    fate = FATE[guess.tool][len(problem.path) > 1]
+    instead, why = MOVED.get(guess.tool, {}).get(key, (problem.suggestion, ""))
+    advice = f"{why}; {fate}" if why else fate
+    if "is no longer read" in problem.message:
+        advice = why or "delete it, or write what replaces it"
+    harmless = guess.tool == "axolotl" and _value(file, problem.path) is None
+    if harmless:
+        advice = "Axolotl does not know it; null has no effect either: delete the line"
+    message = f"{guess.title}: {dotted(problem.path)}: {problem.message}"
+    return Finding("T020", message, file.span(problem.path), instead, advice, "warning" if harmless else "error")
+
+
+def _wrong(file: File, node: contracts.Node, problem: Problem) -> Finding:
+    node_here = find(file.tree, problem.path)
+    message = f"{file.guess.title}: {dotted(problem.path)}: {problem.message}"
+    advice = None
+    if (
+        isinstance(node_here, Scalar)
+        and isinstance(node_here.value, str)
+        and _numeric(node)
+        and _like_number(node_here.text)
+    ):
+        quoted = (
+            node_here.span.source.line(node_here.span.line)[node_here.span.column - 1 : node_here.span.column] in "\"'"
+        )
+        advice = (
+            "without quotes it is a number"
+            if quoted
+            else f"YAML 1.1, which it reads, takes it for text; write {_decimal(node_here.text)}"
+        )
+    elif (
+        isinstance(node_here, Scalar)
+        and isinstance(node_here.value, bool)
+        and node_here.text.lower() not in ("true", "false")
+    ):
+        advice = f"YAML 1.1, which it reads, takes {node_here.text} for {str(node_here.value).lower()}; quote it"
+    return Finding("T021", message, file.span(problem.path, value=True), problem.suggestion, advice)
+
+
+def _numeric(node: contracts.Node) -> bool:
+    return bool({"int", "float"} & set(node.get("type", ())))
+
+
+def _like_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _decimal(text: str) -> str:
+    mantissa, _, exponent = text.lower().partition("e")
+    sign = exponent[:1] if exponent[:1] in "+-" and exponent else "+"
+    whole = mantissa if "." in mantissa else mantissa + ".0"
+    return f"{whole}e{sign}{exponent.lstrip('+-')}" if exponent else whole
+
+
+def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
+    """Say whether the tool takes a value all the same: as text that it reads itself, or as a reference it resolves."""
+    value = _value(file, problem.path)
+    types = set(node.get("type", ()))
+    if file.guess.tool == "llamafactory" and isinstance(value, str) and "${" in value:
+        return True  # OmegaConf puts something else there
+    if file.guess.tool == "trl" and isinstance(value, str) and "list" in types and problem.path[-1] in LISTED:
+        return True
+    if len(problem.path) not in READS_TEXT.get(file.guess.tool, ()):
+        return False
+    if file.guess.tool == "deepspeed" and problem.path[-1] == "stage" and value in ("0", "1", "2", "3"):
+        return True  # a rule of its own has more to say
+    if isinstance(value, str) and kind(value) not in types:
+        if "bool" in types and value.lower() in _TRUTH:
+            return True
+        if "float" in types and _like_number(value):
+            return True
+        if "int" in types and (found := number(value)) is not None and float(found).is_integer():
+            return True
+    if file.guess.tool == "axolotl" and isinstance(value, bool | int | float) and "expected at" not in problem.message:
+        whole = isinstance(value, int) or value.is_integer()
+        return ("bool" in types and value in (0, 1)) or (whole and "int" in types) or "float" in types
+    return False

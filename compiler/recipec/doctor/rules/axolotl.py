@@ -1,0 +1,332 @@
+"""What contradicts itself in an Axolotl file. Facts: `axolotl/utils/schemas/validation.py` and `peft.py` of 0.17 and 0.19."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.doctor.judge import File
+from recipec.doctor.rules import Told, both, number, rule, whole
+
+ISOLATING = ("flash", "flex", "xformers", "sage", "sdpa", "eager")
+LEGACY = (
+    "flash_attention",
+    "sdp_attention",
+    "flex_attention",
+    "xformers_attention",
+    "sage_attention",
+    "eager_attention",
+)
+PEFT = ("lora", "qlora")
+
+
+def _version(file: File) -> int:
+    """Return the FSDP version that Axolotl takes: its own default is the first."""
+    said = file.get("fsdp_version") or file.get("fsdp_config.version") or file.get("fsdp_config.fsdp_version") or 1
+    return 2 if str(said) == "2" else 1
+
+
+def _fsdp(file: File, key: str) -> str | None:
+    """Return the path under which a key of `fsdp_config` is set, with or without its prefix."""
+    return next((path for path in (f"fsdp_config.{key}", f"fsdp_config.fsdp_{key}") if file.get(path)), None)
+
+
+@rule("D110", "axolotl")
+def quantised_without_adapter(file: File) -> Iterator[Told]:
+    """Axolotl refuses to train a quantised model without an adapter."""
+    if not file.get("adapter"):
+        for key in ("load_in_4bit", "load_in_8bit"):
+            if file.get(key) is True:
+                yield Told(
+                    key,
+                    f"{key} without an adapter: quantised weights cannot be trained",
+                    "add `adapter: qlora` (4 bit) or `adapter: lora`, or delete this",
+                )
+
+
+@rule("D111", "axolotl")
+def two_quantisations(file: File) -> Iterator[Told]:
+    """transformers refuses a model that is to be loaded in 4 and in 8 bits."""
+    if both(file, "load_in_4bit", "load_in_8bit"):
+        yield Told("load_in_8bit", "load_in_4bit and load_in_8bit are both set", "keep one of them")
+
+
+@rule("D112", "axolotl")
+def qlora_in_other_bits(file: File) -> Iterator[Told]:
+    """Axolotl refuses qlora unless it loads in 4 bits."""
+    if file.get("adapter") == "qlora" and not file.get("merge_lora"):
+        if file.get("load_in_8bit"):
+            yield Told(
+                "load_in_8bit",
+                "qlora loads the model in 4 bits, not 8",
+                "write `load_in_4bit: true`, or `adapter: lora`",
+            )
+        elif not file.get("load_in_4bit"):
+            yield Told(
+                "adapter",
+                "adapter qlora without `load_in_4bit: true`",
+                "add `load_in_4bit: true`, or write `adapter: lora`",
+            )
+
+
+@rule("D113", "axolotl")
+def two_strategies(file: File) -> Iterator[Told]:
+    """Axolotl's schema takes DeepSpeed beside `fsdp_config`; accelerate then has two plugins, of which one wins."""
+    for key in ("fsdp_config", "fsdp"):
+        if both(file, "deepspeed", key):
+            yield Told(key, f"deepspeed and {key} are both set", "keep one of them")
+
+
+@rule("D114", "axolotl")
+def packing_that_leaks(file: File) -> Iterator[Told]:
+    """Without an attention that sees where a document ends, packed documents attend to each other; Axolotl only warns."""
+    if file.get("sample_packing") is not True or file.get("rl"):
+        return
+    chosen = file.get("attn_implementation")
+    if not chosen and any(file.get(key) for key in LEGACY):
+        return
+    if not chosen and not file.get("gemma4_hybrid_attn_impl"):
+        advice = "add `attn_implementation: flash_attention_2` (or flex_attention, sdpa, eager)"
+        yield Told(
+            "sample_packing",
+            "packing without an attn_implementation: packed documents see each other",
+            advice,
+            "warning",
+        )
+    elif isinstance(chosen, str) and not any(name in chosen for name in ISOLATING):
+        advice = "take flash_attention_2, flex_attention, sdpa or eager, or turn packing off"
+        yield Told("attn_implementation", f"{chosen} does not keep packed documents apart", advice, "warning")
+
+
+@rule("D115", "axolotl")
+def packing_with_preferences(file: File) -> Iterator[Told]:
+    """Axolotl refuses packing in every `rl`."""
+    if both(file, "sample_packing", "rl"):
+        yield Told("sample_packing", f"packing does not go with rl: {file.get('rl')}", "write `sample_packing: false`")
+
+
+@rule("D116", "axolotl")
+def two_warmups(file: File) -> Iterator[Told]:
+    """Axolotl refuses two lengths of warm-up."""
+    if both(file, "warmup_steps", "warmup_ratio"):
+        yield Told("warmup_ratio", "warmup_steps and warmup_ratio are both set", "keep one of them")
+
+
+@rule("D117", "axolotl")
+def two_validations(file: File) -> Iterator[Told]:
+    """Axolotl refuses a split for validation beside given test data, or where rows are streamed."""
+    for key in ("test_datasets", "pretraining_dataset", "streaming"):
+        if both(file, "val_set_size", key):
+            yield Told("val_set_size", f"val_set_size does not go with {key}", "write `val_set_size: 0`")
+
+
+@rule("D118", "axolotl")
+def two_rhythms(file: File) -> Iterator[Told]:
+    """Axolotl refuses steps beside a number for each epoch, and steps beside a strategy that is not `steps`."""
+    for steps, often, strategy in (
+        ("eval_steps", "evals_per_epoch", "eval_strategy"),
+        ("save_steps", "saves_per_epoch", "save_strategy"),
+    ):
+        if both(file, steps, often):
+            yield Told(often, f"{steps} and {often} are both set", "keep one of them")
+        elif both(file, steps, strategy) and file.get(strategy) != "steps":
+            yield Told(
+                strategy,
+                f"{strategy} {file.get(strategy)} does not go with {steps}",
+                f"write `{strategy}: steps`, or delete {steps}",
+            )
+
+
+@rule("D119", "axolotl")
+def nothing_to_evaluate(file: File) -> Iterator[Told]:
+    """Axolotl refuses to evaluate at steps where nothing is held out."""
+    if file.values.get("val_set_size") == 0 and not file.get("test_datasets") and file.get("eval_strategy") != "no":
+        for key in ("eval_steps", "eval_strategy"):
+            if file.get(key):
+                yield Told(
+                    key,
+                    f"{key} without rows to evaluate on: val_set_size is 0",
+                    "hold rows out, give `test_datasets`, or delete this",
+                )
+                return
+
+
+@rule("D120", "axolotl")
+def two_batches(file: File) -> Iterator[Told]:
+    """Axolotl refuses the total beside the accumulation that follows from it."""
+    if both(file, "gradient_accumulation_steps", "batch_size"):
+        yield Told(
+            "batch_size",
+            "batch_size and gradient_accumulation_steps are both set",
+            "delete batch_size: it is micro_batch_size × gradient_accumulation_steps",
+        )
+
+
+@rule("D121", "axolotl")
+def kto_columns(file: File) -> Iterator[Told]:
+    """Axolotl refuses KTO unless its columns are kept."""
+    if file.get("rl") == "kto" and file.values.get("remove_unused_columns") is not False:
+        path = "remove_unused_columns" if "remove_unused_columns" in file.values else "rl"
+        yield Told(path, "KTO needs its columns kept", "write `remove_unused_columns: false`")
+
+
+@rule("D122", "axolotl")
+def early_stopping(file: File) -> Iterator[Told]:
+    """Axolotl refuses to stop early unless it saves at steps at which it has evaluated."""
+    if not file.get("early_stopping_patience"):
+        return
+    save, evaluate = file.get("save_steps"), file.get("eval_steps")
+    if not save or not evaluate:
+        yield Told(
+            "early_stopping_patience",
+            "early stopping needs save_steps and eval_steps",
+            "set both, eval_steps a divisor of save_steps",
+        )
+    elif number(save) and number(evaluate) and save % evaluate:
+        yield Told(
+            "save_steps",
+            f"save_steps {save} is no multiple of eval_steps {evaluate}",
+            "early stopping needs it to be one",
+        )
+
+
+@rule("D123", "axolotl")
+def optimizer_that_cannot_shard(file: File) -> Iterator[Told]:
+    """Axolotl refuses bitsandbytes' 8-bit AdamW under FSDP2, and 8-bit optimisers under FSDP1 with offload."""
+    name = file.get("optimizer")
+    if not file.get("fsdp_config") or not isinstance(name, str) or "8bit" not in name:
+        return
+    if _version(file) == 2 and name in ("adamw_8bit", "adamw_bnb_8bit"):
+        yield Told("optimizer", f"{name} does not work with FSDP2", "write `optimizer: adamw_torch_8bit`")
+    elif _version(file) == 1 and _fsdp(file, "offload_params"):
+        yield Told(
+            "optimizer",
+            f"{name} does not work with FSDP's offload",
+            "write `optimizer: adamw_torch_fused`, or do not offload",
+        )
+
+
+@rule("D124", "axolotl")
+def loading_four_bits_on_one_rank(file: File) -> Iterator[Told]:
+    """Axolotl 0.19 refuses it: the other ranks would wait for sizes that never match."""
+    path = _fsdp(file, "cpu_ram_efficient_loading")
+    if path and file.get("load_in_4bit") and _version(file) == 2 and file.guess.release != "0.17.0":
+        yield Told(path, "FSDP2 cannot load 4-bit weights on one rank only", "write `cpu_ram_efficient_loading: false`")
+
+
+@rule("D125", "axolotl")
+def endless_without_steps(file: File) -> Iterator[Told]:
+    """Axolotl refuses streamed pretraining without a number of steps."""
+    if file.get("pretraining_dataset") and not file.get("max_steps"):
+        yield Told("pretraining_dataset", "a streamed pretraining_dataset has no length", "add `max_steps`")
+
+
+@rule("D126", "axolotl")
+def no_rows(file: File) -> Iterator[Told]:
+    """Axolotl refuses a file without data."""
+    if not file.get("datasets") and not file.get("pretraining_dataset"):
+        path = "datasets" if "datasets" in file.values else ""
+        yield Told(
+            path, "there is nothing to train on: neither datasets nor pretraining_dataset", "name rows in `datasets:`"
+        )
+
+
+@rule("D127", "axolotl")
+def two_attentions(file: File) -> Iterator[Told]:
+    """Axolotl 0.19 refuses an old flag beside `attn_implementation`."""
+    if file.get("attn_implementation") and file.guess.release != "0.17.0":
+        for key in LEGACY:
+            if file.get(key):
+                yield Told(key, f"{key} and attn_implementation are both set", f"delete {key}")
+
+
+@rule("D128", "axolotl")
+def template_without_text(file: File) -> Iterator[Told]:
+    """Axolotl refuses the template `jinja` without its text."""
+    if file.get("chat_template") == "jinja" and not file.get("chat_template_jinja"):
+        yield Told(
+            "chat_template",
+            "chat_template jinja without chat_template_jinja",
+            "write the template, or its file, in `chat_template_jinja`",
+        )
+
+
+@rule("D129", "axolotl")
+def untrained_tokens(file: File) -> Iterator[Told]:
+    """New tokens have random embeddings, which LoRA leaves as they are unless told."""
+    if file.get("tokens") and file.get("adapter") in PEFT and not file.get("lora_modules_to_save"):
+        advice = "add `lora_modules_to_save: [embed_tokens, lm_head]`, or take tokens that the model has"
+        yield Told("tokens", "new tokens, but LoRA does not train their embeddings", advice, "warning")
+
+
+@rule("D130", "axolotl")
+def adapter_settings_without_adapter(file: File) -> Iterator[Told]:
+    """Nothing reads `lora_r` and the like without an adapter: the whole model is trained."""
+    if not file.get("adapter"):
+        for key in ("lora_r", "lora_target_modules", "lora_target_linear"):
+            if file.get(key):
+                yield Told(
+                    key,
+                    f"{key} has no effect: there is no adapter, and the whole model is trained",
+                    "add `adapter: lora`, or delete it",
+                    "warning",
+                )
+                return
+
+
+@rule("D131", "axolotl")
+def rate_that_is_no_number(file: File) -> Iterator[Told]:
+    """`learning_rate` may be text, which Axolotl turns into a number, or dies."""
+    rate = file.get("learning_rate")
+    if isinstance(rate, str):
+        try:
+            float(rate)
+        except ValueError:
+            yield Told("learning_rate", f'learning_rate "{rate}" is no number', "write it as 2e-4")
+
+
+@rule("D132", "axolotl")
+def best_of_what(file: File) -> Iterator[Told]:
+    """Axolotl refuses to keep the best without a measure."""
+    if file.get("save_strategy") == "best" and not file.get("metric_for_best_model"):
+        yield Told(
+            "save_strategy",
+            "save_strategy best without metric_for_best_model",
+            "name the metric, as `metric_for_best_model: eval_loss`",
+        )
+
+
+@rule("D133", "axolotl")
+def too_few_generations(file: File) -> Iterator[Told]:
+    """GRPO compares the answers to one prompt: Axolotl refuses fewer than two."""
+    answers = file.get("trl.num_generations")
+    if file.get("rl") == "grpo" and number(answers) and answers < 2:
+        yield Told("trl.num_generations", "GRPO compares answers to one prompt, and there is one", "write 2 or more")
+
+
+@rule("D134", "axolotl")
+def nothing_by_default(file: File) -> Iterator[Told]:
+    """Axolotl has no default of these two, and refuses a file without them."""
+    for key in ("base_model", "learning_rate"):
+        if file.get(key) is None:
+            yield Told(
+                key if key in file.values else "", f"there is no {key}", f"add `{key}`: Axolotl has no default of it"
+            )
+
+
+@rule("D135", "axolotl")
+def answers_that_fill_no_batch(file: File) -> Iterator[Told]:
+    """Axolotl refuses GRPO whose batch is no multiple of `num_generations`."""
+    answers = file.get("trl.num_generations")
+    if file.get("rl") != "grpo" or not whole(answers) or answers < 2:
+        return
+    batch = file.get("trl.generation_batch_size")
+    micro, steps = file.get("micro_batch_size", 1), file.get("gradient_accumulation_steps", 1)
+    if batch is None and whole(micro) and whole(steps):
+        batch = micro * steps
+    if whole(batch) and batch % answers:
+        message = f"a batch of {batch} is no multiple of num_generations {answers}"
+        yield Told(
+            "trl.num_generations",
+            message,
+            "it is micro_batch_size × gradient_accumulation_steps, or trl.generation_batch_size",
+        )

@@ -1,0 +1,185 @@
+"""What contradicts itself in DeepSpeed's and accelerate's files. Facts: DeepSpeed 0.18 and 0.19, accelerate 1.11 to 1.15."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.doctor.judge import File
+from recipec.doctor.rules import Told, number, rule, whole
+
+# Keys of accelerate's `deepspeed_config` that belong into the file which `deepspeed_config_file` names.
+IN_THE_FILE = (
+    "gradient_accumulation_steps", "gradient_clipping", "zero_stage", "offload_optimizer_device", "offload_param_device",
+    "offload_param_nvme_path", "offload_optimizer_nvme_path", "zero3_save_16bit_model",
+)  # fmt: skip
+
+
+@rule("D170", "deepspeed")
+def batch_that_does_not_divide(file: File) -> Iterator[Told]:
+    """DeepSpeed asserts total = micro × accumulation × processes."""
+    total, micro, steps = (
+        file.get(key) for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    )
+    if whole(total) and whole(micro) and total % (micro * (steps if whole(steps) else 1)):
+        parts = f"{micro} × {steps}" if whole(steps) else f"{micro}"
+        yield Told(
+            "train_batch_size",
+            f"train_batch_size {total} is no multiple of {parts}",
+            'it is micro batch × accumulation × processes; with a trainer write "auto"',
+        )
+
+
+@rule("D171", "deepspeed")
+def its_own_schedule(file: File) -> Iterator[Told]:
+    """An optimiser or schedule in this file replaces the trainer's; only `auto` values follow the trainer."""
+    for key in ("optimizer", "scheduler"):
+        parameters = file.get(f"{key}.params")
+        if isinstance(parameters, dict) and any(value != "auto" for value in parameters.values() if number(value)):
+            yield Told(
+                key,
+                f"this {key} replaces the one that the trainer is told",
+                f'delete {key}, or write "auto" for its numbers',
+                "warning",
+            )
+
+
+@rule("D172", "deepspeed")
+def keys_of_another_stage(file: File) -> Iterator[Told]:
+    """DeepSpeed reads the parameters' keys at stage 3 only, and says nothing at a lower one."""
+    stage = file.get("zero_optimization.stage", 0)
+    zero = file.get("zero_optimization")
+    if not isinstance(zero, dict) or not number(stage) or stage >= 3:
+        return
+    for key, value in zero.items():
+        if key == "offload_param" and isinstance(value, dict) and value.get("device") not in (None, "none"):
+            yield Told(
+                f"zero_optimization.{key}",
+                f"offload_param has no effect at stage {stage}",
+                'write `"stage": 3`, or delete it',
+            )
+        elif key.startswith("stage3_") and key != "stage3_gather_16bit_weights_on_model_save":
+            yield Told(
+                f"zero_optimization.{key}",
+                f"{key} has no effect at stage {stage}",
+                'write `"stage": 3`, or delete it',
+                "warning",
+            )
+    if (
+        stage == 0
+        and isinstance(zero.get("offload_optimizer"), dict)
+        and zero["offload_optimizer"].get("device") not in (None, "none")
+    ):
+        yield Told(
+            "zero_optimization.offload_optimizer",
+            "offload_optimizer has no effect at stage 0",
+            'write `"stage": 2` or 3, or delete it',
+        )
+
+
+@rule("D173", "deepspeed")
+def two_precisions(file: File) -> Iterator[Told]:
+    """DeepSpeed asserts that one of them is off."""
+    half = next((key for key in ("bf16", "bfloat16") if file.get(f"{key}.enabled") is True), None)
+    if half and file.get("fp16.enabled") is True:
+        yield Told("fp16.enabled", f"{half} and fp16 are both enabled", "keep one of them")
+
+
+@rule("D174", "deepspeed")
+def nvme_without_path(file: File) -> Iterator[Told]:
+    """Nothing checks it until the first tensor is to be written."""
+    for key in ("offload_param", "offload_optimizer"):
+        if file.get(f"zero_optimization.{key}.device") == "nvme" and not file.get(f"zero_optimization.{key}.nvme_path"):
+            yield Told(
+                f"zero_optimization.{key}.device",
+                f"{key} to nvme without nvme_path",
+                "name a folder on a local NVMe disk",
+            )
+
+
+@rule("D175", "deepspeed")
+def stage_as_text(file: File) -> Iterator[Told]:
+    """DeepSpeed reads "3" as 3; transformers and accelerate compare it with the number and do not shard while loading."""
+    stage = file.get("zero_optimization.stage")
+    if isinstance(stage, str) and stage in ("0", "1", "2", "3"):
+        yield Told(
+            "zero_optimization.stage",
+            f'stage "{stage}" is text: the trainer does not see stage {stage}',
+            f"write {stage} without quotes",
+        )
+
+
+@rule("D180", "accelerate")
+def processes_over_machines(file: File) -> Iterator[Told]:
+    """accelerate gives each machine num_processes / num_machines, rounded down."""
+    processes, machines = file.get("num_processes"), file.get("num_machines", 1)
+    if whole(processes) and whole(machines) and processes % machines:
+        yield Told(
+            "num_processes",
+            f"{processes} processes cannot be shared by {machines} machines",
+            "num_processes counts those of all machines",
+        )
+    rank = file.get("machine_rank", 0)
+    if whole(machines) and number(rank) and rank >= machines:
+        yield Told(
+            "machine_rank", f"machine_rank {rank} with {machines} machine{'s' * (machines != 1)}", "ranks count from 0"
+        )
+
+
+@rule("D181", "accelerate")
+def section_of_another_type(file: File) -> Iterator[Told]:
+    """accelerate reads a section only under its own distributed_type."""
+    kind = str(file.get("distributed_type", "NO")).upper()
+    for key, wanted in (
+        ("deepspeed_config", "DEEPSPEED"),
+        ("fsdp_config", "FSDP"),
+        ("megatron_lm_config", "MEGATRON_LM"),
+    ):
+        if file.get(key) and kind != wanted and not (key == "deepspeed_config" and kind == "MULTI_XPU"):
+            yield Told(
+                key,
+                f"{key} has no effect under distributed_type {kind}",
+                f"write `distributed_type: {wanted}`, or delete it",
+            )
+
+
+@rule("D182", "accelerate")
+def said_in_two_files(file: File) -> Iterator[Told]:
+    """Beside a DeepSpeed file accelerate refuses what belongs into it."""
+    if file.get("deepspeed_config.deepspeed_config_file"):
+        for key in IN_THE_FILE:
+            if file.get(f"deepspeed_config.{key}") is not None:
+                yield Told(
+                    f"deepspeed_config.{key}",
+                    f"{key} stands beside deepspeed_config_file, which decides it",
+                    "delete it here",
+                )
+        if file.get("mixed_precision") is not None:
+            yield Told(
+                "mixed_precision",
+                "mixed_precision stands beside deepspeed_config_file, which decides it",
+                "delete it here",
+            )
+
+
+@rule("D183", "accelerate")
+def machines_without_a_meeting_place(file: File) -> Iterator[Told]:
+    """The address may come on the command line, so this is no error."""
+    if whole(file.get("num_machines")) and file.get("num_machines") > 1 and not file.get("main_process_ip"):
+        yield Told(
+            "num_machines",
+            "several machines, but no main_process_ip",
+            "give it here or with `--main_process_ip`",
+            "warning",
+        )
+
+
+@rule("D184", "accelerate")
+def one_process_in_parallel(file: File) -> Iterator[Told]:
+    """accelerate starts one process, and nothing says that the others are missing."""
+    if file.get("distributed_type") == "MULTI_GPU" and file.get("num_processes") == 1:
+        yield Told(
+            "num_processes",
+            "distributed_type MULTI_GPU with one process",
+            "write the number of GPUs, or `distributed_type: 'NO'`",
+            "warning",
+        )

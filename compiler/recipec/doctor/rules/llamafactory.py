@@ -1,0 +1,170 @@
+"""What contradicts itself in a LLaMA-Factory file. Facts: `llamafactory/hparams/` of 0.9.5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.doctor.judge import File
+from recipec.doctor.rules import Told, both, number, rule
+
+TOOL = "llamafactory"
+ONLY_SFT = ("predict_with_generate", "neat_packing", "train_on_prompt", "mask_history")
+ONLY_LORA = ("loraplus_lr_ratio", "use_rslora", "use_dora", "pissa_init")
+
+
+def _kind(file: File) -> str:
+    return str(file.get("finetuning_type", "lora"))
+
+
+@rule("D140", TOOL)
+def quantised_without_adapter(file: File) -> Iterator[Told]:
+    """LLaMA-Factory trains quantised weights through LoRA or OFT only."""
+    if file.get("quantization_bit") and _kind(file) not in ("lora", "oft"):
+        yield Told(
+            "quantization_bit",
+            f"quantization_bit does not go with finetuning_type {_kind(file)}",
+            "write `finetuning_type: lora`, or delete this",
+        )
+
+
+@rule("D141", TOOL)
+def adapter_without_lora(file: File) -> Iterator[Told]:
+    """LLaMA-Factory loads an adapter for LoRA only."""
+    if file.get("adapter_name_or_path") and _kind(file) != "lora":
+        yield Told(
+            "adapter_name_or_path",
+            f"an adapter does not go with finetuning_type {_kind(file)}",
+            "write `finetuning_type: lora`, or delete this",
+        )
+
+
+@rule("D142", TOOL)
+def only_for_sft(file: File) -> Iterator[Told]:
+    """LLaMA-Factory refuses these in any other stage."""
+    stage = file.get("stage", "sft")
+    if stage != "sft":
+        for key in ONLY_SFT:
+            if file.get(key):
+                yield Told(key, f"{key} is for stage sft, not {stage}", "delete it")
+
+
+@rule("D143", TOOL)
+def no_rows(file: File) -> Iterator[Told]:
+    """LLaMA-Factory refuses to train on nothing."""
+    if file.get("do_train") is True and not file.get("dataset"):
+        yield Told("do_train", "do_train without a dataset", "name one of dataset_info.json in `dataset:`")
+
+
+@rule("D144", TOOL)
+def nothing_to_evaluate(file: File) -> Iterator[Told]:
+    """LLaMA-Factory refuses to evaluate without rows; a strategy turns evaluation on."""
+    size = file.get("val_size", 0)
+    if file.get("eval_dataset") or (number(size) and size > 1e-6) or isinstance(size, str):
+        return
+    for key in ("eval_strategy", "do_eval", "do_predict", "predict_with_generate"):
+        if file.get(key) and file.get(key) != "no":
+            yield Told(key, f"{key} without rows to evaluate on", "set `val_size` or `eval_dataset`, or delete this")
+            return
+
+
+@rule("D145", TOOL)
+def two_validations(file: File) -> Iterator[Told]:
+    """LLaMA-Factory refuses a split beside rows that are given."""
+    size = file.get("val_size", 0)
+    if file.get("eval_dataset") and number(size) and size > 1e-6:
+        yield Told("val_size", "val_size and eval_dataset are both set", "keep one of them")
+
+
+@rule("D146", TOOL)
+def streaming(file: File) -> Iterator[Told]:
+    """Streamed rows have no length: LLaMA-Factory wants steps, whole numbers of rows, and no `max_samples`."""
+    if file.get("streaming") is not True:
+        return
+    if not number(file.get("max_steps")) or file.get("max_steps") < 1:
+        yield Told("streaming", "streamed rows have no length", "add `max_steps`")
+    size = file.get("val_size", 0)
+    if number(size) and 1e-6 < size < 1:
+        yield Told("val_size", "of streamed rows no share can be held out", "write a number of rows")
+    if file.get("max_samples"):
+        yield Told("max_samples", "max_samples does not go with streaming", "delete it: max_steps ends the training")
+
+
+@rule("D147", TOOL)
+def two_masks(file: File) -> Iterator[Told]:
+    """LLaMA-Factory refuses both."""
+    if both(file, "mask_history", "train_on_prompt"):
+        yield Told("mask_history", "mask_history and train_on_prompt are both on", "keep one of them")
+
+
+@rule("D148", TOOL)
+def lora_settings_without_lora(file: File) -> Iterator[Told]:
+    """Some of LoRA's options are refused in other kinds of training, the rest is read by nothing."""
+    kind = _kind(file)
+    if kind == "lora":
+        return
+    for key in ONLY_LORA:
+        if file.get(key):
+            yield Told(
+                key, f"{key} does not go with finetuning_type {kind}", "write `finetuning_type: lora`, or delete this"
+            )
+    for key in ("lora_rank", "lora_target"):
+        if file.get(key) and kind != "oft":
+            yield Told(
+                key,
+                f"{key} has no effect with finetuning_type {kind}",
+                "write `finetuning_type: lora`, or delete it",
+                "warning",
+            )
+
+
+@rule("D149", TOOL)
+def galore_with_lora(file: File) -> Iterator[Told]:
+    """LLaMA-Factory refuses these optimisers with LoRA, more than one of them, and (but for BAdam) with DeepSpeed."""
+    chosen = [key for key in ("use_galore", "use_apollo", "use_badam") if file.get(key)]
+    for key in chosen:
+        if _kind(file) == "lora":
+            yield Told(
+                key, f"{key} trains whole matrices, but finetuning_type is lora", "write `finetuning_type: full`"
+            )
+        elif key != "use_badam" and file.get("deepspeed"):
+            yield Told(key, f"{key} does not go with deepspeed", "keep one of them")
+    if len(chosen) > 1:
+        yield Told(chosen[1], f"{' and '.join(chosen)} are both on", "keep one of them")
+
+
+@rule("D150", TOOL)
+def quantised_and_changed(file: File) -> Iterator[Told]:
+    """LLaMA-Factory cannot resize, or initialise by PiSSA, a model that it loads quantised."""
+    if file.get("quantization_bit"):
+        for key in ("resize_vocab", "pissa_init"):
+            if file.get(key):
+                yield Told(key, f"{key} does not go with quantization_bit", "delete one of them")
+
+
+@rule("D151", TOOL)
+def smoothing_of_other_losses(file: File) -> Iterator[Told]:
+    """LLaMA-Factory smooths the labels of the sigmoid loss only."""
+    if file.get("dpo_label_smoothing") and file.get("pref_loss", "sigmoid") != "sigmoid":
+        yield Told(
+            "dpo_label_smoothing",
+            f"dpo_label_smoothing does not go with pref_loss {file.get('pref_loss')}",
+            "delete it",
+        )
+
+
+@rule("D152", TOOL)
+def ppo_without_reward(file: File) -> Iterator[Told]:
+    """PPO needs something that rewards."""
+    if file.get("stage") == "ppo" and not file.get("reward_model"):
+        yield Told("stage", "stage ppo without a reward_model", "name it in `reward_model:`")
+
+
+@rule("D153", TOOL)
+def no_model(file: File) -> Iterator[Told]:
+    """LLaMA-Factory has no default of the model."""
+    if not file.get("model_name_or_path"):
+        yield Told(
+            "model_name_or_path" if "model_name_or_path" in file.values else "",
+            "there is no model_name_or_path",
+            "add it",
+        )

@@ -1,0 +1,110 @@
+"""What contradicts itself in the words of the Hugging Face trainer, whichever tool hands them to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from recipec.doctor.judge import File
+from recipec.doctor.rules import Told, both, number, rule
+
+
+@rule("D105", "axolotl", "llamafactory", "trl")
+def two_precisions(file: File) -> Iterator[Told]:
+    """transformers refuses both; Axolotl turns fp16 off in silence."""
+    if file.get("bf16") is True and file.get("fp16") is True:
+        does = (
+            "Axolotl trains in bf16 and drops fp16 in silence"
+            if file.guess.tool == "axolotl"
+            else "the trainer refuses it"
+        )
+        yield Told("fp16", "bf16 and fp16 are both on", f"{does}: keep one of them")
+
+
+@rule("D106", "axolotl", "llamafactory", "trl")
+def two_lengths(file: File) -> Iterator[Told]:
+    """With `max_steps` the trainer goes round the rows until it has that many, whatever the epochs say."""
+    epochs = "num_epochs" if file.guess.tool == "axolotl" else "num_train_epochs"
+    steps = file.get("max_steps")
+    if number(steps) and steps > 0 and file.get(epochs):
+        yield Told(
+            epochs,
+            f"max_steps and {epochs} are both set: max_steps wins",
+            "delete the one that you do not mean",
+            "warning",
+        )
+
+
+@rule("D107", "llamafactory", "trl")
+def two_strategies(file: File) -> Iterator[Told]:
+    """accelerate would have two plugins, of which one wins."""
+    if both(file, "deepspeed", "fsdp"):
+        yield Told("fsdp", "deepspeed and fsdp are both set", "keep one of them")
+
+
+@rule("D108", "llamafactory", "trl")
+def best_at_other_steps(file: File) -> Iterator[Told]:
+    """transformers refuses to load the best model unless it saves when it evaluates."""
+    if not file.get("load_best_model_at_end"):
+        return
+    save, evaluate = file.get("save_strategy", "steps"), file.get("eval_strategy", "no")
+    if save != evaluate and "best" not in (save,):
+        yield Told(
+            "load_best_model_at_end",
+            f"load_best_model_at_end saves by {save} but evaluates by {evaluate}",
+            "make save_strategy and eval_strategy the same",
+        )
+        return
+    steps, every = file.get("save_steps"), file.get("eval_steps")
+    if save == "steps" and isinstance(steps, int) and isinstance(every, int) and every > 0 and steps % every:
+        yield Told(
+            "save_steps",
+            f"save_steps {steps} is no multiple of eval_steps {every}",
+            "load_best_model_at_end needs it to be one",
+        )
+
+
+@rule("D109", "llamafactory", "trl")
+def two_warmups(file: File) -> Iterator[Told]:
+    """`warmup_steps` wins over `warmup_ratio`."""
+    if both(file, "warmup_steps", "warmup_ratio"):
+        yield Told(
+            "warmup_ratio",
+            "warmup_steps and warmup_ratio are both set: warmup_steps wins",
+            "keep one of them",
+            "warning",
+        )
+
+
+@cache
+def layers() -> frozenset[str]:
+    """Return the names of the linear layers of every model in transformers."""
+    lines = (Path(__file__).parents[1] / "linear_layers.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(lines[1:])
+
+
+@rule("D136", "axolotl", "llamafactory", "trl")
+def adapted_layers(file: File) -> Iterator[Told]:
+    """PEFT adapts what it finds; of several names one that is in no model is passed over in silence."""
+    key = "lora_target" if file.guess.tool == "llamafactory" else "lora_target_modules"
+    said = file.get(key)
+    names = (
+        said.split(",")
+        if isinstance(said, str) and file.guess.tool == "llamafactory"
+        else [said]
+        if isinstance(said, str)
+        else said
+    )
+    for index, name in enumerate(names if isinstance(names, list) else ()):
+        if not isinstance(name, str) or name in ("all", "all-linear") or not re.fullmatch(r"[\w.]+", name.strip()):
+            continue  # an expression, or all of them
+        last = name.strip().rsplit(".", 1)[-1]
+        if last not in layers() and not last.isdecimal():
+            from recipec.suggest import nearest  # only a mistake pays for it
+
+            close = nearest(last, layers())
+            advice = f"did you mean {close}?" if close else "print the model to see its names"
+            path = f"{key}.{index}" if isinstance(said, list) else key
+            yield Told(path, f'no model in transformers has a layer "{last}" for LoRA to adapt', advice, "warning")
