@@ -1,35 +1,46 @@
-"""Which clear mistakes in a training configuration are found before training, by Axolotl and by `recipe check`.
+"""Which clear mistakes in a training configuration are found before training, by the tools' own validation and by us.
 
-`python benchmarks/mistakes.py --axolotl PYTHON [--train MODEL]` asks both anew, writes mistakes/results.json and puts the
-tables into docs/comparison.md and README.md; without PYTHON it only writes the tables. PYTHON is that of an Axolotl
-environment; MODEL is the folder of a tiny model: what Axolotl's validation lets through is then really trained on it.
+`python benchmarks/mistakes.py --environments [--train MODEL]` asks every tool and `recipe check` anew, writes
+mistakes/results.json and puts the tables into docs/comparison.md and README.md. Without `--environments` only
+`recipe check` is asked anew, and the tools' answers stay. MODEL is the folder of a tiny model: what Axolotl's validation
+lets through is then really trained on it. `--tables` asks nobody.
 
-The mistakes are planted one at a time in mistakes/axolotl.yaml and in mistakes/recipe.yaml, which say the same training.
+The mistakes are planted one at a time in mistakes/bases, where each folder says one training in several languages.
 """
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+sys.path.insert(0, str(Path(__file__).parent))
 
-from recipec.diagnostics import errors
-from recipec.pipeline import compile_file
+from mistakes_cases import BASES, FILES, HERE, ROOT, TOOLS, Case, Planted, bases, cases, located, planted, suggested
+from mistakes_tables import documents
 
-ROOT = Path(__file__).parent.parent
-HERE = Path(__file__).parent / "mistakes"
+from recipec.cli import main as recipe
+from recipec.environments import ensure
+from recipec.facts import FOLDER
+
 RESULTS = HERE / "results.json"
-RELEASE = "0.19.0"
-COMMAND = "python benchmarks/mistakes.py --axolotl PYTHON --train runs/quickstart/00-init"
 ROUNDS = 5
-# What a machine without GPUs needs to train the configuration for two steps; nothing that a mistake is about.
+# Tool → the environment whose code is asked, and the releases in it.
+ENVIRONMENTS = {
+    "axolotl": "axolotl-0.19.0-deepspeed",
+    "trl": "trl-1.16.0-deepspeed",
+    "llamafactory": "llamafactory-0.9.5-deepspeed",
+    "deepspeed": "trl-1.16.0-deepspeed",
+    "accelerate": "trl-1.16.0-deepspeed",
+}
+# What a machine without GPUs needs to train Axolotl's base for two steps; nothing that a mistake is about.
 ON_CPU = {
     "bf16: true": "bf16: false",
     "num_epochs: 3": "max_steps: 2",
@@ -38,210 +49,224 @@ ON_CPU = {
     "sequence_len: 4096": "sequence_len: 64",
 }
 
-
-def cases() -> dict[str, list[dict[str, Any]]]:
-    """Return the planted mistakes, and the unusual values that are fine."""
-    found: dict[str, list[dict[str, Any]]] = YAML(typ="safe").load(HERE / "mistakes.yaml")
-    return found
+Answer = dict[str, Any]  # "error": text or None; "warnings": texts
 
 
-def planted(language: str, change: Mapping[str, str] | None) -> str:
-    """Return the text of a configuration with a change in it. Raises ValueError unless its place is unique."""
-    text = (HERE / f"{language}.yaml").read_text(encoding="utf-8")
-    if change is None:
-        return text
-    if text.count(change["replace"]) != 1:
-        raise ValueError(f"{change['replace']!r} is not in {language}.yaml exactly once")
-    return text.replace(change["replace"], change["by"])
-
-
-def ask_recipe(text: str) -> list[str]:
-    """Return what `recipe check` finds in a recipe, each as `code line: message`; only errors count."""
+def ask_recipe(changes: list[Planted]) -> list[Answer]:
+    """Return what `recipe check` says of each recipe."""
+    answers = []
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recipe.yaml"
-        file.write_text(text, encoding="utf-8")
-        found = errors(compile_file(str(file), []).findings)
-    return [f"{f.code} line {f.span.line if f.span else '-'}: {f.message}" for f in found]
+        for change in changes:
+            file = Path(folder) / change.file
+            file.write_text(change.after, encoding="utf-8")
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                recipe(["check", "--json", str(file)])
+            told: dict[str, list[str]] = {"error": [], "warning": []}
+            for row in json.loads(out.getvalue())["findings"]:
+                place = f"{change.file}:{row['line']}: " if row["line"] else ""
+                advice = "; ".join(row[key] for key in ("suggestion", "help") if row[key])
+                told[row["severity"]].append(f"{row['code']} {place}{row['message']}; {advice}")
+            answers.append({"error": "\n".join(told["error"]) or None, "warnings": told["warning"]})
+    return answers
 
 
-def answers(python: Path, script: str, question: list[str]) -> list[Any]:
-    """Return what a script of `mistakes/` answers under an Axolotl environment's Python."""
+def environment(tool: str) -> Path:
+    """Return the Python of a tool's environment, which is made where there is none."""
+    name = ENVIRONMENTS[tool]
+    return ensure(name, FOLDER / "environments" / f"{name}.txt", lambda line: print(line, file=sys.stderr)) / (
+        "bin/python"
+    )
+
+
+def ask_tool(tool: str, changes: list[Planted], python: Path) -> list[Answer]:
+    """Return what a tool's own validation says of each configuration, asked in one process."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "question.json"
-        file.write_text(json.dumps(question), encoding="utf-8")
-        done = subprocess.run(
-            [str(python), str(HERE / script), str(file)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        jobs = _jobs(changes, Path(folder))
+        found: list[Answer] = json.loads(
+            subprocess.run(
+                [python, HERE / "ask" / f"{tool}.py", jobs], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+            ).stdout
         )
-    found: list[Any] = json.loads(done.stdout)
+    assert len(found) == len(changes)
+    for answer in found:
+        answer["error"] = answer["error"] and _plain(answer["error"], folder)
+        answer["warnings"] = sorted({_plain(text, folder) for text in answer["warnings"]})
     return found
 
 
-def ask_axolotl(python: Path, texts: list[str]) -> list[dict[str, Any]]:
-    """Return Axolotl's answer to each configuration: `error` (text or None) and `warnings`."""
-    return answers(python, "ask_axolotl.py", texts)
+def _jobs(changes: list[Planted], folder: Path) -> Path:
+    """Write each configuration among the files of its base; return the list of jobs."""
+    jobs = []
+    for number, change in enumerate(changes):
+        here = folder / str(number)
+        here.mkdir(parents=True)
+        for path in (BASES / change.base).iterdir():
+            (here / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        (here / change.file).write_text(change.after, encoding="utf-8")
+        command = change.base if change.base in ("dpo", "grpo") else "sft"
+        where = {"file": str(here / FILES[change.language]), "cwd": str(here)}
+        jobs.append({**where, "gpu": change.machine, "world": change.machine["count"], "command": command})
+    (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+    return folder / "jobs.json"
+
+
+def _plain(text: str, folder: str) -> str:
+    """Return a text without colours, addresses, and the folders of this machine."""
+    text = re.sub(rf"{re.escape(folder)}/\d+/?", "", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    return re.sub(r"0x[0-9a-f]{6,}|/\S*/(?:site-packages|benchmarks)/", "", text)
 
 
 def train(python: Path, model: Path, texts: list[str]) -> list[str | None]:
-    """Train each configuration for two steps on the CPU; return None where that succeeded, else the error."""
+    """Train each Axolotl configuration for two steps on the CPU; return None where that succeeded, else the error."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for index, text in enumerate(texts):
             here = Path(folder) / str(index)
             here.mkdir()
-            place = {"base_model: mistralai/Mistral-7B-v0.3": f"base_model: {model}", "runs/mistakes": str(here)}
+            place = {"base_model: mistralai/Mistral-7B-v0.3": f"base_model: {model}", "runs/mistakes-sft": str(here)}
             for old, new in (ON_CPU | place).items():
                 text = text.replace(old, new)
-            files.append(here / "axolotl.yaml")
-            files[-1].write_text(text, encoding="utf-8")
-        errors_of = answers(python, "train_axolotl.py", [str(file) for file in files])
-        return [error and error.replace(folder, "…") for error in errors_of]
+            files.append(str(here / "axolotl.yaml"))
+            Path(files[-1]).write_text(text, encoding="utf-8")
+        question = Path(folder) / "question.json"
+        question.write_text(json.dumps(files), encoding="utf-8")
+        done = subprocess.run(
+            [str(python), str(HERE / "train_axolotl.py"), str(question)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return [error and error.replace(folder, "…")[:300] for error in json.loads(done.stdout)]
 
 
-def cost(python: Path) -> dict[str, dict[str, float]]:
-    """Return median user CPU seconds and peak MiB of judging the good configuration in a cold process, in turn."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    from cold_start import measure
-
-    rows: dict[str, list[tuple[float, float]]] = {"axolotl": [], "recipe": []}
+def cost(pythons: dict[str, Path]) -> dict[str, dict[str, float]]:
+    """Return median seconds, user CPU seconds and peak MiB of judging a good configuration in a cold process, in turn."""
+    rows: dict[str, list[tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "texts.json"
-        file.write_text(json.dumps([planted("axolotl", None)]), encoding="utf-8")
-        for _round in range(ROUNDS + 1):
-            rows["axolotl"].append(measure([str(python), str(HERE / "ask_axolotl.py"), str(file)]))
-            rows["recipe"].append(measure([sys.executable, "-m", "recipec.cli", "check", str(HERE / "recipe.yaml")]))
+        commands = {"recipe": [sys.executable, "-m", "recipec.cli", "check", str(BASES / "sft" / "recipe.yaml")]}
+        for tool, python in pythons.items():
+            base = "full" if tool == "deepspeed" else "sft"
+            jobs = _jobs([planted(base, tool)], Path(folder) / tool)
+            commands[tool] = [str(python), str(HERE / "ask" / f"{tool}.py"), str(jobs)]
+        for _round in range(ROUNDS + 1):  # the first warms the caches of the disk
+            for name, command in commands.items():
+                rows.setdefault(name, []).append(_measured(command))
+    keys = ("seconds", "user_seconds", "mib")
     return {
-        name: {
-            "user_seconds": round(statistics.median(seconds for seconds, _ in figures[1:]), 2),
-            "mib": round(statistics.median(memory for _, memory in figures[1:])),
-        }
+        name: {key: round(statistics.median(row[i] for row in figures[1:]), 2) for i, key in enumerate(keys)}
         for name, figures in rows.items()
     }
 
 
-def ask(python: Path, model: Path | None) -> dict[str, Any]:
-    """Return everything that the tables show, found anew."""
-    groups = cases()
-    everything = [*groups["mistakes"], *groups["fine"]]
-    said = ask_axolotl(python, [planted("axolotl", None), *(planted("axolotl", c["axolotl"]) for c in everything)])
-    if said[0]["error"] or ask_recipe(planted("recipe", None)):
-        raise SystemExit("the configuration without a mistake is refused")
-    found: dict[str, Any] = {"axolotl": RELEASE, "mistakes": [], "fine": []}
-    tried = []
-    for case, answer in zip(everything, said[1:], strict=True):
-        row: dict[str, Any] = {
-            "what": case["what"],
-            "axolotl": plain(answer["error"]),
-            "axolotl_warns": [text for text in answer["warnings"] if text not in said[0]["warnings"]],
-            "recipe": ask_recipe(planted("recipe", case["recipe"])) if case["recipe"] else None,
-        }
-        if case in groups["mistakes"] and not answer["error"]:
-            row["training"] = {"untried": case.get("untried", "not asked for")}
-            if "untried" not in case:
-                tried.append((row, planted("axolotl", case["axolotl"])))
-        found["mistakes" if case in groups["mistakes"] else "fine"].append(row)
-    if model is not None:
-        base, *ends = train(python, model, [planted("axolotl", None), *(text for _, text in tried)])
-        if base:
-            raise SystemExit(f"the configuration without a mistake does not train: {base}")
-        for (row, _), error in zip(tried, ends, strict=True):
-            row["training"] = {"error": plain(error)}
-    found["cost"] = cost(python)
+def _measured(command: list[str]) -> tuple[float, float, float]:
+    """Measure a command from a process smaller than any of them: a child's peak memory starts at its parent's."""
+    script = (
+        "import json, sys, time; from cold_start import measure; begin = time.perf_counter();"
+        "user, memory = measure(sys.argv[1:]); print(json.dumps([time.perf_counter() - begin, user, memory]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], cwd=HERE.parent, stdout=subprocess.PIPE, text=True, check=True
+    )
+    seconds, user, memory = json.loads(done.stdout)
+    return seconds, user, memory
+
+
+def judge(language: str, python: Path | None, planted_cases: list[Case]) -> dict[str, dict[str, Any]]:
+    """Return what a language's judge says of every mistake and of what is right in its place, by its words.
+
+    Raises SystemExit where a base without a mistake is refused: then nothing would be told by a refusal.
+    """
+    originals = bases(language)
+    wrong = [case.wrong[language] for case in planted_cases if language in case.wrong]
+    right = [case.right[language] for case in planted_cases if language in case.right]
+    everything = [*originals, *wrong, *right]
+    answers = ask_tool(language, everything, python) if python else ask_recipe(everything)
+    known: dict[str, list[str]] = {}
+    for change, answer in zip(originals, answers, strict=False):
+        if answer["error"]:
+            raise SystemExit(f"{language}: the base {change.base} is refused: {answer['error']}")
+        known[change.base] = answer["warnings"]
+    verdicts = iter(
+        _verdict(change, answer, known[change.base])
+        for change, answer in zip(everything[len(originals) :], answers[len(originals) :], strict=True)
+    )
+    found: dict[str, dict[str, Any]] = {case.what: {} for case in planted_cases}
+    for side in ("wrong", "right"):
+        for case in planted_cases:
+            if language in getattr(case, side):
+                found[case.what][side] = next(verdicts)
     return found
 
 
-def plain(error: str | None) -> str | None:
-    """Return the line of a pydantic error that says what is wrong, without the values around it."""
-    if error is None:
-        return None
-    lines = [line.strip() for line in error.splitlines()]
-    said = next((line for line in lines if re.search(r"\[type=", line)), lines[0])
-    return re.sub(r"\s*\[type=.*", "", said)[:200]
+def _verdict(change: Planted, answer: Answer, known: list[str]) -> dict[str, Any]:
+    new = [text for text in answer["warnings"] if _placeless(text) not in map(_placeless, known)]
+    text = "\n".join([answer["error"] or "", *new])
+    lines = (answer["error"] or "").strip().splitlines()
+    said = next((line for line in lines if "[type=" in line), lines[0] if lines else None)
+    return {
+        "error": said and said.strip()[:240],
+        "warnings": [warning.strip()[:240] for warning in new],
+        "located": located(change, text),
+        "suggested": suggested(change, text),
+    }
 
 
-def verdicts(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the three cells of a mistake: Axolotl's validation, what training does then, the recipe."""
-    axolotl = "found" if row["axolotl"] else "warned" if row["axolotl_warns"] else "**not found**"
-    training = row.get("training")
-    if training is None:
-        then = ""
-    elif "untried" in training:
-        then = f"not tried: {training['untried']}"
-    else:
-        then = "stops with an error" if training["error"] else "trains, exit code 0"
-    if row["recipe"] is None:
-        return axolotl, then, "cannot be written"
-    return axolotl, then, f"found ({row['recipe'][0].split()[0]})" if row["recipe"] else "**not found**"
+def _placeless(text: str) -> str:
+    """Return a warning without its line, which a change above it moves."""
+    return re.sub(r" recipe\.yaml:\d+:", "", text)
 
 
-def short_table(found: Mapping[str, Any]) -> str:
-    """Return the table of the README."""
-    rows = found["mistakes"]
-    cells = [verdicts(row) for row in rows]
-    said = [row for row in rows if row["recipe"] is not None]
-    ratio = found["cost"]["axolotl"]["user_seconds"] / found["cost"]["recipe"]["user_seconds"]
-    memory = found["cost"]["axolotl"]["mib"] / found["cost"]["recipe"]["mib"]
-    alarms = [sum(bool(row[name]) for row in found["fine"]) for name in ("axolotl", "recipe")]
-    silent, later = (sum(then.startswith(word) for _, then, _ in cells) for word in ("trains", "stops"))
-    return "\n".join(
-        [
-            f"| {len(rows)} clear mistakes, planted one at a time | Axolotl {found['axolotl']} | `recipe check` |",
-            "|---|---|---|",
-            f"| found before training | {sum(bool(row['axolotl']) for row in rows)} of {len(rows)} | "
-            f"{sum(bool(row['recipe']) for row in said)} of {len(said)}; "
-            f"{len(rows) - len(said)} cannot be written at all |",
-            f"| not found, and the training really ran to its end | {silent} | – |",
-            f"| not found, but the training stops with an error later | {later} | – |",
-            f"| not found, and not tried for want of GPUs | {len(rows) - sum(bool(r['axolotl']) for r in rows) - silent - later} | – |",
-            f"| false alarms on {len(found['fine'])} unusual but right configurations | {alarms[0]} | {alarms[1]} |",
-            f"| user CPU time, cold process | {ratio:.0f} × | 1 × |",
-            f"| peak memory, cold process | {memory:.0f} × | 1 × |",
-        ]
-    )
+def ask(old: dict[str, Any], tools: bool, model: Path | None) -> dict[str, Any]:
+    """Return everything that the tables show; what is not asked anew is taken from the old results."""
+    every = cases()
+    pythons = {tool: environment(tool) for tool in TOOLS} if tools else {}
+    said = {"recipe": judge("recipe", None, every)} | {t: judge(t, python, every) for t, python in pythons.items()}
+    before = {row["what"]: row for row in old.get("mistakes", [])}
+    rows = []
+    for case in every:
+        row: dict[str, Any] = {"kind": case.kind, "what": case.what, "base": case.base, "because": case.because}
+        was = before.get(case.what, {})
+        for language in FILES:
+            row[language] = said[language][case.what] if language in said else was.get(language, {})
+        if "training" in was:
+            row["training"] = was["training"]
+        rows.append(row)
+    found = {"releases": ENVIRONMENTS, "mistakes": rows, "cost": cost(pythons) if tools else old["cost"]}
+    if model is not None:
+        _trained(every, rows, environment("axolotl"), model)
+    return found
 
 
-def whole_table(found: Mapping[str, Any]) -> str:
-    """Return the tables of docs/comparison.md."""
-    lines = [
-        f"| mistake | Axolotl {found['axolotl']} validation | its training then | `recipe check` |",
-        "|---|---|---|---|",
-    ]
-    lines += [f"| {row['what']} | {' | '.join(verdicts(row))} |" for row in found["mistakes"]]
-    lines += ["", "| unusual, and right | Axolotl validation | `recipe check` |", "|---|---|---|"]
-    for row in found["fine"]:
-        cells = ("refused" if row[name] else "accepted" for name in ("axolotl", "recipe"))
-        lines.append(f"| {row['what']} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| a cold process that judges the configuration without a mistake | user CPU s | MiB |",
-        "|---|---|---|",
-    ]
-    for name, title in (("axolotl", f"Axolotl {found['axolotl']}"), ("recipe", "`recipe check`")):
-        lines.append(f"| {title} | {found['cost'][name]['user_seconds']:.2f} | {found['cost'][name]['mib']:.0f} |")
-    return "\n".join(lines)
-
-
-def documents(found: Mapping[str, Any]) -> dict[Path, str]:
-    """Return the documents with their tables as they should be. Raises ValueError where a marker is missing."""
-    texts = {}
-    for name, table in (("README.md", short_table(found)), ("docs/comparison.md", whole_table(found))):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        begin, end = "<!-- mistakes: begin -->\n", "<!-- mistakes: end -->"
-        if begin not in text or end not in text:
-            raise ValueError(f"{name} has no place for the table")
-        texts[ROOT / name] = text.partition(begin)[0] + begin + table + "\n" + end + text.partition(end)[2]
-    return texts
+def _trained(every: list[Case], rows: list[dict[str, Any]], python: Path, model: Path) -> None:
+    """Really train what Axolotl's validation lets through, of the base that a CPU can train."""
+    tried = []
+    for case, row in zip(every, rows, strict=True):
+        row.pop("training", None)
+        verdict = row["axolotl"].get("wrong")
+        change = case.wrong.get("axolotl")
+        on_cpu = case.base == "sft" and case.kind not in ("hardware", "memory") and not case.untried
+        if verdict and change and on_cpu and not verdict["error"]:
+            tried.append((row, change.after))
+    base, *ends = train(python, model, [planted("sft", "axolotl").after, *(text for _, text in tried)])
+    if base:
+        raise SystemExit(f"the configuration without a mistake does not train: {base}")
+    for (row, _), error in zip(tried, ends, strict=True):
+        row["training"] = error or "trains"
 
 
 def main() -> None:
     """Ask, write the results, and put them into the documents."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--axolotl", metavar="PYTHON", type=Path)
+    parser.add_argument("--environments", action="store_true", help="ask the tools too, each in its environment")
     parser.add_argument("--train", metavar="MODEL", type=lambda text: Path(text).resolve())
+    parser.add_argument("--tables", action="store_true", help="ask nobody; write the tables anew")
     options = parser.parse_args()
-    if options.axolotl:
-        found = ask(options.axolotl, options.train)
-        RESULTS.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for path, text in documents(json.loads(RESULTS.read_text(encoding="utf-8"))).items():
+    os.chdir(ROOT)
+    old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    found = old if options.tables else ask(old, options.environments, options.train)
+    RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for path, text in documents(found).items():
         path.write_text(text, encoding="utf-8")
 
 

@@ -14,7 +14,9 @@ from recipec.render.yaml_writer import scalar
 from recipec.yaml_reader import read_utf8, scalar_value
 
 # Findings whose suggestion may stand where the finding points: names and values, never a choice between ways.
-MENDED = frozenset(["R001", "R003", "P001", "P049", "P080", "P094", "T020", "T021", "L001", "L025", "L032", "L033"])
+MENDED = frozenset(
+    ["R001", "R003", "P001", "P049", "P080", "P094", "D015", "T020", "T021", "L001", "L025", "L032", "L033"]
+)
 ROUNDS = 5  # a mended key may show a wrong value below it
 
 

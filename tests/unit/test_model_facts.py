@@ -28,6 +28,11 @@ assert isinstance(MODELS, Mapping)
         ("Qwen/Qwen2-7B-Instruct", 7_615_616_512),
         ("Qwen/Qwen2.5-0.5B", 494_032_768),
         ("Qwen/Qwen2.5-1.5B-Instruct", 1_543_714_304),
+        ("Qwen/Qwen2.5-3B", 3_085_938_688),
+        ("Qwen/Qwen2.5-14B", 14_770_033_664),
+        ("Qwen/Qwen2.5-32B", 32_763_876_352),
+        ("Qwen/Qwen2.5-72B-Instruct", 72_706_203_648),
+        ("mistralai/Mistral-Nemo-Base-2407", 12_247_782_400),
     ],
 )
 def test_weights_are_counted(model: str, weights: int) -> None:

@@ -129,7 +129,10 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
 def _look(d: Draft, here: str, source: DataSource) -> None:
     """Hold the rows of a file that is here against the format, columns and roles that the recipe gives."""
     assert source.path is not None
-    if not source.path.isprintable() or not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
+    if not source.path.isprintable():
+        return
+    if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
+        _misspelt(d, here, source.path)
         return
     from recipec.rows.judge import Source, look  # json and csv are off the way of what cannot be looked at
 
@@ -142,6 +145,19 @@ def _look(d: Draft, here: str, source: DataSource) -> None:
         where = mapped if found.column and d.said(mapped) else f"{here}.path"
         tell = d.error if found.severity == "error" else d.warn
         tell(found.code, where, found.message, found.advice, found.suggestion)
+
+
+def _misspelt(d: Draft, here: str, path: str) -> None:
+    """Tell of a file that is not here where one of nearly its name is; else it may be where the recipe runs."""
+    folder, _, name = path.rpartition("/")
+    if not os.path.isdir(folder or "."):  # noqa: PTH112
+        return
+    close = nearest(name, [entry.name for entry in os.scandir(folder or ".") if entry.name.endswith(SUFFIXES)])
+    if close is not None:
+        there = f"{folder}/{close}" if folder else close
+        d.warn(
+            "D015", f"{here}.path", f"{path} is not here", "correct the path, if it is not where the recipe runs", there
+        )
 
 
 def rows(d: Draft) -> None:

@@ -57,6 +57,9 @@ def batch(d: Draft) -> None:
         d.put("train.batch.accumulation", steps, why, "train.batch_size", "train.micro_batch_size", *machine)
     else:
         steps = d.copy("train.batch.accumulation", "train.gradient_accumulation", 1)
+    if all(d.said(path) for path in here):  # a total that says again what its parts say is held against them: it acts
+        origin = d.origins["train.batch.accumulation"]
+        d.origins["train.batch.accumulation"] = origin._replace(reads=(*origin.reads, d.real("train.batch_size")))
     product = micro * steps * world
     d.put("train.batch.data_parallel", world, alone, *machine)
     d.put(

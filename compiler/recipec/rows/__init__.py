@@ -20,4 +20,5 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D012": "repeated-rows",
     "D013": "validation-rows-in-training",
     "D014": "fewer-rows-than-a-batch",
+    "D015": "missing-file",
 }

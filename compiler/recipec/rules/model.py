@@ -311,7 +311,32 @@ def foreign_adapter(see: Seen, s: TrainStage) -> Iterator[Told]:
         yield Told("adapter.start_from", message, f"set model.base: {base}, or start from another adapter")
 
 
+@rule("L050", "template-of-another-family", "warning", sources="Axolotl#1806")
+def foreign_template(see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds the chat template of another family on a model that has learnt its own.
+
+    Why is this bad:
+    Its turn markers are single tokens elsewhere and a dozen pieces here: the model forgets how it was spoken to, and
+    every server that takes the tokenizer's own template will speak to it in the old way.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-7B-Instruct, chat_template: llama3}
+        adapter: {rank: 16}
+
+    Use instead:
+        model: {base: Qwen/Qwen2.5-7B-Instruct}
+    """
+    known = see.model(s.model.path)
+    if known is None or not known.tokens or known.template in (None, "none") or s.model.chat_template == "chatml":
+        return
+    lacks = [token for token in MARKERS.get(s.model.chat_template, ()) if token not in known.tokens]
+    if lacks and s.model.tokenizer == s.model.path and any(source.format in TALKS for source in s.data.train):
+        message = f"{known.id} has no token {lacks[0]}: {s.model.chat_template} is the template of another family"
+        yield Told("model.chat_template", message, "drop chat_template: the tokenizer has its own")
+
+
 RULES = (
+    foreign_template,
     foreign_adapter,
     untrained_turn_markers,
     new_tokens,

@@ -9,6 +9,7 @@ from recipec.rules.rule import Seen, Told, rule
 
 PULLED = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo")
 AFTER_SFT = ("dpo", "ipo", "kto", "simpo", "cpo")
+LONG = 100  # steps: below that, a checkpoint at the end is enough
 LORA_RANK = 16  # vLLM's max_lora_rank, which lm-eval leaves as it is (lm_eval/models/vllm_causallms.py, 0.4.11)
 
 
@@ -26,7 +27,8 @@ def never_saved(_see: Seen, s: TrainStage) -> Iterator[Told]:
         train: {learning_rate: 1e-5, steps: 400, save: {every: 100}}
     """
     every = s.watch.save_every
-    if s.length.unit == "steps" and isinstance(every, int) and every > s.length.amount:
+    amount = s.length.amount if s.length.unit == "steps" else 0
+    if isinstance(every, int) and amount and (every > amount or every == amount >= LONG):
         message = f"the first checkpoint would come at step {every} of {s.length.amount}"
         yield Told("watch.save_every", message, "save more often")
 
@@ -182,7 +184,33 @@ def unfit_for_vllm(see: Seen, s: EvaluateStage) -> Iterator[Told]:
             yield Told("backend", f"vLLM cannot load the adapter of {model.name}: {why}", advice)
 
 
+@rule("L049", "learning-rate-that-diverges", "error", sources="")
+def diverges(_see: Seen, s: TrainStage) -> Iterator[Told]:
+    """Finds a learning rate of Adam or Lion above 0.1.
+
+    Why is this bad:
+    These optimisers move every weight by about the learning rate in each step: the model is noise after the first. Most
+    often the exponent was lost. Learnt prompts alone bear such rates.
+
+    Example:
+        model: {base: my-lab/my-model}
+        train: {learning_rate: 2}
+
+    Use instead:
+        train: {learning_rate: 2e-5}
+    """
+    prompt = s.adapter is not None and s.adapter.virtual_tokens > 0
+    rate = s.optimizer.learning_rate or 0.0
+    if rate > 0.1 and s.optimizer.name.startswith(("adam", "ademamix", "lion")) and not prompt and s.script is None:
+        yield Told(
+            "optimizer.learning_rate",
+            f"{s.optimizer.name} with a learning rate of {rate:g} diverges",
+            "was 1e-4 or 1e-5 meant?",
+        )
+
+
 RULES = (
+    diverges,
     never_saved,
     never_validated,
     completion_too_long,
