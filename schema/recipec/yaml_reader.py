@@ -259,7 +259,7 @@ class Builder:
             follows = self.next()
             assert follows is not None
             value = self._node(follows, depth)
-            end = value.span
+            end = self._span(follows) if isinstance(follows, AliasEvent) else value.span  # not where the anchor stands
             if name is None:
                 continue
             if name in entries:

@@ -63,6 +63,11 @@ def _trl(s: TrainStage) -> Any:
         if reward.type == "model" and "." not in str(reward.path):
             advice = "use trainer: trl, or a path with a dot in it"
             raise Unsupported(f"rewards.{index}.path", "Axolotl takes this name for a Python module", advice)
+    group, own = s.rollout.completions, s.batch.micro * s.batch.accumulation
+    if own % group:  # check_grpo_batch_size of its schema, 0.19
+        advice = f"make it a multiple of {group} by train.batch_size, or use trainer: trl"
+        message = f"Axolotl wants whole groups of {group} completions in the {own} that a process takes per step"
+        raise Unsupported("batch.accumulation", message, advice)
     loss = s.objective.loss
     block: dict[str, Any] = {
         "use_vllm": False,
