@@ -127,6 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--out", default="build", metavar="DIR")
     made.add_argument("--fresh", action="store_true", help="set earlier results aside and start over")
     common(made)
+    made = add("data", _data, "show rows as the model will see them: tokens, what is trained, lengths")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--stage", metavar="NAME", help="only this training")
+    made.add_argument("--rows", type=int, default=3, metavar="N", help="rows shown of each source (default: 3)")
+    made.add_argument("--snapshot", action="store_true", help="write NAME.tokens.json, which later checks compare with")
+    common(made)
     made = add("explain", _explain, "say which line, rule or fact set a value")
     made.add_argument("file", metavar="FILE")
     made.add_argument("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY")
@@ -273,6 +279,26 @@ def _run(options: argparse.Namespace) -> int:
     from recipec.engine import run
 
     return run(folder, Path("runs"), fresh=options.fresh, recipe=Path(options.file))
+
+
+def _data(options: argparse.Namespace) -> int:
+    from recipec.data_command import PreviewFailure, preview
+    from recipec.pipeline import compile_file
+    from recipec.preview.show import page
+
+    if options.rows < 0:
+        raise RecipeError([Finding("U003", "--rows is a number of rows, 0 or more", file="command line")])
+    compiled = compile_file(options.file, options.settings)
+    if errors(compiled.findings):
+        return _show(compiled.findings, as_json=options.json)
+    try:
+        found = preview(compiled, options.file, stage=options.stage, rows=options.rows)
+    except PreviewFailure as error:
+        sys.stderr.write("\n  ".join([str(error), *error.lines]) + "\n")
+        return FAILED
+    if not options.json:
+        _print(page(found.stages, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    return _show([*compiled.findings, *found.findings], as_json=options.json, stages=found.stages)
 
 
 def _explain(options: argparse.Namespace) -> int:
