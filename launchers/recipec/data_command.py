@@ -17,11 +17,13 @@ from recipec.plan import DataSource, TrainStage
 from recipec.preview import judge, raw
 from recipec.processes import Child, Signals
 from recipec.source import Span
+from recipec.targets import GENERAL
 
 ROWS = 3  # shown of each source unless asked otherwise
 BOUND = 20_000  # rows of each source whose lengths are looked at
 SCRIPTS = Path(__file__).parent / "preview" / "scripts"
-EXACT = {"axolotl": "by_axolotl.py"}  # trainers whose own preparation is called
+EXACT = {"axolotl": "by_axolotl.py", "trl": "by_trl.py"}  # trainers whose own preparation is called
+TEMPLATE = "by_template.py"  # for the others
 LAST = 15  # lines shown of a preparation that failed
 
 
@@ -125,8 +127,12 @@ def preview_stage(compiled: Compiled, stage: TrainStage, file: str, rows: int) -
 
 def _plain(source: DataSource, rows: int) -> list[dict[str, Any]]:
     """Return the first rows by role."""
+    return [{"texts": _named(parts)} for parts in _raw(source, rows)]
+
+
+def _raw(source: DataSource, rows: int) -> list[raw.Parts]:
     try:
-        return [{"texts": _named(parts)} for parts in raw.first_rows(source, rows) or []]
+        return raw.first_rows(source, rows) or []
     except (OSError, ValueError) as error:
         raise RecipeError([Finding("D096", f"{source.path} cannot be read: {error}", file=source.path)]) from None
 
@@ -145,8 +151,6 @@ def _python(compiled: Compiled, stage: TrainStage, file: str) -> tuple[Path | No
     assert compiled.resolved is not None
     if stage.script is not None:
         return None, "a script of your own prepares these rows: they are shown as they stand in the file"
-    if stage.trainer not in EXACT:
-        return None, f"masks are not shown for {stage.trainer}"
     for path in (stage.model.tokenizer, stage.model.path):
         maker = next((one for one in compiled.resolved.plan.stages if one.output == path), None)
         if maker is not None and not Path(path).exists():
@@ -155,7 +159,8 @@ def _python(compiled: Compiled, stage: TrainStage, file: str) -> tuple[Path | No
     folder = folder_of(name, pins)
     if not is_complete(folder):
         return None, f"tokens are not shown: there is no environment {name}: run `recipe env create {name}`"
-    return folder / "bin" / "python", None
+    exact = f"masks are not shown for {stage.trainer}: the text is what the tokenizer's own template makes of the rows"
+    return folder / "bin" / "python", None if stage.trainer in EXACT else exact
 
 
 def _environment(compiled: Compiled, stage: TrainStage) -> tuple[str, str]:
@@ -168,6 +173,7 @@ def _environment(compiled: Compiled, stage: TrainStage) -> tuple[str, str]:
     assert compiled.resolved is not None
     base = f"{stage.trainer}-{stage.release}"
     names = [base, *sorted(name for file in compiled.files if (name := Path(file).stem).startswith(f"{base}-"))]
+    names += [] if stage.trainer in EXACT else [GENERAL]  # a tokenizer is the same everywhere
     return next(((name, pins(name)) for name in names if is_complete(folder_of(name, pins(name)))), (base, pins(base)))
 
 
@@ -179,7 +185,7 @@ def _ask(python: Path, compiled: Compiled, stage: TrainStage, rows: int) -> dict
         folder = scratch / "build" / stage.id
         request = _request(stage, folder, scratch, rows)
         (scratch / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        command = [str(python), str(SCRIPTS / EXACT[stage.trainer])]
+        command = [str(python), str(SCRIPTS / EXACT.get(stage.trainer, TEMPLATE))]
         command += [str(scratch / "request.json"), str(scratch / "answer.json")]
         with (scratch / "log").open("wb") as log:
             child = Child(command, output=log, variables=_variables(folder, scratch, hub=_on_the_hub(stage)))
@@ -210,7 +216,10 @@ def _request(stage: TrainStage, folder: Path, scratch: Path, rows: int) -> dict[
         "trust_remote_code": model.trust_remote_code,
         "max_length": model.max_length,
         "packing": stage.data.packing,
-        "sources": [source._asdict() for source in stage.data.train],
+        "sources": [
+            source._asdict() | ({} if stage.trainer in EXACT else {"parts": _raw(source, rows)})
+            for source in stage.data.train
+        ],
     }
 
 

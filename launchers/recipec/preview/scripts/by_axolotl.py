@@ -49,7 +49,12 @@ def settings(request: dict) -> dict:
     own = {"output_dir": str(scratch / "output"), "dataset_prepared_path": str(scratch / "prepared")}
     if said.get("adapter") == "qlora":
         own["adapter"] = "lora"  # qlora asks for the 4-bit base that is taken out
-    return kept | own | {"dataset_num_proc": 1, "is_preprocess": True} | dict.fromkeys(OFF, False)
+    return (
+        kept
+        | own
+        | {"dataset_num_proc": 1, "is_preprocess": True, "shuffle_merged_datasets": False}
+        | dict.fromkeys(OFF, False)
+    )
 
 
 def supervised(cfg, entry, tokenizer, request) -> tuple[dict, object]:
