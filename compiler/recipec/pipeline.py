@@ -1,8 +1,10 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec import contracts, rules
@@ -54,9 +56,16 @@ def compile_file(path: str, settings: Sequence[str] = ()) -> Compiled:
         tree = read_file(path)
         for setting in settings:
             tree = _set(tree, setting)
-        return compile_tree(tree)
+        compiled = compile_tree(tree)
     except RecipeError as error:
         return Compiled("", {}, error.findings, None)
+    kept = os.path.join(os.path.dirname(path), f"{compiled.name}.tokens.json")  # noqa: PTH118, PTH120  # mostly not there
+    if compiled.resolved is None or not os.path.exists(kept):  # noqa: PTH110
+        return compiled
+    from recipec import snapshot
+
+    told = snapshot.findings(Path(kept), compiled.resolved, path)
+    return compiled._replace(findings=tidy([*compiled.findings, *told]))
 
 
 def compile_tree(tree: Node) -> Compiled:

@@ -288,17 +288,23 @@ def _data(options: argparse.Namespace) -> int:
 
     if options.rows < 0:
         raise RecipeError([Finding("U003", "--rows is a number of rows, 0 or more", file="command line")])
+    if options.snapshot and (options.stage or not options.rows):
+        raise RecipeError([Finding("U003", "a snapshot holds rows of every training", file="command line")])
     compiled = compile_file(options.file, options.settings)
     if errors(compiled.findings):
         return _show(compiled.findings, as_json=options.json)
     try:
-        found = preview(compiled, options.file, stage=options.stage, rows=options.rows)
+        found = preview(compiled, options.file, stage=options.stage, rows=options.rows, keep=options.snapshot)
     except PreviewFailure as error:
         sys.stderr.write("\n  ".join([str(error), *error.lines]) + "\n")
         return FAILED
     if not options.json:
         _print(page(found.stages, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
-    return _show([*compiled.findings, *found.findings], as_json=options.json, stages=found.stages)
+        for line in [*found.differences, *([f"snapshot: {found.snapshot}"] if found.snapshot else [])]:
+            _print(line)
+    earlier = [finding for finding in compiled.findings if finding.code != "D093" or not options.snapshot]
+    more: dict[str, Any] = {"stages": found.stages, "differences": found.differences, "snapshot": found.snapshot}
+    return _show([*earlier, *found.findings], as_json=options.json, **more)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recipec import snapshot
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import folder_of, is_complete
 from recipec.output import write
 from recipec.pipeline import Compiled
 from recipec.plan import DataSource, TrainStage
-from recipec.preview import judge, raw
+from recipec.preview import judge, keeping, raw
+from recipec.preview.show import histogram
 from recipec.processes import Child, Signals
 from recipec.source import Span
 from recipec.targets import GENERAL
@@ -40,14 +42,21 @@ class Preview(NamedTuple):
 
     stages: list[dict[str, Any]]
     findings: list[Finding]
+    differences: list[str] = []
+    snapshot: str | None = None  # the file that was written
 
 
-def preview(compiled: Compiled, file: str, *, stage: str | None = None, rows: int = ROWS) -> Preview:
+def preview(
+    compiled: Compiled, file: str, *, stage: str | None = None, rows: int = ROWS, keep: bool = False
+) -> Preview:
     """Return the rows of a compiled recipe's trainings, or of the one named `stage`, as the model will see them.
 
-    Raises RecipeError for a stage that there is not and for data that is not here, PreviewFailure where the tool fails.
+    They are held against the snapshot beside the recipe where there is one; `keep` writes it anew instead. Raises
+    RecipeError for a stage that there is not and for data that is not here, PreviewFailure where the tool fails.
     """
     assert compiled.resolved is not None
+    place = snapshot.path_of(file, compiled.name)
+    held = None if keep else snapshot.read(place)
     trainings = [one for one in compiled.resolved.plan.stages if isinstance(one, TrainStage)]
     chosen = [one for one in trainings if stage in (None, one.name, one.id)]
     if not chosen:
@@ -59,10 +68,33 @@ def preview(compiled: Compiled, file: str, *, stage: str | None = None, rows: in
     for one in chosen:
         spans = _spans(compiled, one)
         _need(one, spans, file)
-        made = preview_stage(compiled, one, file, rows)
+        made = preview_stage(compiled, one, file, max(rows, held["rows"] if held else 0))
         stages.append(made)
         findings += judge.findings(made, spans, file)
-    return Preview(stages, findings)
+    told: list[str] = []
+    for name, number, text in keeping.differences(held, [one for one in stages if one["versions"]]) if held else []:
+        span = next(_spans(compiled, one)[number] for one in chosen if one.name == name)
+        message = f"the rows are not the tokens and masks of {place.name}"
+        advice = f"`recipe data {file} --snapshot` renews it, if this is what is meant"
+        findings.append(Finding("D097", message, span, help=advice, file=None if span else file))
+        told.append(text)
+    if keep:
+        _keep(place, stages, chosen, rows, file)
+    for made in stages:
+        for source in made["sources"]:
+            source["rows"] = source["rows"][:rows]
+    return Preview(stages, findings, told, str(place) if keep else None)
+
+
+def _keep(place: Path, stages: Sequence[dict[str, Any]], trainings: Sequence[TrainStage], rows: int, file: str) -> None:
+    """Write the snapshot. Raises RecipeError where there are no tokens to keep."""
+    for made in stages:
+        if not made["versions"]:
+            raise RecipeError([Finding("D098", f"no snapshot: {made['notes'][0]}", file=file)])
+    try:
+        place.write_text(keeping.text(stages, trainings, rows), encoding="utf-8")
+    except OSError as error:
+        raise RecipeError([Finding("D098", f"no snapshot: {error.strerror}", file=str(place))]) from None
 
 
 def _spans(compiled: Compiled, stage: TrainStage) -> list[Span | None]:
@@ -121,6 +153,8 @@ def preview_stage(compiled: Compiled, stage: TrainStage, file: str, rows: int) -
         found = answer["sources"][index] if answer.get("sources") else {}
         about["notes"] += [found.pop("why")] if "why" in found else []
         name = {"name": source.path or source.hub, "format": source.format}
+        if found.get("lengths"):
+            found["histogram"] = histogram(found["lengths"])
         about["sources"].append(name | (found or {"rows": _plain(source, rows)}))
     return about
 

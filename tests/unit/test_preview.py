@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from recipec import snapshot
 from recipec.data_command import preview
 from recipec.diagnostics import Finding, RecipeError, render
 from recipec.pipeline import compile_file
 from recipec.plan import DataSource
+from recipec.preview import keeping
 from recipec.preview.judge import findings, stop_trouble
 from recipec.preview.raw import parts
 from recipec.preview.show import bars, histogram, marked, page
+from recipec.snapshot import decides, rows_digest
 from recipec.source import Source, Span
 
 Piece = tuple[str, bool, bool, int]
@@ -143,6 +146,48 @@ def test_without_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         {"texts": {"user": "Which aisle has the soda?", "assistant": "Go to the drinks aisle."}}
     ]
     assert not (tmp_path / "home").exists()
+
+
+def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"messages": 1}\n\n{"messages": 2}\n{"messages": 3}\n', encoding="utf-8")
+    made = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0]
+    assert decides(made, 2)["release"] == "axolotl 0.19.0"
+    local = source(messages="messages")._replace(path=str(rows))
+    two, three = rows_digest(local, 2), rows_digest(local, 3)
+    rows.write_text('{"messages": 1}\n{"messages": 2}\n{"messages": 4}\n', encoding="utf-8")
+    assert rows_digest(local, 2) == two
+    assert rows_digest(local, 3) != three
+    assert rows_digest(local._replace(path=str(tmp_path / "none.jsonl")), 2) is None
+
+
+def test_a_snapshot_is_held_against_rows(tmp_path: Path) -> None:
+    training = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0]
+    then = stage([row([*ASKED, *SAID])]) | {"versions": {"axolotl": "0.19.0"}, "template_sha256": None}
+    text = keeping.text([then], [training], 3)
+    assert str(tmp_path) not in text
+    kept = tmp_path / "shown.tokens.json"
+    kept.write_text(text, encoding="utf-8")
+    held = snapshot.read(kept)
+    assert held is not None
+    assert keeping.differences(held, [then]) == []
+    masked = stage([row([*ASKED, SAID[0], ("<|im_end|>", False, True, 1), SAID[2]])])
+    [(name, number, diff)] = keeping.differences(held, [masked])
+    assert (name, number) == ("train", 0)
+    assert "-  q<|im_end|>⟦yes<|im_end|>⟧⏎" in diff
+    assert "+  q<|im_end|>⟦yes⟧<|im_end|>⏎" in diff
+    other = stage([row([*ASKED, *SAID]) | {"ids": [0, 1, 9, 3, 4, 5, 6, 7]}])
+    [(_, _, told)] = keeping.differences(held, [other])
+    assert "the same text, but other tokens from token 3 on" in told
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format": 1}', '{"format": 1, "rows": 1, "stages": {"train": {"decides": {}}}}']
+)
+def test_what_is_no_snapshot(text: str, tmp_path: Path) -> None:
+    (tmp_path / "shown.tokens.json").write_text(text, encoding="utf-8")
+    found = [f for f in compiled(tmp_path, "recipes/quickstart/train.jsonl").findings if f.code == "D093"]
+    assert [finding.message for finding in found] == ["shown.tokens.json is no snapshot of tokens"]
 
 
 def wrong(folder: Path, path: str, stage: str | None = None) -> list[Finding]:
