@@ -1,5 +1,8 @@
 """How rows of tokens are shown and judged: made-up previews, no trainer."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +205,16 @@ def test_what_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (missing.code, missing.span and missing.span.line) == ("D094", 4)
     [nameless] = wrong(tmp_path, "recipes/quickstart/train.jsonl", "dpo")
     assert (nameless.code, nameless.help) == ("D095", "its trainings: train")
+
+
+def test_the_page_names_what_there_is() -> None:
+    """Its commands are run in tests/real; here the options and codes that it names are held against the program."""
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "recipec.cli", "data", "--help"], capture_output=True, text=True, check=True
+    )
+    for option in set(re.findall(r"--[a-z]+", text)):
+        assert option in done.stdout
+    listed = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
+    for code in re.findall(r"^\| (D\d+) \|", text, re.MULTILINE):
+        assert f"| {code} |" in listed
