@@ -38,9 +38,9 @@ hardware: {gpu: none}
 
 @pytest.fixture(scope="module")
 def place(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with four rows, one of them too long, and a tokenizer that knows them."""
+    """A folder with four rows, one of them too long and with a space behind its answer, and a tokenizer that knows them."""
     folder = tmp_path_factory.mktemp("preview")
-    rows = [[*TURNS], [*TURNS, *TURNS], [TURNS[0], {"role": "assistant", "content": "aisle" + " aisle" * 79}], [*TURNS]]
+    rows = [[*TURNS], [*TURNS, *TURNS], [TURNS[0], {"role": "assistant", "content": "aisle " * 80}], [*TURNS]]
     lines = "".join(json.dumps({"messages": row}) + "\n" for row in rows)
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
     (folder / "made.yaml").write_text(MAKE, encoding="utf-8")
@@ -67,17 +67,17 @@ def test_what_is_trained(trainer: str, tool_python: Callable[[str], Path], place
     tool_python(f"{trainer}-{'0.19.0' if trainer == 'axolotl' else '1.16.0'}")
     (place / "shown.yaml").write_text(RECIPE % trainer, encoding="utf-8")
     before = sorted(place.rglob("*"))
-    code, said = data(place, "--rows", "2")
+    code, said = data(place, "--rows", "3")
     assert sorted(place.rglob("*")) == before  # nothing is left anywhere, and nothing is prepared for the run
     assert (code, said["findings"]) == (0, [])
     [stage] = said["stages"]
     [source] = stage["sources"]
     assert stage["notes"] == []
-    trained = [[text for text, is_trained, *_ in row["pieces"] if is_trained] for row in source["rows"]]
+    trained = [[text for text, is_trained, *_ in row["pieces"] if is_trained] for row in source["rows"][:2]]
     assert trained == [["In aisle 7.", "<|im_end|>"], ["In aisle 7.", "<|im_end|>"] * 2]
     asked = "".join(text for text, is_trained, *_ in source["rows"][0]["pieces"] if not is_trained)
     assert asked == "<|im_start|>user\nWhere is the tea?<|im_end|>\n<|im_start|>assistant\n\n"
-    assert [len(row["ids"]) for row in source["rows"]] == source["lengths"][:2]
+    assert [len(row["ids"]) for row in source["rows"]] == source["lengths"][:3]
     assert (source["dropped"], source["cut"], len(source["lengths"])) == (1, 0, 4)
     kept = [length for length in source["lengths"] if length <= 64]
     packing = stage["packing"]
