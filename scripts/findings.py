@@ -30,6 +30,9 @@ ELSEWHERE = {
     "S030": "a wrong `--set`", "S031": "a `--set` through a value", "O001": "a file where the output folder belongs",
     "O002": "a folder with files that are not ours", "O003": "an emitted file that was changed by hand", "O004": "a file that cannot be written",
     "O005": "two recipes of one name", "O006": "standard output that cannot be written", "O007": "output that is stale",
+    "D094": "`recipe data` on a file that is not there", "D095": "`recipe data` on a recipe without such a training",
+    "D096": "`recipe data` on a file that is no JSON or CSV", "D097": "rows that are other tokens than in the snapshot",
+    "D098": "`recipe data --snapshot` where there are no tokens to keep",
 }  # fmt: skip
 
 

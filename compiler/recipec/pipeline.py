@@ -1,8 +1,10 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec import contracts, rules
@@ -64,7 +66,13 @@ def compile_file(
         compiled = compile_tree(composed.tree, composed)
     except RecipeError as error:
         return Compiled("", {}, error.findings, None)
-    findings = tidy(composed.told([*compiled.findings, *_of_profiles(composed, compiled.findings)]))
+    found = [*compiled.findings, *_of_profiles(composed, compiled.findings)]
+    kept = os.path.join(os.path.dirname(path), f"{compiled.name}.tokens.json")  # noqa: PTH118, PTH120  # mostly not there
+    if compiled.resolved is not None and os.path.exists(kept):  # noqa: PTH110
+        from recipec import snapshot
+
+        found += snapshot.findings(Path(kept), compiled.resolved, path)
+    findings = tidy(composed.told(found))
     return compiled._replace(files={} if errors(findings) else compiled.files, findings=findings)
 
 

@@ -143,6 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--out", default="build", metavar="DIR")
     made.add_argument("--fresh", action="store_true", help="set earlier results aside and start over")
     common(made)
+    made = add("data", _data, "show rows as the model will see them: tokens, what is trained, lengths")
+    made.add_argument("file", metavar="FILE")
+    made.add_argument("--stage", metavar="NAME", help="only this training")
+    made.add_argument("--rows", type=int, default=3, metavar="N", help="rows shown of each source (default: 3)")
+    made.add_argument("--snapshot", action="store_true", help="write NAME.tokens.json, which later checks compare with")
+    common(made)
     made = add("explain", _explain, "say which line, rule or fact set a value")
     made.add_argument("file", metavar="FILE")
     made.add_argument("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY")
@@ -311,6 +317,32 @@ def _run(options: argparse.Namespace) -> int:
     return run(folder, Path("runs"), fresh=options.fresh, recipe=Path(options.file))
 
 
+def _data(options: argparse.Namespace) -> int:
+    from recipec.data_command import PreviewFailure, preview
+    from recipec.pipeline import compile_file
+    from recipec.preview.show import page
+
+    if options.rows < 0:
+        raise RecipeError([Finding("U003", "--rows is a number of rows, 0 or more", file="command line")])
+    if options.snapshot and (options.stage or not options.rows):
+        raise RecipeError([Finding("U003", "a snapshot holds rows of every training", file="command line")])
+    compiled = compile_file(options.file, options.settings)
+    if errors(compiled.findings):
+        return _show(compiled.findings, as_json=options.json)
+    try:
+        found = preview(compiled, options.file, stage=options.stage, rows=options.rows, keep=options.snapshot)
+    except PreviewFailure as error:
+        sys.stderr.write("\n  ".join([str(error), *error.lines]) + "\n")
+        return FAILED
+    if not options.json:
+        _print(page(found.stages, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        for line in [*found.differences, *([f"snapshot: {found.snapshot}"] if found.snapshot else [])]:
+            _print(line)
+    earlier = [finding for finding in compiled.findings if finding.code != "D093" or not options.snapshot]
+    more: dict[str, Any] = {"stages": found.stages, "differences": found.differences, "snapshot": found.snapshot}
+    return _show([*earlier, *found.findings], as_json=options.json, **more)
+
+
 def _explain(options: argparse.Namespace) -> int:
     from recipec.explain import explain
     from recipec.pipeline import compile_file
@@ -446,29 +478,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    from recipec import env_command as env
+    from recipec.env_command import answer
     from recipec.environments import EnvironmentFailure, EnvironmentInterrupted
 
-    found: Any
     if (options.action in ("create", "remove") and not options.names) or (options.action == "list" and options.names):
         sys.stderr.write(f"recipe env {options.action} takes {'no' if options.action == 'list' else 'a'} NAME\n")
         return USAGE
     try:
-        if options.action == "list":
-            found = env.rows()
-            text = env.table(found)
-        elif options.action == "create":
-            found = [env.create(name, lambda line: print(line, file=sys.stderr)) for name in options.names]  # noqa: T201
-            text = "\n".join(f"{row['name']}: {row['folder']}" for row in found)
-        elif options.action == "remove":
-            found = [env.discard(name) for name in options.names]
-            text = "\n".join(f"removed {folder}" for row in found for folder in row["removed"])
-        else:
-            found = env.check(options.names)
-            text = "\n".join(
-                "\n  ".join([f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]])
-                for row in found
-            )
+        found, text = answer(options.action, options.names)
     except EnvironmentFailure as error:
         log = [f"the whole output: {error.log}"] if error.log else []
         sys.stderr.write("\n  ".join([str(error), *error.lines, *log]) + "\n")

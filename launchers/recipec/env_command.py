@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,22 @@ from recipec.facts import FOLDER
 from recipec.suggest import nearest
 
 LATE = "flash-attn"  # pins that are added to others; no environment of its own
+
+
+def answer(action: str, names: list[str]) -> tuple[list[dict[str, Any]], str]:
+    """Do what `recipe env ACTION NAME…` asks; return it for machines and as text. Raises EnvironmentFailure."""
+    if action == "list":
+        found = rows()
+        return found, table(found)
+    if action == "create":
+        found = [create(name, lambda line: print(line, file=sys.stderr)) for name in names]  # noqa: T201
+        return found, "\n".join(f"{row['name']}: {row['folder']}" for row in found)
+    if action == "remove":
+        found = [discard(name) for name in names]
+        return found, "\n".join(f"removed {folder}" for row in found for folder in row["removed"])
+    found = check(names)
+    said = [[f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]] for row in found]
+    return found, "\n".join("\n  ".join(lines) for lines in said)
 
 
 def shipped() -> dict[str, str]:

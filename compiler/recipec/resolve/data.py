@@ -191,7 +191,7 @@ def rows(d: Draft) -> None:
     elif total and left < d.values["train.batch.total"] and not METHODS[d.values["train.method"]].online:
         batch = d.values["train.batch.total"]
         message = (
-            f"{left:,} row{'s' * (left != 1)} do not fill one batch of {batch:,}: an epoch is a single, smaller step"
+            f"{left:,} row{'s' * (left != 1)} for batches of {batch:,}: an epoch is a single step that is not full"
         )
         d.warn("D014", "train.batch_size", message, "lower batch_size, or is it the right file?")
 

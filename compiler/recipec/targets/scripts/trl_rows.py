@@ -213,14 +213,17 @@ def _conversation(turns: list[dict], settings: dict, tokenizer) -> tuple[list[in
     whole = tokenizer.apply_chat_template(turns, tokenize=False)
     spans, end = [], 0
     for index, turn in enumerate(turns):
-        place = whole.find(turn["content"].strip(), end)
+        said, content = turn["content"].strip(), turn["content"]
+        place = whole.find(said, end)
         if place < 0:
             raise SystemExit("rows.py: the chat template changes what a turn says, so its place cannot be found")
+        end = place + len(said)
+        after = content[len(content.rstrip()) :]
+        if whole.startswith(after, end):  # a template that keeps the space behind an answer: the turn ends behind it
+            end += len(after)
         if turn["role"] == "assistant":
             before = tokenizer.apply_chat_template(turns[:index], tokenize=False, add_generation_prompt=True)
-            start = len(before) if whole.startswith(before) else place
-            spans.append((start, place + len(turn["content"].strip())))
-        end = place + len(turn["content"].strip())
+            spans.append((len(before) if whole.startswith(before) else place, end))
     return _masked(whole, spans, settings, tokenizer, special=False)
 
 

@@ -1,0 +1,63 @@
+"""What is wrong with rows as the model will see them: findings at the line that names the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from recipec.diagnostics import Finding
+from recipec.source import Span
+
+
+def findings(stage: dict[str, Any], spans: Sequence[Span | None], file: str) -> list[Finding]:
+    """Return D090 to D092 for the preview of a stage; `spans` say where the recipe names each of its sources."""
+    found = []
+    for source, span in zip(stage["sources"], spans, strict=True):
+        found += [finding._replace(span=span, file=None if span else file) for finding in _of_source(source, stage)]
+    return found
+
+
+def _of_source(source: dict[str, Any], stage: dict[str, Any]) -> Iterator[Finding]:
+    rows = [row for row in source["rows"] if "ids" in row]
+    if rows and not any(any(row["mask"]) for row in rows):
+        message = f"{source['name']}: no token of the {len(rows)} rows that are shown is trained"
+        advice = "check that the roles are mapped (roles: {assistant: […]}), and that the answers are not empty"
+        yield Finding("D091", message, help=advice)
+        return
+    if stage["method"] == "sft":  # texts of a pre-training may end anywhere
+        for number, row in enumerate(rows, 1):
+            wrong = stop_trouble(row["pieces"], whole=len(row["ids"]) <= stage["max_length"])
+            if wrong:
+                message = f"{source['name']}, row {number}: {wrong}, so the model never learns to stop"
+                advice = "use a chat template whose turns end with the tokenizer's end token"
+                yield Finding("D090", message, help=advice, severity="warning")
+                break
+    lengths = source.get("lengths") or []
+    if lengths and source["dropped"] * 2 > len(lengths):
+        count = f"{source['dropped']:,} of {len(lengths):,} rows"
+        message = (
+            f"{source['name']}: {count} are dropped, since they are longer than max_length {stage['max_length']:,}"
+        )
+        yield Finding("D092", message, help="raise model.max_length, or split the rows", severity="warning")
+
+
+def stop_trouble(pieces: Sequence[Sequence[Any]], *, whole: bool = True) -> str | None:
+    """Return what is wrong with the token that ends an answer; None when each trained run ends with a special token.
+
+    `pieces` are runs of (text, trained, special, tokens); the last of a row that is cut (not `whole`) is not judged.
+    """
+    for index, (_text, trained, _special, _tokens) in enumerate(pieces):
+        after = index + 1
+        if not trained or (after < len(pieces) and pieces[after][1]):
+            continue
+        if after == len(pieces) and not whole:
+            continue
+        last = index
+        while last > 0 and pieces[last][1] and not pieces[last][2] and not pieces[last][0].strip():
+            last -= 1  # a line break behind the stop token
+        if pieces[last][1] and pieces[last][2]:
+            continue
+        if after < len(pieces) and pieces[after][2]:
+            return f"the token {pieces[after][0]} that ends the answer carries no loss"
+        return "no token ends the answer"
+    return None

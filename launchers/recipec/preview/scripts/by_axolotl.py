@@ -1,0 +1,165 @@
+"""Rows as Axolotl prepares them: its own configuration, prompt strategies, dropping and packing, on a CPU.
+
+Nothing here is a copy of what it does: its functions are called on the emitted file, with the rows limited in number.
+"""
+
+from pathlib import Path
+
+import common
+import yaml
+
+# what a machine without the recipe's GPUs refuses or takes long to set up, and what no row depends on
+MACHINE = ("deepspeed", "fsdp_version", "fsdp_config", "torch_compile", "load_in_4bit", "load_in_8bit")
+OFF = ("bf16", "fp16", "tf32", "use_wandb")
+
+
+def main() -> None:
+    """Answer the request."""
+    request = common.read_request()
+    if common.load_tokenizer(request) is None or not common.has_configuration(request):
+        return
+    from axolotl.cli.config import load_cfg
+    from axolotl.loaders import load_tokenizer
+    from axolotl.utils.dict import DictDefault
+
+    cfg = load_cfg(DictDefault(settings(request)))
+    tokenizer = load_tokenizer(cfg)
+    read = preferences if cfg.rl else supervised
+    entries, position = list(cfg.datasets), 0
+    sources, kept = [], []
+    for source in request["sources"]:
+        rows, dataset = read(cfg, entries[position], tokenizer, request)
+        position += source["weight"]  # Axolotl lists a source as often as it weighs
+        sources.append(rows)
+        kept += [dataset] * source["weight"]
+    common.answer(
+        versions=common.versions(),
+        template=common.template_digest(tokenizer),
+        sources=sources,
+        packing=packed(cfg, kept) if cfg.sample_packing else None,
+    )
+
+
+def settings(request: dict) -> dict:
+    """Return what the emitted file says, less the machine's part, and with all that is written in the scratch folder."""
+    said = yaml.safe_load(Path(request["file"]).read_text(encoding="utf-8"))
+    scratch = Path(request["scratch"])
+    kept = {key: value for key, value in said.items() if key not in MACHINE and not key.startswith("liger_")}
+    kept["plugins"] = [name for name in said.get("plugins", []) if "liger" not in name]
+    own = {"output_dir": str(scratch / "output"), "dataset_prepared_path": str(scratch / "prepared")}
+    if said.get("adapter") == "qlora":
+        own["adapter"] = "lora"  # qlora asks for the 4-bit base that is taken out
+    return (
+        kept
+        | own
+        | {"dataset_num_proc": 1, "is_preprocess": True, "shuffle_merged_datasets": False}
+        | dict.fromkeys(OFF, False)
+    )
+
+
+def supervised(cfg, entry, tokenizer, request) -> tuple[dict, object]:
+    """Return a source of tokens and labels, and the dataset of what is kept of it."""
+    from axolotl.utils.data import sft
+    from axolotl.utils.data.utils import handle_long_seq_in_dataset
+
+    seen = limited(sft, request["bound"])
+    dataset, _ = sft._load_and_process_single_dataset(entry, cfg, tokenizer, "train", cfg.seed or 42)
+    if "labels" not in dataset.column_names:
+        return {"why": f"Axolotl prepares the columns {', '.join(dataset.column_names)} of these rows"}, None
+    first = dataset.select(range(min(request["rows"], len(dataset))))
+    lengths, trained = common.counted(dataset)
+    kept = handle_long_seq_in_dataset(dataset, cfg.sequence_len, cfg)
+    rows = [
+        common.token_row(ids, [int(label != -100) for label in labels], tokenizer)
+        for ids, labels in zip(first["input_ids"], first["labels"], strict=True)
+    ]
+    found = {
+        "rows": rows,
+        "read": seen["read"],
+        "more": seen["more"],
+        "lengths": lengths,
+        "trained": trained,
+        "dropped": len(dataset) - len(kept),
+        "cut": 0,
+    }
+    return found, kept
+
+
+def preferences(cfg, entry, tokenizer, request) -> tuple[dict, object]:
+    """Return a source of texts: prompts with answers, as they are rendered. Which tokens are trained is DPO's own."""
+    from axolotl.utils.data import rl
+
+    seen = limited(rl, request["bound"])
+    limit, cfg.sequence_len = cfg.sequence_len, 1 << 30  # first all rows, then those that its own filter keeps
+    entries, cfg.datasets = cfg.datasets, [entry]
+    dataset = rl._load_split(cfg, "train")
+    cfg.datasets, cfg.sequence_len = entries, limit
+    sides = [name for name in ("chosen", "rejected", "completion") if name in dataset.column_names]
+    texts = dataset.select_columns(["prompt", *sides])
+
+    def tokens(text) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if isinstance(text, str) else 0
+
+    lengths, dropped, rows = [], 0, []
+    for number, row in enumerate(texts):
+        answers = [tokens(row[side]) for side in sides] or [0]
+        lengths.append(tokens(row["prompt"]) + max(answers))
+        dropped += limit is not None and not rl._drop_long_sequences(row, cfg.rl, tokenizer, limit)
+        if number < request["rows"]:
+            rows.append({"texts": {name: row[name] for name in ("prompt", *sides)}})
+    found = {
+        "rows": rows,
+        "read": seen["read"],
+        "more": seen["more"],
+        "lengths": lengths,
+        "trained": None,
+        "dropped": dropped,
+        "cut": 0,
+    }
+    return found, None
+
+
+def limited(module, bound: int) -> dict:
+    """Make Axolotl's loader give the first rows only; return the counts, which its next call fills in."""
+    original = getattr(module.load_dataset_with_config, "original", module.load_dataset_with_config)
+    seen = {"read": 0, "more": 0}
+
+    def load(*given, **named):
+        dataset = original(*given, **named)
+        dataset = dataset["train"] if isinstance(dataset, dict) else dataset
+        seen["read"] = min(bound, len(dataset))
+        seen["more"] = len(dataset) - seen["read"]
+        return dataset.select(range(seen["read"]))
+
+    load.original = original
+    module.load_dataset_with_config = load
+    return seen
+
+
+def packed(cfg, kept: list) -> dict:
+    """Return how full the packed sequences are, by Axolotl's own sampler: sequences, tokens and their room."""
+    from axolotl.utils.data.sft import merge_datasets
+    from axolotl.utils.samplers import MultipackBatchSampler, get_dataset_lengths
+    from axolotl.utils.trainer import process_datasets_for_packing
+    from torch.utils.data import SequentialSampler
+
+    dataset, _ = process_datasets_for_packing(cfg, merge_datasets(kept, cfg), None)
+    sampler = MultipackBatchSampler(
+        sampler=SequentialSampler(dataset),
+        batch_size=1,
+        batch_max_len=cfg.sequence_len,
+        lengths=get_dataset_lengths(dataset),
+        bin_size=cfg.sample_packing_bin_size,
+        group_size=cfg.sample_packing_group_size,
+        sequential=cfg.sample_packing_sequentially,
+        drop_last=False,
+        num_processes=1,
+        mp_start_method="fork",
+    )
+    sequences = sum(len(batch) for batch in sampler.generate_batches())
+    tokens = int(sum(get_dataset_lengths(dataset)))
+    return {"sequences": sequences, "tokens": tokens, "room": sequences * cfg.sequence_len}
+
+
+if __name__ == "__main__":
+    main()

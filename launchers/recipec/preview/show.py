@@ -1,0 +1,113 @@
+"""A preview as text: what is trained marked against what is masked, and how long the rows are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from recipec.source import visible
+
+BARS, WIDTH = 8, 40  # rows of a histogram at most, and the longest bar in cells
+TRAINED, MASKED, SPECIAL = "32", "2", "1"  # terminal styles
+
+
+def page(stages: Sequence[dict[str, Any]], *, colour: bool) -> str:
+    """Return the previews of stages, as `preview_stage` makes them."""
+    return "\n".join(_stage(stage, colour=colour) for stage in stages)
+
+
+def _stage(stage: dict[str, Any], *, colour: bool) -> str:
+    lines = [f"{stage['stage']} by {stage['trainer']} {stage['release']}".rstrip()]
+    lines += [f"note: {note}" for note in stage["notes"]]
+    if any("ids" in row for source in stage["sources"] for row in source["rows"]):
+        lines.append("trained is green, masked is dim" if colour else "⟦trained⟧, the rest is masked")
+    for source in stage["sources"]:
+        for number, row in enumerate(source["rows"], 1):
+            lines += ["", _head(source, row, number), *_row(row, colour=colour)]
+        lines += ["", *_counts(source, stage["max_length"])] if source.get("lengths") else []
+    if stage["packing"]:
+        lines.append(packing_line(stage["packing"], stage["max_length"]))
+    return "\n".join(lines) + "\n"
+
+
+def _head(source: dict[str, Any], row: dict[str, Any], number: int) -> str:
+    head = f"{source['name']} ({source['format']}), row {number}"
+    return f"{head}: {len(row['ids'])} tokens, {sum(row['mask'])} trained" if "ids" in row else head
+
+
+def _row(row: dict[str, Any], *, colour: bool) -> list[str]:
+    if "pieces" in row:
+        return marked(row["pieces"], colour=colour).split("\n")
+    return [line for name, text in row["texts"].items() for line in _part(name, text)]
+
+
+def _part(name: str, text: str) -> list[str]:
+    first, *others = _shown(text).removesuffix("\n").split("\n")
+    return [f"  {name}: {first}", *(f"    {line}" for line in others)]
+
+
+def marked(pieces: Sequence[Sequence[Any]], *, colour: bool) -> str:
+    """Return the runs (text, trained, special, tokens) of a row as text of some lines, indented.
+
+    Trained text is green on a terminal, else in ⟦…⟧; a line break is shown as ⏎ before it is made.
+    """
+    text, inside = "", False
+    for said, trained, special, _tokens in pieces:
+        shown = _shown(said)
+        if colour:
+            style = f"{TRAINED if trained else MASKED}{';' + SPECIAL if special else ''}"
+            text += "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in shown.split("\n"))
+            continue
+        if bool(trained) != inside:
+            text += "⟦" if trained else "⟧"
+            inside = bool(trained)
+        text += shown
+    text += "⟧" if inside else ""
+    return re.sub(r"^", "  ", text.removesuffix("\n"), flags=re.MULTILINE)
+
+
+def _shown(text: str) -> str:
+    return "\n".join(visible(line) for line in re.split(r"(?<=⏎)\n", text.replace("\n", "⏎\n")))
+
+
+def _counts(source: dict[str, Any], limit: int) -> list[str]:
+    lengths, more = source["lengths"], source["more"]
+    head = f"{len(lengths):,} rows of {source['name']}, in tokens"
+    lines = [f"{head} ({more:,} more were not looked at)" if more else head]
+    lines += [f"  {low:>6,}–{high:<6,} {'█' * cells:{WIDTH}} {count:,}" for low, high, count, cells in bars(lengths)]
+    kept = len(lengths) - source["dropped"] - source["cut"]
+    lines.append(f"  at max_length {limit:,}: {kept:,} kept, {source['cut']:,} cut, {source['dropped']:,} dropped")
+    if source["trained"] is not None:
+        lines.append(f"  trained: {share(sum(source['trained']), sum(lengths))} of the tokens")
+    return lines
+
+
+def packing_line(packing: dict[str, int], limit: int) -> str:
+    """Return how full packed sequences are."""
+    full = share(packing["tokens"], packing["room"])
+    return f"packing: {packing['tokens']:,} tokens in {packing['sequences']:,} sequences of {limit:,}: {full} full"
+
+
+def share(part: int, whole: int) -> str:
+    """Return a percentage with one decimal."""
+    return f"{part / whole:.1%}" if whole else "0%"
+
+
+def histogram(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return (first, last, rows) of up to BARS bins of one width, which is 1, 2 or 5 times a power of ten."""
+    low, high = min(lengths), max(lengths)
+    widths = (base * 10**power for power in range(12) for base in (1, 2, 5))
+    width = next(width for width in widths if high // width - low // width < BARS)
+    first = low // width
+    counts = [0] * (high // width - first + 1)
+    for length in lengths:
+        counts[length // width - first] += 1
+    return [((first + i) * width, (first + i + 1) * width - 1, count) for i, count in enumerate(counts)]
+
+
+def bars(lengths: Sequence[int]) -> list[tuple[int, int, int, int]]:
+    """Return the bins of a histogram with the cells of their bars; a bin that is not empty has one cell at least."""
+    bins = histogram(lengths)
+    most = max(count for *_, count in bins)
+    return [(low, high, count, -(-count * WIDTH // most)) for low, high, count in bins]
