@@ -119,7 +119,7 @@ def supervise(request: dict, said: dict, tokenizer, parts: list, scratch: Path) 
         if kept is None:
             fits = trainer._prepare_dataset(dataset, tokenizer, limited_to(trainer, limit), False, None, "train")
             dropped = len(dataset) - len(fits)
-            cut = long - dropped
+            cut = 0 if said.get("packing_strategy") == "bfd_split" else long - dropped  # split, nothing is lost
         else:
             dropped, cut = len(dataset) - len(kept), 0
             dataset = labelled(made(said, kept, tokenizer, scratch)) if dropped and len(kept) else dataset
