@@ -204,7 +204,7 @@ def prefer(request: dict, _said: dict, tokenizer, parts: list, _scratch: Path) -
                 shown.append({"texts": texts})
         long = sum(length > request["max_length"] for length in lengths)
         dropped = 0 if kept is None else len(rows) - len(kept)
-        cut = long if kept is None else 0
+        cut = long if kept is None and answers else 0  # prompts alone are never cut
         found = {"rows": shown, **seen, "lengths": lengths, "trained": None, "dropped": dropped, "cut": cut}
         sources.append(found)
     return {"sources": sources, "packing": None}
