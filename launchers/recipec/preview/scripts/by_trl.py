@@ -119,7 +119,7 @@ def supervise(request: dict, said: dict, tokenizer, parts: list, scratch: Path) 
         if kept is None:
             fits = trainer._prepare_dataset(dataset, tokenizer, limited_to(trainer, limit), False, None, "train")
             dropped = len(dataset) - len(fits)
-            cut = long - dropped
+            cut = 0 if said.get("packing_strategy") == "bfd_split" else long - dropped  # split, nothing is lost
         else:
             dropped, cut = len(dataset) - len(kept), 0
             dataset = labelled(made(said, kept, tokenizer, scratch)) if dropped and len(kept) else dataset
@@ -204,7 +204,7 @@ def prefer(request: dict, _said: dict, tokenizer, parts: list, _scratch: Path) -
                 shown.append({"texts": texts})
         long = sum(length > request["max_length"] for length in lengths)
         dropped = 0 if kept is None else len(rows) - len(kept)
-        cut = long if kept is None else 0
+        cut = long if kept is None and answers else 0  # prompts alone are never cut
         found = {"rows": shown, **seen, "lengths": lengths, "trained": None, "dropped": dropped, "cut": cut}
         sources.append(found)
     return {"sources": sources, "packing": None}
