@@ -41,7 +41,7 @@ for _word, _value in (("null", None), ("true", True), ("false", False)):
 for _spelling in (".inf", ".Inf", ".INF"):
     _WORDS.update({_spelling: float("inf"), "+" + _spelling: float("inf"), "-" + _spelling: float("-inf")})
 _WORDS.update(dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")))
-_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: a twentieth of a cold start
 _OLD_BREAK = re.compile("[\x85\u2028\u2029]")
 _new = tuple.__new__  # half the time of a named tuple's own, and there is one for each value of a file
 _MAY_START_NUMBER = frozenset("0123456789+-.")
@@ -319,7 +319,7 @@ class Builder:
 
     def reader_error(self, error: YAMLError) -> Finding:
         """Locate a character that YAML does not allow at all."""
-        bad = _FORBIDDEN.search(self.source.text)
+        bad = re.search(_FORBIDDEN, self.source.text)
         if bad is None:
             reason, advice = str(error).splitlines()[0], "look for characters that cannot be seen"
             return Finding("S021", f"not valid YAML: {reason}", self.source.at(0), help=advice)

@@ -97,3 +97,12 @@ def test_a_recipe_that_is_wrong_elsewhere_keeps_its_allowances() -> None:
 def test_no_recipe_of_ours_is_found(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert [finding for finding in compile_file(str(file)).findings if finding.code[0] in "LD"] == []
+
+
+def test_a_length_that_sampling_does_not_use_is_not_judged() -> None:
+    example = find_rule("L043")
+    assert example is not None
+    parts = example.documentation()
+    text = laid(laid(RIGHT, parts["Example"]), parts["Use instead"])
+    text = text.replace("meta-llama/Meta-Llama-3-8B-Instruct", "meta-llama/Llama-2-7b-chat-hf").replace("1024", "64")
+    assert compiled(text).findings == []

@@ -102,6 +102,8 @@ def length_beyond_context(see: Seen, s: TrainStage) -> Iterator[Told]:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct, max_length: 8192}
     """
     known = see.model(s.model.path)
+    if s.rollout is not None:  # its lengths are those of prompts and completions: L043
+        return
     if known is not None and known.context is not None and s.model.max_length > known.context:
         message = f"max_length {s.model.max_length} is beyond the context of {known.id}, {known.context} tokens"
         yield Told("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))
