@@ -152,9 +152,13 @@ def _misspelt(d: Draft, here: str, path: str) -> None:
     folder, _, name = path.rpartition("/")
     if not os.path.isdir(folder or "."):  # noqa: PTH112
         return
-    close = nearest(name, [entry.name for entry in os.scandir(folder or ".") if entry.name.endswith(SUFFIXES)])
+    stem, _, suffix = name.rpartition(".")
+    stems = [
+        entry.name.removesuffix(f".{suffix}") for entry in os.scandir(folder or ".") if entry.name.endswith(suffix)
+    ]
+    close = nearest(stem, stems)
     if close is not None:
-        there = f"{folder}/{close}" if folder else close
+        there = f"{folder}/{close}.{suffix}" if folder else f"{close}.{suffix}"
         d.warn(
             "D015", f"{here}.path", f"{path} is not here", "correct the path, if it is not where the recipe runs", there
         )
