@@ -71,9 +71,9 @@ def schema_text() -> str:
     schema = recipe_schema()
     needs = {}
     for word in ("hardware", "evaluate", "script"):
-        needs[word] = {"required": (_target(schema["properties"][word], schema) or {}).pop("required")}
+        needs[word] = _needs((_target(schema["properties"][word], schema) or {}).pop("required"))
     (_target(schema["properties"]["data"], schema) or {}).pop("required")
-    in_stages = {"data": {"required": ["train"]}, "train": {"required": ["learning_rate"]}}
+    in_stages = {"data": _needs(["train"]), "train": _needs(["learning_rate"])}
     extends = {"required": ["extends"]}
     own = [{"required": ["stages"]}, {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}}]
     schema["allOf"] = [
@@ -82,6 +82,11 @@ def schema_text() -> str:
     ]
     for_editors(schema)
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _needs(keys: list[str]) -> dict[str, Any]:
+    """Return the schema of a section that needs keys. The type is for completion: without one editors insert no mapping."""
+    return {"type": ["object", "null"], "required": keys}
 
 
 def reference_text() -> str:
