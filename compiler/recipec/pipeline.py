@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,8 +148,10 @@ def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[
                 used.update(reads)
                 span = _first_span(tree, reads)
                 findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]
+        above = {path[:end] for path in emitted.seen for end, char in enumerate(path) if char == "."}
         for path, origin in resolved.origins.items():
-            if path.startswith(f"{stage.name}.") and _covered(path[len(stage.name) + 1 :], emitted.seen):
+            own = path.removeprefix(f"{stage.name}.")
+            if own != path and (own in above or _leads(own, emitted.seen)):
                 used.update(origin.reads)
         for document in emitted.documents:
             present.add(document.tool)
@@ -172,10 +174,6 @@ def _reads(resolved: Resolved, path: str) -> tuple[str, ...]:
     if origin is not None:
         return origin.reads
     return tuple(read for leaf, o in resolved.origins.items() if leaf.startswith(path + ".") for read in o.reads)
-
-
-def _covered(path: str, seen: Iterable[str]) -> bool:
-    return any(path == read or path.startswith(read + ".") or read.startswith(path + ".") for read in seen)
 
 
 def _first_span(tree: Mapping, reads: Sequence[str]) -> Span:

@@ -13,14 +13,15 @@ from typing import Any, NoReturn
 
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.source import visible
+from recipec.words import COMMANDS, FORMATS
 
-FORMATS = ("text", "json", "sarif", "github")
 DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    form = _form(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    form = _form(arguments)
     try:
         _open_streams()
         code = _main(arguments, form)
@@ -47,9 +48,9 @@ def _form(arguments: Sequence[str]) -> str:
     return form
 
 
-def _main(arguments: Sequence[str] | None, form: str) -> int:
+def _main(arguments: Sequence[str], form: str) -> int:
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser(arguments[0] if arguments else "").parse_args(arguments)
         if "format" in options:
             options.json = options.format in ("json", "sarif")  # one document on standard output, and nothing beside it
         gc.set_threshold(200_000)  # a short process: what it builds, it keeps
@@ -84,117 +85,20 @@ class _Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(None, message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(word: str) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; where a command is named, the others are left out, to start fast."""
     parser = _Parser(
         prog="recipe",
         description="Compile training recipes into the files that real tools read, and run them.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+    for name in (word,) if word in COMMANDS else COMMANDS:
+        text, words = COMMANDS[name]
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        made.set_defaults(command=command)
-        return made
-
-    def several(made: argparse.ArgumentParser) -> None:
-        made.add_argument("files", nargs="+", metavar="FILE", help="recipe files")
-        settings(made)
-        made.add_argument("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)")
-        made.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
-
-    def common(made: argparse.ArgumentParser) -> None:
-        settings(made)
-        made.add_argument("--json", action="store_true", help="print the result as JSON")
-
-    def settings(made: argparse.ArgumentParser) -> None:
-        made.add_argument(
-            "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="lay a value over the recipe"
-        )
-        made.add_argument(
-            "--profile",
-            action="append",
-            default=[],
-            metavar="NAME",
-            dest="profiles",
-            help="lay a profile of the recipe over it",
-        )
-        made.add_argument(
-            "--var",
-            action="append",
-            default=[],
-            metavar="a=c",
-            dest="variables",
-            help="give a variable of the recipe another value",
-        )
-
-    made = add("compile", _compile, "validate recipes and write the files of their tools")
-    several(made)
-    made.add_argument("--out", default="build", metavar="DIR", help="folder of the output (default: build)")
-    made.add_argument("--check", action="store_true", help="write nothing; fail with a diff when the output is stale")
-    made = add("check", _check, "validate recipes, write nothing")
-    several(made)
-    made.add_argument("--fix", action="store_true", help="put right names and values in the place of wrong ones")
-    made = add("rules", _rules, "list the rules, or explain one")
-    made.add_argument("rule", nargs="?", metavar="RULE", help="code or name of a rule, such as L015")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
-    made = add("run", _run, "compile a recipe and run its stages")
-    made.add_argument("file", metavar="FILE")
-    made.add_argument("--out", default="build", metavar="DIR")
-    made.add_argument("--fresh", action="store_true", help="set earlier results aside and start over")
-    common(made)
-    made = add("data", _data, "show rows as the model will see them: tokens, what is trained, lengths")
-    made.add_argument("file", metavar="FILE")
-    made.add_argument("--stage", metavar="NAME", help="only this training")
-    made.add_argument("--rows", type=int, default=3, metavar="N", help="rows shown of each source (default: 3)")
-    made.add_argument("--snapshot", action="store_true", help="write NAME.tokens.json, which later checks compare with")
-    common(made)
-    made = add("explain", _explain, "say which line, rule or fact set a value")
-    made.add_argument("file", metavar="FILE")
-    made.add_argument("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY")
-    common(made)
-    made = add("show", _show_recipe, "say what a recipe is made of, or print it as one flat recipe")
-    made.add_argument("file", metavar="FILE")
-    made.add_argument("--resolved", action="store_true", help="print the flat recipe, with where each value is from")
-    common(made)
-    made = add("fmt", _fmt, "put recipe files into the one layout; comments and meaning stay")
-    made.add_argument("files", nargs="+", metavar="FILE", help="recipe files")
-    made.add_argument("--check", action="store_true", help="write nothing; fail when a file would change")
-    made.add_argument("--diff", action="store_true", help="write nothing; print what would change")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
-    made = add("set", _set, "change values in a recipe file; comments and layout stay")
-    made.add_argument("file", metavar="FILE")
-    made.add_argument("changes", nargs="*", metavar="a.b=c", help="give a value")
-    made.add_argument("--unset", action="append", default=[], metavar="a.b", help="take a value out")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
-    made = add("adopt", _adopt, "turn a PyTorch loop for one GPU into one for several, by Accelerate")
-    made.add_argument("file", metavar="FILE", help="Python file with the training loop")
-    made.add_argument("--write", action="store_true", help="change the file; without it the change is only shown")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
-    made = add("doctor", _doctor, "judge files of the tools themselves, without a recipe")
-    made.add_argument("files", nargs="+", metavar="FILE", help="configurations and launch scripts that go together")
-    made.add_argument(
-        "--as", action="append", default=[], metavar="[FILE=]TOOL[-RELEASE]", dest="said", help="say what the files are"
-    )
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
-    made = add("schema", _schema, "print the JSON Schema of recipes")
-    made.add_argument("--example", action="store_true", help="print a recipe to start from instead")
-    for name, command, text in (
-        ("status", _status, "say what happened to a run"),
-        ("logs", _logs, "print the log of a run's stages"),
-        ("report", _report, "write the HTML report of a run"),
-    ):
-        made = add(name, command, text)
-        made.add_argument("name", metavar="NAME", help="name of the recipe")
-        made.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
-        made.add_argument("--json", action="store_true", help="print the result as JSON")
-        if name == "logs":
-            made.add_argument("--stage", metavar="STAGE", help="only this stage")
-            made.add_argument("--follow", action="store_true", help="go on printing while the run goes on")
-    made = add("env", _env, "list, create, verify or remove the environments of tools")
-    made.add_argument("action", choices=("list", "create", "verify", "remove"))
-    made.add_argument("names", nargs="*", metavar="NAME", help="such as axolotl-0.19.0; `verify` takes none for all")
-    made.add_argument("--json", action="store_true", help="print the result as JSON")
+        made.set_defaults(command=RUN[name])
+        for names, options in words:
+            made.add_argument(*names, **options)
     return parser
 
 
@@ -494,6 +398,26 @@ def _env(options: argparse.Namespace) -> int:
         return INTERRUPTED
     _print(json.dumps(found, indent=2) if options.json else text)
     return WRONG if any(not row.get("ok", True) for row in found) else DONE
+
+
+RUN = {
+    "compile": _compile,
+    "check": _check,
+    "rules": _rules,
+    "run": _run,
+    "data": _data,
+    "explain": _explain,
+    "show": _show_recipe,
+    "fmt": _fmt,
+    "set": _set,
+    "adopt": _adopt,
+    "doctor": _doctor,
+    "schema": _schema,
+    "status": _status,
+    "logs": _logs,
+    "report": _report,
+    "env": _env,
+}
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Parallel(Section):
         Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"] | None,
         Field(description="Sharding: DDP, FSDP2 or a ZeRO stage of DeepSpeed. Default: single on one GPU, else ddp."),
     ] = None
-    offload: Annotated[Offload, Field(description="Offload to CPU or NVMe.")] = Offload()
+    offload: Annotated[Offload, Field(description="Offload to CPU or NVMe.")] = Offload.model_construct()
     reshard_after_forward: Annotated[
         bool | None,
         Field(description="FSDP2: free gathered parameters after the forward pass. Default: true."),

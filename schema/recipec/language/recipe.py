@@ -50,7 +50,7 @@ class Recipe(Section):
     ] = {}
     description: Annotated[Text | None, Field(description="What it is for, for people.")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of everything random.")] = 42
-    model: Annotated[Model, Field(description="The model. Needed, but by trainer: script.")] = Model()
+    model: Annotated[Model, Field(description="The model. Needed, but by trainer: script.")] = Model.model_construct()
     adapter: Annotated[Adapter | None, Field(description="Train an adapter instead of all weights.")] = None
     data: Annotated[Data | None, Field(description="The data; needed by train, but with trainer: script.")] = None
     trainer: Annotated[Trainer, Field(description="The system that trains; the rest of the recipe stays the same.")] = (
@@ -62,7 +62,7 @@ class Recipe(Section):
     ] = {}
     train: Annotated[Train | None, Field(description="Training.")] = None
     rollout: Annotated[Rollout, Field(description="Sampling and reuse of completions in reinforcement learning.")] = (
-        Rollout()
+        Rollout.model_construct()
     )
     rewards: Annotated[list[Reward], Field(description="Reward functions of grpo, rloo and ppo.")] = []
     script: Annotated[Script | None, Field(description="One's own training script; needed by trainer: script.")] = None
@@ -74,16 +74,16 @@ class Recipe(Section):
         ),
     ] = None
     hardware: Annotated[Hardware, Field(description="The machine.")]
-    parallel: Annotated[Parallel, Field(description="How the job is split over GPUs.")] = Parallel()
+    parallel: Annotated[Parallel, Field(description="How the job is split over GPUs.")] = Parallel.model_construct()
     evaluate: Annotated[Evaluate | None, Field(description="Evaluation.")] = None
-    track: Annotated[Track, Field(description="Where metrics go.")] = Track()
-    launch: Annotated[Launch, Field(description="Where the run goes.")] = Launch()
+    track: Annotated[Track, Field(description="Where metrics go.")] = Track.model_construct()
+    launch: Annotated[Launch, Field(description="Where the run goes.")] = Launch.model_construct()
     allow: Annotated[
         dict[Text, Text],
         Field(description="Rules that do not hold for this recipe, each with the reason; `recipe rules` lists them."),
     ] = {}
     overrides: Annotated[Overrides, Field(description="Raw keys per tool, for what the language does not say.")] = (
-        Overrides()
+        Overrides.model_construct()
     )
     profiles: Annotated[
         dict[Name, dict[str, Any]],

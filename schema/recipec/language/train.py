@@ -162,7 +162,7 @@ class Train(Section):
     undesirable_weight: Annotated[
         float | None, Field(gt=0, le=1000, description="KTO's weight of undesirable rows. Default: 1.0 with kto.")
     ] = None
-    save: Annotated[Save, Field(description="Checkpoints.")] = Save()
+    save: Annotated[Save, Field(description="Checkpoints.")] = Save.model_construct()
     evaluate_every: Annotated[
         Count | Literal["epoch"] | None,
         Field(description="Steps between validations, or `epoch`. Default: epoch where there is validation data."),
