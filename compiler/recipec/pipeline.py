@@ -146,7 +146,8 @@ def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[
                 if refusal.when_said and not reads:
                     continue
                 used.update(reads)
-                span = _first_span(tree, reads)
+                # what nobody wrote is wrong for the trainer that somebody named
+                span = _first_span(tree, (*reads, *_reads(resolved, f"{stage.name}.trainer")))
                 findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]
         above = {path[:end] for path in emitted.seen for end, char in enumerate(path) if char == "."}
         for path, origin in resolved.origins.items():
