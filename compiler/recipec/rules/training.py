@@ -29,7 +29,7 @@ def never_saved(_see: Seen, s: TrainStage) -> Iterator[Told]:
     every = s.watch.save_every
     amount = s.length.amount if s.length.unit == "steps" else 0
     if isinstance(every, int) and amount and (every > amount or every == amount >= LONG):
-        message = f"the first checkpoint would come at step {every} of {s.length.amount}"
+        message = f"the first checkpoint would come at step {every}, and train.steps is {s.length.amount}"
         yield Told("watch.save_every", message, "save more often")
 
 
@@ -49,7 +49,7 @@ def never_validated(_see: Seen, s: TrainStage) -> Iterator[Told]:
     """
     every = s.watch.evaluate_every
     if s.length.unit == "steps" and isinstance(every, int) and every > s.length.amount:
-        message = f"the first validation would come at step {every} of {s.length.amount}"
+        message = f"the first validation would come at step {every}, and train.steps is {s.length.amount}"
         yield Told("watch.evaluate_every", message, "validate more often, or drop the validation data")
 
 
