@@ -273,7 +273,7 @@ def _unknown_key(tree: Node, path: Path) -> Finding:
     parent, word = path[:-1], str(path[-1])
     names = sorted(_fields(parent))
     synonym = SYNONYMS.get(word)
-    suggestion = synonym if synonym in names else nearest(word, names)
+    suggestion = synonym if synonym in names else nearest(word, names, 0.66 if len(word) == 3 else 0.7)  # gqu is gpu
     advice = "allowed here: " + ", ".join(names)
     if suggestion is None:
         homes = [section for section in _sections() if (synonym or word) in _fields((section,))]

@@ -40,7 +40,22 @@ class Course(NamedTuple):
 
 
 def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
-    """Validate a recipe with each of its stages. Returns it (None when its shape is wrong) and every finding."""
+    """Validate a recipe with each of its stages. Returns it (None when its shape is wrong) and every finding.
+
+    A misspelt key is told, and from then on read as the right one, so that what else is wrong is found in the same go.
+    """
+    told: dict[Span, Finding] = {}
+    while True:
+        course, findings = _bind_course(tree)
+        guesses = {f.span: f for f in findings if f.code == "R001" and f.suggestion and f.span and f.span not in told}
+        meant = respelt(tree, {span: str(f.suggestion) for span, f in guesses.items()})
+        if meant is tree:
+            return course, tidy([*told.values(), *findings])
+        told |= guesses
+        tree = meant
+
+
+def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
     stages = tree.entries.get("stages")
     if not isinstance(stages, Items) or not stages.nodes:
         recipe, findings, wrong = bind(tree)
@@ -112,6 +127,28 @@ def without(tree: Mapping, words: Iterable[str | int]) -> Mapping:
     gone = set(words)
     entries = {key: node for key, node in tree.entries.items() if key not in gone}
     return Mapping(entries, {key: tree.keys[key] for key in entries}, tree.span)
+
+
+def respelt(tree: Mapping, names: dict[Span, str]) -> Mapping:
+    """Return a mapping in which the keys at some places have other names, where those are not taken; else itself."""
+    entries: dict[str, Node] = {}
+    keys: dict[str, Span] = {}
+    for key, node in tree.entries.items():
+        span = tree.keys[key]
+        name = names.get(span, key)
+        name = key if name in tree.entries or name in entries else name
+        entries[name], keys[name] = _respelt(node, names), span
+    same = entries.keys() == tree.entries.keys() and all(node is tree.entries[key] for key, node in entries.items())
+    return tree if same else Mapping(entries, keys, tree.span)
+
+
+def _respelt(node: Node, names: dict[Span, str]) -> Node:
+    if isinstance(node, Mapping):
+        return respelt(node, names)
+    if isinstance(node, Items):
+        nodes = [_respelt(inner, names) for inner in node.nodes]
+        return node if all(a is b for a, b in zip(nodes, node.nodes, strict=True)) else Items(nodes, node.span)
+    return node
 
 
 def pruned(tree: Mapping, paths: Iterable[Path]) -> Mapping:

@@ -87,5 +87,7 @@ class Recipe(Section):
     )
     profiles: Annotated[
         dict[Name, dict[str, Any]],
-        Field(description="Words laid over the recipe by `--profile NAME`, such as {debug: {train: {steps: 10}}}."),
+        Field(
+            description="Words laid over the recipe by `--profile NAME`, such as {debug: {train: {epochs: null, steps: 10}}}."
+        ),
     ] = {}
