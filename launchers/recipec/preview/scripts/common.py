@@ -62,6 +62,24 @@ def has_configuration(request: dict) -> bool:
     return True
 
 
+def limited(module, name: str, bound: int) -> dict:
+    """Make a function that loads rows give the first ones only; return the counts, which its next call fills in."""
+    found = getattr(module, name)
+    original = getattr(found, "original", found)
+    seen = {"read": 0, "more": 0}
+
+    def load(*given, **named):
+        dataset = original(*given, **named)
+        dataset = dataset["train"] if isinstance(dataset, dict) else dataset
+        seen["read"] = min(bound, len(dataset))
+        seen["more"] = len(dataset) - seen["read"]
+        return dataset.select(range(seen["read"]))
+
+    load.original = original
+    setattr(module, name, load)
+    return seen
+
+
 def template_digest(tokenizer) -> str | None:
     """Return the SHA-256 of the chat template that is in force."""
     text = tokenizer.chat_template
