@@ -14,6 +14,7 @@ import yaml
 MACHINE = ("bf16", "fp16", "tf32", "torch_compile", "deepspeed", "fsdp", "fsdp_config", "preprocessing_num_workers")
 LOADED = {"dpo": "rm"}  # the stages whose workflow loads its rows as those of another stage
 WHOLE = 1 << 30  # tokens: longer than any row
+NOTHING = "Cannot find valid samples"  # what it says where it takes no row
 START = "start"  # the link in the data folder that `run.sh` makes
 
 
@@ -35,6 +36,8 @@ def main() -> None:
             notes.append(f"{name}: LLaMA-Factory leaves out {left:,} of {seen['read']:,} rows, whose turns it refuses")
         sources.append(found | seen)
         loaded.append((rows, lengths, source["weight"]))
+    if not any(found["lengths"] for found in sources):
+        raise SystemExit("\n".join([*notes, NOTHING]))  # as its training would end
     packing = preparation.data_args.packing and preparation.stage in ("pt", "sft")
     common.answer(
         versions=common.versions(),
@@ -92,7 +95,7 @@ class Preparation:
                 rows, data_args, self.training_args, self.stage, self.template, **self.module
             )
         except RuntimeError as error:
-            if "Cannot find valid samples" not in str(error):
+            if NOTHING not in str(error):
                 raise
             return None
 
@@ -161,11 +164,12 @@ def packed(preparation: Preparation, loaded: list) -> dict:
     merged = merge_dataset(every, preparation.data_args, seed=preparation.training_args.seed)
     dataset = preparation.tokens(merged)
     full = [] if dataset is None else [len(ids) for ids in dataset["input_ids"]]
-    if preparation.stage == "pt":
-        tokens = sum(full)
-    else:  # its sequences are filled up with padding
-        tokens = sum(sum(lengths) * weight for _, lengths, weight in loaded)
-    return {"sequences": len(full), "tokens": tokens, "room": sum(full)}
+    within = sum(sum(lengths) * weight for _, lengths, weight in loaded)  # sequences of turns are filled with padding
+    return {
+        "sequences": len(full),
+        "tokens": sum(full) if preparation.stage == "pt" else within,
+        "room": sum(full),
+    }
 
 
 if __name__ == "__main__":
