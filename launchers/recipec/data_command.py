@@ -24,7 +24,12 @@ from recipec.targets import GENERAL
 ROWS = 3  # shown of each source unless asked otherwise
 BOUND = 20_000  # rows of each source whose lengths are looked at
 SCRIPTS = Path(__file__).parent / "preview" / "scripts"
-EXACT = {"axolotl": "by_axolotl.py", "trl": "by_trl.py"}  # trainers whose own preparation is called
+EXACT = {  # trainers whose own preparation is called
+    "axolotl": "by_axolotl.py",
+    "trl": "by_trl.py",
+    "llamafactory": "by_llamafactory.py",
+    "unsloth": "by_unsloth.py",
+}
 TEMPLATE = "by_template.py"  # for the others
 LAST = 15  # lines shown of a preparation that failed
 
@@ -243,6 +248,7 @@ def _request(stage: TrainStage, folder: Path, scratch: Path, rows: int) -> dict[
         "rows": rows,
         "bound": BOUND,
         "method": stage.method,
+        "gpu": stage.hardware.device == "gpu",
         "model": model.path,
         "model_revision": model.revision,
         "tokenizer": model.tokenizer,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def place(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     return folder
 
 
-def data(place: Path, *more: str) -> tuple[int, dict[str, Any]]:
+def data(place: Path, *more: str, file: str = "shown.yaml") -> tuple[int, dict[str, Any]]:
     """Run `recipe data --json` in a folder; return the exit code and what it said."""
-    command = [sys.executable, "-m", "recipec.cli", "data", "shown.yaml", "--json", *more]
+    command = [sys.executable, "-m", "recipec.cli", "data", file, "--json", *more]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
@@ -84,6 +85,108 @@ def test_what_is_trained(trainer: str, tool_python: Callable[[str], Path], place
     assert packing["tokens"] == sum(kept)
     assert packing["room"] == packing["sequences"] * 64
     assert packing["sequences"] < len(kept)
+
+
+def batches(python: Path, place: Path, recipe: str, program: str, *arguments: str) -> dict[str, Any]:
+    """Return the rows of the batches of a real training, which ends before its first step: [tokens, labels] of each."""
+    compiled = compile_file(str(place / recipe))
+    folder = place / "real" / compiled.name
+    write(folder, compiled.files)
+    out = place / "batches.json"
+    stage = f"{folder}/10-train"
+    script = Path(__file__).parent / "batches" / "first_epoch.py"
+    command = [str(python), str(script), str(out), *(word.format(stage=stage) for word in (program, *arguments))]
+    variables = os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "PYTHONPATH": stage}
+    done = subprocess.run(command, cwd=place, env=variables, capture_output=True, text=True, check=False)
+    assert out.exists(), done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    out.unlink()
+    return found
+
+
+def shown(source: dict[str, Any]) -> list[list[list[int]]]:
+    """Return the rows of a preview as batches have them, in an order of their own."""
+    rows = source["rows"]
+    labels = [[i if mask else -100 for i, mask in zip(row["ids"], row["mask"], strict=True)] for row in rows]
+    return sorted([row["ids"], said] for row, said in zip(rows, labels, strict=True))
+
+
+ODD = [TURNS[0], TURNS[0], TURNS[1]]
+PLAIN = """recipe: 1
+name: plain
+trainer: llamafactory
+model: {base: runs/made/00-init, max_length: 64}
+data: {train: [{path: plain.jsonl, format: completion}]}
+train: {epochs: 1, micro_batch_size: 2, learning_rate: 1e-5}
+hardware: {gpu: none}
+"""
+
+
+@pytest.mark.real
+def test_llamafactory_trains_on_what_is_shown(tool_python: Callable[[str], Path], place: Path) -> None:
+    """Cut rows, the line break that is trained, rows that are left out, packing, and an answer without an end."""
+    python = tool_python("llamafactory-0.9.5")
+    rows = (place / "rows.jsonl").read_text(encoding="utf-8") + json.dumps({"messages": ODD}) + "\n"
+    (place / "odd.jsonl").write_text(rows, encoding="utf-8")
+    (place / "plain.jsonl").write_text('{"prompt": "Tea?", "completion": "Aisle 7."}\n', encoding="utf-8")
+    recipe = (RECIPE % "llamafactory").replace("rows.jsonl", "odd.jsonl").replace("true", "true\n  shuffle: false")
+    (place / "odd.yaml").write_text(recipe.replace("shown", "odd"), encoding="utf-8")
+    (place / "plain.yaml").write_text(PLAIN, encoding="utf-8")
+    prepared = place / "runs" / "odd" / "prepared"
+    prepared.mkdir(parents=True)
+    (prepared / "start").symlink_to(place)  # as run.sh does
+    with ThreadPoolExecutor(3) as pool:
+        preview = pool.submit(data, place, "--rows", "9", file="odd.yaml")
+        plain = pool.submit(data, place, file="plain.yaml")
+        compiled = compile_file(str(place / "odd.yaml"))
+        (prepared / "dataset_info.json").write_text(compiled.files["10-train/dataset_info.json"], encoding="utf-8")
+        arguments = ("train", "{stage}/llamafactory.yaml")
+        real = batches(python, place, "odd.yaml", "llamafactory.cli", *arguments)
+    code, said = preview.result()
+    [stage] = said["stages"]
+    [source] = stage["sources"]
+    assert code == 0
+    assert shown(source) == sorted(real["rows"])
+    assert stage["packing"]["sequences"] == real["sequences"] < 4
+    assert stage["packing"]["tokens"] == sum(len(ids) for ids, _labels in real["rows"])
+    assert stage["packing"]["room"] == real["sequences"] * 64
+    assert [[text for text, trained, *_ in row["pieces"] if trained] for row in source["rows"][:1]] == [
+        ["In aisle 7.", "<|im_end|>", "\n"]
+    ]
+    assert (source["read"], len(source["lengths"]), source["cut"], source["dropped"]) == (5, 4, 1, 0)
+    assert stage["notes"] == ["odd.jsonl: LLaMA-Factory leaves out 1 of 5 rows, whose turns it refuses"]
+    cut = source["rows"][2]
+    assert (len(cut["ids"]), cut["cut_from"], cut["mask"][-1]) == (63, source["lengths"][2], 1)
+    code, said = plain.result()
+    [source] = said["stages"][0]["sources"]
+    assert source["rows"][0]["pieces"][-1][:2] == ["Aisle 7.", True]
+    assert "no token ends the answer" in next(f["message"] for f in said["findings"] if f["code"] == "D090")
+
+
+@pytest.mark.real
+def test_unsloth_trains_on_what_is_shown(tool_python: Callable[[str], Path], place: Path) -> None:
+    """The preview is of a training on a GPU, packed; the batches are those of the same rows on a CPU."""
+    python = tool_python("unsloth-2026.10.9")
+    on_gpu = (RECIPE % "unsloth").replace("gpu: none", "gpu: rtx-4090")
+    on_cpu = (RECIPE % "unsloth").replace("packing: true", "shuffle: false").replace("shown", "batched")
+    (place / "packed.yaml").write_text(on_gpu, encoding="utf-8")
+    (place / "batched.yaml").write_text(on_cpu, encoding="utf-8")
+    before = set(place.rglob("*"))
+    with ThreadPoolExecutor(1) as pool:
+        preview = pool.submit(data, place, "--rows", "9", file="packed.yaml")
+        real = batches(python, place, "batched.yaml", "{stage}/train.py")
+    code, said = preview.result()
+    [stage] = said["stages"]
+    [source] = stage["sources"]
+    assert (code, said["findings"], stage["notes"]) == (0, [], [])
+    fresh = set(place.rglob("*")) - before
+    assert {path for path in fresh if "batched" not in path.parts} <= {place / "real"}  # nothing is left by the preview
+    kept = {"rows": [row for row in source["rows"] if len(row["ids"]) <= 64]}
+    assert shown(kept) == sorted(real["rows"])
+    assert (source["dropped"], source["cut"], len(source["lengths"])) == (1, 0, 4)
+    assert stage["packing"]["tokens"] == sum(len(ids) for ids, _labels in real["rows"])
+    assert stage["packing"]["room"] == stage["packing"]["sequences"] * 64
+    assert stage["packing"]["sequences"] < len(real["rows"])
 
 
 @pytest.mark.real

@@ -47,6 +47,20 @@ def test_marks() -> None:
     assert marked([("a\x1b[2J", True, False, 1)], colour=False) == "  ⟦a\\x1b[2J⟧"
 
 
+def test_a_line_break_that_is_trained() -> None:
+    trained: list[Piece] = [SAID[0], SAID[1], ("\n", True, False, 1)]
+    assert marked([*trained, *ASKED], colour=False) == "  ⟦yes<|im_end|>⏎⟧\n  <|im_start|>user⏎\n  q<|im_end|>"
+    assert marked(trained, colour=False) == "  ⟦yes<|im_end|>⏎⟧"
+
+
+def test_a_row_that_is_cut() -> None:
+    cut = row([*ASKED, SAID[0]]) | {"cut_from": 1096}
+    assert "rows.jsonl (chat), row 1: 6 tokens, cut from 1,096, 1 trained\n" in page([stage([cut])], colour=False)
+    assert list(findings(stage([cut]), [SPAN], "recipe.yaml")) == []  # what ended it is cut off
+    whole = row([*ASKED, SAID[0]])
+    assert [finding.code for finding in findings(stage([whole]), [SPAN], "recipe.yaml")] == ["D090"]
+
+
 def test_histogram() -> None:
     assert histogram([3]) == [(3, 3, 1)]
     assert histogram([0, 19, 20, 80]) == [(0, 19, 2), (20, 39, 1), (40, 59, 0), (60, 79, 0), (80, 99, 1)]

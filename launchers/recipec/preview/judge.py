@@ -26,7 +26,8 @@ def _of_source(source: dict[str, Any], stage: dict[str, Any]) -> Iterator[Findin
         return
     if stage["method"] == "sft":  # texts of a pre-training may end anywhere
         for number, row in enumerate(rows, 1):
-            wrong = stop_trouble(row["pieces"], whole=len(row["ids"]) <= stage["max_length"])
+            whole = "cut_from" not in row and len(row["ids"]) <= stage["max_length"]
+            wrong = stop_trouble(row["pieces"], whole=whole)
             if wrong:
                 message = f"{source['name']}, row {number}: {wrong}, so the model never learns to stop"
                 advice = "use a chat template whose turns end with the tokenizer's end token"

@@ -33,7 +33,10 @@ def _stage(stage: dict[str, Any], *, colour: bool) -> str:
 
 def _head(source: dict[str, Any], row: dict[str, Any], number: int) -> str:
     head = f"{source['name']} ({source['format']}), row {number}"
-    return f"{head}: {len(row['ids'])} tokens, {sum(row['mask'])} trained" if "ids" in row else head
+    if "ids" not in row:
+        return head
+    cut = f", cut from {row['cut_from']:,}" if "cut_from" in row else ""
+    return f"{head}: {len(row['ids'])} tokens{cut}, {sum(row['mask'])} trained"
 
 
 def _row(row: dict[str, Any], *, colour: bool) -> list[str]:
@@ -60,11 +63,16 @@ def marked(pieces: Sequence[Sequence[Any]], *, colour: bool) -> str:
             text += "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in shown.split("\n"))
             continue
         if bool(trained) != inside:
-            text += "⟦" if trained else "⟧"
+            text = text + "⟦" if trained else _closed(text)
             inside = bool(trained)
         text += shown
-    text += "⟧" if inside else ""
+    text = _closed(text) if inside else text
     return re.sub(r"^", "  ", text.removesuffix("\n"), flags=re.MULTILINE)
+
+
+def _closed(text: str) -> str:
+    """Return text with the end of what is trained, on the line that it ends with."""
+    return f"{text[:-1]}⟧\n" if text.endswith("\n") else f"{text}⟧"
 
 
 def _shown(text: str) -> str:

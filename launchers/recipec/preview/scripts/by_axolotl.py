@@ -62,7 +62,7 @@ def supervised(cfg, entry, tokenizer, request) -> tuple[dict, object]:
     from axolotl.utils.data import sft
     from axolotl.utils.data.utils import handle_long_seq_in_dataset
 
-    seen = limited(sft, request["bound"])
+    seen = common.limited(sft, "load_dataset_with_config", request["bound"])
     dataset, _ = sft._load_and_process_single_dataset(entry, cfg, tokenizer, "train", cfg.seed or 42)
     if "labels" not in dataset.column_names:
         return {"why": f"Axolotl prepares the columns {', '.join(dataset.column_names)} of these rows"}, None
@@ -89,7 +89,7 @@ def preferences(cfg, entry, tokenizer, request) -> tuple[dict, object]:
     """Return a source of texts: prompts with answers, as they are rendered. Which tokens are trained is DPO's own."""
     from axolotl.utils.data import rl
 
-    seen = limited(rl, request["bound"])
+    seen = common.limited(rl, "load_dataset_with_config", request["bound"])
     limit, cfg.sequence_len = cfg.sequence_len, 1 << 30  # first all rows, then those that its own filter keeps
     entries, cfg.datasets = cfg.datasets, [entry]
     dataset = rl._load_split(cfg, "train")
@@ -117,23 +117,6 @@ def preferences(cfg, entry, tokenizer, request) -> tuple[dict, object]:
         "cut": 0,
     }
     return found, None
-
-
-def limited(module, bound: int) -> dict:
-    """Make Axolotl's loader give the first rows only; return the counts, which its next call fills in."""
-    original = getattr(module.load_dataset_with_config, "original", module.load_dataset_with_config)
-    seen = {"read": 0, "more": 0}
-
-    def load(*given, **named):
-        dataset = original(*given, **named)
-        dataset = dataset["train"] if isinstance(dataset, dict) else dataset
-        seen["read"] = min(bound, len(dataset))
-        seen["more"] = len(dataset) - seen["read"]
-        return dataset.select(range(seen["read"]))
-
-    load.original = original
-    module.load_dataset_with_config = load
-    return seen
 
 
 def packed(cfg, kept: list) -> dict:

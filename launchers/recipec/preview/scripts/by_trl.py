@@ -33,6 +33,7 @@ def main() -> None:
 
 def by_script(request: dict, folder: Path):
     """Return the tokenizer, and (rows without a limit, rows that are kept, counts) of each source, by `rows.py`."""
+    import datasets
     import rows
 
     settings = rows.read_settings(folder / "settings.json") | {"streaming": False}
@@ -40,7 +41,7 @@ def by_script(request: dict, folder: Path):
     pretrain = request["method"] == "pretrain"  # whose texts are split at the limit: none is too long
     parts = []
     for source in settings["train"]:
-        seen = limited(request["bound"])
+        seen = common.limited(datasets, "load_dataset", request["bound"])
         whole = rows._load(source, settings | ({} if pretrain else {"max_length": WHOLE}), tokenizer)
         kept = whole if pretrain else rows._load(source, settings, tokenizer)
         parts.append((whole, kept, dict(seen)))
@@ -49,6 +50,7 @@ def by_script(request: dict, folder: Path):
 
 def by_command(request: dict, folder: Path, scratch: Path):
     """Return the tokenizer, the rows of each source, and the arguments, as the command reads them."""
+    import datasets
     import yaml
     from transformers import AutoTokenizer
     from trl import DatasetMixtureConfig, TrlParser, get_dataset
@@ -62,28 +64,10 @@ def by_command(request: dict, folder: Path, scratch: Path):
     for entry in said["datasets"]:
         file.write_text(yaml.safe_dump({"datasets": [entry]}), encoding="utf-8")
         [mixture] = TrlParser(DatasetMixtureConfig).parse_args_and_config(["--config", str(file)])
-        seen = limited(request["bound"])
+        seen = common.limited(datasets, "load_dataset", request["bound"])
         rows = get_dataset(mixture)["train"]
         parts.append((rows, None, dict(seen)))
     return tokenizer, parts, said
-
-
-def limited(bound: int) -> dict:
-    """Make `datasets.load_dataset` give the first rows only; return the counts, which its next call fills in."""
-    import datasets
-
-    original = getattr(datasets.load_dataset, "original", datasets.load_dataset)
-    seen = {"read": 0, "more": 0}
-
-    def load(*given, **named):
-        dataset = original(*given, **named)
-        seen["read"] = min(bound, len(dataset))
-        seen["more"] = len(dataset) - seen["read"]
-        return dataset.select(range(seen["read"]))
-
-    load.original = original
-    datasets.load_dataset = load
-    return seen
 
 
 def arguments(script: Path) -> dict:

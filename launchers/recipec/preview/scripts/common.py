@@ -9,7 +9,10 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "transformers", "datasets", "tokenizers")
+PACKAGES = (
+    *("axolotl", "trl", "llamafactory", "unsloth", "unsloth-zoo", "openrlhf"),
+    *("transformers", "datasets", "tokenizers"),
+)
 
 
 def read_request() -> dict:
@@ -29,7 +32,7 @@ def versions() -> dict:
     """Return the releases of the packages that decide what a row becomes."""
     found = {}
     for distribution in metadata.distributions():
-        name = (distribution.metadata["Name"] or "").lower()
+        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
         if name in PACKAGES:
             found[name] = distribution.version
     return dict(sorted(found.items()))
@@ -60,6 +63,27 @@ def has_configuration(request: dict) -> bool:
         answer(missing=request["model"])
         return False
     return True
+
+
+def limited(module, name: str, bound: int) -> dict:
+    """Make a function that loads rows give the first ones only; return the counts, which its next call fills in."""
+    import datasets
+
+    datasets.disable_caching()  # rows of the hub lie in the user's own cache, where nothing is left
+    found = getattr(module, name)
+    original = getattr(found, "original", found)
+    seen = {"read": 0, "more": 0}
+
+    def load(*given, **named):
+        dataset = original(*given, **named)
+        dataset = dataset["train"] if isinstance(dataset, dict) else dataset
+        seen["read"] = min(bound, len(dataset))
+        seen["more"] = len(dataset) - seen["read"]
+        return dataset.select(range(seen["read"]))
+
+    load.original = original
+    setattr(module, name, load)
+    return seen
 
 
 def template_digest(tokenizer) -> str | None:
