@@ -9,6 +9,7 @@ from recipec.plan import Data, DataSource
 from recipec.resolve.draft import Draft, indexed
 from recipec.resolve.methods import METHODS
 from recipec.resolve.script import wanted
+from recipec.rows import ONE_MESSAGE
 from recipec.suggest import nearest
 
 NONE = Data(
@@ -136,7 +137,8 @@ def _look(d: Draft, here: str, source: DataSource) -> None:
         return
     from recipec.rows.judge import Source, look  # json and csv are off the way of what cannot be looked at
 
-    looked = look(Source(source.path, source.format, source.columns, source.roles))
+    one = d.get("trainer") in ONE_MESSAGE
+    looked = look(Source(source.path, source.format, source.columns, source.roles, one))
     if looked is None:
         return
     d.looked[here] = looked

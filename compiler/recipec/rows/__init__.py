@@ -21,4 +21,6 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D013": "validation-rows-in-training",
     "D014": "fewer-rows-than-a-batch",
     "D015": "missing-file",
+    "D016": "answers-of-another-shape",
 }
+ONE_MESSAGE = frozenset(["llamafactory"])  # trainers that leave out a pair beside messages whose answers are no mapping

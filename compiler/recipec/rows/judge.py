@@ -47,12 +47,16 @@ class Looked(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a recipe says of a source: its file, format, and the names of its columns and roles in the data."""
+    """What a recipe says of a source: its file, format, and the names of its columns and roles in the data.
+
+    `one_message` says that the trainer takes one message as an answer beside messages, and nothing else.
+    """
 
     path: str
     format: str
     columns: Mapping[str, str]
     roles: Mapping[str, tuple[str, ...]]
+    one_message: bool = False
 
 
 def look(source: Source) -> Looked | None:
@@ -144,7 +148,19 @@ def _row(pile: _Pile, where: str, row: Any) -> Iterator[Trouble]:
         if isinstance(value, str) and not value.strip() and name not in ("prompt", "answer"):
             yield Trouble("D006", name, f"{where}: {column} is empty", "drop the row", None, "warning")
         yield from _turns(pile, where, name, value)
-    if "chosen" in columns and "rejected" in columns and row.get(columns["chosen"]) == row.get(columns["rejected"]):
+    yield from _pair(where, row, source)
+
+
+def _pair(where: str, row: dict[Any, Any], source: Source) -> Iterator[Trouble]:
+    columns = source.columns
+    if "chosen" not in columns:
+        return
+    other = next((name for name in ("chosen", "rejected") if not isinstance(row[columns[name]], dict)), None)
+    if other and "messages" in columns and source.one_message:
+        message = f"{where}: {columns[other]} is {_shown(row[columns[other]])}; the trainer leaves such a row out"
+        advice = f"write one message: {{{columns['role']}: assistant, {columns['content']}: …}}"
+        yield Trouble("D016", other, message, advice)
+    if row[columns["chosen"]] == row[columns["rejected"]]:
         message = f"{where}: the chosen and the rejected answer are the same"
         yield Trouble("D009", "chosen", message, "drop the row: nothing can be learnt from it", None, "warning")
 
