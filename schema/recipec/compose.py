@@ -117,7 +117,9 @@ def compose(
 
 def no_mapping(tree: Node) -> RecipeError:
     """Return the error of a file that holds a list or a single value."""
-    start = tree.span._replace(end_line=tree.span.line, end_column=tree.span.column + 1)
+    nothing = isinstance(tree, Scalar) and tree.value is None  # stands behind the end of the text
+    first = tree.span.source.at(0) if nothing else tree.span
+    start = first._replace(end_line=first.line, end_column=first.column + 1)
     message = "a recipe is a mapping of keys and values"
     return RecipeError([Finding("S019", message, start, help="start with `recipe: 1`")])
 

@@ -259,7 +259,7 @@ class Builder:
             follows = self.next()
             assert follows is not None
             value = self._node(follows, depth)
-            end = self._span(follows) if isinstance(follows, AliasEvent) else value.span  # not where the anchor stands
+            end = self._place(follows, value)
             if name is None:
                 continue
             if name in entries:
@@ -268,6 +268,10 @@ class Builder:
                 continue
             entries[name], keys[name] = value, span
         return Mapping(entries, keys, self._stretch(start, end))
+
+    def _place(self, event: Event, node: Node) -> Span:
+        """Return where a value stands in its mapping: an alias there, not at its anchor."""
+        return self._span(event) if isinstance(event, AliasEvent) else node.span
 
     def _key(self, event: Event, span: Span, depth: int) -> str | None:
         if isinstance(event, ScalarEvent) and event.value:

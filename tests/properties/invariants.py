@@ -22,7 +22,7 @@ JUDGED = {"axolotl.yaml": "axolotl", "accelerate.yaml": "accelerate", "ds_config
 
 def complaints(compiled: Compiled) -> list[str]:
     """Return everything that is wrong with what came of one recipe."""
-    found = [text for finding in compiled.findings for text in _finding(finding)]
+    found = [text for finding in compiled.findings for text in unfit(finding)]
     if errors(compiled.findings):
         return found + (["files beside errors"] if compiled.files else [])
     if not compiled.files:
@@ -30,12 +30,13 @@ def complaints(compiled: Compiled) -> list[str]:
     return [*found, *_files(compiled.files)]
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def unfit(finding: Finding) -> Iterator[str]:
+    """Yield what is wrong with one finding."""
     if not re.fullmatch(r"[A-Z]\d{3}", finding.code):
         yield f"code {finding.code}"
     if finding.severity not in ("error", "warning"):
         yield f"severity {finding.severity}"
-    if not finding.message or not (finding.help or finding.suggestion):
+    if not finding.message or not (finding.help or finding.suggestion or "expected" in finding.message):
         yield f"{finding.code}: no message, or nothing to do about it"
     row = json.loads(json.dumps(finding.as_json()))
     if row["file"] is None:

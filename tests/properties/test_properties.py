@@ -11,10 +11,11 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from invariants import complaints
+from invariants import complaints, unfit
 from invent import recipe
 from mutate import VALUES, mutant
 
+from recipec.doctor import examine
 from recipec.explain import explain
 from recipec.language import Recipe
 from recipec.pipeline import compile_file
@@ -93,3 +94,17 @@ def test_every_mistake_in_recipes_of_several_files_is_a_located_finding(tmp_path
         profiles, variables = r.choice([[], ["debug"], ["cluster", "debug"], ["no"]]), r.choice([[], ["size=3"], ["x"]])
         compiled = compile_file(str(tmp_path / "support.yaml"), settings, profiles, variables)
         assert complaints(compiled) == [], f"seed {seed}"
+
+
+def test_every_mistake_in_files_of_the_tools_is_a_located_finding(tmp_path: Path) -> None:
+    trees = ROOT / "tests" / "golden" / "trees"
+    files = [file for kind in ("yaml", "json", "sh") for file in sorted(trees.rglob(f"*.{kind}"))]
+    for seed in range(2 * EXAMPLES):
+        r = Random(seed)
+        first = r.choice(files)
+        names = []
+        for file in dict.fromkeys([first, r.choice([other for other in files if other.parent == first.parent])]):
+            names.append(str(tmp_path / file.name))
+            Path(names[-1]).write_bytes(mutant(r, file.read_bytes()))
+        wrong = [text for finding in examine(names).findings for text in unfit(finding)]
+        assert wrong == [], f"seed {seed}"

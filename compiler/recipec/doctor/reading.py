@@ -159,7 +159,7 @@ class _Yaml11(Builder):
             follows = self.next()
             assert follows is not None
             value = self._node(follows, depth)
-            end = value.span
+            end = self._place(follows, value)
             if merge:
                 merged += value.nodes if isinstance(value, Items) else [value]
             elif name is not None:
@@ -195,7 +195,10 @@ def read(source: Source, *, omega: bool = False) -> Read:
         tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice))
     if not isinstance(tree, Mapping):
         advice = "the tools that doctor knows read `key: value` files, and scripts"
-        raise RecipeError([Finding("D101", "the file holds no mapping of keys to values", tree.span, help=advice)])
+        nothing = isinstance(tree, Scalar) and tree.value is None  # stands behind the end of the text
+        first = source.at(0) if nothing else tree.span
+        start = first._replace(end_line=first.line, end_column=first.column + 1)
+        raise RecipeError([Finding("D101", "the file holds no mapping of keys to values", start, help=advice)])
     return Read(tree, twice)
 
 
@@ -227,7 +230,10 @@ class _Json:
                 [Finding("S021", f"not valid JSON: {error.msg}", self._span(at, at + 1), help=advice)]
             ) from None
         except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
-            raise RecipeError([Finding("S021", "not JSON that Python can read", self.source.at(0))]) from None
+            advice = "shorten the numbers of thousands of digits, or the brackets within brackets"
+            raise RecipeError(
+                [Finding("S021", "not JSON that Python can read", self.source.at(0), help=advice)]
+            ) from None
         self._skip()
         return self._value(0)
 
