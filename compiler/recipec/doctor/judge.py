@@ -78,7 +78,7 @@ def judged(file: File) -> Iterator[Finding]:
         if find(file.tree, old.path) is not None and _value(file, old.path) is not None:
             message = f"{guess.title}: {old.message}"
             yield Finding(
-                "D103", message, file.span(old.path), help="it still works at this release", severity="warning"
+                "D103", message, file.span(old.path), old.suggestion, "it still works at this release", "warning"
             )
 
 
