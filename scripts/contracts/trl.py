@@ -102,8 +102,9 @@ def losses(modules: Iterable[Any], keys: dict[str, Node], *, several: bool) -> N
         if isinstance(part, ast.Compare) and ast.unparse(part.left) in LOSSES:
             found += [name for side in part.comparators for name in common.strings(side)]
     names = sorted(set(found))
-    if several:
-        keys["loss_type"] = {**keys["loss_type"], "items": node("str", choices=names)}
+    if several:  # the configuration itself makes a list of a single name
+        old = keys["loss_type"]
+        keys["loss_type"] = {**old, **node("str", *old["type"], choices=names), "items": node("str", choices=names)}
     else:
         keys["loss_type"] = {**keys["loss_type"], "choices": names}
 

@@ -205,6 +205,16 @@ def test_not_deprecated() -> None:
     assert load("trl", "1.16.0").deprecated("reward", {"use_liger_kernel": True}) == []
 
 
+@pytest.mark.parametrize("release", ["1.9.0", "1.16.0"])
+@pytest.mark.parametrize("document", ["dpo", "DPOConfig"])
+def test_one_loss_or_several(release: str, document: str) -> None:
+    contract = load("trl", release)
+    for value in ("sigmoid", ["sigmoid"], ["sigmoid", "sft"]):
+        assert contract.check(document, {"loss_type": value}) == []
+    for wrong, path in (("sigmoyd", ("loss_type",)), (["sigmoyd"], ("loss_type", 0)), ("sigmoid,sft", ("loss_type",))):
+        assert [p.path for p in contract.check(document, {"loss_type": wrong})] == [path]
+
+
 def test_problems_are_sorted_by_place() -> None:
     entries = [{"path": "a"}] * 10 + [{"b": 1, "a": 1}]
     found = axolotl(zzz=1, datasets=[{"x": 1}, *entries], aaa=1)

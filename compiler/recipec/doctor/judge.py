@@ -17,7 +17,7 @@ from recipec.yaml_reader import scalar_value
 # How deep in a file a tool reads text where it wants a number or truth: pydantic everywhere, argparse what stands at the top,
 # DeepSpeed in the models of its sections. Elsewhere text is handed on as text.
 READS_TEXT = {"axolotl": range(1, 99), "trl": range(1, 2), "deepspeed": range(2, 99)}
-LISTED = ("loss_type", "lora_target_modules")  # TRL's own classes make a list of a single word
+LISTED = ("lora_target_modules",)  # TRL hands a single word on to PEFT, which takes it
 _TRUTH = {"true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"}
 
 
