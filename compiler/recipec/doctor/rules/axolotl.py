@@ -76,6 +76,16 @@ def two_strategies(file: File) -> Iterator[Told]:
             yield Told(key, f"deepspeed and {key} are both set", "keep one of them")
 
 
+@rule("D137", "axolotl")
+def mapping_that_is_opened(file: File) -> Iterator[Told]:
+    """Axolotl opens DeepSpeed's file by its name to add these to it, and dies of a mapping."""
+    degree = file.get("tensor_parallel_size")
+    asked = {"tensor_parallel_size": whole(degree) and degree > 1, "deepcompile": bool(file.get("deepcompile"))}
+    for key, wanted in asked.items():
+        if wanted and isinstance(file.get("deepspeed"), dict) and file.get("deepspeed"):
+            yield Told(key, f"{key} beside a mapping below `deepspeed:`", "write the mapping to a file, and name that")
+
+
 @rule("D114", "axolotl")
 def packing_that_leaks(file: File) -> Iterator[Told]:
     """Without an attention that sees where a document ends, packed documents attend to each other; Axolotl only warns."""
