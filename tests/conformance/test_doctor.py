@@ -252,3 +252,34 @@ def test_the_trainers_take_a_mapping_for_deepspeed(tool_python: Callable[[str], 
         environment = "axolotl-0.19.0-deepspeed" if tool == "axolotl" else ENVIRONMENTS[tool]
         (verdict,) = asked(tool_python(environment), tool, [job])
         assert verdict["ok"] or any(reason in verdict["error"] for reason in NOT_THE_FILE), (tool, verdict)
+
+
+BOTH = {"lora_modules_to_save": ["embed_tokens", "lm_head"]}
+NEW: list[tuple[dict[str, Any], str]] = [
+    ({"tokens": ["<new>"]}, "refused"),
+    ({"tokens": ["<new>"], "lora_modules_to_save": ["embed_tokens"]}, "refused"),
+    ({"tokens": ["<new>"], **BOTH}, "added"),
+    ({"tokens": ["<|eot_id|>"]}, "refused"),  # it does not look whether the model has it
+    ({"special_tokens": {"eos_token": "<|im_end|>"}}, "refused"),
+    ({"special_tokens": {"eos_token": "<|im_end|>"}, **BOTH}, "added"),
+    ({"special_tokens": {"eos_token": "<|eot_id|>"}}, "nothing"),
+    ({"special_tokens": {"pad_token": "<|pad|>"}}, "added"),
+    ({"special_tokens": {"additional_special_tokens": ["<|im_end|>"]}}, "added"),
+]
+
+
+def test_axolotl_refuses_tokens_that_stay_untrained(tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    jobs = [
+        {"file": str(tmp_path / str(number)), "values": {"adapter": "lora", **values}}
+        for number, (values, _) in enumerate(NEW)
+    ]
+    verdicts = asked(tool_python("axolotl-0.19.0"), "axolotl_tokens", jobs)
+    theirs = ["refused" if v["error"] else "added" if v["unknown"] else "nothing" for v in verdicts]
+    assert theirs == [said for _, said in NEW], verdicts
+    assert all("lora_modules_to_save" in v["error"] for v in verdicts if v["error"])
+    for values, said in NEW:
+        file = {"base_model": "meta-llama/Llama-3.2-1B", "learning_rate": 1e-4, "adapter": "lora", **values}
+        rows = [{"path": "rows.jsonl", "ds_type": "json", "type": "alpaca"}]
+        more = {"datasets": rows, "micro_batch_size": 1, "gradient_accumulation_steps": 1}
+        found = examine([str(write(tmp_path, "axolotl", "", file | more))]).findings
+        assert bool(errors(found)) is (said == "refused"), values
