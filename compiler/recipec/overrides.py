@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from recipec import contracts
-from recipec.contracts import Contract, Problem
+from recipec.contracts import Contract, DocumentPath, Problem
 from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
@@ -92,19 +92,26 @@ def _wrong(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, 
 
 
 def _old(tree: Mapping, document: Document, old: Problem) -> Iterator[Finding]:
-    """Yield what is to be said of a raw key that the tool still reads; what is emitted by ourselves is known to be read."""
-    path = ("overrides", document.tool, *document.word(old.path))
-    span = key_span(tree, path)
-    if span is None:
-        return
+    """Yield what is to be said of a key that is about to go, where it or its successor is raw.
+
+    What we emit ourselves is known to be read; but of an old and a new name of one thing, one wins in silence.
+    """
+
+    def raw(key: DocumentPath) -> DocumentPath:
+        return ("overrides", document.tool, *document.word(key))
+
+    span = key_span(tree, raw(old.path))
     if old.suggestion:
         new = (*old.path[:-1], old.suggestion)
-        beside = _at(document.values(), old.path[:-1])
-        if old.suggestion in beside and find(tree, ("overrides", document.tool, *document.word(new))) is None:
-            yield _decided(tree, path, document, ".".join(str(step) for step in new))
+        both = old.suggestion in _at(document.values(), old.path[:-1])
+        if both and (find(tree, raw(new)) is None) is not (span is None):
+            ours, theirs = (new, old.path) if span is not None else (old.path, new)
+            yield _decided(tree, raw(theirs), document, ".".join(str(step) for step in ours))
             return
-    message = f"{document.tool} {document.release}: {dotted(old.path)}: {old.message}"
-    yield Finding("T023", message, span, old.suggestion, "this release still reads it, a later one may not", "warning")
+    if span is not None:
+        message = f"{document.tool} {document.release}: {dotted(old.path)}: {old.message}"
+        advice = "this release still reads it, a later one may not"
+        yield Finding("T023", message, span, old.suggestion, advice, "warning")
 
 
 def _entry(document: Document, path: Sequence[str | int]) -> tuple[Entry, Sequence[str | int]]:
