@@ -33,6 +33,9 @@ from recipec.targets.table import Document, Entry
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
+_TOKEN_OF_TEXT = re.compile(
+    r"(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|think_start|think_end)_token$"
+)  # a tokenizer's, no secret
 _SECRET_TEXT = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
 )
@@ -114,7 +117,8 @@ def _secrets(tree: Node) -> list[Finding]:
             continue
         if "${env:" in value and not _SECRET_TEXT.search(value):
             continue  # a reference, which `misplaced` judges
-        named = any(isinstance(step, str) and _SECRET_NAME.search(step) for step in path[-1:]) and path[0] != "model"
+        name = str(path[-1])
+        named = path[0] != "model" and _SECRET_NAME.search(name) and not _TOKEN_OF_TEXT.search(name)
         if named or _SECRET_TEXT.search(value):
             advice = "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; revoke this one if it was shared"
             span = key_span(tree, path) or node.span
