@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recipec import contracts, rules
+from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
 from recipec.course import HEAD, Course, bind_course
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.facts import pins
 from recipec.output import MANIFEST, digest
-from recipec.plan import Resolved, Stage, TrainStage, leaf
+from recipec.overrides import first_span, judged, lay_over
+from recipec.plan import Resolved, TrainStage
 from recipec.references import misplaced
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
@@ -22,19 +23,19 @@ from recipec.source import (
     Mapping,
     Node,
     Scalar,
-    Span,
     dotted,
-    find,
     key_span,
     leaves,
     plain,
-    split_path,
 )
 from recipec.targets import CHECKED, Emitted, emit, environment
 from recipec.targets.table import Document, Entry
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
+_TOKEN_OF_TEXT = re.compile(
+    r"(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|think_start|think_end)_token$"
+)  # a tokenizer's, no secret
 _SECRET_TEXT = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
 )
@@ -116,7 +117,8 @@ def _secrets(tree: Node) -> list[Finding]:
             continue
         if "${env:" in value and not _SECRET_TEXT.search(value):
             continue  # a reference, which `misplaced` judges
-        named = any(isinstance(step, str) and _SECRET_NAME.search(step) for step in path[-1:]) and path[0] != "model"
+        name = str(path[-1])
+        named = path[0] != "model" and _SECRET_NAME.search(name) and not _TOKEN_OF_TEXT.search(name)
         if named or _SECRET_TEXT.search(value):
             advice = "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; revoke this one if it was shared"
             span = key_span(tree, path) or node.span
@@ -147,7 +149,7 @@ def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[
                     continue
                 used.update(reads)
                 # what nobody wrote is wrong for the trainer that somebody named
-                span = _first_span(tree, (*reads, *_reads(resolved, f"{stage.name}.trainer")))
+                span = first_span(tree, (*reads, *_reads(resolved, f"{stage.name}.trainer")))
                 findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]
         above = {path[:end] for path in emitted.seen for end, char in enumerate(path) if char == "."}
         for path, origin in resolved.origins.items():
@@ -156,12 +158,12 @@ def _place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[
                 used.update(origin.reads)
         for document in emitted.documents:
             present.add(document.tool)
-            _override(course, document, findings)
-            _judge(tree, stage, resolved, document, findings)
+            lay_over(course, document, findings)
+            findings += judged(tree, stage, resolved, document)
         placed.append(Placed(stage, emitted, place))
     for tool in CHECKED:
         if getattr(course.recipe.overrides, tool) and tool not in present:
-            span = _first_span(tree, (f"overrides.{tool}",))
+            span = first_span(tree, (f"overrides.{tool}",))
             findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
     unknown = {finding.span for finding in findings if finding.code == "R001"}
     if not any(place.emitted.refusals for place in placed):
@@ -175,18 +177,6 @@ def _reads(resolved: Resolved, path: str) -> tuple[str, ...]:
     if origin is not None:
         return origin.reads
     return tuple(read for leaf, o in resolved.origins.items() if leaf.startswith(path + ".") for read in o.reads)
-
-
-def _first_span(tree: Mapping, reads: Sequence[str]) -> Span:
-    for path in reads:
-        steps = split_path(path)
-        node = find(tree, steps)
-        if node is not None:
-            span = key_span(tree, steps) if isinstance(node, Mapping) else node.span
-            if span is not None:
-                return span
-    start = tree.span
-    return start._replace(end_line=start.line, end_column=start.column + 1)
 
 
 def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
@@ -216,85 +206,6 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
 def _leads(path: str, used: set[str]) -> bool:
     """Return whether a path, or what it stands in, is among some."""
     return path in used or any(path[:index] in used for index, char in enumerate(path) if char in ".[")
-
-
-def _override(course: Course, document: Document, findings: list[Finding]) -> None:
-    tree = course.tree
-    raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
-    if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
-        return
-    document.raw = raw
-    for word, value in raw.items():
-        key = document.key(word)
-        entry = document.entries.get(key)
-        base = ("overrides", document.tool, word)
-        if entry is None:
-            document.entries[key] = Entry(value, (dotted(base),), "override")
-        elif isinstance(entry.value, dict) and isinstance(value, dict):
-            merged = dict(entry.value)
-            for inner, item in value.items():
-                if inner in merged and entry.reads:
-                    findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
-                merged[inner] = item
-            document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
-        elif entry.reads:
-            findings.append(_decided(tree, base, document, key))
-        else:
-            document.entries[key] = Entry(value, (dotted(base),), "override")
-
-
-def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:
-    message = f"{document.file}: {key} is decided by the recipe; two sources would disagree"
-    return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
-
-
-def _judge(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, findings: list[Finding]) -> None:
-    """Check a document against its tool's contract; what is wrong stands in a raw override, or was made of the recipe."""
-    for problem in _problems(document):
-        path = ("overrides", document.tool, *document.word(problem.path))
-        node = find(tree, path)
-        message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
-        if node is None:
-            entry, below = _entry(document, problem.path)
-            reads = _made_of(stage, resolved, entry, _at(entry.value, below))
-            advice = f"it is made of {', '.join(reads) or 'nothing that the recipe says'}; choose what the tool accepts"
-            findings.append(Finding("T022", message, _first_span(tree, reads), problem.suggestion, advice))
-            continue
-        span = key_span(tree, path) if problem.on == "key" else node.span
-        code = "T020" if problem.on == "key" else "T021"
-        findings.append(Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence"))
-
-
-def _problems(document: Document) -> list[contracts.Problem]:
-    if document.kind != "python":
-        if not document.contract:
-            return []
-        return contracts.load(document.tool, document.release).check(document.contract, document.values())
-    contract = contracts.load(document.tool, document.release)
-    return [
-        problem._replace(path=(group, *problem.path))
-        for group, values in document.values().items()
-        for problem in contract.check(group, values)
-    ]
-
-
-def _entry(document: Document, path: Sequence[str | int]) -> tuple[Entry, Sequence[str | int]]:
-    """Return the entry that a path of a problem starts with, and the path below its value."""
-    depth = 2 if document.kind == "python" else 1
-    return document.entries[".".join(str(step) for step in path[:depth])], path[depth:]
-
-
-def _made_of(stage: Stage, resolved: Resolved, entry: Entry, value: Any) -> tuple[str, ...]:
-    """Return the recipe paths that an emitted value was made of: those that hold it as it is, or else all."""
-    origins = {path: origin for path in entry.reads if (origin := resolved.origins.get(f"{stage.name}.{path}"))}
-    same = [path for path in origins if leaf(stage, path) == value]
-    return tuple(dict.fromkeys(read for path in same or origins for read in origins[path].reads))
-
-
-def _at(value: Any, path: Sequence[str | int]) -> Any:
-    for step in path:
-        value = value[step]
-    return value
 
 
 def _render(

@@ -26,6 +26,7 @@ def build() -> dict[str, Node]:
     keys["test_datasets"]["items"] = {"ref": "datasets.any"}
     keys["pretraining_dataset"]["items"] = {"ref": "datasets.pretraining"}
     retire(keys)
+    unread(keys)
     name_choices(keys)
     quantisation(keys)
     fsdp_prefixes(keys)
@@ -167,6 +168,22 @@ def retire(keys: dict[str, Node]) -> None:
         )
         assert isinstance(call, ast.Call)
         keys[name]["removed" if refused else "deprecated"] = "".join(common.strings(call.args[0]))
+
+
+def unread(keys: dict[str, Node]) -> None:
+    """Mark as removed what the schema calls deprecated and nothing in the package reads any more."""
+    root = folder("axolotl")
+    declared = {root / "utils" / "schemas" / "deprecated.py", root / "cli" / "config_options.py"}
+    read: set[str] = set()
+    for path in sorted({*root.rglob("*.py")} - declared):
+        for part in ast.walk(common.syntax(path)):
+            if isinstance(part, ast.Attribute):
+                read.add(part.attr)
+            elif isinstance(part, ast.Constant):
+                read.add(str(part.value))
+    for name, key in keys.items():
+        if "deprecated" in key and name not in read:
+            key["removed"] = key.pop("deprecated")
 
 
 def name_choices(keys: dict[str, Node]) -> None:

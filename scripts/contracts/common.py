@@ -151,6 +151,18 @@ def short(text: object) -> Node:
     return {"doc": first} if first and not first.startswith("None") else {}
 
 
+def deprecation(text: object) -> str:
+    """Return what a description says of a field that is deprecated, on one line.
+
+    An aside in brackets is about another thing, and "the value is deprecated" about one value only.
+    """
+    found = re.search(
+        r"(?i)(?<!\()(?<!value is )\bdeprecated\b[.,:]? *(?:and )?(.*?\binstead\.|.*)",
+        " ".join(str(text or "").split()),
+    )
+    return (found.group(1) or found.group(0)) if found else ""
+
+
 def model(cls: Any) -> Node:
     """Return the closed mapping that a pydantic model reads: each field under every name it accepts."""
     keys: dict[str, Node] = {}
@@ -165,8 +177,7 @@ def model(cls: Any) -> Node:
         note = field.deprecated if isinstance(field.deprecated, str) else ""
         if not note and extra.get("deprecated"):
             note = f"use {extra['new_param']}" if extra.get("new_param") else str(extra.get("deprecated_msg") or "yes")
-        if not note and (found := re.search(r"(?i)\bdeprecated\b.*", str(text))):
-            note = found.group(0)
+        note = note or deprecation(text)
         if note:
             child["deprecated"] = " ".join(note.split())
         for spelling in spellings(name, field, by_name=by_name):
@@ -191,6 +202,8 @@ def fields(cls: Any) -> Node:
     keys: dict[str, Node] = {}
     for field in dataclasses.fields(cls):
         child = of(hints[field.name]) | default(field.default) | short(field.metadata.get("help"))
+        if note := deprecation(field.metadata.get("help")):
+            child["deprecated"] = note
         if field.default is None and "null" not in child["type"]:
             child = node(*child["type"], "null") | {k: v for k, v in child.items() if k != "type"}
         keys[field.name] = child

@@ -7,7 +7,6 @@ The options are those of its own parser; a dictionary goes past argparse, so tex
 from __future__ import annotations
 
 import ast
-import re
 from importlib import import_module
 from typing import Any
 
@@ -62,9 +61,8 @@ def option(action: Any, typed: Node) -> Node:
         out["type"] = node(*{common.kind(choice) for choice in out["choices"]}, *("null",) * (action.default is None))[
             "type"
         ]
-    deprecated = re.search(r"(?i)\bdeprecated\b.*", str(action.help or ""))
-    if deprecated and action.dest != "overwrite_output_dir":  # LLaMA-Factory still reads that one itself
-        out["deprecated"] = " ".join(deprecated.group(0).split())
+    if action.dest == "overwrite_output_dir":  # LLaMA-Factory still reads that one itself
+        out.pop("deprecated", None)
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
@@ -71,6 +72,9 @@ def settings(cls: Any) -> Node:
         if not field.init or field.name.startswith("_"):
             keys.pop(field.name)
             continue
+        trainers = re.findall(r"`(\w+Trainer)`", keys[field.name].get("deprecated", ""))
+        if trainers and cls.__name__.replace("Config", "Trainer") not in trainers:
+            del keys[field.name]["deprecated"]
         if choices := field.metadata.get("choices"):
             keys[field.name] = {**keys[field.name], "choices": list(choices)}
     training, trainer = import_module("transformers.training_args"), import_module("transformers.trainer_utils")
@@ -98,8 +102,9 @@ def losses(modules: Iterable[Any], keys: dict[str, Node], *, several: bool) -> N
         if isinstance(part, ast.Compare) and ast.unparse(part.left) in LOSSES:
             found += [name for side in part.comparators for name in common.strings(side)]
     names = sorted(set(found))
-    if several:
-        keys["loss_type"] = {**keys["loss_type"], "items": node("str", choices=names)}
+    if several:  # the configuration itself makes a list of a single name
+        old = keys["loss_type"]
+        keys["loss_type"] = {**old, **node("str", *old["type"], choices=names), "items": node("str", choices=names)}
     else:
         keys["loss_type"] = {**keys["loss_type"], "choices": names}
 

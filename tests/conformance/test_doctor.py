@@ -211,15 +211,75 @@ BESIDE: list[dict[str, Any]] = [
 
 
 def test_the_trainer_refuses_numbers_that_disagree(tool_python: Callable[[str], Path], tmp_path: Path) -> None:
-    """What doctor says of a `ds_config.json` beside a trainer's file is what transformers says of the two."""
+    """What doctor says of a `ds_config.json` beside a trainer's file, or of the same inside it, is what transformers says."""
     arguments = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "bf16": True}
     trainer = write(tmp_path, "trl", "sft", {"model_name_or_path": "m", "deepspeed": "ds_config.json", **arguments})
-    jobs, mine = [], []
+    jobs, mine, inside = [], [], []
     for number, over in enumerate(BESIDE):
         path = write(tmp_path / str(number), "deepspeed", "", {"zero_optimization": {"stage": 2}, **over})
         jobs.append({"file": str(path), "arguments": arguments})
         mine.append(not errors(examine([str(trainer), str(path)]).findings))
+        mapping = {"zero_optimization": {"stage": 2}, **over}
+        one = write(
+            tmp_path / str(number), "trl", "sft", {"model_name_or_path": "m", "deepspeed": mapping, **arguments}
+        )
+        inside.append(not errors(examine([str(one)]).findings))
     theirs = asked(tool_python("trl-1.16.0-deepspeed"), "trainer_deepspeed", jobs)
-    assert mine == [verdict["ok"] for verdict in theirs]
+    assert mine == inside == [verdict["ok"] for verdict in theirs]
     assert True in mine
     assert False in mine
+
+
+def test_the_trainers_take_a_mapping_for_deepspeed(tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    """A mapping below `deepspeed:` reaches the trainer as one, so that doctor judges it as DeepSpeed's file."""
+    inside = {"deepspeed": {"zero_optimization": {"stage": 2}}}
+    for tool, values in {
+        "axolotl": {"base_model": "m", "learning_rate": 1e-4, "micro_batch_size": 1, "gradient_accumulation_steps": 1},
+        "trl": {"model_name_or_path": "m", "output_dir": "out"},
+        "llamafactory": {
+            "model_name_or_path": "m",
+            "stage": "sft",
+            "do_train": True,
+            "dataset": "x",
+            "template": "qwen",
+        },
+    }.items():
+        rows = [{"path": "rows.jsonl", "ds_type": "json", "type": "alpaca"}]
+        more = {"datasets": rows} if tool == "axolotl" else {"datasets": [{"path": "rows"}]} if tool == "trl" else {}
+        path = write(tmp_path, tool, "sft", {**values, **more, **inside})
+        assert [guess.tool for _, guess in examine([str(path)]).recognised] == [tool, "deepspeed"]
+        job = {"file": str(path), "command": "sft", "gpu": GPU, "world": 1, "cwd": str(tmp_path)}
+        environment = "axolotl-0.19.0-deepspeed" if tool == "axolotl" else ENVIRONMENTS[tool]
+        (verdict,) = asked(tool_python(environment), tool, [job])
+        assert verdict["ok"] or any(reason in verdict["error"] for reason in NOT_THE_FILE), (tool, verdict)
+
+
+BOTH = {"lora_modules_to_save": ["embed_tokens", "lm_head"]}
+NEW: list[tuple[dict[str, Any], str]] = [
+    ({"tokens": ["<new>"]}, "refused"),
+    ({"tokens": ["<new>"], "lora_modules_to_save": ["embed_tokens"]}, "refused"),
+    ({"tokens": ["<new>"], **BOTH}, "added"),
+    ({"tokens": ["<|eot_id|>"]}, "refused"),  # it does not look whether the model has it
+    ({"special_tokens": {"eos_token": "<|im_end|>"}}, "refused"),
+    ({"special_tokens": {"eos_token": "<|im_end|>"}, **BOTH}, "added"),
+    ({"special_tokens": {"eos_token": "<|eot_id|>"}}, "nothing"),
+    ({"special_tokens": {"pad_token": "<|pad|>"}}, "added"),
+    ({"special_tokens": {"additional_special_tokens": ["<|im_end|>"]}}, "added"),
+]
+
+
+def test_axolotl_refuses_tokens_that_stay_untrained(tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    jobs = [
+        {"file": str(tmp_path / str(number)), "values": {"adapter": "lora", **values}}
+        for number, (values, _) in enumerate(NEW)
+    ]
+    verdicts = asked(tool_python("axolotl-0.19.0"), "axolotl_tokens", jobs)
+    theirs = ["refused" if v["error"] else "added" if v["unknown"] else "nothing" for v in verdicts]
+    assert theirs == [said for _, said in NEW], verdicts
+    assert all("lora_modules_to_save" in v["error"] for v in verdicts if v["error"])
+    for values, said in NEW:
+        file = {"base_model": "meta-llama/Llama-3.2-1B", "learning_rate": 1e-4, "adapter": "lora", **values}
+        rows = [{"path": "rows.jsonl", "ds_type": "json", "type": "alpaca"}]
+        more = {"datasets": rows, "micro_batch_size": 1, "gradient_accumulation_steps": 1}
+        found = examine([str(write(tmp_path, "axolotl", "", file | more))]).findings
+        assert bool(errors(found)) is (said == "refused"), values

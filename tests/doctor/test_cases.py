@@ -11,6 +11,7 @@ from properties.mutate import mutant
 from recipec.cli import main
 from recipec.doctor import examine, reading
 from recipec.doctor.recognise import recognise
+from recipec.doctor.shell import parse
 from recipec.source import Source, plain
 
 HERE = Path(__file__).parent
@@ -145,3 +146,36 @@ def test_recognition_explains_itself() -> None:
     assert guess is not None
     assert guess.title == "Axolotl 0.19.0"
     assert guess.because == "Axolotl reads `base_model`, `micro_batch_size` and `sequence_len`"
+
+
+WORDS = [
+    ("torchrun a", [("torchrun", (1, 1))]),
+    ("srun bash -c \"x;torchrun \\\"a b\\\" c\"", [("torchrun", (1, 17))]),
+    ("bash -c '\n torchrun \\\n  --nnodes 2 a\n'", [("torchrun", (2, 2))]),
+    ("bash -lc 'export A=1; A=2 torchrun a'", [("torchrun", (1, 27))]),
+    ("sh -c \"bash -c 'torchrun a'\"", [("torchrun", (1, 17))]),
+    ("if bash -e -c 'deepspeed a'; then", [("deepspeed", (1, 16))]),
+    ("bash -c torchrun", [("torchrun", (1, 9))]),
+    ("bash x.sh -c 'torchrun a'", []),
+    ("echo bash -c 'torchrun a'", []),
+    ("pip install deepspeed accelerate", []),
+    ("docker run -v /a:/b/deepspeed image ls", []),
+    ("cp -r /a/deepspeed /b", []),
+    ("nice conda run -n a torchrun b", [("torchrun", (1, 21))]),
+    ("bash -c 'torchrun a", [("torchrun", (1, 10))]),  # never closed
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "launchers"), WORDS)
+def test_launchers_in_scripts(text: str, launchers: list[tuple[str, tuple[int, int]]]) -> None:
+    found = parse(Source("run.sh", text)).launches
+    assert [(launch.launcher, launch.word.span[1:3]) for launch in found] == launchers
+
+
+def test_variables_of_a_shell_within() -> None:
+    """A shell that is called sees what is exported; in double quotes the script has filled it in before."""
+    text = "A=1\nexport B=2\nbash -c 'torchrun --nnodes $A --node_rank $B x'\nbash -c \"torchrun --nnodes $A --node_rank $B x\"\n"
+    found = [
+        [launch.integer(name) for name in ("nnodes", "node_rank")] for launch in parse(Source("x.sh", text)).launches
+    ]
+    assert [[number[0] if number else None for number in row] for row in found] == [[None, 2], [1, 2]]

@@ -174,6 +174,45 @@ def test_removed_and_deprecated_keys() -> None:
     (old,) = contract.deprecated("config", {**PLAIN, "flash_attention": True})
     assert old.path == ("flash_attention",)
     assert "attn_implementation" in old.message
+    assert old.suggestion == "attn_implementation"
+    (found,) = axolotl(fsdp_final_state_dict_type="FULL_STATE_DICT")
+    assert found.message.startswith('"fsdp_final_state_dict_type" is no longer read')
+
+
+@pytest.mark.parametrize(
+    ("tool", "release", "document", "key", "successor"),
+    [
+        ("axolotl", "0.19.0", "config", "evaluation_strategy", "eval_strategy"),
+        ("axolotl", "0.19.0", "config", "eval_table_size", None),  # two keys take its place
+        ("llamafactory", "0.9.5", "config", "warmup_ratio", "warmup_steps"),
+        ("trl", "1.16.0", "sft", "gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
+        ("trl", "1.16.0", "sft", "use_liger_kernel", None),  # a part of another key's value takes its place
+        ("trl", "1.9.0", "grpo", "vllm_importance_sampling_cap", "vllm_importance_sampling_clip_max"),
+        ("deepspeed", "0.19.8", "ds_config", "zero_optimization.cpu_offload", "offload_optimizer"),
+    ],
+)
+def test_successor_of_a_deprecated_key(tool: str, release: str, document: str, key: str, successor: str | None) -> None:
+    value: object = None
+    for step in reversed(key.split(".")):
+        value = {step: value}
+    (old,) = load(tool, release).deprecated(document, value)
+    assert old.suggestion == successor
+
+
+def test_not_deprecated() -> None:
+    assert load("llamafactory", "0.9.5").deprecated("config", {"local_rank": 0}) == []
+    assert load("trl", "1.16.0").deprecated("sft", {"truncation_mode": "keep_start"}) == []  # one of its values is
+    assert load("trl", "1.16.0").deprecated("reward", {"use_liger_kernel": True}) == []
+
+
+@pytest.mark.parametrize("release", ["1.9.0", "1.16.0"])
+@pytest.mark.parametrize("document", ["dpo", "DPOConfig"])
+def test_one_loss_or_several(release: str, document: str) -> None:
+    contract = load("trl", release)
+    for value in ("sigmoid", ["sigmoid"], ["sigmoid", "sft"]):
+        assert contract.check(document, {"loss_type": value}) == []
+    for wrong, path in (("sigmoyd", ("loss_type",)), (["sigmoyd"], ("loss_type", 0)), ("sigmoid,sft", ("loss_type",))):
+        assert [p.path for p in contract.check(document, {"loss_type": wrong})] == [path]
 
 
 def test_problems_are_sorted_by_place() -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from recipec.diagnostics import Finding, RecipeError, tidy
 from recipec.doctor import reading
 from recipec.doctor.between import disagreements
-from recipec.doctor.judge import File, judged, taken_for_text, written_twice
+from recipec.doctor.judge import File, held, judged, taken_for_text, written_twice
 from recipec.doctor.recognise import TITLES, Guess, beside, is_script, named, recognise, stranger
 from recipec.doctor.rules import contradictions
 from recipec.doctor.rules.script import script_findings
@@ -21,6 +21,7 @@ from recipec.source import Source, plain
 from recipec.yaml_reader import read_utf8
 
 SCRIPT = "script"
+WEAKER = {"D203": "D171", "T021": "D104"}  # of the right one at the same place nothing is said
 
 
 class Examined(NamedTuple):
@@ -59,11 +60,15 @@ def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
         known.append(file)
         recognised.append((name, guess))
         findings += [*written_twice(file, found), *judged(file), *taken_for_text(file), *contradictions(file)]
+        if inside := held(file):
+            known.append(inside)
+            recognised.append((name, inside.guess))
+            findings += [*judged(inside), *contradictions(inside)]
     for script in scripts:
         findings += script_findings(script)
     together = list(disagreements(known, scripts))
-    stronger = {finding.span for finding in together if finding.code == "D203"}
-    findings = [finding for finding in findings if finding.code != "D171" or finding.span not in stronger]
+    stronger = {(WEAKER[finding.code], finding.span) for finding in (*together, *findings) if finding.code in WEAKER}
+    findings = [finding for finding in findings if (finding.code, finding.span) not in stronger]
     return Examined(sorted(recognised, key=lambda row: files.index(row[0])), tidy([*findings, *together]))
 
 

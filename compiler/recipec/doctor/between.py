@@ -9,12 +9,12 @@ from typing import Any
 
 from recipec.diagnostics import Finding
 from recipec.doctor.judge import File
+from recipec.doctor.recognise import TRAINERS
 from recipec.doctor.rules import number, whole
 from recipec.doctor.rules.script import gpus, nodes, world
 from recipec.doctor.shell import Script
 from recipec.source import Span
 
-TRAINERS = ("axolotl", "llamafactory", "trl")
 # What a trainer calls the numbers that DeepSpeed has too: (DeepSpeed's key, the trainer's, its default where it is one).
 _HF = (
     ("train_micro_batch_size_per_gpu", "per_device_train_batch_size", 8),
@@ -46,15 +46,18 @@ def disagreements(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[
     """Yield where files contradict each other; of two files of one kind nobody knows which is meant, so they are left alone."""
     by_tool: dict[str, list[File]] = {}
     for file in files:
-        if file.guess.document != "dataset_info":
+        if file.holder:
+            yield from _of_two(file.holder, file)
+        elif file.guess.document != "dataset_info":
             by_tool.setdefault("trainer" if file.guess.tool in TRAINERS else file.guess.tool, []).append(file)
     only = {tool: found[0] for tool, found in by_tool.items() if len(found) == 1}
     trainer, deepspeed, accelerate = only.get("trainer"), only.get("deepspeed"), only.get("accelerate")
     script = scripts[0] if len(scripts) == 1 else None
-    if trainer and deepspeed:
-        yield from _numbers(trainer, deepspeed)
-        yield from _schedule(trainer, deepspeed)
-        yield from _precision(trainer, deepspeed)
+    inside = next((file for file in files if file.holder and file.holder is trainer), None)
+    if trainer and deepspeed and inside:
+        yield _unread(trainer, deepspeed)
+    elif trainer and deepspeed:
+        yield from _of_two(trainer, deepspeed)
         yield from _named(trainer, deepspeed, accelerate, script)
     if trainer and accelerate:
         yield from _strategies(trainer, accelerate)
@@ -66,9 +69,21 @@ def disagreements(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[
         yield from _layer(trainer, trainer)
     if trainer and accelerate:
         yield from _layer(trainer, accelerate)
-    yield from _world(deepspeed, accelerate, script)
+    yield from _world(inside or deepspeed, accelerate, script)
     if script:
         yield from _mentioned(script, by_tool)
+
+
+def _of_two(trainer: File, deepspeed: File) -> Iterator[Finding]:
+    yield from _numbers(trainer, deepspeed)
+    yield from _schedule(trainer, deepspeed)
+    yield from _precision(trainer, deepspeed)
+
+
+def _unread(trainer: File, deepspeed: File) -> Finding:
+    message = f"nothing reads this file: {_at(trainer, 'deepspeed')} has its own mapping"
+    advice = f"name {PurePath(deepspeed.name).name} there, or drop it"
+    return Finding("D208", message, deepspeed.span(next(iter(deepspeed.values), "")), None, advice, "warning")
 
 
 def _at(file: File, path: str) -> str:

@@ -9,7 +9,7 @@ from recipec import contracts
 from recipec.contracts import Problem, kind
 from recipec.diagnostics import Finding
 from recipec.doctor.reading import Read, number
-from recipec.doctor.recognise import Guess
+from recipec.doctor.recognise import TITLES, TRAINERS, Guess, beside, latest
 from recipec.doctor.renamed import FATE, MOVED
 from recipec.source import Mapping, Node, Path, Scalar, Span, dotted, find, key_span, plain
 from recipec.yaml_reader import scalar_value
@@ -17,17 +17,21 @@ from recipec.yaml_reader import scalar_value
 # How deep in a file a tool reads text where it wants a number or truth: pydantic everywhere, argparse what stands at the top,
 # DeepSpeed in the models of its sections. Elsewhere text is handed on as text.
 READS_TEXT = {"axolotl": range(1, 99), "trl": range(1, 2), "deepspeed": range(2, 99)}
-LISTED = ("loss_type", "lora_target_modules")  # TRL's own classes make a list of a single word
+LISTED = ("lora_target_modules",)  # TRL hands a single word on to PEFT, which takes it
 _TRUTH = {"true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n"}
 
 
 class File(NamedTuple):
-    """A file that was recognised: what was typed, what it is, its located tree and the same as plain values."""
+    """A file that was recognised: what was typed, what it is, its located tree and the same as plain values.
+
+    What a trainer's file holds for DeepSpeed is a file of its own, whose `holder` is the trainer's.
+    """
 
     name: str
     guess: Guess
     tree: Mapping
     values: dict[str, Any]
+    holder: File | None = None
 
     def get(self, path: str, default: Any = None) -> Any:
         """Return the value at a dotted path, or `default` where there is none or it is null."""
@@ -45,6 +49,18 @@ class File(NamedTuple):
                 return node.span if value else key_span(self.tree, steps) or node.span
             steps = steps[:-1]
         return self.tree.span._replace(end_line=self.tree.span.line, end_column=self.tree.span.column + 1)
+
+
+def held(file: File) -> File | None:
+    """Return DeepSpeed's configuration that a trainer's file holds itself: the trainers take a mapping where they take a name."""
+    inside = file.tree.entries.get("deepspeed")
+    if file.guess.tool not in TRAINERS or not isinstance(inside, Mapping) or not inside.entries:
+        return None
+    values = plain(inside)
+    assert isinstance(values, dict)
+    because = f"the mapping below `deepspeed:` of {TITLES[file.guess.tool]}"
+    _, guess = beside([file.guess, Guess("deepspeed", latest("deepspeed"), "ds_config", because)])
+    return File(file.name, guess, inside, values, file)
 
 
 def written_twice(file: File, read: Read) -> Iterator[Finding]:
@@ -78,7 +94,7 @@ def judged(file: File) -> Iterator[Finding]:
         if find(file.tree, old.path) is not None and _value(file, old.path) is not None:
             message = f"{guess.title}: {old.message}"
             yield Finding(
-                "D103", message, file.span(old.path), help="it still works at this release", severity="warning"
+                "D103", message, file.span(old.path), old.suggestion, "it still works at this release", "warning"
             )
 
 
@@ -145,7 +161,7 @@ def _wrong(file: File, node: contracts.Node, problem: Problem) -> Finding:
     if (
         isinstance(node_here, Scalar)
         and isinstance(node_here.value, str)
-        and _numeric(node)
+        and (_numeric(node) or "a number" in problem.message)
         and _like_number(node_here.text)
     ):
         quoted = (

@@ -27,7 +27,7 @@ DOCUMENTS: dict[str, tuple[str, ...]] = {
     "lm_eval": ("config",),
 }
 SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch", ".job", ".run")
-ENVIRONMENTS = ("axolotl", "llamafactory", "trl")  # tools whose pins say which DeepSpeed and accelerate run beside them
+TRAINERS = ("axolotl", "llamafactory", "trl")  # their pins say which DeepSpeed and accelerate run beside them
 ENOUGH = 1.0  # a key that only one tool reads, or several that few read
 ROWS = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "cloud_file_name"}
 
@@ -114,7 +114,7 @@ def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str] | No
 
 def beside(guesses: list[Guess]) -> list[Guess]:
     """Give DeepSpeed, accelerate and lm-eval the releases that are pinned beside the one trainer they are given with."""
-    trainers = {(guess.tool, guess.release) for guess in guesses if guess.tool in ENVIRONMENTS}
+    trainers = {(guess.tool, guess.release) for guess in guesses if guess.tool in TRAINERS}
     if len(trainers) != 1:
         return guesses
     [(tool, release)] = trainers

@@ -7,7 +7,7 @@ sets it to plain text. What cannot be known is left out of every judgement.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from recipec.source import Source, Span
@@ -19,9 +19,32 @@ _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 _DIRECTIVE = re.compile(r"#SBATCH[ \t]+(.*)")
 _OPENING = ("if", "for", "while", "until", "case")
 _CLOSING = ("fi", "done", "esac")
-_NO_CALL = ("echo", "printf", "pip", "pip3", "uv", "conda", "which", "command", "cat", "ls", "grep", "pkill", "alias")
+_NO_CALL = (
+    "echo",
+    "printf",
+    "pip",
+    "pip3",
+    "uv",
+    "conda",
+    "which",
+    "command",
+    "type",
+    "hash",
+    "cat",
+    "ls",
+    "grep",
+    "pkill",
+    "alias",
+)
+_SHELLS = ("bash", "sh", "dash", "zsh")
+# What starts another command; `deepspeed` behind anything else is a name or a folder.
+_WRAPPERS = (
+    "srun", "env", "nohup", "time", "exec", "sudo", "docker", "podman", "apptainer", "singularity", "enroot", "ssh", "mpirun", "mpiexec",
+    "numactl", "nsys", "ncu", "timeout", "stdbuf", "taskset", "nice", "setsid", "screen", "tmux", "conda", "uv", "poetry", "pipenv",
+    "if", "then", "else", "do", "while", "until", "!", "{",
+)  # fmt: skip
 LONGEST = 200  # lines of one command
-_SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")")
+_SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")", "\n")
 
 # Options of each launcher as its own parser lists them (torch 2.13, accelerate 1.15, DeepSpeed 0.19); the second: those without a value.
 OPTIONS = {
@@ -61,10 +84,15 @@ TRAINERS = {
 
 
 class Word(NamedTuple):
-    """A word of a command: with its variables filled in as far as the script says, and where it stands."""
+    """A word of a command: with its variables filled in as far as the script says, and where it stands.
+
+    `quote` is the one that it begins with, and `places` where each character of the text stands, and its end.
+    """
 
     text: str
     span: Span
+    quote: str = ""
+    places: tuple[tuple[int, int], ...] = ()
 
     @property
     def known(self) -> bool:
@@ -118,14 +146,16 @@ def parse(source: Source) -> Script:
     """Return what a script says; nothing in it is ever an error of its own."""
     commands: list[list[Word]] = []
     directives: list[Directive] = []
+    launches: list[Launch] = []
     variables: dict[str, Word] = {}
+    exported: set[str] = set()
     depth = 0
     for line, text in _logical(source):
         found = _DIRECTIVE.match(text)
         if found:
             directives += _directives(source, line, text, found.start(1), read=not commands)
             continue
-        for raw in _commands(source, line, text):
+        for raw in _commands(source, text, _places(line, text)):
             words = [made for word in raw for made in _filled(word, variables)]
             first = words[0].text if words else ""
             depth += first in _OPENING
@@ -135,11 +165,18 @@ def parse(source: Source) -> Script:
                 words = words[1:]
             if words and words[0].text in ("export", "declare", "readonly", "local"):
                 for word in words[1:]:
+                    if words[0].text == "export":
+                        exported.add(word.text.partition("=")[0])
                     if assigned := _ASSIGNS.fullmatch(word.text):
                         _assign(variables, assigned, word, sure=depth == 0)
             if words or not commands:
                 commands.append(words)  # an assignment is a command too, for sbatch
-    launches = [launch for words in commands for launch in _launches(words)]
+            launches += _launches(words)
+            for before, inner in _inner(source, raw, variables, exported):
+                commands.append(inner)
+                seen = {launch.word.span for launch in launches}
+                found_inside = [launch for launch in _launches(inner) if launch.word.span not in seen]
+                launches += [launch._replace(before=before + launch.before) for launch in found_inside]
     return Script(source, directives, [words for words in commands if words], launches, variables)
 
 
@@ -223,19 +260,22 @@ def _directives(source: Source, line: int, text: str, begin: int, *, read: bool)
         yield Directive(short.get(name, name.lstrip("-").replace("_", "-")), value, span, read)
 
 
-def _commands(source: Source, line: int, text: str) -> Iterator[list[Word]]:
-    """Yield the commands of a logical line as words; quotes are taken off, comments left out."""
+def _places(line: int, text: str) -> list[tuple[int, int]]:
+    """Return the line and column of each character of a text that begins a line, and of its end."""
+    found, column = [], 1
+    for char in text:
+        found.append((line, column))
+        line, column = (line + 1, 1) if char == "\n" else (line, column + 1)
+    return [*found, (line, column)]
+
+
+def _commands(source: Source, text: str, places: Sequence[tuple[int, int]]) -> Iterator[list[Word]]:
+    """Yield the commands of a text as words; quotes are taken off, comments left out."""
     words: list[Word] = []
     at, size = 0, len(text)
-    breaks = [0, *(found.end() for found in re.finditer("\n", text))]
-
-    def place(index: int) -> tuple[int, int]:
-        row = max(number for number, begin in enumerate(breaks) if begin <= index)
-        return line + row, index - breaks[row] + 1
-
     while at < size:
         char = text[at]
-        if char in " \t\n" or text.startswith("\\\n", at):
+        if char in " \t" or text.startswith("\\\n", at):
             at += 1 + (char == "\\")
             continue
         if char == "#":
@@ -248,40 +288,86 @@ def _commands(source: Source, line: int, text: str) -> Iterator[list[Word]]:
             words = []
             continue
         start = at
-        value, at = _word(text, at)
-        words.append(Word(value, Span(source, *place(start), *place(at))))
+        value, origins, at = _word(text, at)
+        quote = char if char in "'\"" else ""
+        span = Span(source, *places[start], *places[at])
+        words.append(Word(value, span, quote, tuple(places[origin] for origin in (*origins, at))))
     if words:
         yield words
 
 
-def _word(text: str, at: int) -> tuple[str, int]:
-    """Return a word without its quotes, and where it ends. What is in single quotes keeps its `$` all the same."""
+def _word(text: str, at: int) -> tuple[str, list[int], int]:
+    """Return a word without its quotes, whence each of its characters is, and where it ends.
+
+    What is in single quotes keeps its `$` all the same.
+    """
     value: list[str] = []
+    origins: list[int] = []
     size, depth = len(text), 0
+
+    def take(char: str, origin: int) -> None:
+        value.append(char)
+        origins.append(origin)
+
     while at < size:
         char = text[at]
         if char in "'\"" and depth == 0:
-            end = at + 1
-            while end < size and text[end] != char:
-                end += 2 if char == '"' and text[end] == "\\" else 1
-            inner = text[at + 1 : end]
-            value.append(inner.replace("\\\n", " ") if char == '"' else inner)
-            at = end + 1
+            at += 1
+            while at < size and text[at] != char:
+                escaped = char == '"' and text[at] == "\\" and text[at + 1 : at + 2] in ('"', "\\", "$", "`", "\n")
+                at += escaped
+                take(" " if escaped and text[at] == "\n" else text[at], at)
+                at += 1
+            at += 1
         elif char == "\\" and at + 1 < size and text[at + 1] != "\n":
-            value.append(text[at + 1])
+            take(text[at + 1], at + 1)
             at += 2
         elif depth == 0 and (char in " \t\n;|&)" or text.startswith("\\\n", at)):
             break
         else:
             depth += text.startswith(("$(", "${"), at) or (depth > 0 and char in "({")
             if text.startswith(("$(", "${"), at):
-                value.append(char)
+                take(char, at)
                 at, char = at + 1, text[at + 1]
             elif depth and char in ")}":
                 depth -= 1
-            value.append(char)
+            take(char, at)
             at += 1
-    return "".join(value), max(at, 1)
+    return "".join(value), origins, min(at, size)
+
+
+def _inner(
+    source: Source, raw: list[Word], variables: dict[str, Word], exported: set[str]
+) -> Iterator[tuple[list[Word], list[Word]]]:
+    """Yield the commands that a command gives to a shell (`bash -c "…"`), each with the words before that shell.
+
+    Of what is in single quotes, that shell fills in only what the script exports.
+    """
+    if not raw or raw[0].text in _NO_CALL:
+        return
+    for index, word in enumerate(raw):
+        given = _given(raw[index + 1 :]) if word.text.rsplit("/", 1)[-1] in _SHELLS else None
+        if given is None:
+            continue
+        known = {name: variables[name] for name in exported & variables.keys()} if given.quote == "'" else variables
+        for words in _commands(source, given.text, given.places):
+            inner = [made for one in words for made in _filled(one, known)]
+            while inner and _ASSIGNS.fullmatch(inner[0].text):
+                inner = inner[1:]
+            yield raw[:index], inner
+            yield from ((raw[:index] + before, deeper) for before, deeper in _inner(source, words, known, exported))
+        return
+
+
+def _given(words: list[Word]) -> Word | None:
+    """Return what stands behind `-c` among the options of a shell."""
+    index = 0
+    while index + 1 < len(words) and words[index].text.startswith(("-", "+")):
+        option = words[index].text
+        if re.fullmatch(r"-[a-z]*c[a-z]*", option):
+            return words[index + 1]
+        index += 2 if re.fullmatch(r"[-+][a-z]*o", option) else 1
+    return None
 
 
 def _filled(word: Word, variables: dict[str, Word]) -> list[Word]:
@@ -294,18 +380,21 @@ def _filled(word: Word, variables: dict[str, Word]) -> list[Word]:
     if "$" not in word.text:
         return [word]
     text = _VARIABLE.sub(known, word.text)
-    quoted = word.span.source.line(word.span.line)[word.span.column - 1 : word.span.column] in ("'", '"')
-    if quoted or "$(" in text or text == word.text or _ASSIGNS.fullmatch(word.text):
-        return [Word(text, word.span)]
+    if word.quote or "$(" in text or text == word.text or _ASSIGNS.fullmatch(word.text):
+        return [Word(text, word.span, word.quote)]
     return [Word(part, word.span) for part in text.split()]
 
 
 def _launches(words: list[Word]) -> Iterator[Launch]:
     """Yield the launcher that a command calls, if any: `torchrun`, `accelerate launch`, `deepspeed`, or a tool's own command."""
     texts = [word.text for word in words]
-    if not texts or texts[0] in _NO_CALL:
+    runs = texts[:1] in (["uv"], ["conda"]) and "run" in texts[1:2]
+    if not texts or (texts[0] in _NO_CALL and not runs):
         return
+    wraps = texts[0].rsplit("/", 1)[-1] in _WRAPPERS or texts[0].startswith("$")
     for index, text in enumerate(texts):
+        if text == "install":  # of a package by this name
+            return
         name = text.rsplit("/", 1)[-1]
         follows = texts[index + 1 : index + 3]
         if name == "torchrun":
@@ -320,7 +409,7 @@ def _launches(words: list[Word]) -> Iterator[Launch]:
             skip, launcher = 2, "accelerate"
         elif name.startswith("python") and follows == ["-m", "accelerate.commands.launch"]:
             skip, launcher = 3, "accelerate"
-        elif name == "deepspeed" and follows:
+        elif name == "deepspeed" and follows and (index == 0 or (wraps and ":" not in text)):
             skip, launcher = 1, "deepspeed"
         elif name in TRAINERS and follows[:1] and follows[0] in TRAINERS[name]:
             yield Launch(name, words[index], {}, {}, words[index + 1 :], words[:index])

@@ -13,6 +13,7 @@ from recipec.rules.rule import HEADINGS, Rule
 # Mistakes that need no rule: the language, the plan or the way files are emitted leaves no room for them.
 ELSEWHERE = (
     ("unknown or misspelt keys, at any depth, in the recipe and in raw overrides", "R001, T020"),
+    ("keys of a tool that a later release will not read", "T023"),
     ("wrong types, values and ranges; what YAML reads as text", "R003, R004, R005, T021"),
     ("names of another tool, or of an older release of it", "R001 (with the right name), T020"),
     ("batch size, micro batch, accumulation and GPUs that do not agree", "P060; every file gets one plan's numbers"),

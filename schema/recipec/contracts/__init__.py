@@ -65,7 +65,7 @@ class Contract:
         return sorted(walk.problems, key=_place)
 
     def deprecated(self, document: str, value: object) -> list[Problem]:
-        """Return the keys in a document that still work but are on their way out, sorted by place."""
+        """Return the keys in a document that still work but are on their way out, each with its successor if one is named."""
         walk = _Walk(self._documents, value, whole_floats=self._whole_floats)
         walk.judge(self._root(document), value, (), None)
         return sorted(walk.old, key=_place)
@@ -162,7 +162,8 @@ class _Walk:
                 self.problems.append(Problem(where, "key", f'"{key}" is no longer read: {child["removed"]}'))
                 continue
             if "deprecated" in child:
-                self.old.append(Problem(where, "key", f'"{key}" is deprecated: {child["deprecated"]}'))
+                note = child["deprecated"]
+                self.old.append(Problem(where, "key", f'"{key}" is deprecated: {note}', _successor(note, keys, key)))
             if "needs" in child and not self._listed(child["needs"]):
                 self._unmet(child["needs"], key, where)
             self.judge(child, item, where, value)
@@ -284,6 +285,14 @@ def _spelt(node: Node, value: object) -> str | None:
     from recipec.suggest import nearest  # only a mistake pays for it
 
     return nearest(value, names)
+
+
+def _successor(note: str, keys: Mapping[str, Node], old: object) -> str | None:
+    """Return the one key beside a deprecated one that its note names, but not for a part of its value (`key={…}`)."""
+    import re  # only an old key pays for it
+
+    named = {word for word in re.findall(r"\b\w+\b(?!=)", note) if "_" in word and word in keys and word != old}
+    return named.pop() if len(named) == 1 else None
 
 
 def _place(problem: Problem) -> tuple[Any, ...]:

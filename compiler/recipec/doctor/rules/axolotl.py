@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from recipec.doctor.judge import File
 from recipec.doctor.rules import Told, both, number, rule, whole
+from recipec.facts.models import known_model
 
 ISOLATING = ("flash", "flex", "xformers", "sage", "sdpa", "eager")
 LEGACY = (
@@ -16,7 +17,12 @@ LEGACY = (
     "sage_attention",
     "eager_attention",
 )
-PEFT = ("lora", "qlora")
+EMBEDDINGS = (
+    ("embed_tokens", "lm_head"),
+    ("embed_in", "embed_out"),
+    ("word_embeddings", "lm_head"),
+    ("embeddings", "lm_head"),
+)
 
 
 def _version(file: File) -> int:
@@ -74,6 +80,16 @@ def two_strategies(file: File) -> Iterator[Told]:
     for key in ("fsdp_config", "fsdp"):
         if both(file, "deepspeed", key):
             yield Told(key, f"deepspeed and {key} are both set", "keep one of them")
+
+
+@rule("D137", "axolotl")
+def mapping_that_is_opened(file: File) -> Iterator[Told]:
+    """Axolotl opens DeepSpeed's file by its name to add these to it, and dies of a mapping."""
+    degree = file.get("tensor_parallel_size")
+    asked = {"tensor_parallel_size": whole(degree) and degree > 1, "deepcompile": bool(file.get("deepcompile"))}
+    for key, wanted in asked.items():
+        if wanted and isinstance(file.get("deepspeed"), dict) and file.get("deepspeed"):
+            yield Told(key, f"{key} beside a mapping below `deepspeed:`", "write the mapping to a file, and name that")
 
 
 @rule("D114", "axolotl")
@@ -252,10 +268,38 @@ def template_without_text(file: File) -> Iterator[Told]:
 
 @rule("D129", "axolotl")
 def untrained_tokens(file: File) -> Iterator[Told]:
-    """New tokens have random embeddings, which LoRA leaves as they are unless told."""
-    if file.get("tokens") and file.get("adapter") in PEFT and not file.get("lora_modules_to_save"):
-        advice = "add `lora_modules_to_save: [embed_tokens, lm_head]`, or take tokens that the model has"
-        yield Told("tokens", "new tokens, but LoRA does not train their embeddings", advice, "warning")
+    """Axolotl refuses, as it loads the model, new tokens whose embeddings an adapter leaves as they are."""
+    if file.get("tokens") and file.get("adapter") and not _trains_embeddings(file):
+        advice = "add `lora_modules_to_save: [embed_tokens, lm_head]`, or take special tokens that the model has"
+        yield Told("tokens", "new tokens, but the adapter does not train their embeddings", advice)
+
+
+@rule("D138", "axolotl")
+def untrained_special_tokens(file: File) -> Iterator[Told]:
+    """Axolotl refuses special tokens that the model lacks, as new ones, but adds `additional_special_tokens` in silence."""
+    special, model = file.get("special_tokens"), file.get("base_model")
+    if not isinstance(special, dict) or not file.get("adapter") or _trains_embeddings(file):
+        return
+    known = (
+        known_model(model, folders=False)
+        if isinstance(model, str) and file.get("tokenizer_config") in (None, model)
+        else None
+    )
+    if known is None or not known.tokens:
+        return
+    for name, token in special.items():
+        for one in token if isinstance(token, list) else [token]:
+            if isinstance(one, str) and one not in known.tokens and name != "pad_token":  # a pad token is never read
+                refused = one.startswith("<|") and name != "additional_special_tokens"  # a shorter one may slip through
+                message = f"{one} is new to {known.id}, and the adapter does not train its embedding"
+                advice = "add `lora_modules_to_save: [embed_tokens, lm_head]`, or take a token that the model has"
+                yield Told(f"special_tokens.{name}", message, advice, "error" if refused else "warning")
+
+
+def _trains_embeddings(file: File) -> bool:
+    """Say whether both embeddings are trained whole, as the model's family calls them."""
+    saved = file.get("lora_modules_to_save")
+    return isinstance(saved, list) and any(all(name in saved for name in pair) for pair in EMBEDDINGS)
 
 
 @rule("D130", "axolotl")

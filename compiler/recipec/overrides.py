@@ -1,0 +1,133 @@
+"""Raw overrides laid over what is emitted, and every emitted file held against its tool's contract."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from recipec import contracts
+from recipec.contracts import Contract, DocumentPath, Problem
+from recipec.course import Course
+from recipec.diagnostics import Finding
+from recipec.plan import Resolved, Stage, leaf
+from recipec.source import Mapping, Span, dotted, find, key_span, split_path
+from recipec.targets.table import Document, Entry
+
+
+def first_span(tree: Mapping, reads: Sequence[str]) -> Span:
+    """Return where the first of some recipe paths stands that is written; the start of the recipe if none is."""
+    for path in reads:
+        steps = split_path(path)
+        node = find(tree, steps)
+        if node is not None:
+            span = key_span(tree, steps) if isinstance(node, Mapping) else node.span
+            if span is not None:
+                return span
+    start = tree.span
+    return start._replace(end_line=start.line, end_column=start.column + 1)
+
+
+def lay_over(course: Course, document: Document, findings: list[Finding]) -> None:
+    """Lay the raw keys of a document's tool over it; what the recipe decides already is a finding."""
+    tree = course.tree
+    raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
+    if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
+        return
+    document.raw = raw
+    for word, value in raw.items():
+        key = document.key(word)
+        entry = document.entries.get(key)
+        base = ("overrides", document.tool, word)
+        if entry is None:
+            document.entries[key] = Entry(value, (dotted(base),), "override")
+        elif isinstance(entry.value, dict) and isinstance(value, dict):
+            merged = dict(entry.value)
+            for inner, item in value.items():
+                if inner in merged and entry.reads:
+                    findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
+                merged[inner] = item
+            document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
+        elif entry.reads:
+            findings.append(_decided(tree, base, document, key))
+        else:
+            document.entries[key] = Entry(value, (dotted(base),), "override")
+
+
+def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:
+    message = f"{document.file}: {key} is decided by the recipe; two sources would disagree"
+    return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
+
+
+def judged(tree: Mapping, stage: Stage, resolved: Resolved, document: Document) -> Iterator[Finding]:
+    """Yield what a document's contract has against it; it stands in a raw override, or was made of the recipe."""
+    for part, values, contract in _parts(document):
+        group = (part,) if document.kind == "python" else ()
+        for problem in contract.check(part, values):
+            yield _wrong(tree, stage, resolved, document, problem._replace(path=(*group, *problem.path)))
+        for old in contract.deprecated(part, values) if document.raw else ():
+            yield from _old(tree, document, old._replace(path=(*group, *old.path)))
+
+
+def _parts(document: Document) -> Iterator[tuple[str, Any, Contract]]:
+    """Yield the parts of a document that a contract judges: the whole, or each group of a Python file."""
+    if document.kind != "python" and not document.contract:
+        return
+    contract = contracts.load(document.tool, document.release)
+    if document.kind != "python":
+        yield document.contract, document.values(), contract
+    else:
+        yield from ((group, values, contract) for group, values in document.values().items())
+
+
+def _wrong(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, problem: Problem) -> Finding:
+    path = ("overrides", document.tool, *document.word(problem.path))
+    node = find(tree, path)
+    message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
+    if node is None:
+        entry, below = _entry(document, problem.path)
+        reads = _made_of(stage, resolved, entry, _at(entry.value, below))
+        advice = f"it is made of {', '.join(reads) or 'nothing that the recipe says'}; choose what the tool accepts"
+        return Finding("T022", message, first_span(tree, reads), problem.suggestion, advice)
+    span = key_span(tree, path) if problem.on == "key" else node.span
+    code = "T020" if problem.on == "key" else "T021"
+    return Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence")
+
+
+def _old(tree: Mapping, document: Document, old: Problem) -> Iterator[Finding]:
+    """Yield what is to be said of a key that is about to go, where it or its successor is raw.
+
+    What we emit ourselves is known to be read; but of an old and a new name of one thing, one wins in silence.
+    """
+
+    def raw(key: DocumentPath) -> DocumentPath:
+        return ("overrides", document.tool, *document.word(key))
+
+    span = key_span(tree, raw(old.path))
+    if old.suggestion:
+        new = (*old.path[:-1], old.suggestion)
+        both = old.suggestion in _at(document.values(), old.path[:-1])
+        if both and (find(tree, raw(new)) is None) is not (span is None):
+            ours, theirs = (new, old.path) if span is not None else (old.path, new)
+            yield _decided(tree, raw(theirs), document, ".".join(str(step) for step in ours))
+            return
+    if span is not None:
+        message = f"{document.tool} {document.release}: {dotted(old.path)}: {old.message}"
+        advice = "this release still reads it, a later one may not"
+        yield Finding("T023", message, span, old.suggestion, advice, "warning")
+
+
+def _entry(document: Document, path: Sequence[str | int]) -> tuple[Entry, Sequence[str | int]]:
+    """Return the entry that a path of a problem starts with, and the path below its value."""
+    depth = 2 if document.kind == "python" else 1
+    return document.entries[".".join(str(step) for step in path[:depth])], path[depth:]
+
+
+def _made_of(stage: Stage, resolved: Resolved, entry: Entry, value: Any) -> tuple[str, ...]:
+    """Return the recipe paths that an emitted value was made of: those that hold it as it is, or else all."""
+    origins = {path: origin for path in entry.reads if (origin := resolved.origins.get(f"{stage.name}.{path}"))}
+    same = [path for path in origins if leaf(stage, path) == value]
+    return tuple(dict.fromkeys(read for path in same or origins for read in origins[path].reads))
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
