@@ -33,7 +33,7 @@ def measure(command: list[str]) -> tuple[float, float]:
 def main() -> None:
     """Print a table of medians and ratios to the floor."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--axolotl", metavar="PYTHON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as out:
