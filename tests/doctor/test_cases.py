@@ -163,6 +163,20 @@ WORDS = [
     ("cp -r /a/deepspeed /b", []),
     ("nice conda run -n a torchrun b", [("torchrun", (1, 21))]),
     ("bash -c 'torchrun a", [("torchrun", (1, 10))]),  # never closed
+    ("python -u -W ignore -m torch.distributed.run a", [("torchrun", (1, 1))]),
+    ("python -m deepspeed.launcher.runner a", [("deepspeed", (1, 1))]),
+    ("python x.py --launcher torchrun a", []),
+    ("srun python x.py --backend deepspeed --zero 3", []),
+    ("srun ./x.sh torchrun a", []),
+    ("accelerate-launch a", [("accelerate", (1, 1))]),
+    ("docker run --entrypoint /bin/bash image -c 'torchrun a'", [("torchrun", (1, 45))]),
+    ("docker run --name deepspeed image ls", []),
+    ("ssh -p 1 host 'cd /x && torchrun a'", [("torchrun", (1, 25))]),
+    ("CALL='torchrun a'\neval \"$CALL b\"", [("torchrun", (2, 7))]),
+    ("bash -c 'srun bash -c \"torchrun a\"'", [("torchrun", (1, 24))]),
+    ("if ! command -v torchrun; then ls; fi", []),
+    ("for name in torchrun deepspeed a; do ls; done", []),
+    ("[ -x /bin/torchrun ] && ls", []),
 ]  # fmt: skip
 
 
@@ -172,10 +186,37 @@ def test_launchers_in_scripts(text: str, launchers: list[tuple[str, tuple[int, i
     assert [(launch.launcher, launch.word.span[1:3]) for launch in found] == launchers
 
 
-def test_variables_of_a_shell_within() -> None:
-    """A shell that is called sees what is exported; in double quotes the script has filled it in before."""
-    text = "A=1\nexport B=2\nbash -c 'torchrun --nnodes $A --node_rank $B x'\nbash -c \"torchrun --nnodes $A --node_rank $B x\"\n"
-    found = [
-        [launch.integer(name) for name in ("nnodes", "node_rank")] for launch in parse(Source("x.sh", text)).launches
-    ]
-    assert [[number[0] if number else None for number in row] for row in found] == [[None, 2], [1, 2]]
+SEEN = [
+    ("A=1\ntorchrun --nnodes $A x", "1"),
+    ("A=1 torchrun --nnodes 2 x\ntorchrun --nnodes $A x", "$A"),  # it is for the one command
+    ("A=1\nbash -c 'torchrun --nnodes $A x'", "$A"),  # it is not exported
+    ("A=1\nbash -c \"torchrun --nnodes $A x\"", "1"),  # filled in before
+    ("A=1\neval 'torchrun --nnodes $A x'", "1"),
+    ("export A=1\nbash -c 'torchrun --nnodes $A x'", "1"),
+    ("A=1\nexport A\nbash -c 'bash -c \"torchrun --nnodes $A x\"'", "1"),
+    ("export A=1\ndocker run image bash -c 'torchrun --nnodes $A x'", "$A"),
+    ("A=1 bash -c 'torchrun --nnodes $A x'", "1"),
+    ("env A=1 bash -c 'torchrun --nnodes $A x'", "1"),
+    ("bash -c 'A=1; torchrun --nnodes $A x'", "1"),
+    ("bash -c \"A=1; torchrun --nnodes \\$A x\"", "1"),
+    ("bash -c 'A=1'\ntorchrun --nnodes $A x", "$A"),
+    ("bash -c 'if x; then A=1; fi; torchrun --nnodes $A x'", "$A"),
+    ("A0=1\n" + "".join(f"A{n + 1}=$A{n}$A{n}\n" for n in range(14)) + "torchrun --nnodes $A14 x", "$A14"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "nodes"), SEEN)
+def test_variables_as_a_shell_sees_them(text: str, nodes: str) -> None:
+    assert parse(Source("x.sh", text)).launches[-1].options["nnodes"].text == nodes
+
+
+def test_a_place_to_meet_is_for_one_command(tmp_path: Path) -> None:
+    for text, told in (
+        ("MASTER_ADDR=localhost torchrun --nnodes 2 x\n", ["D226"]),
+        ("env MASTER_ADDR=localhost torchrun --nnodes 2 x\n", ["D226"]),
+        ("MASTER_ADDR=localhost torchrun x\ntorchrun --nnodes 2 --rdzv_endpoint $HOST x\n", []),
+        ("ssh a 'export MASTER_ADDR=localhost; torchrun --nnodes 2 x'\n", ["D226"]),
+    ):
+        file = tmp_path / "x.sh"
+        file.write_text(text, encoding="utf-8")
+        assert [finding.code for finding in examine([str(file)]).findings] == told

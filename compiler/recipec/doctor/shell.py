@@ -8,43 +8,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
+from recipec.doctor.words import Raw, Text, commands, logical
 from recipec.source import Source, Span
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _ASSIGNS = re.compile(rf"({_NAME})=(.*)", re.DOTALL)
 _VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})\}})")
-_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 _DIRECTIVE = re.compile(r"#SBATCH[ \t]+(.*)")
 _OPENING = ("if", "for", "while", "until", "case")
 _CLOSING = ("fi", "done", "esac")
+# What calls no launcher, whatever is behind it (but `conda run` and `uv run` do).
 _NO_CALL = (
-    "echo",
-    "printf",
-    "pip",
-    "pip3",
-    "uv",
-    "conda",
-    "which",
-    "command",
-    "type",
-    "hash",
-    "cat",
-    "ls",
-    "grep",
-    "pkill",
-    "alias",
-)
+    "echo", "printf", "pip", "pip3", "uv", "conda", "mamba", "which", "command", "type", "hash", "cat", "ls", "grep", "pgrep", "pkill",
+    "alias", "for", "[", "[[", "install",
+)  # fmt: skip
 _SHELLS = ("bash", "sh", "dash", "zsh")
+_READERS = ("eval", "ssh", "pdsh", "tmux")  # they give what is quoted behind them to a shell
+_ELSEWHERE = ("ssh", "pdsh", "docker", "podman", "kubectl")  # there the variables of this machine are unknown
 # What starts another command; `deepspeed` behind anything else is a name or a folder.
 _WRAPPERS = (
     "srun", "env", "nohup", "time", "exec", "sudo", "docker", "podman", "apptainer", "singularity", "enroot", "ssh", "mpirun", "mpiexec",
-    "numactl", "nsys", "ncu", "timeout", "stdbuf", "taskset", "nice", "setsid", "screen", "tmux", "conda", "uv", "poetry", "pipenv",
-    "if", "then", "else", "do", "while", "until", "!", "{",
+    "numactl", "nsys", "ncu", "timeout", "stdbuf", "taskset", "nice", "ionice", "setsid", "screen", "tmux", "conda", "uv", "poetry",
+    "pipenv", "eval", "flock", "kubectl", "if", "then", "else", "do", "while", "until", "!", "{",
 )  # fmt: skip
-LONGEST = 200  # lines of one command
-_SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")", "\n")
+_NAMES = ("-n", "-J", "-o", "--name", "--job-name", "--output")  # behind these stands a name, whatever it is called
+MOST = 10_000  # characters of a variable
+_MODULES = {
+    "torch.distributed.run": "torchrun",
+    "torch.distributed.launch": "torchrun",
+    "accelerate.commands.launch": "accelerate",
+    "deepspeed.launcher.runner": "deepspeed",
+}
 
 # Options of each launcher as its own parser lists them (torch 2.13, accelerate 1.15, DeepSpeed 0.19); the second: those without a value.
 OPTIONS = {
@@ -84,20 +81,20 @@ TRAINERS = {
 
 
 class Word(NamedTuple):
-    """A word of a command: with its variables filled in as far as the script says, and where it stands.
-
-    `quote` is the one that it begins with, and `places` where each character of the text stands, and its end.
-    """
+    """A word of a command: with its variables filled in as far as the script says, and where it stands."""
 
     text: str
     span: Span
-    quote: str = ""
-    places: tuple[tuple[int, int], ...] = ()
 
     @property
     def known(self) -> bool:
         """Whether nothing of it depends on something outside the script."""
         return "$" not in self.text and "`" not in self.text
+
+    @property
+    def name(self) -> str:
+        """The command that it is, without its folder; "" where it cannot be one."""
+        return "" if re.search(r"^-|[\s:]", self.text) else self.text.rsplit("/", 1)[-1]
 
 
 class Directive(NamedTuple):
@@ -110,7 +107,7 @@ class Directive(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """A call of a launcher: which, its options, what it starts, and the words before it (`srun` and its options)."""
+    """A call of a launcher: which, its options, what it starts, the words before it (`srun` and its options), and what it sees."""
 
     launcher: str
     word: Word
@@ -118,6 +115,7 @@ class Launch(NamedTuple):
     places: dict[str, Span]  # where the option itself stands
     program: list[Word]
     before: list[Word]
+    variables: dict[str, Word]
 
     def integer(self, *names: str) -> tuple[int, Word] | None:
         """Return the whole number that one of some options gives, with its word."""
@@ -135,7 +133,6 @@ class Script(NamedTuple):
     directives: list[Directive]
     commands: list[list[Word]]
     launches: list[Launch]
-    variables: dict[str, Word]
 
     def directive(self, *names: str) -> Directive | None:
         """Return the last directive of some names that sbatch reads."""
@@ -144,89 +141,79 @@ class Script(NamedTuple):
 
 def parse(source: Source) -> Script:
     """Return what a script says; nothing in it is ever an error of its own."""
-    commands: list[list[Word]] = []
-    directives: list[Directive] = []
-    launches: list[Launch] = []
-    variables: dict[str, Word] = {}
-    exported: set[str] = set()
-    depth = 0
-    for line, text in _logical(source):
-        found = _DIRECTIVE.match(text)
-        if found:
-            directives += _directives(source, line, text, found.start(1), read=not commands)
+    script = Script(source, [], [], [])
+    shell = _Shell({})
+    for line, text in logical(source):
+        if found := _DIRECTIVE.match(text):
+            script.directives.extend(_directives(source, line, text, found.start(1), read=not script.commands))
             continue
-        for raw in _commands(source, text, _places(line, text)):
-            words = [made for word in raw for made in _filled(word, variables)]
-            first = words[0].text if words else ""
-            depth += first in _OPENING
-            depth -= first in _CLOSING and depth > 0
-            while words and (assigned := _ASSIGNS.fullmatch(words[0].text)):
-                _assign(variables, assigned, words[0], sure=depth == 0)
-                words = words[1:]
-            if words and words[0].text in ("export", "declare", "readonly", "local"):
-                for word in words[1:]:
-                    if words[0].text == "export":
-                        exported.add(word.text.partition("=")[0])
-                    if assigned := _ASSIGNS.fullmatch(word.text):
-                        _assign(variables, assigned, word, sure=depth == 0)
-            if words or not commands:
-                commands.append(words)  # an assignment is a command too, for sbatch
-            launches += _launches(words)
-            for before, inner in _inner(source, raw, variables, exported):
-                commands.append(inner)
-                seen = {launch.word.span for launch in launches}
-                found_inside = [launch for launch in _launches(inner) if launch.word.span not in seen]
-                launches += [launch._replace(before=before + launch.before) for launch in found_inside]
-    return Script(source, directives, [words for words in commands if words], launches, variables)
+        for words, launch in shell.run(Text(source, line, text)):
+            if words or not script.commands:
+                script.commands.append(words)  # an assignment is a command too, for sbatch
+            if launch:
+                script.launches.append(launch)
+    return script._replace(commands=[words for words in script.commands if words])
+
+
+class _Shell:
+    """What a shell knows as it goes: its variables, which of them it hands on, and whether it is in a branch."""
+
+    def __init__(self, variables: dict[str, Word], before: Sequence[Word] = ()) -> None:
+        self.variables, self.exported = variables, set(variables)
+        self.before, self.depth = before, 0
+
+    def run(self, text: Text) -> Iterator[tuple[list[Word], Launch | None]]:
+        """Yield each command with the launcher that it calls; behind it the commands of the shells that it calls."""
+        for raws in commands(text):
+            filled = [(raw, _filled(raw, self.variables)) for raw in raws]
+            words = [word for _, made in filled for word in made]
+            whole = [raw if len(made) == 1 else None for raw, made in filled for _ in made]
+            given = self._assigned(words)
+            begin = len(list(takewhile(_assigns, words)))
+            words, whole = words[begin:], whole[begin:]
+            inside = list(_inside(words))
+            yield words, _launch(words[: inside[0]] if inside else words, self.before, self.variables | given)
+            for at in inside:
+                if (script := whole[at]) is not None:
+                    called = [*self.before, *words[:at]]
+                    yield from _Shell(self._seen(script, called) | given, called).run(script.inner())
+
+    def _assigned(self, words: list[Word]) -> dict[str, Word]:
+        """Note what a command assigns, and return what it sets for itself alone (`A=1 torchrun`, `env A=1 torchrun`)."""
+        first = words[0].text if words else ""
+        self.depth += first in _OPENING
+        self.depth -= first in _CLOSING and self.depth > 0
+        own = list(takewhile(_assigns, words))
+        rest = words[len(own) :]
+        declares = bool(rest) and rest[0].text in ("export", "declare", "readonly", "local")
+        for word in words if declares or not rest else ():
+            if assigned := _assigns(word):
+                _assign(self.variables, assigned, word, sure=self.depth == 0)
+        if declares and rest[0].text == "export":
+            self.exported |= {word.text.partition("=")[0] for word in rest[1:]}
+        behind = [takewhile(_assigns, rest[at + 1 :]) for at, word in enumerate(rest) if word.name == "env"]
+        found = [(_assigns(word), word.span) for some in (own if rest else (), *behind) for word in some]
+        return {assigned[1]: Word(assigned[2], span) for assigned, span in found if assigned}
+
+    def _seen(self, script: Raw, called: list[Word]) -> dict[str, Word]:
+        """Return the variables that another shell sees; what is not in single quotes is filled in before."""
+        if script.quote != "'" or called[-1].name == "eval":
+            return dict(self.variables)
+        if any(word.name in _ELSEWHERE for word in called):
+            return {}
+        return {name: word for name, word in self.variables.items() if name in self.exported}
+
+
+def _assigns(word: Word) -> re.Match[str] | None:
+    return _ASSIGNS.fullmatch(word.text)
 
 
 def _assign(variables: dict[str, Word], assigned: re.Match[str], word: Word, *, sure: bool) -> None:
-    """Note a variable; of one that is set in a branch, or to two values, nothing is known."""
+    """Note a variable; of one that is set in a branch, to two values or to a very long one, nothing is known."""
     name, text = assigned[1], assigned[2]
-    if not sure or (name in variables and variables[name].text != text):
+    if not sure or len(text) > MOST or (name in variables and variables[name].text != text):
         text = f"${name}"
     variables[name] = Word(text, word.span)
-
-
-def _logical(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield the lines with continuations joined by a line break, without the bodies of here-documents."""
-    lines = re.split(r"\r\n|\n|\r", source.text)
-    index, until = 0, None
-    while index < len(lines):
-        start, text = index + 1, lines[index]
-        index += 1
-        if until is not None:
-            until = None if text.strip() == until else until
-            continue
-        joined, ahead = text, index
-        while ahead < min(len(lines), index + LONGEST) and not text.lstrip().startswith("#") and _goes_on(joined):
-            joined += "\n" + lines[ahead]
-            ahead += 1
-        if not _goes_on(joined):  # a quote that is never closed ends with its line
-            text, index = joined, ahead
-        if (found := _HEREDOC.search(text)) and "<<<" not in text:
-            until = found[2]
-        yield start, text
-
-
-def _goes_on(text: str) -> bool:
-    """Say whether a logical line goes on below: it ends in a backslash, or within quotes."""
-    quote, at = "", 0
-    while at < len(text):
-        char = text[at]
-        if char == "\\" and quote != "'":
-            at += 1
-        elif quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char == "#" and (at == 0 or text[at - 1] in " \t\n;"):
-            end = text.find("\n", at)
-            if end < 0:
-                return False
-            at = end
-        at += 1
-    return bool(quote) or at > len(text)
 
 
 def _directives(source: Source, line: int, text: str, begin: int, *, read: bool) -> Iterator[Directive]:
@@ -260,165 +247,94 @@ def _directives(source: Source, line: int, text: str, begin: int, *, read: bool)
         yield Directive(short.get(name, name.lstrip("-").replace("_", "-")), value, span, read)
 
 
-def _places(line: int, text: str) -> list[tuple[int, int]]:
-    """Return the line and column of each character of a text that begins a line, and of its end."""
-    found, column = [], 1
-    for char in text:
-        found.append((line, column))
-        line, column = (line + 1, 1) if char == "\n" else (line, column + 1)
-    return [*found, (line, column)]
-
-
-def _commands(source: Source, text: str, places: Sequence[tuple[int, int]]) -> Iterator[list[Word]]:
-    """Yield the commands of a text as words; quotes are taken off, comments left out."""
-    words: list[Word] = []
-    at, size = 0, len(text)
-    while at < size:
-        char = text[at]
-        if char in " \t" or text.startswith("\\\n", at):
-            at += 1 + (char == "\\")
-            continue
-        if char == "#":
-            at = text.find("\n", at) if "\n" in text[at:] else size
-            continue
-        if separator := next((s for s in _SEPARATORS if text.startswith(s, at)), None):
-            at += len(separator)
-            if words:
-                yield words
-            words = []
-            continue
-        start = at
-        value, origins, at = _word(text, at)
-        quote = char if char in "'\"" else ""
-        span = Span(source, *places[start], *places[at])
-        words.append(Word(value, span, quote, tuple(places[origin] for origin in (*origins, at))))
-    if words:
-        yield words
-
-
-def _word(text: str, at: int) -> tuple[str, list[int], int]:
-    """Return a word without its quotes, whence each of its characters is, and where it ends.
-
-    What is in single quotes keeps its `$` all the same.
-    """
-    value: list[str] = []
-    origins: list[int] = []
-    size, depth = len(text), 0
-
-    def take(char: str, origin: int) -> None:
-        value.append(char)
-        origins.append(origin)
-
-    while at < size:
-        char = text[at]
-        if char in "'\"" and depth == 0:
-            at += 1
-            while at < size and text[at] != char:
-                escaped = char == '"' and text[at] == "\\" and text[at + 1 : at + 2] in ('"', "\\", "$", "`", "\n")
-                at += escaped
-                take(" " if escaped and text[at] == "\n" else text[at], at)
-                at += 1
-            at += 1
-        elif char == "\\" and at + 1 < size and text[at + 1] != "\n":
-            take(text[at + 1], at + 1)
-            at += 2
-        elif depth == 0 and (char in " \t\n;|&)" or text.startswith("\\\n", at)):
-            break
-        else:
-            depth += text.startswith(("$(", "${"), at) or (depth > 0 and char in "({")
-            if text.startswith(("$(", "${"), at):
-                take(char, at)
-                at, char = at + 1, text[at + 1]
-            elif depth and char in ")}":
-                depth -= 1
-            take(char, at)
-            at += 1
-    return "".join(value), origins, min(at, size)
-
-
-def _inner(
-    source: Source, raw: list[Word], variables: dict[str, Word], exported: set[str]
-) -> Iterator[tuple[list[Word], list[Word]]]:
-    """Yield the commands that a command gives to a shell (`bash -c "…"`), each with the words before that shell.
-
-    Of what is in single quotes, that shell fills in only what the script exports.
-    """
-    if not raw or raw[0].text in _NO_CALL:
-        return
-    for index, word in enumerate(raw):
-        given = _given(raw[index + 1 :]) if word.text.rsplit("/", 1)[-1] in _SHELLS else None
-        if given is None:
-            continue
-        known = {name: variables[name] for name in exported & variables.keys()} if given.quote == "'" else variables
-        for words in _commands(source, given.text, given.places):
-            inner = [made for one in words for made in _filled(one, known)]
-            while inner and _ASSIGNS.fullmatch(inner[0].text):
-                inner = inner[1:]
-            yield raw[:index], inner
-            yield from ((raw[:index] + before, deeper) for before, deeper in _inner(source, words, known, exported))
-        return
-
-
-def _given(words: list[Word]) -> Word | None:
-    """Return what stands behind `-c` among the options of a shell."""
-    index = 0
-    while index + 1 < len(words) and words[index].text.startswith(("-", "+")):
-        option = words[index].text
-        if re.fullmatch(r"-[a-z]*c[a-z]*", option):
-            return words[index + 1]
-        index += 2 if re.fullmatch(r"[-+][a-z]*o", option) else 1
-    return None
-
-
-def _filled(word: Word, variables: dict[str, Word]) -> list[Word]:
+def _filled(word: Raw, variables: dict[str, Word]) -> list[Word]:
     """Return the words that become of a word: without quotes a shell splits what was in a variable."""
 
     def known(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         return variables[name].text if name in variables else found[0]
 
-    if "$" not in word.text:
-        return [word]
     text = _VARIABLE.sub(known, word.text)
     if word.quote or "$(" in text or text == word.text or _ASSIGNS.fullmatch(word.text):
-        return [Word(text, word.span, word.quote)]
+        return [Word(text, word.span)]
     return [Word(part, word.span) for part in text.split()]
 
 
-def _launches(words: list[Word]) -> Iterator[Launch]:
-    """Yield the launcher that a command calls, if any: `torchrun`, `accelerate launch`, `deepspeed`, or a tool's own command."""
+def _calls_nothing(words: list[Word], index: int) -> bool:
+    """Say whether a word begins what calls no launcher."""
+    behind = words[index + 1].text if index + 1 < len(words) else ""
+    return words[index].name in _NO_CALL and behind != "run" and not _is_name(words, index)
+
+
+def _is_name(words: list[Word], index: int) -> bool:
+    return index > 0 and words[index - 1].text in _NAMES
+
+
+def _inside(words: list[Word]) -> Iterator[int]:
+    """Yield which words another shell reads: the one behind `bash -c`, and what is quoted behind `eval` or `ssh`."""
+    for index, word in enumerate(words):
+        if _calls_nothing(words, index):
+            return
+        if word.name in _READERS:
+            yield from (at for at in range(index + 1, len(words)) if re.search(r"\s", words[at].text))
+            return
+        if word.name in _SHELLS:
+            behind = [word.text for word in words[index + 1 :]]
+            if index and words[index - 1].text == "--entrypoint":  # its options are behind the name of the image
+                skip = next((at for at, text in enumerate(behind) if text in ("-c", "-lc")), len(behind))
+            else:
+                skip = 0
+            at = _script(behind[skip:])
+            if at is not None:
+                yield index + 1 + skip + at
+            return
+
+
+def _script(words: list[str]) -> int | None:
+    """Return which of the words behind a shell is what it reads: the first behind its options, if `-c` is one."""
+    index, reads = 0, False
+    while index < len(words) and words[index].startswith(("-", "+")):
+        reads = reads or bool(re.fullmatch(r"-[a-z]*c[a-z]*", words[index]))
+        index += 2 if re.fullmatch(r"[-+][a-z]*[oO]", words[index]) else 1
+    return index if reads and index < len(words) else None
+
+
+def _launch(words: list[Word], before: Sequence[Word], variables: dict[str, Word]) -> Launch | None:
+    """Return the launcher that a command calls, if any: `torchrun`, `accelerate launch`, `deepspeed`, or a tool's own command."""
     texts = [word.text for word in words]
-    runs = texts[:1] in (["uv"], ["conda"]) and "run" in texts[1:2]
-    if not texts or (texts[0] in _NO_CALL and not runs):
-        return
-    wraps = texts[0].rsplit("/", 1)[-1] in _WRAPPERS or texts[0].startswith("$")
-    for index, text in enumerate(texts):
-        if text == "install":  # of a package by this name
-            return
-        name = text.rsplit("/", 1)[-1]
-        follows = texts[index + 1 : index + 3]
-        if name == "torchrun":
-            skip, launcher = 1, "torchrun"
-        elif (
-            name.startswith("python")
-            and follows[:1] == ["-m"]
-            and follows[1:] in (["torch.distributed.run"], ["torch.distributed.launch"])
-        ):
-            skip, launcher = 3, "torchrun"
-        elif name == "accelerate" and follows[:1] == ["launch"]:
-            skip, launcher = 2, "accelerate"
-        elif name.startswith("python") and follows == ["-m", "accelerate.commands.launch"]:
-            skip, launcher = 3, "accelerate"
-        elif name == "deepspeed" and follows and (index == 0 or (wraps and ":" not in text)):
-            skip, launcher = 1, "deepspeed"
-        elif name in TRAINERS and follows[:1] and follows[0] in TRAINERS[name]:
-            yield Launch(name, words[index], {}, {}, words[index + 1 :], words[:index])
-            return
-        else:
+    wraps = bool(words) and (words[0].name in _WRAPPERS or texts[0].startswith("$"))
+    for index, word in enumerate(words):
+        name, behind = word.name, texts[index + 1 : index + 9]
+        if _calls_nothing(words, index) or name.endswith((".py", ".sh")):
+            return None
+        launcher, skip = "", 1
+        if _is_name(words, index):
             continue
-        options, places, program = _options(launcher, words[index + skip :])
-        yield Launch(launcher, words[index], options, places, program, words[:index])
-        return
+        if re.fullmatch(r"python[\d.]*", name):
+            launcher, skip = _module(behind)
+            if not launcher:
+                return None  # a program, whatever its arguments are called
+        elif name in ("torchrun", "accelerate-launch"):
+            launcher = name.removesuffix("-launch")
+        elif name == "accelerate" and behind[:1] == ["launch"]:
+            launcher, skip = name, 2
+        elif name == "deepspeed" and behind and (index == 0 or wraps):
+            launcher = name
+        elif name in TRAINERS and behind[:1] and behind[0] in TRAINERS[name]:
+            return Launch(name, word, {}, {}, words[index + 1 :], [*before, *words[:index]], variables)
+        if launcher:
+            options, places, program = _options(launcher, words[index + skip :])
+            return Launch(launcher, word, options, places, program, [*before, *words[:index]], variables)
+    return None
+
+
+def _module(words: list[str]) -> tuple[str, int]:
+    """Return the launcher that Python runs as a module, or "", and how many words call it, Python's own among them."""
+    index = 0
+    while index < len(words) and words[index].startswith("-") and words[index] not in ("-m", "-c"):
+        index += 2 if words[index] in ("-X", "-W") else 1
+    module = words[index + 1] if words[index : index + 1] == ["-m"] and index + 1 < len(words) else ""
+    return _MODULES.get(module, ""), index + 3
 
 
 def _options(launcher: str, words: list[Word]) -> tuple[dict[str, Word], dict[str, Span], list[Word]]:

@@ -142,8 +142,8 @@ def _meeting(script: Script, launch: Launch) -> Iterator[Finding]:
         return
     words = [launch.options.get(name) for name in ("master_addr", "rdzv_endpoint", "main_process_ip")]
     used = [word for word in words if word is not None]
-    if not used and "MASTER_ADDR" in script.variables:
-        used = [script.variables["MASTER_ADDR"]]
+    if not used and "MASTER_ADDR" in launch.variables:
+        used = [launch.variables["MASTER_ADDR"]]
     for word in used:
         host = word.text.rsplit(":", 1)[0] if word.text.count(":") == 1 else word.text
         if host in HERE:
