@@ -201,7 +201,9 @@ class Builder:
     def _node(self, event: Event, depth: int) -> Node:
         span = self._span(event)
         if type(event) is ScalarEvent and not event.anchor and event.tag is None:  # nearly all of a file
-            self._grow(1, span)
+            self.values += 1
+            if self.values > MAX_VALUES:
+                self._grow(0, span)
             text = event.value
             return Scalar(self.means(text) if event.implicit[0] else text, span, text)
         if isinstance(event, AliasEvent):
@@ -251,15 +253,18 @@ class Builder:
     def _mapping(self, start: Span, depth: int) -> Mapping:
         entries: dict[str, Node] = {}
         keys: dict[str, Span] = {}
-        end = start
+        follows: Event | None = None
         while not isinstance(event := self.next(), MappingEndEvent):
             assert event is not None
             span = self._span(event)
-            name = self._key(event, span, depth)
+            name: str | None
+            if isinstance(event, ScalarEvent) and event.value and event.value != "<<" and not event.anchor:
+                name = event.value  # nearly all of them
+            else:
+                name = self._key(event, span, depth)
             follows = self.next()
             assert follows is not None
             value = self._node(follows, depth)
-            end = self._place(follows, value)
             if name is None:
                 continue
             if name in entries:
@@ -267,6 +272,7 @@ class Builder:
                 self._note("S016", message, span, f"the first is on line {keys[name].line}; keep one of them")
                 continue
             entries[name], keys[name] = value, span
+        end = start if follows is None else self._place(follows, value)
         return Mapping(entries, keys, self._stretch(start, end))
 
     def _place(self, event: Event, node: Node) -> Span:
