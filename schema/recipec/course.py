@@ -48,7 +48,7 @@ def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
     while True:
         course, findings = _bind_course(tree)
         guesses = {f.span: f for f in findings if f.code == "R001" and f.suggestion and f.span and f.span not in told}
-        meant = respelt(tree, {span: str(f.suggestion) for span, f in guesses.items()})
+        meant = respelt(tree, {span: str(f.suggestion) for span, f in guesses.items()}) if guesses else tree
         if meant is tree:
             return course, tidy([*told.values(), *findings])
         told |= guesses
