@@ -7,7 +7,6 @@ from recipec.plan import Batch, Length, Optimizer, Track, TrainStage, Watch
 from recipec.resolve.draft import Draft
 from recipec.resolve.methods import METHODS
 from recipec.resolve.script import wanted
-from recipec.source import find
 from recipec.suggest import nearest
 
 
@@ -84,8 +83,8 @@ def length(d: Draft) -> None:
         d.put("train.length.unit", "steps", "steps are given", "train.steps")
         d.copy("train.length.amount", "train.steps")
         if d.get("train.epochs") is not None:
-            several = find(d.tree, ("profiles",)) or d.span("train.epochs").source != d.span("train.steps").source
-            advice = "give one of them" + "; `null` takes out what is said in another place" * bool(several)
+            apart = d.span("train.epochs").source != d.span("train.steps").source
+            advice = "give one of them" + "; `null` takes out what is said in another place" * apart
             d.error("P061", "train.epochs", "both epochs and steps are given", advice)
     else:
         d.put("train.length.unit", "epochs", "no number of steps is given", "train.epochs")
