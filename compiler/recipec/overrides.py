@@ -8,7 +8,7 @@ from recipec.contracts import Contract, DocumentPath, Problem
 from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
-from recipec.source import Mapping, Span, dotted, find, key_span, split_path
+from recipec.source import Mapping, Span, beginning, dotted, find, key_span, split_path
 from recipec.targets.table import Document, Entry
 
 
@@ -21,8 +21,7 @@ def first_span(tree: Mapping, reads: Sequence[str]) -> Span:
             span = key_span(tree, steps) if isinstance(node, Mapping) else node.span
             if span is not None:
                 return span
-    start = tree.span
-    return start._replace(end_line=start.line, end_column=start.column + 1)
+    return beginning(tree)
 
 
 def lay_over(course: Course, document: Document, findings: list[Finding]) -> None:

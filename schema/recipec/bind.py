@@ -10,7 +10,21 @@ from pydantic import BaseModel, ValidationError
 
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
-from recipec.source import Items, Mapping, Node, Path, Scalar, Span, child, dotted, find, key_span, leaves, plain
+from recipec.source import (
+    Items,
+    Mapping,
+    Node,
+    Path,
+    Scalar,
+    Span,
+    beginning,
+    child,
+    dotted,
+    find,
+    key_span,
+    leaves,
+    plain,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -312,8 +326,7 @@ def _key(tree: Node, path: Path) -> Span:
     span = key_span(tree, path) if path else None
     if span is not None:
         return span
-    top = tree.span
-    return top._replace(end_line=top.line, end_column=top.column + 1)
+    return beginning(tree)
 
 
 def _value(tree: Node, path: Path) -> Span:

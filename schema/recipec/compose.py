@@ -21,6 +21,7 @@ from recipec.source import (
     Scalar,
     Source,
     Span,
+    beginning,
     dotted,
     find,
     leaves,
@@ -117,11 +118,8 @@ def compose(
 
 def no_mapping(tree: Node) -> RecipeError:
     """Return the error of a file that holds a list or a single value."""
-    nothing = isinstance(tree, Scalar) and tree.value is None  # stands behind the end of the text
-    first = tree.span.source.at(0) if nothing else tree.span
-    start = first._replace(end_line=first.line, end_column=first.column + 1)
     message = "a recipe is a mapping of keys and values"
-    return RecipeError([Finding("S019", message, start, help="start with `recipe: 1`")])
+    return RecipeError([Finding("S019", message, beginning(tree), help="start with `recipe: 1`")])
 
 
 def without_words(tree: Mapping) -> Mapping:

@@ -168,6 +168,13 @@ def key_span(node: Node, path: Sequence[str | int]) -> Span | None:
     return found.span if found is not None else None
 
 
+def beginning(node: Node) -> Span:
+    """Return the first character of a node; of nothing, which stands behind the end of a text, the first of the text."""
+    nothing = isinstance(node, Scalar) and node.value is None
+    start = node.span.source.at(0) if nothing else node.span
+    return start._replace(end_line=start.line, end_column=start.column + 1)
+
+
 def leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
     """Yield every scalar and every empty collection with its path."""
     if isinstance(node, Mapping) and node.entries:

@@ -11,7 +11,7 @@ from recipec.diagnostics import Finding
 from recipec.doctor.reading import Read, number
 from recipec.doctor.recognise import TITLES, TRAINERS, Guess, beside, latest
 from recipec.doctor.renamed import FATE, MOVED
-from recipec.source import Mapping, Node, Path, Scalar, Span, dotted, find, key_span, plain
+from recipec.source import Mapping, Node, Path, Scalar, Span, beginning, dotted, find, key_span, plain
 from recipec.yaml_reader import scalar_value
 
 # How deep in a file a tool reads text where it wants a number or truth: pydantic everywhere, argparse what stands at the top,
@@ -48,7 +48,7 @@ class File(NamedTuple):
             if node is not None:
                 return node.span if value else key_span(self.tree, steps) or node.span
             steps = steps[:-1]
-        return self.tree.span._replace(end_line=self.tree.span.line, end_column=self.tree.span.column + 1)
+        return beginning(self.tree)
 
 
 def held(file: File) -> File | None:

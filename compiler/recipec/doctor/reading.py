@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml.events import MappingEndEvent, ScalarEvent
 
 from recipec.diagnostics import Finding, RecipeError
-from recipec.source import Items, Mapping, Node, Scalar, Source, Span, plain
+from recipec.source import Items, Mapping, Node, Scalar, Source, Span, beginning, plain
 from recipec.yaml_reader import MAX_DEPTH, Builder, read_text
 
 TOO_LONG = 400  # characters of a number that is worth reading
@@ -195,10 +195,8 @@ def read(source: Source, *, omega: bool = False) -> Read:
         tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice))
     if not isinstance(tree, Mapping):
         advice = "the tools that doctor knows read `key: value` files, and scripts"
-        nothing = isinstance(tree, Scalar) and tree.value is None  # stands behind the end of the text
-        first = source.at(0) if nothing else tree.span
-        start = first._replace(end_line=first.line, end_column=first.column + 1)
-        raise RecipeError([Finding("D101", "the file holds no mapping of keys to values", start, help=advice)])
+        message = "the file holds no mapping of keys to values"
+        raise RecipeError([Finding("D101", message, beginning(tree), help=advice)])
     return Read(tree, twice)
 
 

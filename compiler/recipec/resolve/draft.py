@@ -8,7 +8,7 @@ from recipec.course import Part
 from recipec.diagnostics import Finding
 from recipec.language import Recipe
 from recipec.plan import Origin
-from recipec.source import Items, Mapping, Node, Path, Span, dotted, find, key_span, split_path
+from recipec.source import Items, Mapping, Node, Path, Span, beginning, dotted, find, key_span, split_path
 
 if TYPE_CHECKING:
     from recipec.rows.judge import Looked
@@ -88,8 +88,7 @@ class Draft:
                 key = key_span(self.tree, steps)
                 return key if isinstance(node, Mapping | Items) and key is not None else node.span
             steps = steps[:-1]
-        start = self.tree.span
-        return start._replace(end_line=start.line, end_column=start.column + 1)
+        return beginning(self.tree)
 
     def put(self, leaf: str, value: T, why: str, *reads: str, kind: str = "rule") -> T:
         """Decide a plan leaf by a rule that read these recipe paths."""

@@ -10,7 +10,7 @@ from recipec.course import Course
 from recipec.diagnostics import Finding, Severity
 from recipec.facts.models import KnownModel, known_model
 from recipec.plan import Plan, Resolved, Stage, TrainStage
-from recipec.source import Mapping, Span, find, key_span, split_path
+from recipec.source import Mapping, Span, beginning, find, key_span, split_path
 
 HEADINGS = ("Why is this bad", "Example", "Use instead")
 _HEADING = re.compile(r"^(Why is this bad|Example|Use instead):\s*", re.MULTILINE)
@@ -140,5 +140,4 @@ def _place(tree: Mapping, resolved: Resolved, stage: Stage, paths: str) -> Span:
             return (
                 key if key is not None and (isinstance(node, Mapping) or path.startswith("overrides.")) else node.span
             )
-    start = tree.span
-    return start._replace(end_line=start.line, end_column=start.column + 1)
+    return beginning(tree)
