@@ -9,13 +9,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from cases import several_files, tools_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from invariants import complaints, unfit
+from invariants import complaints
 from invent import recipe
 from mutate import VALUES, mutant
 
-from recipec.doctor import examine
 from recipec.explain import explain
 from recipec.language import Recipe
 from recipec.pipeline import compile_file
@@ -85,26 +85,10 @@ def test_every_emitted_key_and_every_recipe_leaf_is_explained(file: Path) -> Non
 
 
 def test_every_mistake_in_recipes_of_several_files_is_a_located_finding(tmp_path: Path) -> None:
-    files = {name: (ROOT / "docs" / "composition" / name).read_bytes() for name in ("base.yaml", "support.yaml")}
     for seed in range(EXAMPLES):
-        r = Random(seed)
-        for name, text in files.items():
-            (tmp_path / name).write_bytes(mutant(r, text) if r.random() < 0.6 else text)
-        settings = r.choice([[], ["train.log_every=3"], ["train.epochs=null"], ["data.train+=[1]"], ["variables=null"]])
-        profiles, variables = r.choice([[], ["debug"], ["cluster", "debug"], ["no"]]), r.choice([[], ["size=3"], ["x"]])
-        compiled = compile_file(str(tmp_path / "support.yaml"), settings, profiles, variables)
-        assert complaints(compiled) == [], f"seed {seed}"
+        assert several_files(Random(seed), tmp_path)[1] == [], f"seed {seed}"
 
 
 def test_every_mistake_in_files_of_the_tools_is_a_located_finding(tmp_path: Path) -> None:
-    trees = ROOT / "tests" / "golden" / "trees"
-    files = [file for kind in ("yaml", "json", "sh") for file in sorted(trees.rglob(f"*.{kind}"))]
     for seed in range(2 * EXAMPLES):
-        r = Random(seed)
-        first = r.choice(files)
-        names = []
-        for file in dict.fromkeys([first, r.choice([other for other in files if other.parent == first.parent])]):
-            names.append(str(tmp_path / file.name))
-            Path(names[-1]).write_bytes(mutant(r, file.read_bytes()))
-        wrong = [text for finding in examine(names).findings for text in unfit(finding)]
-        assert wrong == [], f"seed {seed}"
+        assert tools_files(Random(seed), tmp_path)[1] == [], f"seed {seed}"
