@@ -72,7 +72,9 @@ def test_good_recipes_show_nothing(server: LanguageServer) -> None:
     for value in ("2e-4", "cosine", "true", "32", "a100-80gb", "nf4", "data/chat.jsonl", "3%"):
         varied = varied.replace(f": {value}\n", ": ${var:it}\n")
     assert varied.count("${var:it}") == 8
-    texts = {"good": GOOD, "varied": varied} | {path.name: path.read_text(encoding="utf-8") for path in RECIPES}
+    texts = {"good.yaml": GOOD, "varied.yaml": varied} | {
+        path.name: path.read_text(encoding="utf-8") for path in RECIPES
+    }
     found = {name: server.open(text, name)[1] for name, text in texts.items()}
     assert len(found) > 20
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
