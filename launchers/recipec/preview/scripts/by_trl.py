@@ -17,17 +17,20 @@ def main() -> None:
     request = common.read_request()
     if common.load_tokenizer(request) is None:
         return
-    folder, scratch = Path(request["folder"]), Path(request["scratch"])
+    tell(request, Path(request["folder"]), Path(request["scratch"]))
+
+
+def tell(request: dict, folder: Path, scratch: Path) -> None:
+    """Write the answer, with what the trainer of this process makes of the rows."""
     supervised = request["method"] in ("sft", "pretrain")
     if (folder / "train.py").exists():
         sys.path.insert(0, str(folder))
-        loaded = by_script(request, folder)
+        tokenizer, parts = by_script(request, folder)
         config = arguments(folder / "train.py") if supervised else {}
     else:
-        loaded = by_command(request, folder, scratch)
-        config = loaded[2]
-    tokenizer, parts = loaded[0], loaded[1]
-    answers = [supervise, prefer][not supervised](request, config, tokenizer, parts, scratch)
+        tokenizer, parts, config = by_command(request, folder, scratch)
+    prepare = supervise if supervised else prefer
+    answers = prepare(request, config, tokenizer, parts, scratch)
     common.answer(versions=common.versions(), template=common.template_digest(tokenizer), **answers)
 
 

@@ -5,7 +5,6 @@ is plain Python and is put there here too, for a recipe of a GPU. What else it p
 """
 
 import os
-import sys
 from pathlib import Path
 
 import by_trl
@@ -17,7 +16,7 @@ def main() -> None:
     request = common.read_request()
     if common.load_tokenizer(request) is None:
         return
-    folder, scratch = Path(request["folder"]), Path(request["scratch"])
+    scratch = Path(request["scratch"])
     os.environ |= {
         "UNSLOTH_FORCE_CPU": "1",
         "UNSLOTH_DISABLE_STATISTICS": "1",
@@ -27,12 +26,7 @@ def main() -> None:
 
     if request["gpu"]:
         prepare_as_on_a_gpu()
-    sys.path.insert(0, str(folder))
-    tokenizer, parts = by_trl.by_script(request, folder)
-    supervised = request["method"] in ("sft", "pretrain")
-    config = by_trl.arguments(folder / "train.py") if supervised else {}
-    answers = [by_trl.supervise, by_trl.prefer][not supervised](request, config, tokenizer, parts, scratch)
-    common.answer(versions=common.versions(), template=common.template_digest(tokenizer), **answers)
+    by_trl.tell(request, Path(request["folder"]), scratch)
 
 
 def prepare_as_on_a_gpu() -> None:
