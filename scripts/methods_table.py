@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "compiler")]
 
 from recipec.course import bind_course  # noqa: E402
+from recipec.decide import decide  # noqa: E402
+from recipec.decide.methods import METHODS  # noqa: E402
 from recipec.diagnostics import RecipeError  # noqa: E402
 from recipec.facts import releases  # noqa: E402
 from recipec.plan import TrainStage  # noqa: E402
-from recipec.resolve import resolve  # noqa: E402
-from recipec.resolve.methods import METHODS  # noqa: E402
 from recipec.source import Mapping  # noqa: E402
-from recipec.targets import TRAINERS, trainer  # noqa: E402
+from recipec.systems import TRAINERS, trainer  # noqa: E402
 from recipec.yaml_reader import read_file  # noqa: E402
 
 TRAINED, ACCEPTED = "trained", "accepted"
@@ -46,7 +46,7 @@ def stages(folder: Path) -> Iterator[TrainStage]:
         if not isinstance(tree, Mapping) or "recipe" not in tree.entries:
             continue
         course, _findings = bind_course(tree)
-        resolved = resolve(course)[0] if course is not None else None
+        resolved = decide(course)[0] if course is not None else None
         yield from (s for s in (resolved.plan.stages if resolved else ()) if isinstance(s, TrainStage))
 
 
@@ -67,7 +67,7 @@ def page() -> str:
     lines = [
         "# What each trainer can do",
         "",
-        "Made by `make generated` from what the trainers declare (`TRAINER` of each module in `compiler/recipec/targets/`)",
+        "Made by `make generated` from what the trainers declare (`TRAINER` of each module in `compiler/recipec/systems/`)",
         "and from the recipes of the test suite. **trained**: the suite really trains a tiny model with it, on a CPU, from",
         "the emitted files. **accepted**: the tool's own code judges the emitted files, at the pinned release.",
         "",

@@ -9,7 +9,7 @@ from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
 from recipec.source import Mapping, Span, beginning, dotted, find, key_span, split_path
-from recipec.targets.table import Document, Entry
+from recipec.systems.table import Document, Entry
 
 
 def first_span(tree: Mapping, reads: Sequence[str]) -> Span:

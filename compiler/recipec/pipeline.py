@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
 from recipec.course import HEAD, Course, bind_course
+from recipec.decide import decide
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.facts import pins
 from recipec.output import MANIFEST, digest
@@ -18,7 +19,6 @@ from recipec.plan import Resolved, TrainStage
 from recipec.references import misplaced
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
-from recipec.resolve import resolve
 from recipec.source import (
     Mapping,
     Node,
@@ -28,8 +28,8 @@ from recipec.source import (
     leaves,
     plain,
 )
-from recipec.targets import CHECKED, Emitted, emit, environment
-from recipec.targets.table import Document, Entry
+from recipec.systems import CHECKED, Emitted, emit, environment
+from recipec.systems.table import Document, Entry
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
@@ -97,7 +97,7 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     if course is None:
         return Compiled("", {}, tidy(findings), None)
     recipe = course.recipe
-    resolved, more = resolve(course)
+    resolved, more = decide(course)
     findings += more
     if resolved is None or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy(findings), None)

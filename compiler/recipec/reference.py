@@ -6,11 +6,11 @@ import json
 import sys
 from typing import Any
 
+from recipec.decide.methods import METHODS
 from recipec.editor import for_editors
 from recipec.facts import gpus
 from recipec.language import Recipe
 from recipec.language.data import COLUMNS
-from recipec.resolve.methods import METHODS
 
 EXAMPLE = """\
 recipe: 1

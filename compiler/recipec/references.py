@@ -55,7 +55,7 @@ def text(value: Any) -> str:
 def misplaced(tree: Mapping) -> list[Finding]:
     """Name references that stand where nothing would expand them: the tools take them as they are written.
 
-    The arguments of a script are judged with what they ask for, by `resolve.script`.
+    The arguments of a script are judged with what they ask for, by `decide.script`.
     """
     found = []
     for path, node in tree_leaves(tree):

@@ -19,7 +19,7 @@ from recipec.preview import judge, keeping, raw
 from recipec.preview.show import histogram
 from recipec.processes import Child, Signals
 from recipec.source import Span
-from recipec.targets import GENERAL
+from recipec.systems import GENERAL
 
 ROWS = 3  # shown of each source unless asked otherwise
 BOUND = 20_000  # rows of each source whose lengths are looked at

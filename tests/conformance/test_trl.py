@@ -10,7 +10,7 @@ import pytest
 
 from recipec.pipeline import compile_file
 from recipec.plan import TrainStage
-from recipec.targets.trl import COMMANDS
+from recipec.systems.trl import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 RECIPES = [*sorted((ROOT / "recipes").glob("*.yaml")), *sorted((ROOT / "tests" / "real" / "trl").glob("*.yaml"))]

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from recipec.language.model import AdapterType
 from recipec.output import write
 from recipec.pipeline import compile_file
-from recipec.targets.trl import COMMANDS, TRAINER
+from recipec.systems.trl import COMMANDS, TRAINER
 
 HERE = Path(__file__).parent
 RECIPES = sorted((HERE / "trl").glob("*.yaml"))

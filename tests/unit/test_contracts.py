@@ -10,8 +10,8 @@ from recipec import contracts
 from recipec.contracts import Problem, load
 from recipec.facts import pinned
 from recipec.facts import releases as pinned_releases
-from recipec.targets import TRAINERS
-from recipec.targets import trainer as load_trainer
+from recipec.systems import TRAINERS
+from recipec.systems import trainer as load_trainer
 
 EVERY = sorted(path.stem.rpartition("-")[::2] for path in contracts.DATA.glob("*.json"))
 PLAIN = {"base_model": "m", "datasets": [{"path": "a.jsonl", "type": "chat_template"}], "learning_rate": 2e-4}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recipec.targets import trainer
+from recipec.systems import trainer
 
 ROOT = Path(__file__).parents[2]
 TABLE = runpy.run_path(str(ROOT / "scripts" / "methods_table.py"))

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recipec.decide.reward_file import trouble
 from recipec.pipeline import compile_tree
 from recipec.plan import TrainStage
-from recipec.resolve.reward_file import trouble
 from recipec.source import Source
-from recipec.targets import rewards
+from recipec.systems import rewards
 from recipec.yaml_reader import read_text
 
 SCRIPT = Path(rewards.__file__).parent / "scripts" / "rewards.py"
@@ -118,14 +118,14 @@ def own(tmp_path: Path) -> Path:
 
 def test_the_emitted_file_has_a_function_for_each_reward(own: Path, tmp_path: Path) -> None:
     from recipec.course import bind_course
-    from recipec.resolve import resolve
+    from recipec.decide import decide
     from recipec.source import Mapping
 
     tree = read_text(Source("r.yaml", RECIPE % own))
     assert isinstance(tree, Mapping)
     course, findings = bind_course(tree)
     assert course is not None
-    resolved, more = resolve(course)
+    resolved, more = decide(course)
     assert [*findings, *[f for f in more if f.code != "P094"]] == []
     if resolved is None:  # the pins of this trainer are not here: the plan is all the same
         pytest.fail(str(more))

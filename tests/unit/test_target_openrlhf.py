@@ -21,7 +21,7 @@ from recipec.pipeline import Compiled, compile_file
 from recipec.plan import TrainStage
 from recipec.render.arguments_writer import Expanded, script
 from recipec.render.python_writer import Argument
-from recipec.targets.openrlhf.reinforcement import nodes_and_gpus
+from recipec.systems.openrlhf.reinforcement import nodes_and_gpus
 
 ROOT = Path(__file__).parents[2]
 PPO = str(ROOT / "recipes" / "llama-3-70b-ppo-openrlhf.yaml")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from recipec.plan import EvaluateStage, InitStage, MergeStage, Plan, Stage, TrainStage
 from recipec.references import references
-from recipec.targets import Emitted
+from recipec.systems import Emitted
 
 _WHAT = {
     InitStage: "Makes the tokenizer and a model with random weights.",

@@ -1,0 +1,72 @@
+"""OpenRLHF 0.11: the command line of its programs, as a script with one option on a line.
+
+It has no configuration file. `train_sft`, `train_rm` and `train_dpo` are started as processes of one job; reinforcement
+learning (`train_ppo_ray`) is one driver that Ray gives its processes. Nothing of it can run, or even be imported,
+without NVIDIA GPUs. What its code refuses only after it has started is refused here: each such place is named beside
+its rule.
+"""
+
+from __future__ import annotations
+
+from recipec.plan import TrainStage
+from recipec.systems import rewards
+from recipec.systems.openrlhf import cluster, reinforcement, supervised
+from recipec.systems.openrlhf.data import PAIRED
+from recipec.systems.table import Refusal, Sheet, Trainer
+
+TOOL = "openrlhf"
+FILE = "openrlhf.sh"
+SUPERVISED = {"sft": "train_sft", "reward": "train_rm", "dpo": "train_dpo", "ipo": "train_dpo"}
+ONLINE = frozenset(["grpo", "rloo", "ppo"])
+
+
+def _sheets(s: TrainStage) -> list[Sheet]:
+    if s.method in ONLINE:
+        command, rows, program = "python3 -m openrlhf.cli.train_ppo_ray", reinforcement.ROWS, "train_ppo_ray"
+    else:
+        program = SUPERVISED[s.method]
+        rows = supervised.rows(s.method)
+        command = f"{supervised.launcher(s)} openrlhf.cli.{program}"
+    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command)]
+
+
+def _commands(s: TrainStage) -> list[str]:
+    if s.method in ONLINE:
+        return cluster.commands(s.hardware.nodes, s.hardware.per_node, FILE)
+    return [f'exec bash "$here/{FILE}"']
+
+
+def _files(s: TrainStage) -> dict[str, str]:
+    if s.method in ONLINE and rewards.functions(s) and not reinforcement.is_remote(s):
+        return {rewards.FILE: rewards.openrlhf(s)}
+    return {}
+
+
+def _differences(s: TrainStage) -> list[Refusal]:
+    found = []
+    if s.method in SUPERVISED:
+        says = "OpenRLHF cuts rows that are longer than max_length, and ends each in the end token; only a prompt that"
+        says += " leaves no room for an answer drops its row"
+        found.append(Refusal("model.max_length", says, "choose max_length so that few rows are longer"))
+    if s.method in PAIRED and "messages" in s.data.train[0].columns:
+        says = "OpenRLHF adds the chosen and rejected answers to the messages: both are lists of messages"
+        found.append(Refusal("data.train", says, "give [{role: assistant, content: …}] in the data, not a text"))
+    if s.method == "rloo" or (s.objective is not None and s.objective.loss == "dr_grpo"):
+        what = "RLOO sums over the tokens of a completion" if s.method == "rloo" else "Dr. GRPO divides by a constant"
+        says = f"OpenRLHF averages the loss over all tokens of a step; {what}"
+        found.append(Refusal("method", says, "use trl where that matters"))
+    return found
+
+
+TRAINER = Trainer(
+    TOOL,
+    methods=frozenset(SUPERVISED) | ONLINE,
+    adapters=frozenset(["lora"]),
+    strategies=frozenset(["zero1", "zero2", "zero3"]),
+    sheets=_sheets,
+    commands=_commands,
+    files=_files,
+    differences=_differences,
+    lm_eval=True,
+    holds=frozenset(["deepspeed", "flash-attn"]),
+)

@@ -1,0 +1,172 @@
+"""A training script of the user's own, as it is: started by accelerate, torchrun, DeepSpeed's launcher or Ray Train.
+
+Of the plan, the script hears what its arguments ask for, and the launcher what it acts on; whatever else the recipe
+says of this training is without effect, and named so.
+"""
+
+from shlex import quote
+from typing import Any, get_args
+
+from recipec.facts import pinned
+from recipec.language.model import AdapterType
+from recipec.plan import Method, TrainStage, leaf
+from recipec.references import references, text
+from recipec.systems import GENERAL, RAY, accelerate, deepspeed
+from recipec.systems.table import Row, Sheet, Trainer, made
+
+FILE, HOSTS = "ray_train.py", "hostfile"
+NODE = '"${NODE_RANK:?rank of this node, from 0}"'
+ADDRESS = '"${MASTER_ADDR:?address of node 0}"'
+PORT = '"${MASTER_PORT:-29500}"'
+# `ray job submit` comes back here as the job; without a cluster, Ray starts one of this machine alone.
+RAY_COMMANDS = [
+    'if [ -n "${RAY_ADDRESS:-}" ] && [ -z "${RAY_JOB_CONFIG_JSON_ENV_VAR:-}" ]; then  # not yet the job itself',
+    "  # every node sees this folder, and has the environment at the same place",
+    '  exec ray job submit --address "$RAY_ADDRESS" -- env -C "$PWD" "RECIPE_ENVIRONMENTS=${RECIPE_ENVIRONMENTS:-}" \\',
+    '    "RECIPE_RESUME_FROM=${RECIPE_RESUME_FROM:-}" bash "$here/run.sh"',
+    "fi",
+]
+RAY_TEMPLATE = '''"""Runs the training script on every worker of a Ray cluster, each with the rank that Ray gives it.
+
+    python ray_train.py SCRIPT [ARGUMENTS]
+"""
+
+import os
+import subprocess
+import sys
+
+import torch.distributed
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+
+def work(driver):
+    """Hand this worker's place over from Ray's process group to the script, and run it."""
+    torch.distributed.barrier()  # so that nobody meets the group that ends here
+    torch.distributed.destroy_process_group()
+    variables = {**driver["variables"], **os.environ}  # where Ray has set one, it knows better
+    subprocess.run([sys.executable, *driver["command"]], cwd=driver["folder"], env=variables, check=True)
+
+
+if __name__ == "__main__":
+    TorchTrainer(
+        work,
+        train_loop_config={"command": sys.argv[1:], "folder": os.getcwd(), "variables": dict(os.environ)},
+        scaling_config=ScalingConfig(
+            {{ScalingConfig}}
+        ),
+        run_config=RunConfig(
+            {{RunConfig}}
+        ),
+    ).fit()
+'''
+
+
+def _folder(_s: TrainStage) -> Any:
+    from recipec.render.python_writer import Expression
+
+    return Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))")
+
+
+RAY_ROWS: tuple[Row, ...] = (
+    made("ScalingConfig.num_workers", lambda s: s.hardware.world, "over all nodes"),
+    made("ScalingConfig.use_gpu", lambda s: s.hardware.device == "gpu"),
+    made("RunConfig.name", lambda s: f"{s.track.run_name}-{s.name}"),
+    made("RunConfig.storage_path", _folder, "what Ray itself keeps of the run"),
+)
+
+
+def arguments(s: TrainStage) -> list[str]:
+    """Return the script's command line, an argument on a line, with what of the plan it holds in a remark."""
+    assert s.script is not None
+    lines = []
+    for key, value in s.script.arguments.items():
+        parts, names, begin = [], [], 0
+        for reference in references(value):
+            names.append(reference.name)
+            parts += [quote(value[begin : reference.start])] if reference.start > begin else []
+            begin = reference.end
+            if reference.kind == "file":
+                parts.append(f'"$here/{reference.name}"')
+                continue
+            found = leaf(s, reference.name.partition(".")[2])
+            _format_of(s, reference.name)
+            if isinstance(found, bool) and reference.end - reference.start == len(value):
+                value = found
+            else:
+                parts.append(quote(text(found)))
+        if isinstance(value, str):
+            parts += [quote(value[begin:])] if begin < len(value) or not value else []
+        elif not isinstance(value, bool):
+            parts = [text(value)]
+        flag = quote(f"--{key}")
+        said = flag if isinstance(value, bool) else f"{flag} {''.join(parts)}"
+        remark = f"  # {', '.join(names)}" if names else ""
+        if value is not False:
+            lines.append(f"  {said}{remark}")
+    return lines
+
+
+def _format_of(s: TrainStage, name: str) -> None:
+    """A source of data that the script is told of has a format, of which the recipe must speak: that is its use."""
+    steps = name.split(".")
+    if steps[1] == "data" and len(steps) > 3:
+        leaf(s, f"data.{steps[2]}.{steps[3]}.format")
+
+
+def _sheets(s: TrainStage) -> list[Sheet]:
+    assert s.script is not None
+    if s.script.launcher == "ray":
+        release = RAY.partition("-")[2]
+        return [Sheet(FILE, RAY_ROWS, "ray", release, "", "python", RAY_TEMPLATE)]
+    files = deepspeed.sheets(s, GENERAL)
+    if s.script.launcher == "accelerate":
+        release = pinned(GENERAL, accelerate.TOOL)
+        return [Sheet(accelerate.FILE, accelerate.ROWS, accelerate.TOOL, release, "config"), *files]
+    return files
+
+
+def _commands(s: TrainStage) -> list[str]:
+    assert s.script is not None
+    program = f'{quote(s.script.path)} "${{arguments[@]}}"'
+    head = ["arguments=(", *arguments(s), ")"]
+    nodes, processes = s.hardware.nodes, s.hardware.per_node
+    if s.script.launcher == "accelerate":
+        return [*head, *accelerate.launch(s, program)]
+    if s.script.launcher == "ray":
+        return [*RAY_COMMANDS, *head, f'exec python "$here/{FILE}" {program}']
+    if s.script.launcher == "torchrun":
+        where = "--standalone"
+        if nodes > 1:
+            where = f"--nnodes {nodes} --node_rank {NODE} --master_addr {ADDRESS} --master_port {PORT}"
+        return [*head, f"exec torchrun {where} --nproc_per_node {processes} \\", f"  {program}"]
+    where = f"--num_gpus {processes} --no_local_rank"  # a script as it is knows no --local_rank; LOCAL_RANK is set
+    if nodes > 1:
+        where += f" --num_nodes {nodes} --no_ssh --node_rank {NODE} --master_addr {ADDRESS} --master_port {PORT}"
+        where += f' --hostfile "$here/{HOSTS}"'
+    return [*head, f"exec deepspeed {where} \\", f"  {program}"]
+
+
+def _files(s: TrainStage) -> dict[str, str]:
+    """DeepSpeed's launcher counts nodes by a file of their names; started on each node, it only counts them."""
+    assert s.script is not None
+    if s.script.launcher != "deepspeed" or s.hardware.nodes == 1:
+        return {}
+    return {HOSTS: "".join(f"node-{rank} slots={s.hardware.per_node}\n" for rank in range(s.hardware.nodes))}
+
+
+def _variables(s: TrainStage) -> dict[str, str]:
+    assert s.script is not None
+    return {"DS_ACCELERATOR": "cpu"} if s.script.launcher == "deepspeed" and s.hardware.device == "cpu" else {}
+
+
+TRAINER = Trainer(
+    "script",
+    methods=frozenset(get_args(Method)),
+    adapters=frozenset(get_args(AdapterType)),
+    strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
+    sheets=_sheets,
+    commands=_commands,
+    variables=_variables,
+    files=_files,
+)
