@@ -9,7 +9,8 @@ from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
 from recipec.source import Mapping, Span, beginning, dotted, find, key_span, split_path
-from recipec.systems.table import Document, Entry
+from recipec.systems.document import Document
+from recipec.systems.table import Entry
 
 
 def first_span(tree: Mapping, reads: Sequence[str]) -> Span:

@@ -29,7 +29,8 @@ from recipec.source import (
     plain,
 )
 from recipec.systems import CHECKED, Emitted, emit, environment
-from recipec.systems.table import Document, Entry
+from recipec.systems.document import Document
+from recipec.systems.table import Entry
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.systems import lm_eval, transformers
-from recipec.systems.table import Document, Reader, Refusal, Sheet, Trainer, fill, split_reads
+from recipec.systems.check import Refusal, Values
+from recipec.systems.document import Document, Sheet
+from recipec.systems.system import Trainer
+from recipec.systems.table import Reader, fill, flattened
 
 TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script")
 CHECKED = (*TRAINERS[:-1], "deepspeed", "accelerate", "lm_eval")  # tools that `overrides` may speak to
@@ -44,25 +47,31 @@ def trainer(name: str) -> Trainer:
 def emit(stage: Stage, environment: str) -> Emitted:
     """Return what makes the tools do this stage in this environment."""
     out = Emitted([], [], {}, {}, set(ALWAYS), [], [])
+    values = flattened(stage)
     reads: list[str] = []
     seen = Reader(stage, "", reads)
     if isinstance(stage, TrainStage):
         system = trainer(stage.trainer)
         out.refusals.extend(_cannot(system, stage))
         if not out.refusals:
-            _fill(out, stage, system.sheets(seen))  # type: ignore[arg-type]  # a recorder stands for the stage
+            _fill(out, stage, values, system.sheets(seen))  # type: ignore[arg-type]  # a recorder stands for the stage
             out.commands.extend(system.commands(seen))  # type: ignore[arg-type]
             out.variables.update(system.variables(seen))  # type: ignore[arg-type]
             out.files.update(system.files(seen))  # type: ignore[arg-type]
             out.differences.extend(system.differences(seen))  # type: ignore[arg-type]
+            out.seen.update(system.uses(stage))
+            for check in system.checks(stage):
+                told = check.told(values, stage.release)
+                if told is not None:
+                    (out.refusals if check.severity == "error" else out.differences).append(told)
     elif isinstance(stage, EvaluateStage):
-        _fill(out, stage, lm_eval.sheets(stage, environment))
+        _fill(out, stage, values, lm_eval.sheets(stage, environment))
         out.commands.extend(lm_eval.commands(stage))
         out.variables.update(lm_eval.variables(stage))
         out.seen.add("models")
     else:
         made = transformers.init if isinstance(stage, InitStage) else transformers.merge
-        _fill(out, stage, made.sheets(environment))
+        _fill(out, stage, values, made.sheets(environment))
         out.commands.append(f'exec python "$here/{made.script}" "$here/{made.settings}"')
         out.files[made.script] = made.text()
     out.seen.update(reads)
@@ -123,11 +132,11 @@ def _known(name: str, path: str) -> frozenset[str]:
     return {"method": system.methods, "parallel.strategy": system.strategies, "adapter.type": system.adapters}[path]
 
 
-def _fill(out: Emitted, stage: Stage, sheets: list[Sheet]) -> None:
+def _fill(out: Emitted, stage: Stage, values: Values, sheets: list[Sheet]) -> None:
     for sheet in sheets:
-        entries, refusals = fill(sheet.rows, stage, sheet.release)
-        kept, seen = split_reads(entries)
-        document = Document(sheet.file, sheet.kind, sheet.tool, sheet.release, sheet.contract, kept, sheet.template)
-        out.documents.append(document)
-        out.seen.update(seen)
-        out.refusals.extend(refusals)
+        filled = fill(sheet.rows, stage, values, sheet.release)
+        out.documents.append(
+            Document(sheet.file, sheet.kind, sheet.tool, sheet.release, sheet.contract, filled.entries, sheet.template)
+        )
+        out.seen.update(filled.used)
+        out.refusals.extend(filled.refusals)

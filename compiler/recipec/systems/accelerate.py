@@ -11,7 +11,8 @@ from typing import Any
 from recipec.facts import pinned
 from recipec.plan import TrainStage
 from recipec.systems import deepspeed
-from recipec.systems.table import OMIT, Row, Sheet, made
+from recipec.systems.document import Sheet
+from recipec.systems.table import OMIT, Row, computed
 
 TOOL = "accelerate"
 FILE = "accelerate.yaml"
@@ -58,18 +59,18 @@ def _mixed(s: TrainStage) -> Any:
 
 
 ROWS: tuple[Row, ...] = (
-    made("compute_environment", lambda _s: "LOCAL_MACHINE"),
-    made("distributed_type", lambda s: TYPES[s.parallel.strategy]),
-    made("num_machines", lambda s: s.hardware.nodes),
-    made("num_processes", lambda s: s.hardware.world, "over all nodes"),
-    made("machine_rank", lambda _s: 0, "run.sh gives each node its own"),
-    made("mixed_precision", _mixed),
-    made("use_cpu", lambda s: s.hardware.device == "cpu"),
-    made("main_training_function", lambda _s: "main"),
-    made("rdzv_backend", lambda s: "static" if s.hardware.nodes == 1 else "c10d"),
-    made("same_network", lambda _s: True),
-    made("fsdp_config", _fsdp),
-    made("deepspeed_config", _deepspeed),
+    computed("compute_environment", lambda _s: "LOCAL_MACHINE"),
+    computed("distributed_type", lambda s: TYPES[s.parallel.strategy]),
+    computed("num_machines", lambda s: s.hardware.nodes),
+    computed("num_processes", lambda s: s.hardware.world, "over all nodes"),
+    computed("machine_rank", lambda _s: 0, "run.sh gives each node its own"),
+    computed("mixed_precision", _mixed),
+    computed("use_cpu", lambda s: s.hardware.device == "cpu"),
+    computed("main_training_function", lambda _s: "main"),
+    computed("rdzv_backend", lambda s: "static" if s.hardware.nodes == 1 else "c10d"),
+    computed("same_network", lambda _s: True),
+    computed("fsdp_config", _fsdp),
+    computed("deepspeed_config", _deepspeed),
 )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from recipec.facts import pinned
 from recipec.plan import TrainStage
-from recipec.systems.table import OMIT, Row, Sheet, made, same
+from recipec.systems.document import Sheet
+from recipec.systems.table import OMIT, Row, computed, same
 
 TOOL = "deepspeed"
 FILE = "ds_config.json"
@@ -52,16 +53,16 @@ ROWS: tuple[Row, ...] = (
     same("train_micro_batch_size_per_gpu", "batch.micro"),
     same("gradient_accumulation_steps", "batch.accumulation"),
     same("gradient_clipping", "optimizer.max_grad_norm"),
-    made("bf16", lambda s: {"enabled": s.numerics.precision == "bf16"}),
-    made(
+    computed("bf16", lambda s: {"enabled": s.numerics.precision == "bf16"}),
+    computed(
         "fp16",
         lambda s: (
             {"enabled": True, "loss_scale": 0, "initial_scale_power": 16} if s.numerics.precision == "fp16" else OMIT
         ),
     ),
-    made("zero_optimization", _zero),
-    made("steps_per_print", lambda _s: 1_000_000_000, "the trainer logs"),
-    made("wall_clock_breakdown", lambda _s: False),
+    computed("zero_optimization", _zero),
+    computed("steps_per_print", lambda _s: 1_000_000_000, "the trainer logs"),
+    computed("wall_clock_breakdown", lambda _s: False),
 )
 
 

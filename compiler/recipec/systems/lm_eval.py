@@ -7,7 +7,8 @@ from typing import Any
 
 from recipec.facts import pinned
 from recipec.plan import EvaluateStage, Judged
-from recipec.systems.table import OMIT, Row, Sheet, made, same
+from recipec.systems.document import Sheet
+from recipec.systems.table import OMIT, Row, computed, same
 
 TOOL = "lm_eval"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -65,19 +66,19 @@ def rows(index: int) -> tuple[Row, ...]:
     """Return the table for the model at this place of `stage.models`."""
     return (
         same("model", "backend"),
-        made("model_args", lambda s: _model_args(s, s.models[index])),
+        computed("model_args", lambda s: _model_args(s, s.models[index])),
         same("tasks", "tasks"),
         same("include_path", "task_folder"),
-        made("num_fewshot", lambda s: OMIT if s.few_shot == "task" else s.few_shot),
+        computed("num_fewshot", lambda s: OMIT if s.few_shot == "task" else s.few_shot),
         same("batch_size", "batch_size"),
-        made("device", _device),
-        made("limit", lambda s: OMIT if s.limit == "all" else s.limit),
-        made("apply_chat_template", lambda s: s.models[index].chat_template),
+        computed("device", _device),
+        computed("limit", lambda s: OMIT if s.limit == "all" else s.limit),
+        computed("apply_chat_template", lambda s: s.models[index].chat_template),
         same("log_samples", "log_samples"),
-        made("confirm_run_unsafe_code", lambda s: True if s.allow_code_execution else OMIT),
-        made("seed", lambda s: [s.seed, s.seed, s.seed, s.seed]),
-        made("output_path", lambda s: f"{s.output}/{s.models[index].name}"),
-        made("wandb_args", lambda s: _wandb(s, s.models[index])),
+        computed("confirm_run_unsafe_code", lambda s: True if s.allow_code_execution else OMIT),
+        computed("seed", lambda s: [s.seed, s.seed, s.seed, s.seed]),
+        computed("output_path", lambda s: f"{s.output}/{s.models[index].name}"),
+        computed("wandb_args", lambda s: _wandb(s, s.models[index])),
     )
 
 

@@ -12,7 +12,9 @@ from recipec.language.model import AdapterType
 from recipec.plan import Method, TrainStage, leaf
 from recipec.references import references, text
 from recipec.systems import GENERAL, RAY, accelerate, deepspeed
-from recipec.systems.table import Row, Sheet, Trainer, made
+from recipec.systems.document import Sheet
+from recipec.systems.system import Trainer
+from recipec.systems.table import Row, computed
 
 FILE, HOSTS = "ray_train.py", "hostfile"
 NODE = '"${NODE_RANK:?rank of this node, from 0}"'
@@ -69,10 +71,10 @@ def _folder(_s: TrainStage) -> Any:
 
 
 RAY_ROWS: tuple[Row, ...] = (
-    made("ScalingConfig.num_workers", lambda s: s.hardware.world, "over all nodes"),
-    made("ScalingConfig.use_gpu", lambda s: s.hardware.device == "gpu"),
-    made("RunConfig.name", lambda s: f"{s.track.run_name}-{s.name}"),
-    made("RunConfig.storage_path", _folder, "what Ray itself keeps of the run"),
+    computed("ScalingConfig.num_workers", lambda s: s.hardware.world, "over all nodes"),
+    computed("ScalingConfig.use_gpu", lambda s: s.hardware.device == "gpu"),
+    computed("RunConfig.name", lambda s: f"{s.track.run_name}-{s.name}"),
+    computed("RunConfig.storage_path", _folder, "what Ray itself keeps of the run"),
 )
 
 

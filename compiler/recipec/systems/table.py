@@ -1,31 +1,279 @@
-"""How a target is written down: a table from the plan to a tool's keys, and what reading it observes.
+"""How a system's files are written down: tables of rows from plan paths to a tool's keys, and checks beside them.
 
-One-to-one rows (`same`, `named`) are data that serve both directions; `made` rows are functions of a stage.
-What a row reads of the stage is recorded, which gives the provenance of each key, and finds plan values that
-a target cannot express.
+A row says which plan paths it reads, and is given their values and nothing else; so what is declared is what is used.
+Most rows are data of a few kinds, which `read_back` reads in the other direction: a tool's file to plan values. What a
+system cannot do, or does another way, is a check of its own (`refuses`, `differs`), never a row of some other key.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Self
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 from recipec.facts import version
-from recipec.plan import TrainStage
+from recipec.systems.check import Only, Refusal, Unsupported, Values
 
 
 class Omit:
-    """Returned by a row that has nothing to say for this stage."""
+    """Stands for a key that is left out."""
+
+    def __repr__(self) -> str:
+        return "OMIT"
 
 
 OMIT = Omit()
 
 
-class Unsupported(Exception):
-    """The target cannot express the value at this plan path."""
+def flattened(stage: Any) -> dict[str, Any]:
+    """Return the value at every plan path below a stage: of each section, each item of a tuple of records, each leaf."""
+    found: dict[str, Any] = {}
+    _flatten(stage, "", found)
+    return found
 
-    def __init__(self, path: str, message: str, advice: str) -> None:
-        super().__init__(message)
-        self.path, self.message, self.advice = path, message, advice
+
+def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
+    for name, value in zip(record._fields, record, strict=True):
+        path = prefix + name
+        found[path] = value
+        if hasattr(value, "_fields"):
+            _flatten(value, path + ".", found)
+        elif isinstance(value, tuple) and value and hasattr(value[0], "_fields"):
+            for index, item in enumerate(value):
+                found[f"{path}.{index}"] = item
+                _flatten(item, f"{path}.{index}.", found)
+
+
+class Row(NamedTuple):
+    """One key of a tool, or a few that one plan value decides together.
+
+    `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. `back`,
+    which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
+    is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
+    """
+
+    keys: tuple[str, ...]
+    paths: tuple[str, ...]
+    say: Callable[..., Any]
+    back: Callable[..., dict[str, Any]] | None = None
+    only: tuple[Only, ...] = ()
+    why: str = ""
+    since: str = ""
+    until: str = ""
+
+    @property
+    def key(self) -> str:
+        """The first key."""
+        return self.keys[0]
+
+    def at(self, *, since: str = "", until: str = "") -> Self:
+        """Return the row for these releases only."""
+        return self._replace(since=since, until=until)
+
+    def when(self, path: str, *values: Any) -> Self:
+        """Return the row for stages whose value at `path` is one of `values`; of none given: is there and not empty."""
+        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None)))
+
+    def unless(self, path: str, *values: Any) -> Self:
+        """Return the row for stages whose value at `path` is none of `values`; of none given: is absent or empty."""
+        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
+
+    def called(self, *keys: str) -> Self:
+        """Return the row with other keys: what another tool calls the same."""
+        return self._replace(keys=keys)
+
+    def grouped(self, group: str) -> Self:
+        """Return the row of a keyword argument in a call: its keys below `group`."""
+        return self._replace(keys=tuple(f"{group}.{key}" for key in self.keys))
+
+    def because(self, why: str) -> Self:
+        """Return the row with a remark for the reader."""
+        return self._replace(why=why)
+
+    def has(self, release: str) -> bool:
+        """Return whether a release has this key."""
+        after = not self.since or version(release) >= version(self.since)
+        return after and (not self.until or version(release) < version(self.until))
+
+    def uses(self, values: Values) -> Iterator[str]:
+        """Yield the plan paths of which another value could change what the row emits for this stage."""
+        failed = [one for one in self.only if not one.holds(values)]
+        if not failed:
+            yield from self.paths
+            yield from (one.path for one in self.only)
+        elif len(failed) == 1:
+            yield failed[0].path
+
+
+def _as_list(value: Any) -> Any:
+    return OMIT if value is None else list(value) if isinstance(value, tuple) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# Rows of data: each reads both ways.
+
+
+def same(key: str, path: str, why: str = "") -> Row:
+    """The key holds the plan's value as it is; None leaves it out."""
+    return Row((key,), (path,), _as_list, lambda value: {} if value is OMIT else {path: _as_tuple(value)}, why=why)
+
+
+def nonzero(key: str, path: str, why: str = "") -> Row:
+    """The key holds the plan's value; None, 0, False and what is empty leave it out."""
+    return same(key, path, why)._replace(say=lambda value: _as_list(value) if value else OMIT)
+
+
+def flag(key: str, path: str, why: str = "") -> Row:
+    """The key is true where the plan's value is; else it is left out."""
+    back = lambda value: {} if value is OMIT else {path: bool(value)}  # noqa: E731
+    return Row((key,), (path,), lambda value: True if value else OMIT, back, why=why)
+
+
+def present(key: str, path: str, value: Any = True, why: str = "") -> Row:
+    """The key holds `value` where the plan has something at `path` (a section, a name); else it is left out."""
+    return Row((key,), (path,), lambda there: OMIT if there is None else value, lambda _value: {}, why=why)
+
+
+def constant(key: str, value: Any, why: str = "") -> Row:
+    """The key always holds this value: of the plan it says nothing."""
+    return Row((key,), (), lambda: value, lambda _value: {}, why=why)
+
+
+def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
+    """The tool has its own names for the plan's values; a value without a name cannot be expressed (T001)."""
+
+    def say(value: Any) -> Any:
+        if value is None:
+            return OMIT
+        if value not in names:
+            known = ", ".join(str(name) for name in names)
+            raise Unsupported(path, f"{value} is not among what this tool can do", f"it can do: {known}")
+        return names[value]
+
+    return Row((key,), (path,), say, _inverse(path, names), why=why)
+
+
+def choice(key: str, path: str, names: Mapping[Any, Any], other: Any = OMIT, why: str = "") -> Row:
+    """The key holds a value of the tool's for some of the plan's values, and `other` for all the rest."""
+    return Row((key,), (path,), lambda value: names.get(value, other), _inverse(path, names, other), why=why)
+
+
+def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable[..., dict[str, Any]]:
+    """Return how names are read back: a name that several values share, or that `other` is too, says nothing."""
+    every = list(names.values())
+    backward = {_hashable(name): value for value, name in names.items() if every.count(name) == 1 and name is not OMIT}
+    if other is not OMIT:
+        backward.pop(_hashable(other), None)
+    return lambda value: {path: backward[_hashable(value)]} if _hashable(value) in backward else {}
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else str(value) if isinstance(value, dict) else value
+
+
+def whole(key: str, path: str, message: str, why: str = "") -> Row:
+    """The tool takes whole numbers only; a fraction cannot be expressed, as `message` says."""
+
+    def say(value: float | None) -> Any:
+        if value is None:
+            return OMIT
+        if value != int(value):
+            raise Unsupported(path, message, "round it")
+        return int(value)
+
+    return Row((key,), (path,), say, lambda value: {} if value is OMIT else {path: float(value)}, why=why)
+
+
+def joined(key: str, path: str, names: Mapping[str, str] | None = None, separator: str = ",", why: str = "") -> Row:
+    """A list as one text; `names` are the tool's own words for a list of a single word (`all` for all-linear)."""
+    own = dict(names or {})
+    words = {name: word for word, name in own.items()}
+
+    def say(value: tuple[str, ...] | None) -> Any:
+        if not value:
+            return OMIT
+        return own[value[0]] if len(value) == 1 and value[0] in own else separator.join(value)
+
+    def back(value: Any) -> dict[str, Any]:
+        if value is OMIT:
+            return {}
+        return {path: (words[value],) if value in words else tuple(str(value).split(separator))}
+
+    return Row((key,), (path,), say, back, why=why)
+
+
+def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str = "") -> Row:
+    """A list as a list; `names` are the tool's own values for a list of a single word, OMIT to leave it out."""
+    own = dict(names or {})
+    words = {_hashable(name): word for word, name in own.items() if name is not OMIT}
+
+    def say(value: tuple[str, ...] | None) -> Any:
+        if not value:
+            return OMIT
+        return own[value[0]] if len(value) == 1 and value[0] in own else list(value)
+
+    def back(value: Any) -> dict[str, Any]:
+        if value is OMIT:
+            return {}
+        return {path: tuple(value)} if isinstance(value, list) else {path: (words[_hashable(value)],)}
+
+    return Row((key,), (path,), say, back, why=why)
+
+
+def per_unit(strategy: str, steps: str, path: str, why: str = "") -> Row:
+    """How often: `strategy` is steps, epoch or no, `steps` the number of them (a number, `epoch` or `never`)."""
+
+    def say(every: Any) -> Any:
+        return ("steps", every) if isinstance(every, int) else ({"epoch": "epoch", "never": "no"}[every], OMIT)
+
+    def back(unit: Any, number: Any) -> dict[str, Any]:
+        if unit == "steps" and number is not OMIT:
+            return {path: number}
+        return {path: {"epoch": "epoch", "no": "never"}[unit]} if unit in ("epoch", "no") else {}
+
+    return Row((strategy, steps), (path,), say, back, why=why)
+
+
+def by_unit(keys: Mapping[str, str], unit: str, amount: str, why: str = "") -> Row:
+    """An amount under the key of its unit: `keys` map each unit to its key."""
+    units = tuple(keys)
+
+    def say(chosen: str, number: Any) -> Any:
+        return tuple(number if one == chosen else OMIT for one in units)
+
+    def back(*values: Any) -> dict[str, Any]:
+        there = [(one, value) for one, value in zip(units, values, strict=True) if value is not OMIT]
+        return {unit: there[0][0], amount: there[0][1]} if len(there) == 1 else {}
+
+    return Row(tuple(keys.values()), (unit, amount), say, back, why=why)
+
+
+def share_or_steps(share: str, steps: str, path: str, why: str = "") -> Row:
+    """A length that is a share of all steps (a fraction) or a number of steps, each under its own key."""
+
+    def say(value: float) -> Any:
+        return (value, OMIT) if isinstance(value, float) else (OMIT, value)
+
+    def back(fraction: Any, number: Any) -> dict[str, Any]:
+        given = number if fraction is OMIT else float(fraction)
+        return {} if given is OMIT else {path: given}
+
+    return Row((share, steps), (path,), say, back, why=why)
+
+
+# Rows of code.
+
+
+def made(key: str, make: Callable[..., Any], *paths: str, why: str = "") -> Row:
+    """The key is computed of the values at `paths`; OMIT leaves it out. It does not read back."""
+    return Row((key,), paths, make, why=why)
+
+
+def computed(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
+    """The key is computed of the stage itself."""
+    return Row((key,), ("",), make, why=why)
 
 
 class Reader:
@@ -49,102 +297,6 @@ class Reader:
         return value
 
 
-class Row(NamedTuple):
-    """One key of a tool. `path` and `names` for one-to-one rows, `make` for computed ones; `why` is for the reader.
-
-    `since` and `until` name the first release that has the key, and the first that has it no longer.
-    """
-
-    key: str
-    path: str | None = None
-    names: Mapping[Any, Any] | None = None
-    make: Callable[[Any], Any] | None = None
-    why: str = ""
-    since: str = ""
-    until: str = ""
-
-    def at(self, *, since: str = "", until: str = "") -> Self:
-        """Return the row for these releases only."""
-        return self._replace(since=since, until=until)
-
-    def has(self, release: str) -> bool:
-        """Return whether a release has this key."""
-        after = not self.since or version(release) >= version(self.since)
-        return after and (not self.until or version(release) < version(self.until))
-
-
-def same(key: str, path: str) -> Row:
-    """The tool's key holds the plan's value as it is; a None is left out."""
-    return Row(key, path)
-
-
-def named(key: str, path: str, names: Mapping[Any, Any]) -> Row:
-    """The tool has its own names for the plan's values; a value without a name cannot be expressed."""
-    return Row(key, path, names)
-
-
-def made(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
-    """The tool's key is computed from the stage; OMIT leaves it out."""
-    return Row(key, None, None, make, why)
-
-
-class Refusal(NamedTuple):
-    """What a target cannot express, or does another way: the plan path to blame, what, and what to do.
-
-    `when_said`: it is told only to a person who wrote the value, since nobody else counts on it.
-    """
-
-    path: str
-    message: str
-    advice: str
-    when_said: bool = False
-
-
-class Sheet(NamedTuple):
-    """One file to fill from a table. `contract` names the part of the tool's contract that judges it; in a `python`
-    file, whose text is `template`, each group of keys (`GROUP.key`) is judged by the part of the group's name. In an
-    `arguments` file, a script, `template` is the command that takes them."""
-
-    file: str
-    rows: tuple[Row, ...]
-    tool: str
-    release: str
-    contract: str
-    kind: Literal["yaml", "json", "python", "arguments"] = "yaml"
-    template: str = ""
-
-
-def _nothing(_stage: TrainStage) -> dict[str, str]:
-    return {}
-
-
-def _none(_stage: TrainStage) -> list[Refusal]:
-    return []
-
-
-class Trainer(NamedTuple):
-    """A system that trains, as its module declares it in `TRAINER`. What its functions read of a stage is observed.
-
-    `methods`, `adapters` and `strategies` are what it can do. `sheets` are its files, `commands` the lines of its
-    `run.sh`, `variables` their environment, `files` go beside them as they are. `differences` are where its training
-    is not what the plan says; they become warnings. `one_process` says why it starts only one process on a CPU,
-    `lm_eval` whether its environment evaluates and merges too, and `holds` what that has of what is added to others.
-    """
-
-    name: str
-    methods: frozenset[str]
-    adapters: frozenset[str]
-    strategies: frozenset[str]
-    sheets: Callable[[TrainStage], list[Sheet]]
-    commands: Callable[[TrainStage], list[str]]
-    variables: Callable[[TrainStage], dict[str, str]] = _nothing
-    files: Callable[[TrainStage], dict[str, str]] = _nothing
-    differences: Callable[[TrainStage], list[Refusal]] = _none
-    one_process: str = ""
-    lm_eval: bool = False
-    holds: frozenset[str] = frozenset()
-
-
 class Entry(NamedTuple):
     """An emitted top-level key: its value, the plan paths that were read for it, and why."""
 
@@ -153,78 +305,64 @@ class Entry(NamedTuple):
     why: str = ""
 
 
-@dataclass
-class Document:
-    """One emitted file of a tool. `contract` names the tool, its release and the part of the contract that judges it."""
+class Filled(NamedTuple):
+    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed."""
 
-    file: str
-    kind: str
-    tool: str
-    release: str
-    contract: str
     entries: dict[str, Entry]
-    template: str = ""
-    raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
-
-    def key(self, word: str) -> str:
-        """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""
-        return f"{self.contract}.{word}" if self.kind == "python" and "." not in word else word
-
-    def word(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-        """Return the path below `overrides` at which someone wrote a key of the document: the reverse of `key`."""
-        if self.kind != "python":
-            return path
-        own = path[:1] == (self.contract,) and path[1] in self.raw
-        return path[1:] if own else (f"{path[0]}.{path[1]}", *path[2:])
-
-    def values(self) -> dict[str, Any]:
-        """Return the document as the tool will read it; that of a Python file by group."""
-        if self.kind != "python":
-            return {key: entry.value for key, entry in self.entries.items()}
-        groups: dict[str, Any] = {}
-        for key, entry in self.entries.items():
-            group, _, name = key.partition(".")
-            groups.setdefault(group, {})[name] = entry.value
-        return groups
+    used: set[str]
+    refusals: list[Refusal]
 
 
-def fill(rows: Iterable[Row], stage: Any, release: str) -> tuple[dict[str, Entry], list[Refusal]]:
-    """Apply a table to a stage. A later row of the same key wins over an omitted one, never over an emitted one."""
+def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Filled:
+    """Apply a table to a stage and its flattened `values`. Two rows must not emit one key."""
     entries: dict[str, Entry] = {}
+    used: set[str] = set()
     refusals: list[Refusal] = []
-    for row in (row for row in rows if row.has(release)):
-        reads: list[str] = []
-        reader = Reader(stage, "", reads)
+    get = values.get
+    for row in rows:
+        if (row.since or row.until) and not row.has(release):
+            continue
+        if row.only:
+            used.update(row.uses(values))
+            if not all(one.holds(values) for one in row.only):
+                continue
+        reads = row.paths
         try:
-            value = _value(row, reader)
+            if reads == ("",):
+                seen: list[str] = []
+                value = row.say(Reader(stage, "", seen))
+                reads = tuple(dict.fromkeys(seen))
+            else:
+                value = row.say(*map(get, reads))
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
-        if value is None or value is OMIT:
-            if reads:  # looked at, and rightly left out: that too is a use of the value
-                entries.setdefault(f"\0{row.key}", Entry(OMIT, tuple(dict.fromkeys(reads))))
+        used.update(reads)
+        if row.only:
+            reads = (*reads, *(one.path for one in row.only if one.path not in reads))
+        for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):
+            if one is None or one is OMIT:
+                continue
+            if key in entries:
+                raise LookupError(f"two rows emit {key}")
+            entries[key] = Entry(one, reads, row.why)
+    return Filled(entries, used, refusals)
+
+
+def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
+    """Return the plan values that a tool's file says, by plan path: the table, read in the other direction.
+
+    Rows whose conditions contradict what other rows have read are passed over; of code and of what a file leaves out
+    nothing is concluded.
+    """
+    found: dict[str, Any] = {}
+    for row in rows:
+        if row.back is None or not row.has(release):
             continue
-        assert row.key not in entries, f"two rows emit {row.key}"
-        entries[row.key] = Entry(value, tuple(dict.fromkeys(reads)), row.why)
-    return entries, refusals
-
-
-def _value(row: Row, reader: Reader) -> Any:
-    if row.make is not None:
-        return row.make(reader)
-    assert row.path is not None
-    value: Any = reader
-    for step in row.path.split("."):
-        value = getattr(value, step) if value is not None else None
-    if row.names is None or value is None:
-        return list(value) if isinstance(value, tuple) else value
-    if value not in row.names:
-        known = ", ".join(str(name) for name in row.names)
-        raise Unsupported(row.path, f"{value} is not among what this tool can do", f"it can do: {known}")
-    return row.names[value]
-
-
-def split_reads(entries: dict[str, Entry]) -> tuple[dict[str, Entry], set[str]]:
-    """Separate what is emitted from what was only looked at; return both the entries and every path read."""
-    seen = {path for entry in entries.values() for path in entry.reads}
-    return {key: entry for key, entry in entries.items() if not key.startswith("\0")}, seen
+        given = [document.get(key, OMIT) for key in row.keys]
+        if all(value is OMIT for value in given):
+            continue
+        if any(one.path in found and not one.holds(found) for one in row.only):
+            continue
+        found |= row.back(*given)
+    return found

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from recipec.facts import pinned
 from recipec.plan import DataSource, InitStage
-from recipec.systems.table import Row, Sheet, made, same
+from recipec.systems.document import Sheet
+from recipec.systems.table import Row, computed, same
 
 TOOL = "transformers"
 SPECIAL = {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "<pad>"}
@@ -38,8 +39,8 @@ def _tokenizer(s: InitStage) -> dict[str, Any]:
 INIT_ROWS: tuple[Row, ...] = (
     same("seed", "seed"),
     same("output", "output"),
-    made("config", lambda _s: "config.json"),
-    made("tokenizer", _tokenizer),
+    computed("config", lambda _s: "config.json"),
+    computed("tokenizer", _tokenizer),
     same("chat_template", "model.chat_template"),
 )
 

@@ -13,7 +13,10 @@ from recipec.facts import pinned
 from recipec.plan import TrainStage
 from recipec.render.python_writer import Expression, literal
 from recipec.systems import rewards
-from recipec.systems.table import OMIT, Row, Sheet, Trainer, Unsupported, made, same
+from recipec.systems.check import Unsupported
+from recipec.systems.document import Sheet
+from recipec.systems.system import Trainer
+from recipec.systems.table import OMIT, Row, computed, same
 from recipec.systems.trl import script, settings
 
 TOOL = "unsloth"
@@ -80,20 +83,20 @@ def _compile(s: TrainStage) -> Any:
 
 
 LOADING: tuple[Row, ...] = (
-    made("model_name", _model),
-    made("revision", _revision),
-    made("use_exact_model_name", lambda _s: True, "else it loads a copy of its own in place of some models"),
+    computed("model_name", _model),
+    computed("revision", _revision),
+    computed("use_exact_model_name", lambda _s: True, "else it loads a copy of its own in place of some models"),
     same("max_seq_length", "model.max_length"),
-    made("dtype", _dtype),
-    made("load_in_4bit", _four_bit),
-    made("load_in_8bit", _eight_bit),
-    made("full_finetuning", lambda s: True if s.adapter is None else OMIT),
-    made("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
-    made("use_gradient_checkpointing", _checkpointing),
+    computed("dtype", _dtype),
+    computed("load_in_4bit", _four_bit),
+    computed("load_in_8bit", _eight_bit),
+    computed("full_finetuning", lambda s: True if s.adapter is None else OMIT),
+    computed("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
+    computed("use_gradient_checkpointing", _checkpointing),
     same("random_state", "seed"),
-    made("attn_implementation", _attention),
-    made("resize_model_vocab", _resize),
-    made("float32_mixed_precision", _compile),
+    computed("attn_implementation", _attention),
+    computed("resize_model_vocab", _resize),
+    computed("float32_mixed_precision", _compile),
 )
 
 
@@ -137,17 +140,17 @@ def _lora_plus(s: TrainStage) -> Any:
 
 
 ADAPTER: tuple[Row, ...] = (
-    made("r", lambda s: s.adapter.rank),
-    made("lora_alpha", _whole_alpha),
-    made("lora_dropout", lambda s: s.adapter.dropout),
-    made("target_modules", _targets),
-    made("modules_to_save", _also_train),
-    made("use_rslora", lambda s: s.adapter.rslora or OMIT),
-    made("use_dora", lambda s: s.adapter.dora or OMIT),
-    made("init_lora_weights", _init),
-    made("use_gradient_checkpointing", _checkpointing),
+    computed("r", lambda s: s.adapter.rank),
+    computed("lora_alpha", _whole_alpha),
+    computed("lora_dropout", lambda s: s.adapter.dropout),
+    computed("target_modules", _targets),
+    computed("modules_to_save", _also_train),
+    computed("use_rslora", lambda s: s.adapter.rslora or OMIT),
+    computed("use_dora", lambda s: s.adapter.dora or OMIT),
+    computed("init_lora_weights", _init),
+    computed("use_gradient_checkpointing", _checkpointing),
     same("random_state", "seed"),
-    made("bias", _lora_plus),
+    computed("bias", _lora_plus),
 )
 
 
@@ -178,18 +181,18 @@ def _packing(s: TrainStage) -> Any:
 def _training(s: TrainStage) -> tuple[Row, ...]:
     """TRL's own table without what Unsloth decides, and with what it would change in silence refused."""
     found = [row for row in settings.rows(s.method) if row.key not in OWN]
-    return (*found, made("push_to_hub", _optimizer), made("hub_model_id", _packing))
+    return (*found, computed("push_to_hub", _optimizer), computed("hub_model_id", _packing))
 
 
 def _grouped(group: str, rows: tuple[Row, ...]) -> list[Row]:
-    return [row._replace(key=f"{group}.{row.key}") for row in rows]
+    return [row.grouped(group) for row in rows]
 
 
 def _sheets(s: TrainStage) -> list[Sheet]:
     stem = script.TRAINERS[s.method][1]
     found = [*_grouped("from_pretrained", LOADING), *_grouped(f"{stem}Config", _training(s))]
     if s.adapter is not None:
-        options = tuple(made(name, _option(name)) for name in s.adapter.options)
+        options = tuple(computed(name, _option(name)) for name in s.adapter.options)
         found += _grouped("get_peft_model", (*ADAPTER, *options))
     own = Sheet(script.FILE, tuple(found), TOOL, s.release, f"{stem}Config", "python", _text(s))
     datasets = pinned(f"{TOOL}-{s.release}", "datasets")

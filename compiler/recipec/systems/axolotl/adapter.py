@@ -6,7 +6,8 @@ from typing import Any
 
 from recipec.facts import version
 from recipec.plan import TrainStage
-from recipec.systems.table import OMIT, Row, Unsupported, made, same
+from recipec.systems.check import Unsupported
+from recipec.systems.table import OMIT, Row, computed, same
 
 # Fields of PEFT's LoraConfig that Axolotl hands on, by its own names.
 OPTIONS = {
@@ -76,7 +77,7 @@ def _init(s: TrainStage) -> Any:
 
 
 def _option(name: str, key: str) -> Row:
-    row = made(key, lambda s: s.adapter.options.get(name, OMIT) if s.adapter is not None else OMIT)
+    row = computed(key, lambda s: s.adapter.options.get(name, OMIT) if s.adapter is not None else OMIT)
     return row.at(since=SINCE.get(name, ""))
 
 
@@ -96,28 +97,28 @@ def _no_kernel(s: TrainStage) -> Any:
 
 
 ROWS: tuple[Row, ...] = (
-    made("load_in_4bit", lambda s: True if s.model.load_in in ("nf4", "fp4") else OMIT),
-    made("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
-    made("bnb_config_kwargs", _four_bit),
-    made("adapter", _kind),
+    computed("load_in_4bit", lambda s: True if s.model.load_in in ("nf4", "fp4") else OMIT),
+    computed("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
+    computed("bnb_config_kwargs", _four_bit),
+    computed("adapter", _kind),
     same("lora_model_dir", "adapter.start_from"),
     same("lora_r", "adapter.rank"),
-    made("lora_alpha", _alpha),
+    computed("lora_alpha", _alpha),
     same("lora_dropout", "adapter.dropout"),
-    made("lora_target_linear", lambda s: _targets(s, linear=True)),
-    made("lora_target_modules", lambda s: _targets(s, linear=False)),
-    made(
+    computed("lora_target_linear", lambda s: _targets(s, linear=True)),
+    computed("lora_target_modules", lambda s: _targets(s, linear=False)),
+    computed(
         "lora_modules_to_save",
         lambda s: list(s.adapter.also_train) if s.adapter is not None and s.adapter.also_train else OMIT,
     ),
-    made("peft_use_dora", lambda s: True if s.adapter is not None and s.adapter.dora else OMIT),
-    made("peft_use_rslora", lambda s: True if s.adapter is not None and s.adapter.rslora else OMIT),
-    made("peft_init_lora_weights", _init),
+    computed("peft_use_dora", lambda s: True if s.adapter is not None and s.adapter.dora else OMIT),
+    computed("peft_use_rslora", lambda s: True if s.adapter is not None and s.adapter.rslora else OMIT),
+    computed("peft_init_lora_weights", _init),
     same("loraplus_lr_ratio", "adapter.lora_plus_ratio"),
-    made("\0options", _known),
+    computed("\0options", _known),
     *(_option(name, key) for name, key in OPTIONS.items()),
     *(
-        made(f"lora_{part}_kernel", _no_kernel, "Triton kernels need a GPU")
+        computed(f"lora_{part}_kernel", _no_kernel, "Triton kernels need a GPU")
         for part in ("mlp", "qkv", "o", "embedding")
     ),
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 from recipec.plan import DataSource, TrainStage
 from recipec.systems.axolotl import loaders
-from recipec.systems.table import OMIT, Unsupported
+from recipec.systems.check import Unsupported
+from recipec.systems.table import OMIT
 
 FILE_KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 NO_KIND = ("dpo", "ipo", "simpo", "kto")  # their data has no key for the kind of a file: its name tells it

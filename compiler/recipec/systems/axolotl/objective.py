@@ -6,7 +6,8 @@ from typing import Any
 
 from recipec.plan import TrainStage
 from recipec.systems import rewards
-from recipec.systems.table import OMIT, Row, Unsupported, made
+from recipec.systems.check import Unsupported
+from recipec.systems.table import OMIT, Row, computed
 
 RL = {"dpo": "dpo", "ipo": "dpo", "orpo": "orpo", "kto": "kto", "simpo": "simpo", "grpo": "grpo"}
 GRPO_LOSSES = {"gspo": "grpo"}  # the sequence level of its ratio makes it GSPO
@@ -89,19 +90,19 @@ def _trl(s: TrainStage) -> Any:
 
 
 ROWS: tuple[Row, ...] = (
-    made("rl", lambda s: RL.get(s.method, OMIT)),
-    made("rl_beta", _beta),
-    made("dpo_loss_type", _losses),
-    made("dpo_loss_weights", _weights, "of the losses, in their order"),
-    made("dpo_label_smoothing", _smoothing),
-    made("simpo_gamma", _of("simpo", "margin")),
-    made("cpo_alpha", _of("simpo", "sft_weight"), "SimPO alone has no next-token loss; Axolotl's own default is 1"),
-    made("kto_desirable_weight", _of("kto", "desirable_weight")),
-    made("kto_undesirable_weight", _of("kto", "undesirable_weight")),
-    made("\0kto_loss", _kto_loss),
-    made("trl", _trl),
-    made("reward_model", lambda s: True if s.method == "reward" else OMIT),
-    made("model_type", lambda s: "AutoModelForSequenceClassification" if s.method == "reward" else OMIT),
-    made("num_labels", lambda s: 1 if s.method == "reward" else OMIT, "one score"),
-    made("remove_unused_columns", lambda s: False if s.method in ("kto", "grpo") else OMIT, "they are its data"),
+    computed("rl", lambda s: RL.get(s.method, OMIT)),
+    computed("rl_beta", _beta),
+    computed("dpo_loss_type", _losses),
+    computed("dpo_loss_weights", _weights, "of the losses, in their order"),
+    computed("dpo_label_smoothing", _smoothing),
+    computed("simpo_gamma", _of("simpo", "margin")),
+    computed("cpo_alpha", _of("simpo", "sft_weight"), "SimPO alone has no next-token loss; Axolotl's own default is 1"),
+    computed("kto_desirable_weight", _of("kto", "desirable_weight")),
+    computed("kto_undesirable_weight", _of("kto", "undesirable_weight")),
+    computed("\0kto_loss", _kto_loss),
+    computed("trl", _trl),
+    computed("reward_model", lambda s: True if s.method == "reward" else OMIT),
+    computed("model_type", lambda s: "AutoModelForSequenceClassification" if s.method == "reward" else OMIT),
+    computed("num_labels", lambda s: 1 if s.method == "reward" else OMIT, "one score"),
+    computed("remove_unused_columns", lambda s: False if s.method in ("kto", "grpo") else OMIT, "they are its data"),
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.plan import DataSource, TrainStage
-from recipec.systems.table import OMIT, Refusal, Row, Unsupported, made
+from recipec.systems.check import Refusal, Unsupported
+from recipec.systems.table import OMIT, Row, computed
 
 FILE = "dataset_info.json"
 START = "start"  # the link in the data folder to the folder that paths start at
@@ -121,7 +122,7 @@ def rows(s: TrainStage) -> tuple[Row, ...]:
     """Return the rows of `dataset_info.json`: one for each data set."""
 
     def row(group: str, name: str, index: int) -> Row:
-        return made(name, lambda stage: _entry(getattr(stage.data, group)[index]))
+        return computed(name, lambda stage: _entry(getattr(stage.data, group)[index]))
 
     groups = ("train", "validation")
     return tuple(row(group, *found) for group in groups for found in _names(group, getattr(s.data, group)))

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from recipec.plan import TrainStage
 from recipec.systems import rewards
+from recipec.systems.check import Refusal
+from recipec.systems.document import Sheet
 from recipec.systems.openrlhf import cluster, reinforcement, supervised
 from recipec.systems.openrlhf.data import PAIRED
-from recipec.systems.table import Refusal, Sheet, Trainer
+from recipec.systems.system import Trainer
 
 TOOL = "openrlhf"
 FILE = "openrlhf.sh"

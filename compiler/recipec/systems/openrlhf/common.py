@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from recipec.plan import TrainStage
+from recipec.systems.check import Unsupported
 from recipec.systems.deepspeed import STAGES
-from recipec.systems.table import OMIT, Row, Unsupported, made, named, same
+from recipec.systems.table import OMIT, Row, computed, named, same
 
 Make = Callable[[TrainStage], Any]
 EVERY = 1_000_000  # checkpoints to keep where all are kept
@@ -123,7 +124,7 @@ def optimiser(entity: str, rate: Make, there: Make = lambda _s: True) -> tuple[R
     """The optimiser and schedule of `actor.` or `critic.`, or of the only model, where `there` is one."""
 
     def row(name: str, make: Make) -> Row:
-        return made(f"{entity}{name}", lambda s: make(s) if there(s) else OMIT)
+        return computed(f"{entity}{name}", lambda s: make(s) if there(s) else OMIT)
 
     return (
         row("optim", _adam),
@@ -146,23 +147,25 @@ def learning_rate(s: TrainStage) -> Any:
 def model(entity: str) -> tuple[Row, ...]:
     """The model, and how it computes; `entity` is `actor` or `model`."""
     return (
-        made(f"{entity}.model_name_or_path", _model, "Python code that comes with it runs: OpenRLHF always trusts it"),
+        computed(
+            f"{entity}.model_name_or_path", _model, "Python code that comes with it runs: OpenRLHF always trusts it"
+        ),
         same("data.max_len", "model.max_length"),
         same("ds.attn_implementation", "model.attention"),
-        made(
+        computed(
             "ds.packing_samples",
             lambda s: True if s.model.attention == "flash_attention_2" else OMIT,
             "leaves padding out of the computation, which changes no result",
         ),
-        made("ds.param_dtype", _dtype),
-        made("ds.load_in_4bit", _four_bit),
-        made(f"{entity}.gradient_checkpointing_enable", lambda s: s.numerics.gradient_checkpointing),
+        computed("ds.param_dtype", _dtype),
+        computed("ds.load_in_4bit", _four_bit),
+        computed(f"{entity}.gradient_checkpointing_enable", lambda s: s.numerics.gradient_checkpointing),
         named("ds.zero_stage", "parallel.strategy", STAGES),
-        made("ds.adam_offload", _offload),
+        computed("ds.adam_offload", _offload),
         same("ds.lora.rank", "adapter.rank"),
-        made("ds.lora.alpha", _alpha),
+        computed("ds.lora.alpha", _alpha),
         same("ds.lora.dropout", "adapter.dropout"),
-        made("ds.lora.target_modules", _targets),
+        computed("ds.lora.target_modules", _targets),
     )
 
 
@@ -177,13 +180,13 @@ def _name(s: TrainStage) -> Any:
 KEEPING: tuple[Row, ...] = (
     same("train.seed", "seed"),
     same("ckpt.output_dir", "output"),
-    made("ckpt.path", lambda s: f"{s.output}/checkpoints"),
-    made("ckpt.save_steps", _save_every),
-    made("ckpt.max_num", lambda s: EVERY if s.watch.save_keep == "all" else s.watch.save_keep),
-    made("ckpt.load_enable", lambda _s: True, "goes on from the last checkpoint there, where there is one"),
+    computed("ckpt.path", lambda s: f"{s.output}/checkpoints"),
+    computed("ckpt.save_steps", _save_every),
+    computed("ckpt.max_num", lambda s: EVERY if s.watch.save_keep == "all" else s.watch.save_keep),
+    computed("ckpt.load_enable", lambda _s: True, "goes on from the last checkpoint there, where there is one"),
     same("logger.logging_steps", "watch.log_every"),
-    made("logger.wandb.key", _wandb, "only turns it on: the key is that of the variable"),
+    computed("logger.wandb.key", _wandb, "only turns it on: the key is that of the variable"),
     same("logger.wandb.project", "track.wandb_project"),
     same("logger.wandb.org", "track.wandb_entity"),
-    made("logger.wandb.run_name", _name),
+    computed("logger.wandb.run_name", _name),
 )

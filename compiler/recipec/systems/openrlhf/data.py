@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.plan import DataSource, TrainStage
-from recipec.systems.table import OMIT, Row, Unsupported, made
+from recipec.systems.check import Unsupported
+from recipec.systems.table import OMIT, Row, computed
 
 PAIRED = ("dpo", "ipo", "reward")
 
@@ -81,30 +82,30 @@ def _chat(s: TrainStage) -> Any:
 def sources(train: str, split: str) -> tuple[Row, ...]:
     """Where the rows come from; `train` and `split` are the options for the training set."""
     return (
-        made(f"data.{train}", _train),
-        made(f"data.{split}", lambda s: _split(s.data.train)),
-        made("eval.dataset", lambda s: _paths(s.data.validation, "validation")),
-        made("eval.split", lambda s: _split(s.data.validation)),
+        computed(f"data.{train}", _train),
+        computed(f"data.{split}", lambda s: _split(s.data.train)),
+        computed("eval.dataset", lambda s: _paths(s.data.validation, "validation")),
+        computed("eval.split", lambda s: _split(s.data.validation)),
     )
 
 
 SFT: tuple[Row, ...] = (
-    made("data.input_key", _input),
-    made("data.output_key", column("completion")),
-    made("data.apply_chat_template", _chat),
-    made("data.multiturn", _chat, "every turn of the assistant carries loss"),
-    made("data.input_template", lambda s: OMIT if _chat(s) is True else "{}", "the prompt as it is"),
+    computed("data.input_key", _input),
+    computed("data.output_key", column("completion")),
+    computed("data.apply_chat_template", _chat),
+    computed("data.multiturn", _chat, "every turn of the assistant carries loss"),
+    computed("data.input_template", lambda s: OMIT if _chat(s) is True else "{}", "the prompt as it is"),
 )
 PAIRS: tuple[Row, ...] = (
-    made("data.prompt_key", lambda s: column("messages")(s) if _talks(s) else column("prompt")(s)),
-    made("data.chosen_key", column("chosen")),
-    made("data.rejected_key", column("rejected")),
-    made("data.apply_chat_template", lambda s: True if _talks(s) else OMIT),
+    computed("data.prompt_key", lambda s: column("messages")(s) if _talks(s) else column("prompt")(s)),
+    computed("data.chosen_key", column("chosen")),
+    computed("data.rejected_key", column("rejected")),
+    computed("data.apply_chat_template", lambda s: True if _talks(s) else OMIT),
 )
 PROMPTS: tuple[Row, ...] = (
-    made("data.input_key", column("prompt")),
-    made("data.label_key", column("answer")),
-    made("data.apply_chat_template", lambda _s: True, "a prompt that is plain text becomes a turn of the user"),
+    computed("data.input_key", column("prompt")),
+    computed("data.label_key", column("answer")),
+    computed("data.apply_chat_template", lambda _s: True, "a prompt that is plain text becomes a turn of the user"),
 )
 
 

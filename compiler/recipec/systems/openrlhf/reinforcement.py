@@ -13,8 +13,9 @@ from typing import Any
 from recipec.plan import Rollout, TrainStage
 from recipec.render.arguments_writer import Expanded
 from recipec.systems import rewards
+from recipec.systems.check import Unsupported
 from recipec.systems.openrlhf import common, data
-from recipec.systems.table import OMIT, Row, Unsupported, made, same
+from recipec.systems.table import OMIT, Row, computed, same
 
 NO_CLIP = 1_000_000
 
@@ -102,7 +103,7 @@ def _sized(name: str, there: Callable[[TrainStage], bool]) -> tuple[Row, Row]:
     def part(index: int) -> Callable[[TrainStage], Any]:
         return lambda s: nodes_and_gpus(s.batch.data_parallel, s.hardware.per_node)[index] if there(s) else OMIT
 
-    return made(f"{name}.num_nodes", part(0)), made(f"{name}.num_gpus_per_node", part(1))
+    return computed(f"{name}.num_nodes", part(0)), computed(f"{name}.num_gpus_per_node", part(1))
 
 
 def _pulled(s: TrainStage) -> bool:
@@ -172,53 +173,53 @@ PLACEMENT: tuple[Row, ...] = (
     *_sized("ref", _pulled),
     *_sized("critic", has_critic),
     *_sized("reward", lambda s: reward_model(s) is not None),
-    made("train.colocate_all", lambda s: shares(s), "every model and engine shares every GPU"),
-    made(
+    computed("train.colocate_all", lambda s: shares(s), "every model and engine shares every GPU"),
+    computed(
         "train.colocate_actor_ref",
         lambda s: not shares(s) and _pulled(s),
         "actor and reference share theirs",
     ),
-    made(
+    computed(
         "train.colocate_critic_reward",
         lambda s: not shares(s) and has_critic(s) and reward_model(s) is not None,
         "critic and reward model share theirs",
     ),
-    made("vllm.num_engines", _engines),
+    computed("vllm.num_engines", _engines),
     same("vllm.tensor_parallel_size", "rollout.tensor_parallel"),
     same("vllm.gpu_memory_utilization", "rollout.gpu_memory_share"),
-    made("vllm.enable_sleep", lambda s: shares(s), "engines leave the memory to training, and the reverse"),
-    made("ds.enable_sleep", lambda s: shares(s)),
+    computed("vllm.enable_sleep", lambda s: shares(s), "engines leave the memory to training, and the reverse"),
+    computed("ds.enable_sleep", lambda s: shares(s)),
 )
 BATCH: tuple[Row, ...] = (
-    made("train.batch_size", lambda s: s.batch.total, "completions per optimiser step"),
-    made("train.micro_batch_size", lambda s: (s.batch.micro, s.batch.accumulation)[0]),
-    made("rollout.batch_size", _prompts, "prompts whose completions are one optimiser step"),
+    computed("train.batch_size", lambda s: s.batch.total, "completions per optimiser step"),
+    computed("train.micro_batch_size", lambda s: (s.batch.micro, s.batch.accumulation)[0]),
+    computed("rollout.batch_size", _prompts, "prompts whose completions are one optimiser step"),
     same("rollout.n_samples_per_prompt", "rollout.completions"),
     same("rollout.micro_batch_size", "batch.micro"),
-    made("train.num_episodes", common.epochs, "passes over the prompts"),
-    made("train.max_epochs", lambda s: _rollout(s).iterations, "passes over each batch of completions"),
-    made("eval.steps", _evaluate),
+    computed("train.num_episodes", common.epochs, "passes over the prompts"),
+    computed("train.max_epochs", lambda s: _rollout(s).iterations, "passes over each batch of completions"),
+    computed("eval.steps", _evaluate),
     same("data.dataloader_num_workers", "data.workers"),
 )
 POLICY: tuple[Row, ...] = (
     same("rollout.max_new_tokens", "rollout.max_new_tokens"),
     same("rollout.temperature", "rollout.temperature"),
     same("rollout.top_p", "rollout.top_p"),
-    made("algo.advantage.estimator", _estimator),
-    made("algo.advantage.lambd", _critic(lambda s: _rollout(s).gae_lambda)),
-    made("algo.advantage.gamma", lambda s: _rollout(s).discount if s.method == "ppo" else OMIT),
+    computed("algo.advantage.estimator", _estimator),
+    computed("algo.advantage.lambd", _critic(lambda s: _rollout(s).gae_lambda)),
+    computed("algo.advantage.gamma", lambda s: _rollout(s).discount if s.method == "ppo" else OMIT),
     same("algo.kl.init_coef", "objective.beta"),
-    made("algo.kl.use_loss", _in_loss),
-    made("algo.kl.estimator", lambda s: ("k3" if _in_loss(s) else "k1") if _pulled(s) else OMIT),
-    made("actor.policy_loss_type", _policy_loss),
-    made("actor.loss_agg_mode", _aggregate),
-    made("actor.eps_clip_low_high", lambda s: [_rollout(s).clip, _rollout(s).clip_high]),
+    computed("algo.kl.use_loss", _in_loss),
+    computed("algo.kl.estimator", lambda s: ("k3" if _in_loss(s) else "k1") if _pulled(s) else OMIT),
+    computed("actor.policy_loss_type", _policy_loss),
+    computed("actor.loss_agg_mode", _aggregate),
+    computed("actor.eps_clip_low_high", lambda s: [_rollout(s).clip, _rollout(s).clip_high]),
 )
 REWARDS: tuple[Row, ...] = (
-    made("reward.model_name_or_path", reward_model),
-    made("reward.remote_url", _remote_url),
-    made("reward.clip_range", lambda _s: [-NO_CLIP, NO_CLIP], "rewards count as they are"),
-    made(
+    computed("reward.model_name_or_path", reward_model),
+    computed("reward.remote_url", _remote_url),
+    computed("reward.clip_range", lambda _s: [-NO_CLIP, NO_CLIP], "rewards count as they are"),
+    computed(
         "critic.model_name_or_path",
         _critic(lambda s: reward_model(s) or s.model.path),
         "its start: the reward model, else the policy with a new head",
@@ -235,5 +236,5 @@ ROWS: tuple[Row, ...] = (
     *common.optimiser("actor.", common.learning_rate),
     *common.optimiser("critic.", lambda s: _rollout(s).critic_learning_rate, has_critic),
     *common.KEEPING,
-    made("logger.tensorboard_dir", lambda s: f"{s.output}/tensorboard" if s.track.tensorboard else OMIT),
+    computed("logger.tensorboard_dir", lambda s: f"{s.output}/tensorboard" if s.track.tensorboard else OMIT),
 )

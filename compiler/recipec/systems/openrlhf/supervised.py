@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.plan import TrainStage
+from recipec.systems.check import Unsupported
 from recipec.systems.openrlhf import common, data
-from recipec.systems.table import OMIT, Row, Unsupported, made, named, same
+from recipec.systems.table import OMIT, Row, computed, named, same
 
 
 def launcher(s: TrainStage) -> str:
@@ -29,18 +30,18 @@ def _tensorboard(s: TrainStage) -> Any:
 
 BATCH: tuple[Row, ...] = (
     same("train.batch_size", "batch.total"),
-    made("train.micro_batch_size", lambda s: (s.batch.micro, s.batch.accumulation)[0]),
-    made("train.max_epochs", common.epochs),
-    made("eval.steps", data.evaluate_every),
+    computed("train.micro_batch_size", lambda s: (s.batch.micro, s.batch.accumulation)[0]),
+    computed("train.max_epochs", common.epochs),
+    computed("eval.steps", data.evaluate_every),
     same("data.dataloader_num_workers", "data.workers"),
-    made("logger.tensorboard_dir", _tensorboard),
+    computed("logger.tensorboard_dir", _tensorboard),
 )
 DPO: tuple[Row, ...] = (
     same("model.beta", "objective.beta"),
-    made("model.ipo_enable", lambda s: True if s.method == "ipo" else OMIT),
+    computed("model.ipo_enable", lambda s: True if s.method == "ipo" else OMIT),
     named("_loss", "objective.loss", {"sigmoid": OMIT}),
-    made("model.label_smoothing", lambda s: s.objective.label_smoothing or OMIT),
-    made("model.nll_loss_coef", lambda s: s.objective.sft_weight or OMIT),
+    computed("model.label_smoothing", lambda s: s.objective.label_smoothing or OMIT),
+    computed("model.nll_loss_coef", lambda s: s.objective.sft_weight or OMIT),
 )
 
 

@@ -11,7 +11,10 @@ from typing import Any
 from recipec.facts import pinned
 from recipec.plan import DataSource, TrainStage
 from recipec.systems import accelerate, rewards
-from recipec.systems.table import OMIT, Refusal, Row, Sheet, Trainer, made, same
+from recipec.systems.check import Refusal
+from recipec.systems.document import Sheet
+from recipec.systems.system import Trainer
+from recipec.systems.table import OMIT, Row, computed, same
 from recipec.systems.trl import adapters, script, settings
 
 TOOL = "trl"
@@ -107,26 +110,26 @@ def _lora(make: Any) -> Any:
 
 COMMAND_ROWS: tuple[Row, ...] = (
     same("model_name_or_path", "model.path"),
-    made("model_revision", lambda s: s.model.revision or OMIT),
-    made("dtype", settings.dtype),
-    made("attn_implementation", settings.attention),
-    made("load_in_4bit", lambda s: True if s.model.load_in in settings.FOUR_BIT else OMIT),
-    made("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
-    made("bnb_4bit_quant_type", lambda s: s.model.load_in if s.model.load_in in settings.FOUR_BIT else OMIT),
-    made("use_bnb_nested_quant", lambda s: s.model.double_quant if s.model.load_in in settings.FOUR_BIT else OMIT),
-    made("use_peft", lambda s: True if s.adapter is not None else OMIT),
+    computed("model_revision", lambda s: s.model.revision or OMIT),
+    computed("dtype", settings.dtype),
+    computed("attn_implementation", settings.attention),
+    computed("load_in_4bit", lambda s: True if s.model.load_in in settings.FOUR_BIT else OMIT),
+    computed("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
+    computed("bnb_4bit_quant_type", lambda s: s.model.load_in if s.model.load_in in settings.FOUR_BIT else OMIT),
+    computed("use_bnb_nested_quant", lambda s: s.model.double_quant if s.model.load_in in settings.FOUR_BIT else OMIT),
+    computed("use_peft", lambda s: True if s.adapter is not None else OMIT),
     same("lora_r", "adapter.rank"),
-    made("lora_alpha", _lora(lambda adapter: int(adapter.alpha))),
+    computed("lora_alpha", _lora(lambda adapter: int(adapter.alpha))),
     same("lora_dropout", "adapter.dropout"),
-    made("lora_target_modules", _lora(lambda adapter: list(adapter.targets))),
-    made("lora_modules_to_save", _lora(lambda adapter: list(adapter.also_train) or OMIT)),
-    made("lora_task_type", lambda s: adapters.task(s) if s.adapter is not None else OMIT),
-    made("use_dora", _lora(lambda adapter: adapter.dora or OMIT)),
-    made("use_rslora", _lora(lambda adapter: adapter.rslora or OMIT)),
-    made("datasets", _datasets),
-    made("completion_only_loss", lambda s: s.data.train_on == "assistant" if _completes(s) else OMIT),
-    made("streaming", lambda s: True if s.data.streaming else OMIT),
-    made(
+    computed("lora_target_modules", _lora(lambda adapter: list(adapter.targets))),
+    computed("lora_modules_to_save", _lora(lambda adapter: list(adapter.also_train) or OMIT)),
+    computed("lora_task_type", lambda s: adapters.task(s) if s.adapter is not None else OMIT),
+    computed("use_dora", _lora(lambda adapter: adapter.dora or OMIT)),
+    computed("use_rslora", _lora(lambda adapter: adapter.rslora or OMIT)),
+    computed("datasets", _datasets),
+    computed("completion_only_loss", lambda s: s.data.train_on == "assistant" if _completes(s) else OMIT),
+    computed("streaming", lambda s: True if s.data.streaming else OMIT),
+    computed(
         "packing_strategy", lambda s: "bfd_split" if s.method == "pretrain" else OMIT, "long texts are split, not cut"
     ),
 )
@@ -135,7 +138,7 @@ COMMAND_ROWS: tuple[Row, ...] = (
 def _rows(s: TrainStage) -> tuple[Row, ...]:
     found = (*settings.rows(s.method), *COMMAND_ROWS)
     if s.method in settings.ONLINE:
-        found = (*found, made("reward_funcs", lambda s: rewards.names(s), "functions of rewards.py"))
+        found = (*found, computed("reward_funcs", lambda s: rewards.names(s), "functions of rewards.py"))
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.plan import TrainStage
-from recipec.systems.table import OMIT, Row, Unsupported, made
+from recipec.systems.check import Unsupported
+from recipec.systems.table import OMIT, Row, computed
 
 CLASSES = {
     "lora": "LoraConfig",
@@ -94,7 +95,7 @@ def rows(s: TrainStage) -> tuple[Row, ...]:
     group = CLASSES[kind]
 
     def row(key: str, make: Any, why: str = "") -> Row:
-        return made(f"{group}.{key}", make, why)
+        return computed(f"{group}.{key}", make, why)
 
     found = [row("task_type", task), row("target_modules", _targets)]
     if s.adapter.rank:

@@ -8,7 +8,9 @@ from typing import Any
 from recipec.plan import DataSource, TrainStage
 from recipec.render.python_writer import literal
 from recipec.systems import rewards
-from recipec.systems.table import OMIT, Row, Sheet, Unsupported, made, same
+from recipec.systems.check import Unsupported
+from recipec.systems.document import Sheet
+from recipec.systems.table import OMIT, Row, computed, same
 from recipec.systems.trl import adapters, settings
 
 FILE, SETTINGS, LIBRARY = "train.py", "settings.json", "rows.py"
@@ -48,17 +50,17 @@ SETTING_ROWS: tuple[Row, ...] = (
     same("model", "model.path"),
     same("adapter", "adapter.start_from"),
     same("tokenizer", "model.tokenizer"),
-    made("revision", _revision),
+    computed("revision", _revision),
     same("trust_remote_code", "model.trust_remote_code"),
     same("chat_template", "model.chat_template"),
-    made("train", lambda s: [_source(source) for source in s.data.train]),
-    made("validation", lambda s: [_source(source) for source in s.data.validation]),
+    computed("train", lambda s: [_source(source) for source in s.data.train]),
+    computed("validation", lambda s: [_source(source) for source in s.data.validation]),
     same("holdout", "data.holdout"),
     same("shuffle", "data.shuffle"),
-    made("streaming", _streaming),
-    made("train_on", lambda s: s.data.train_on if s.method == "sft" else "all"),
+    computed("streaming", _streaming),
+    computed("train_on", lambda s: s.data.train_on if s.method == "sft" else "all"),
     same("max_length", "model.max_length"),
-    made("max_new_tokens", lambda s: s.rollout.max_new_tokens if s.rollout is not None else 0),
+    computed("max_new_tokens", lambda s: s.rollout.max_new_tokens if s.rollout is not None else 0),
     same("seed", "seed"),
 )
 
@@ -80,14 +82,14 @@ def quantised(s: TrainStage) -> bool:
 def _quantisation() -> tuple[Row, ...]:
     group = "BitsAndBytesConfig"
     return (
-        made(f"{group}.load_in_4bit", lambda s: True if s.model.load_in in settings.FOUR_BIT else OMIT),
-        made(f"{group}.load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
-        made(f"{group}.bnb_4bit_quant_type", lambda s: s.model.load_in if s.model.load_in != "int8" else OMIT),
-        made(
+        computed(f"{group}.load_in_4bit", lambda s: True if s.model.load_in in settings.FOUR_BIT else OMIT),
+        computed(f"{group}.load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
+        computed(f"{group}.bnb_4bit_quant_type", lambda s: s.model.load_in if s.model.load_in != "int8" else OMIT),
+        computed(
             f"{group}.bnb_4bit_use_double_quant",
             lambda s: s.model.double_quant if s.model.load_in != "int8" else OMIT,
         ),
-        made(
+        computed(
             f"{group}.bnb_4bit_compute_dtype",
             lambda s: settings.dtype(s) if s.model.load_in != "int8" else OMIT,
         ),
@@ -112,11 +114,11 @@ def _initialised(s: TrainStage) -> Any:
 def sheets(s: TrainStage, release: str, datasets: str) -> list[Sheet]:
     """Return the script and what it reads, for a release of TRL and of datasets."""
     name = f"{TRAINERS[s.method][1]}Config"
-    own = [row._replace(key=f"{name}.{row.key}") for row in settings.rows(s.method)]
-    own.append(made(f"{name}.model_init_kwargs", _model))
+    own = [row.grouped(name) for row in settings.rows(s.method)]
+    own.append(computed(f"{name}.model_init_kwargs", _model))
     if s.adapter is not None:
         own += adapters.rows(s)
-        own.append(made(f"{name}.init", _initialised))
+        own.append(computed(f"{name}.init", _initialised))
     if quantised(s):
         own += _quantisation()
     script = Sheet(FILE, tuple(own), "trl", release, name, "python", _text(s))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.plan import TrainStage
-from recipec.systems.table import OMIT, Row, Unsupported, made, named, same
+from recipec.systems.check import Unsupported
+from recipec.systems.table import OMIT, Row, computed, named, same
 
 OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
@@ -71,46 +72,48 @@ def _order(s: TrainStage) -> Any:
 
 TRAINING: tuple[Row, ...] = (
     same("output_dir", "output"),
-    made("run_name", lambda s: s.track.run_name),
+    computed("run_name", lambda s: s.track.run_name),
     same("per_device_train_batch_size", "batch.micro"),
-    made(
+    computed(
         "per_device_eval_batch_size",
         lambda s: s.rollout.completions if s.method in ONLINE else s.batch.micro,
     ),
     same("gradient_accumulation_steps", "batch.accumulation"),
-    made("num_train_epochs", lambda s: s.length.amount if s.length.unit == "epochs" else OMIT),
-    made("max_steps", lambda s: s.length.amount if s.length.unit == "steps" else OMIT),
+    computed("num_train_epochs", lambda s: s.length.amount if s.length.unit == "epochs" else OMIT),
+    computed("max_steps", lambda s: s.length.amount if s.length.unit == "steps" else OMIT),
     named("optim", "optimizer.name", OPTIMIZERS),
     same("learning_rate", "optimizer.learning_rate"),
     named("lr_scheduler_type", "optimizer.scheduler", SCHEDULERS),
-    made("lr_scheduler_kwargs", lambda s: _only(s.optimizer.min_lr_ratio, {"min_lr_rate": s.optimizer.min_lr_ratio})),
-    made("warmup_steps", lambda s: s.optimizer.warmup, "below 1 a fraction of all steps"),
+    computed(
+        "lr_scheduler_kwargs", lambda s: _only(s.optimizer.min_lr_ratio, {"min_lr_rate": s.optimizer.min_lr_ratio})
+    ),
+    computed("warmup_steps", lambda s: s.optimizer.warmup, "below 1 a fraction of all steps"),
     same("weight_decay", "optimizer.weight_decay"),
-    made("adam_beta1", lambda s: _adam(s, "beta1")),
-    made("adam_beta2", lambda s: _adam(s, "beta2")),
-    made("adam_epsilon", lambda s: _adam(s, "epsilon")),
+    computed("adam_beta1", lambda s: _adam(s, "beta1")),
+    computed("adam_beta2", lambda s: _adam(s, "beta2")),
+    computed("adam_epsilon", lambda s: _adam(s, "epsilon")),
     same("max_grad_norm", "optimizer.max_grad_norm"),
-    made("bf16", lambda s: s.numerics.precision == "bf16"),
-    made("fp16", lambda s: s.numerics.precision == "fp16"),
-    made("tf32", lambda s: True if s.hardware.sm >= 80 else OMIT),
-    made("use_cpu", _cpu(True)),
-    made("gradient_checkpointing", _checkpointing),
-    made(
+    computed("bf16", lambda s: s.numerics.precision == "bf16"),
+    computed("fp16", lambda s: s.numerics.precision == "fp16"),
+    computed("tf32", lambda s: True if s.hardware.sm >= 80 else OMIT),
+    computed("use_cpu", _cpu(True)),
+    computed("gradient_checkpointing", _checkpointing),
+    computed(
         "gradient_checkpointing_kwargs",
         lambda s: {"use_reentrant": False} if _checkpointing(s) else OMIT,
         "re-entrant checkpointing breaks LoRA under DDP",
     ),
-    made("torch_compile", lambda s: True if s.numerics.torch_compile else OMIT),
-    made("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
+    computed("torch_compile", lambda s: True if s.numerics.torch_compile else OMIT),
+    computed("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
     same("dataloader_num_workers", "data.workers"),
-    made("dataloader_pin_memory", _cpu(False), "pinned memory is for GPUs"),
-    made("save_strategy", lambda s: _strategy(s.watch.save_every)),
-    made("save_steps", lambda s: _every(s.watch.save_every)),
-    made("save_total_limit", lambda s: _every(s.watch.save_keep)),
-    made("eval_strategy", lambda s: _strategy(s.watch.evaluate_every)),
-    made("eval_steps", lambda s: _every(s.watch.evaluate_every)),
+    computed("dataloader_pin_memory", _cpu(False), "pinned memory is for GPUs"),
+    computed("save_strategy", lambda s: _strategy(s.watch.save_every)),
+    computed("save_steps", lambda s: _every(s.watch.save_every)),
+    computed("save_total_limit", lambda s: _every(s.watch.save_keep)),
+    computed("eval_strategy", lambda s: _strategy(s.watch.evaluate_every)),
+    computed("eval_steps", lambda s: _every(s.watch.evaluate_every)),
     same("logging_steps", "watch.log_every"),
-    made("report_to", _trackers),
+    computed("report_to", _trackers),
     same("seed", "seed"),
 )
 
@@ -146,16 +149,16 @@ SAMPLING: tuple[Row, ...] = (
     same("epsilon", "rollout.clip"),
     same("epsilon_high", "rollout.clip_high"),
     same("mask_truncated_completions", "rollout.mask_truncated"),
-    made("use_vllm", _hf),
-    made("shuffle_dataset", lambda s: s.data.shuffle),
+    computed("use_vllm", _hf),
+    computed("shuffle_dataset", lambda s: s.data.shuffle),
 )
-ORDER = made("train_sampling_strategy", _order)
+ORDER = computed("train_sampling_strategy", _order)
 LENGTH = same("max_length", "model.max_length")
 PAIRS: tuple[Row, ...] = (
     same("beta", "objective.beta"),
-    made("loss_type", _dpo_losses),
-    made("loss_weights", lambda s: _only(s.objective.sft_weight, [1.0, s.objective.sft_weight])),
-    made("label_smoothing", lambda s: s.objective.label_smoothing or OMIT),
+    computed("loss_type", _dpo_losses),
+    computed("loss_weights", lambda s: _only(s.objective.sft_weight, [1.0, s.objective.sft_weight])),
+    computed("label_smoothing", lambda s: s.objective.label_smoothing or OMIT),
     LENGTH,
     ORDER,
 )
@@ -172,13 +175,13 @@ METHODS: dict[str, tuple[Row, ...]] = {
     "sft": (
         LENGTH,
         ORDER,
-        made("packing", lambda s: s.data.packing),
-        made("eval_packing", lambda s: False if s.data.packing else OMIT, "validation loss per row, not per pack"),
+        computed("packing", lambda s: s.data.packing),
+        computed("eval_packing", lambda s: False if s.data.packing else OMIT, "validation loss per row, not per pack"),
     ),
     "dpo": PAIRS,
     "kto": (
         same("beta", "objective.beta"),
-        made("loss_type", _pairs_in_a_batch),
+        computed("loss_type", _pairs_in_a_batch),
         same("desirable_weight", "objective.desirable_weight"),
         same("undesirable_weight", "objective.undesirable_weight"),
         LENGTH,
@@ -195,7 +198,7 @@ METHODS: dict[str, tuple[Row, ...]] = {
     ),
     "simpo": (
         same("beta", "objective.beta"),
-        made("loss_type", lambda _s: "simpo"),
+        computed("loss_type", lambda _s: "simpo"),
         same("simpo_gamma", "objective.margin"),
         same("cpo_alpha", "objective.sft_weight"),
         LENGTH,
@@ -203,15 +206,15 @@ METHODS: dict[str, tuple[Row, ...]] = {
     ),
     "grpo": (
         *SAMPLING,
-        made("loss_type", lambda s: "grpo" if s.objective.loss == "gspo" else s.objective.loss),
-        made("importance_sampling_level", lambda s: "sequence" if s.objective.loss == "gspo" else OMIT),
+        computed("loss_type", lambda s: "grpo" if s.objective.loss == "gspo" else s.objective.loss),
+        computed("importance_sampling_level", lambda s: "sequence" if s.objective.loss == "gspo" else OMIT),
         same("scale_rewards", "rollout.scale_rewards"),
-        made("reward_weights", lambda s: [reward.weight for reward in s.rewards]),
+        computed("reward_weights", lambda s: [reward.weight for reward in s.rewards]),
     ),
     "rloo": (
         *SAMPLING,
-        made("normalize_advantages", _scale),
-        made("reward_weights", lambda s: [reward.weight for reward in s.rewards]),
+        computed("normalize_advantages", _scale),
+        computed("reward_weights", lambda s: [reward.weight for reward in s.rewards]),
     ),
 }
 METHODS |= {"pretrain": METHODS["sft"], "ipo": PAIRS}

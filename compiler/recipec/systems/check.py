@@ -1,0 +1,114 @@
+"""What a system cannot do, or does another way than the plan says; and the conditions of rows and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+from recipec.facts import version
+
+Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
+
+
+class Unsupported(Exception):
+    """The system cannot express the value at this plan path."""
+
+    def __init__(self, path: str, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.path, self.message, self.advice = path, message, advice
+
+
+class Only(NamedTuple):
+    """A condition of a row or a check on one plan path: its value is among `values`, or (`negate`) is not.
+
+    Without `values`: the value is there, that is neither None nor False, zero or empty.
+    """
+
+    path: str
+    values: frozenset[Any] | None = None
+    negate: bool = False
+
+    def holds(self, values: Values) -> bool:
+        """Return whether it holds for a stage's values."""
+        value = values.get(self.path)
+        return (bool(value) if self.values is None else value in self.values) is not self.negate
+
+
+class Check(NamedTuple):
+    """What a system cannot do (`error`), or does another way than the plan says (`warning`), where `when` holds.
+
+    `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
+    first is to blame. `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    """
+
+    severity: Literal["error", "warning"]
+    paths: tuple[str, ...]
+    holds: Callable[..., Any]
+    message: str | Callable[..., str]
+    advice: str | Callable[..., str]
+    only: tuple[Only, ...] = ()
+    said: bool = False
+    since: str = ""
+    until: str = ""
+
+    def when(self, path: str, *values: Any) -> Self:
+        """Return the check for stages whose value at `path` is one of `values`; of none given: is there."""
+        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None)))
+
+    def unless(self, path: str, *values: Any) -> Self:
+        """Return the check for stages whose value at `path` is none of `values`; of none given: is absent or empty."""
+        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
+
+    def at(self, *, since: str = "", until: str = "") -> Self:
+        """Return the check for these releases only."""
+        return self._replace(since=since, until=until)
+
+    def told(self, values: Values, release: str) -> Refusal | None:
+        """Return what there is to tell of a stage; None where the check has nothing against it."""
+        if self.since and version(release) < version(self.since):
+            return None
+        if self.until and version(release) >= version(self.until):
+            return None
+        if not all(one.holds(values) for one in self.only):
+            return None
+        given = [values.get(path) for path in self.paths]
+        if not self.holds(*given):
+            return None
+        message = self.message if isinstance(self.message, str) else self.message(*given)
+        advice = self.advice if isinstance(self.advice, str) else self.advice(*given)
+        return Refusal(self.paths[0], message, advice, self.said)
+
+
+def refuses(
+    path: str,
+    *more: str,
+    when: Callable[..., Any],
+    message: str | Callable[..., str],
+    advice: str | Callable[..., str],
+) -> Check:
+    """The system cannot do what the values at `path` (to blame) and `more` say where `when` of them holds: T001."""
+    return Check("error", (path, *more), when, message, advice)
+
+
+def differs(
+    path: str,
+    *more: str,
+    when: Callable[..., Any],
+    message: str | Callable[..., str],
+    advice: str | Callable[..., str],
+    said: bool = False,
+) -> Check:
+    """The system does it another way than the plan says where `when` of the values holds: T003."""
+    return Check("warning", (path, *more), when, message, advice, said=said)
+
+
+class Refusal(NamedTuple):
+    """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
+
+    `when_said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    """
+
+    path: str
+    message: str
+    advice: str
+    when_said: bool = False

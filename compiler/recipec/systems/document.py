@@ -1,0 +1,57 @@
+"""A file of a tool as a table fills it: its keys with their values, and the plan paths behind each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from recipec.systems.table import Entry, Row
+
+
+class Sheet(NamedTuple):
+    """One file to fill from a table. `contract` names the part of the tool's contract that judges it; in a `python`
+    file, whose text is `template`, each group of keys (`GROUP.key`) is judged by the part of the group's name. In an
+    `arguments` file, a script, `template` is the command that takes them."""
+
+    file: str
+    rows: tuple[Row, ...]
+    tool: str
+    release: str
+    contract: str
+    kind: Literal["yaml", "json", "python", "arguments"] = "yaml"
+    template: str = ""
+
+
+@dataclass
+class Document:
+    """One emitted file of a tool. `contract` names the tool, its release and the part of the contract that judges it."""
+
+    file: str
+    kind: str
+    tool: str
+    release: str
+    contract: str
+    entries: dict[str, Entry]
+    template: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
+
+    def key(self, word: str) -> str:
+        """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""
+        return f"{self.contract}.{word}" if self.kind == "python" and "." not in word else word
+
+    def word(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """Return the path below `overrides` at which someone wrote a key of the document: the reverse of `key`."""
+        if self.kind != "python":
+            return path
+        own = path[:1] == (self.contract,) and path[1] in self.raw
+        return path[1:] if own else (f"{path[0]}.{path[1]}", *path[2:])
+
+    def values(self) -> dict[str, Any]:
+        """Return the document as the tool will read it; that of a Python file by group."""
+        if self.kind != "python":
+            return {key: entry.value for key, entry in self.entries.items()}
+        groups: dict[str, Any] = {}
+        for key, entry in self.entries.items():
+            group, _, name = key.partition(".")
+            groups.setdefault(group, {})[name] = entry.value
+        return groups

@@ -1,0 +1,116 @@
+"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are laid over.
+
+Axolotl, TRL, LLaMA-Factory and Unsloth all end in `transformers.TrainingArguments` and PEFT's `LoraConfig`. A trainer
+takes rows from here by key, gives them its own keys (`called`) and its own conditions, and adds what is its own.
+Keys: https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments
+"""
+
+from __future__ import annotations
+
+from recipec.systems.table import (
+    OMIT,
+    Row,
+    by_unit,
+    choice,
+    flag,
+    made,
+    named,
+    nonzero,
+    per_unit,
+    same,
+    whole,
+)
+
+# transformers.training_args.OptimizerNames, by the recipe's names
+OPTIMIZERS = {
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "adamw_paged": "paged_adamw_32bit",
+    "adamw_paged_8bit": "paged_adamw_8bit",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+    "lion": "lion_32bit",
+    "lion_8bit": "lion_8bit",
+}
+# optimisers that take Adam's betas and epsilon
+ADAM = (
+    "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
+    "ademamix_8bit",
+)  # fmt: skip
+FOUR_BIT = ("nf4", "fp4")
+REENTRANT = "re-entrant checkpointing breaks LoRA under DDP"
+
+
+def trackers(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
+    """Return the names that `report_to` has for the trackers in use."""
+    return ["wandb"] * (wandb is not None) + ["mlflow"] * (mlflow is not None) + ["tensorboard"] * tensorboard
+
+
+TRACKERS = ("track.wandb_project", "track.mlflow_uri", "track.tensorboard")
+
+
+def _checkpointing(on: bool, strategy: str) -> bool:
+    """Under FSDP2 accelerate checkpoints the activations; the trainer must not do it again."""
+    return on and strategy != "fsdp2"
+
+
+_ROWS = (
+    same("output_dir", "output"),
+    same("run_name", "track.run_name"),
+    same("per_device_train_batch_size", "batch.micro"),
+    same("per_device_eval_batch_size", "batch.micro"),
+    same("gradient_accumulation_steps", "batch.accumulation"),
+    by_unit({"epochs": "num_train_epochs", "steps": "max_steps"}, "length.unit", "length.amount"),
+    named("optim", "optimizer.name", OPTIMIZERS),
+    same("learning_rate", "optimizer.learning_rate"),
+    same("lr_scheduler_type", "optimizer.scheduler"),
+    same("warmup_steps", "optimizer.warmup", "below 1 a fraction of all steps"),
+    same("weight_decay", "optimizer.weight_decay"),
+    *(same(f"adam_{word}", f"optimizer.{word}").when("optimizer.name", *ADAM) for word in ("beta1", "beta2", "epsilon")),
+    same("max_grad_norm", "optimizer.max_grad_norm"),
+    choice("bf16", "numerics.precision", {"bf16": True}, other=False),
+    choice("fp16", "numerics.precision", {"fp16": True}, other=False),
+    made("tf32", lambda sm: True if sm >= 80 else OMIT, "hardware.sm"),
+    choice("use_cpu", "hardware.device", {"cpu": True}),
+    made("gradient_checkpointing", _checkpointing, "numerics.gradient_checkpointing", "parallel.strategy"),
+    made(
+        "gradient_checkpointing_kwargs",
+        lambda on, strategy: {"use_reentrant": False} if _checkpointing(on, strategy) else OMIT,
+        "numerics.gradient_checkpointing",
+        "parallel.strategy",
+        why=REENTRANT,
+    ),
+    flag("torch_compile", "numerics.torch_compile"),
+    flag("trust_remote_code", "model.trust_remote_code"),
+    same("dataloader_num_workers", "data.workers"),
+    choice("dataloader_pin_memory", "hardware.device", {"cpu": False}, why="pinned memory is for GPUs"),
+    per_unit("save_strategy", "save_steps", "watch.save_every"),
+    choice("save_total_limit", "watch.save_keep", {"all": OMIT})._replace(
+        say=lambda keep: keep if isinstance(keep, int) else OMIT,
+        back=lambda limit: {} if limit is OMIT else {"watch.save_keep": limit},
+    ),
+    flag("save_only_model", "watch.save_only_model"),
+    per_unit("eval_strategy", "eval_steps", "watch.evaluate_every"),
+    same("logging_steps", "watch.log_every"),
+    made("report_to", lambda *used: trackers(*used) or "none", *TRACKERS),
+    same("seed", "seed"),
+    # bitsandbytes, as transformers.BitsAndBytesConfig and TRL's ModelConfig have it
+    choice("load_in_4bit", "model.load_in", dict.fromkeys(FOUR_BIT, True)),
+    choice("load_in_8bit", "model.load_in", {"int8": True}),
+    choice("bnb_4bit_quant_type", "model.load_in", {name: name for name in FOUR_BIT}),
+    same("bnb_4bit_use_double_quant", "model.double_quant").when("model.load_in", *FOUR_BIT),
+    # peft.LoraConfig
+    same("r", "adapter.rank"),
+    whole("lora_alpha", "adapter.alpha", "PEFT takes whole numbers for alpha"),
+    same("lora_dropout", "adapter.dropout"),
+    nonzero("modules_to_save", "adapter.also_train"),
+    flag("use_dora", "adapter.dora"),
+    flag("use_rslora", "adapter.rslora"),
+    same("loraplus_lr_ratio", "adapter.lora_plus_ratio"),
+)  # fmt: skip
+BASE: dict[str, Row] = {row.key: row for row in _ROWS}
+
+
+def base(*keys: str) -> tuple[Row, ...]:
+    """Return rows of the base table in this order. Raises KeyError when there is none of a key."""
+    return tuple(BASE[key] for key in keys)
