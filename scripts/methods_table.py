@@ -21,7 +21,7 @@ from recipec.decide import decide  # noqa: E402
 from recipec.decide.methods import METHODS  # noqa: E402
 from recipec.diagnostics import RecipeError  # noqa: E402
 from recipec.facts import releases  # noqa: E402
-from recipec.plan import TrainStage  # noqa: E402
+from recipec.plan import Train  # noqa: E402
 from recipec.source import Mapping  # noqa: E402
 from recipec.systems import TRAINERS, trainer  # noqa: E402
 from recipec.yaml_reader import read_file  # noqa: E402
@@ -36,7 +36,7 @@ NAMES = {
 }
 
 
-def stages(folder: Path) -> Iterator[TrainStage]:
+def stages(folder: Path) -> Iterator[Train]:
     """Yield the trainings of every recipe below a folder."""
     for path in sorted(folder.rglob("*.yaml")):
         try:
@@ -47,7 +47,7 @@ def stages(folder: Path) -> Iterator[TrainStage]:
             continue
         course, _findings = bind_course(tree)
         resolved = decide(course)[0] if course is not None else None
-        yield from (s for s in (resolved.plan.stages if resolved else ()) if isinstance(s, TrainStage))
+        yield from (s for s in (resolved.plan.stages if resolved else ()) if isinstance(s, Train))
 
 
 def shown() -> dict[tuple[str, str], str]:

@@ -56,7 +56,7 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
     return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
 
 
-def judged(tree: Mapping, stage: Stage, resolved: Resolved, document: Document) -> Iterator[Finding]:
+def judged(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Document) -> Iterator[Finding]:
     """Yield what a document's contract has against it; it stands in a raw override, or was made of the recipe."""
     for part, values, contract in _parts(document):
         group = (part,) if document.kind == "python" else ()
@@ -77,7 +77,7 @@ def _parts(document: Document) -> Iterator[tuple[str, Any, Contract]]:
         yield from ((group, values, contract) for group, values in document.values().items())
 
 
-def _wrong(tree: Mapping, stage: Stage, resolved: Resolved, document: Document, problem: Problem) -> Finding:
+def _wrong(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Document, problem: Problem) -> Finding:
     path = ("overrides", document.tool, *document.word(problem.path))
     node = find(tree, path)
     message = f"{document.tool} {document.release}: {dotted(problem.path)}: {problem.message}"
@@ -120,10 +120,10 @@ def _entry(document: Document, path: Sequence[str | int]) -> tuple[Entry, Sequen
     return document.entries[".".join(str(step) for step in path[:depth])], path[depth:]
 
 
-def _made_of(stage: Stage, resolved: Resolved, entry: Entry, value: Any) -> tuple[str, ...]:
+def _made_of(stage: Stage[Any], resolved: Resolved, entry: Entry, value: Any) -> tuple[str, ...]:
     """Return the recipe paths that an emitted value was made of: those that hold it as it is, or else all."""
     origins = {path: origin for path in entry.reads if (origin := resolved.origins.get(f"{stage.name}.{path}"))}
-    same = [path for path in origins if leaf(stage, path) == value]
+    same = [path for path in origins if leaf(stage.body, path) == value]
     return tuple(dict.fromkeys(read for path in same or origins for read in origins[path].reads))
 
 

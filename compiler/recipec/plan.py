@@ -1,31 +1,44 @@
-"""The plan: what will happen, fully decided, in the field's words. Frozen; no back end's vocabulary.
+"""The plan: what will happen, fully decided, in the field's words. A graph of stages; frozen; no tool's vocabulary.
 
-Named tuples rather than dataclasses: a cold start makes them five times as fast (`make bench`).
-`None` here means that the thing does not exist (no adapter, no revision of a local folder), never "the default".
+`plan.json` is written from these records and read into them again (`recipec.manifest`). `None` means that the thing does
+not exist (no adapter, no revision of a local folder), never "the default". Why msgspec: `docs/decisions/004-records.md`.
 """
 
-from typing import Any, Literal, NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import msgspec
 
 from recipec.source import Span
 
-Method = Literal[
-    "pretrain", "sft", "dpo", "ipo", "orpo", "kto", "simpo", "cpo", "reward", "grpo", "rloo", "ppo"
-]  # fmt: skip
+Precision = Literal["bf16", "fp16", "fp32"]
 
 
-class Origin(NamedTuple):
+class Record(msgspec.Struct, frozen=True):
+    """A frozen record of the plan."""
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields. Raises TypeError when there is no such field."""
+        return msgspec.structs.replace(self, **changes)
+
+
+class Origin(Record, frozen=True):
     """Why a plan leaf has its value: what was read of the recipe, and the reason in words.
 
-    `span` is the recipe line that says it outright; `reads` are the recipe paths that went into it.
+    `span` is the recipe line that says it outright; `reads` are the recipe paths that went into it. `usual`: it is what
+    the compiler would have decided without that line.
     """
 
     kind: Literal["recipe", "command line", "rule", "default", "fact"]
     why: str
     span: Span | None = None
     reads: tuple[str, ...] = ()
+    usual: bool = False
 
 
-class Hardware(NamedTuple):
+class Hardware(Record, frozen=True):
     """The declared machine. `world` = nodes × processes per node; `host_memory_gib` is a node's, None where not given."""
 
     gpu: str
@@ -39,217 +52,7 @@ class Hardware(NamedTuple):
     host_memory_gib: int | None
 
 
-class Scratch(NamedTuple):
-    """Sizes of a model that starts from random weights, and its tokenizer's."""
-
-    family: str
-    hidden_size: int
-    layers: int
-    heads: int
-    kv_heads: int
-    intermediate_size: int
-    vocab_size: int
-    tie_embeddings: bool
-    max_length: int
-    chat_template: str
-
-
-class Model(NamedTuple):
-    """The model of a stage. `path` is a hub name or a folder."""
-
-    path: str
-    revision: str | None
-    max_length: int
-    load_in: Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
-    double_quant: bool
-    attention: str
-    tokenizer: str
-    chat_template: str
-    chat_template_file: str | None
-    special_tokens: dict[str, str]
-    trust_remote_code: bool
-    resize_embeddings: bool
-
-
-class Adapter(NamedTuple):
-    """A PEFT adapter. LoRA's update is scaled by alpha / rank, or alpha / √rank with rslora.
-
-    `rank` and `alpha` are 0 and `virtual_tokens` is 0 for kinds that have none; `options` are further PEFT fields.
-    """
-
-    type: str
-    rank: int
-    alpha: float
-    dropout: float
-    targets: tuple[str, ...]
-    target_pattern: str | None
-    also_train: tuple[str, ...]
-    dora: bool
-    rslora: bool
-    init: str
-    lora_plus_ratio: float | None
-    virtual_tokens: int
-    options: dict[str, Any]
-    start_from: str | None
-    merge: bool
-
-
-class DataSource(NamedTuple):
-    """One source of rows; `columns` names every standard column of its format."""
-
-    path: str | None
-    hub: str | None
-    subset: str | None
-    split: str
-    revision: str | None
-    format: str
-    columns: dict[str, str]
-    roles: dict[str, tuple[str, ...]]
-    weight: int
-
-
-class Data(NamedTuple):
-    """The data of a training stage. `holdout` is a fraction below 1, or a number of rows, or 0."""
-
-    train: tuple[DataSource, ...]
-    validation: tuple[DataSource, ...]
-    holdout: float | int
-    packing: bool
-    train_on: Literal["assistant", "all"]
-    shuffle: bool
-    group_by_length: bool
-    workers: int
-    streaming: bool
-    cache: str
-
-
-class Batch(NamedTuple):
-    """Batch algebra in sequences: total = micro × accumulation × data_parallel."""
-
-    micro: int
-    accumulation: int
-    data_parallel: int
-    total: int
-
-
-class Length(NamedTuple):
-    """How long to train: passes over the data, or optimiser steps."""
-
-    unit: Literal["epochs", "steps"]
-    amount: float | int
-
-
-class Optimizer(NamedTuple):
-    """Optimiser and schedule. `warmup` and `decay` are a fraction below 1 of all steps, or a number of steps.
-
-    `learning_rate` is None only where a script of the user's own trains.
-    """
-
-    name: str
-    learning_rate: float | None
-    weight_decay: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    max_grad_norm: float
-    scheduler: str
-    min_lr_ratio: float
-    cycles: int
-    decay: float | int
-    warmup: float | int
-    embedding_learning_rate: float | None
-    neftune_alpha: float | None
-
-
-class Objective(NamedTuple):
-    """What a preference or reinforcement method optimises; a leaf that the method does not know is 0 or None.
-
-    `beta` is the pull towards the reference model in each method's own sense (see the language).
-    """
-
-    beta: float
-    loss: str | None
-    label_smoothing: float
-    margin: float
-    sft_weight: float
-    desirable_weight: float
-    undesirable_weight: float
-
-
-class Rollout(NamedTuple):
-    """How completions are sampled and reused. Lengths in tokens; `engines` None: they share the trainer's GPUs."""
-
-    completions: int
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    iterations: int
-    clip: float
-    clip_high: float
-    scale_rewards: Literal["group", "batch", "none"]
-    mask_truncated: bool
-    engine: Literal["hf", "vllm"]
-    engines: int | None
-    tensor_parallel: int
-    gpu_memory_share: float
-    critic_learning_rate: float
-    gae_lambda: float
-    discount: float
-
-
-class Reward(NamedTuple):
-    """One reward function; only the leaves of its type are not None."""
-
-    type: Literal["exact", "regex", "length", "language", "model", "remote", "python"]
-    weight: float
-    pattern: str | None
-    max_words: int | None
-    language: str | None
-    path: str | None
-    function: str | None
-    url: str | None
-
-
-class Script(NamedTuple):
-    """A training script of the user's own. `arguments` are its command line, with `${plan:…}` still in them."""
-
-    path: str
-    launcher: Literal["accelerate", "torchrun", "deepspeed", "ray"]
-    arguments: dict[str, Any]
-
-
-class Numerics(NamedTuple):
-    """Precision of the computation, and what trades time for memory."""
-
-    precision: Literal["bf16", "fp16", "fp32"]
-    gradient_checkpointing: bool
-    liger_kernel: bool
-    torch_compile: bool
-
-
-class Parallel(NamedTuple):
-    """Sharding and offload of one stage."""
-
-    strategy: Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
-    optimizer_offload: Literal["none", "cpu", "nvme"]
-    parameter_offload: Literal["none", "cpu", "nvme"]
-    nvme_path: str | None
-    reshard_after_forward: bool
-    bucket_size: int
-
-
-class Watch(NamedTuple):
-    """Checkpoints, validation and logs. Steps, or `epoch`; validation `never` without data for it."""
-
-    save_every: int | Literal["epoch"]
-    save_keep: int | Literal["all"]
-    save_only_model: bool
-    evaluate_every: int | Literal["epoch", "never"]
-    early_stopping: int | None
-    log_every: int
-
-
-class Track(NamedTuple):
+class Track(Record, frozen=True):
     """Where metrics go; `None` for a tracker that is not used."""
 
     run_name: str
@@ -263,121 +66,154 @@ class Track(NamedTuple):
     telemetry: bool
 
 
-class InitStage(NamedTuple):
-    """Makes a tokenizer from the data and a model with random weights."""
-
-    id: str
-    name: str
-    seed: int
-    output: str
-    model: Scratch
-    data: tuple[DataSource, ...]
+# What stages hand on to one another.
 
 
-class TrainStage(NamedTuple):
-    """One training. `trainer` and `release` say which system does it, and decide nothing else here."""
+class ModelOutput(Record, frozen=True, tag_field="type", tag="model"):
+    """A model that is handed on, with everything that whoever takes it must know.
 
-    id: str
-    name: str
-    trainer: str
-    release: str
-    method: Method
-    seed: int
-    output: str
-    model: Model
-    adapter: Adapter | None
-    data: Data
-    batch: Batch
-    length: Length
-    optimizer: Optimizer
-    numerics: Numerics
-    parallel: Parallel
-    watch: Watch
-    track: Track
-    hardware: Hardware
-    objective: Objective | None
-    rollout: Rollout | None
-    rewards: tuple[Reward, ...]
-    script: Script | None
-
-
-class MergeStage(NamedTuple):
-    """Merges an adapter into its base, by PEFT. `precision` is the number format of the merged weights."""
-
-    id: str
-    name: str
-    output: str
-    base: str
-    revision: str | None
-    adapter: str
-    tokenizer: str
-    precision: Literal["bf16", "fp16", "fp32"]
-    trust_remote_code: bool
-
-
-class Judged(NamedTuple):
-    """A model that is evaluated: a folder or hub name, with the adapter laid over it.
-
-    `chat_template`: prompts are rendered by its tokenizer's template; `template` is `none` where that is known to be
-    missing.
+    `path` are weights that can be loaded (a hub name or a folder); with `form` adapter they are its base, and `adapter`
+    is the adapter's folder. `template` says what is known of the chat template that its tokenizer carries: `none` (it
+    has none), the name of one, `own` (a training laid one over it), or None (not known). `conversations`: it was trained
+    on conversations that a template rendered. `max_length` is in tokens; `head` says what it answers with.
     """
 
-    name: str
+    form: Literal["full", "adapter", "quantised"]
     path: str
     revision: str | None
     adapter: str | None
     tokenizer: str
-    chat_template: bool
     template: str | None
+    conversations: bool
+    max_length: int
+    precision: Precision
+    trust_remote_code: bool
+    head: Literal["next token", "score"] = "next token"
+
+    @property
+    def place(self) -> str:
+        """The folder or hub name of what the stage itself made: the adapter, where it is one."""
+        return self.adapter if self.adapter is not None else self.path
 
 
-class EvaluateStage(NamedTuple):
-    """One evaluation of one or more models on the same tasks."""
+class ScoresOutput(Record, frozen=True, tag_field="type", tag="scores"):
+    """Scores of one model: a folder with the results of each task."""
+
+    place: str
+    model: str
+    tasks: tuple[str, ...]
+
+
+class RowsOutput(Record, frozen=True, tag_field="type", tag="rows"):
+    """Rows of data that a stage made: a file, and the format of its rows."""
+
+    place: str
+    format: str
+
+
+class ServiceOutput(Record, frozen=True, tag_field="type", tag="service"):
+    """A model that answers on a port while the stage runs."""
+
+    place: str
+    model: str
+
+
+Output = ModelOutput | ScoresOutput | RowsOutput | ServiceOutput
+
+
+class Input(Record, frozen=True):
+    """What a stage takes: `stage` is the id of the stage that makes it, None where it comes from outside."""
+
+    stage: str | None
+    output: Output
+
+
+class FileRead(Record, frozen=True):
+    """A file or folder of the user's own that shapes a stage.
+
+    `sha256` is that of a file that was there when the recipe was compiled and is not large, else None: a run hashes it
+    anyway. `at` is where the recipe names it. `needed`: without it the stage cannot run; else it may be a hub name.
+    """
+
+    path: str
+    sha256: str | None = None
+    at: str | None = None
+    needed: bool = True
+
+
+class Resources(Record, frozen=True):
+    """What a stage takes of the machine: processes on each of some nodes, and a GPU for each unless on `cpu`."""
+
+    device: Literal["gpu", "cpu"]
+    gpu: str | None
+    nodes: int
+    per_node: int
+
+
+B = TypeVar("B", covariant=True)
+
+
+class Stage(Record, Generic[B], frozen=True):
+    """One stage of whatever kind. `id` is its folder, `name` starts the paths of its values; `body` is its kind's own.
+
+    `system` does it, in `environment`. `after` are the ids of the stages that it waits for, `output` is the folder that
+    it writes, `resumable` whether it goes on from a checkpoint there.
+    """
 
     id: str
     name: str
-    seed: int
+    kind: str
+    system: str
+    release: str
+    environment: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    reads: tuple[FileRead, ...]
+    resources: Resources
     output: str
-    models: tuple[Judged, ...]
-    tasks: tuple[str, ...]
-    task_folder: str | None
-    backend: Literal["hf", "vllm"]
-    batch_size: int | Literal["auto"]
-    few_shot: int | Literal["task"]
-    limit: int | Literal["all"]
-    log_samples: bool
-    allow_code_execution: bool
-    precision: Literal["bf16", "fp16", "fp32"]
-    max_length: int
-    trust_remote_code: bool
-    hardware: Hardware
-    track: Track
+    resumable: bool
+    body: B
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The ids of the stages that make what it takes, each once."""
+        return tuple(dict.fromkeys(one.stage for one in self.inputs if one.stage is not None))
 
 
-Stage = InitStage | TrainStage | MergeStage | EvaluateStage
-
-
-class Plan(NamedTuple):
-    """A whole run: stages in order. `variables` are environment variables of every stage."""
+class Plan(Record, frozen=True):
+    """A whole run: stages, each behind those that it waits for. `variables` are environment variables of every stage."""
 
     name: str
     description: str | None
     hardware: Hardware
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage[Any], ...]
     variables: dict[str, str]
 
+    def of_kind(self, kind: str) -> Iterator[Stage[Any]]:
+        """Yield the stages of a kind."""
+        return (stage for stage in self.stages if stage.kind == kind)
 
-class Resolved(NamedTuple):
+    def maker(self, place: str | None) -> Stage[Any] | None:
+        """Return the stage that makes what stands at a place; None where it comes from outside."""
+        return next((stage for stage in self.stages if any(o.place == place for o in stage.outputs)), None)
+
+
+class Resolved(Record, frozen=True):
     """A plan and, beside it, the origin of each leaf by dotted path that starts at a stage's name (`train.batch.micro`)."""
 
     plan: Plan
     origins: dict[str, Origin]
 
 
-def leaf(stage: Any, path: str) -> Any:
-    """Return the value at a dotted path below a stage. Raises AttributeError when there is none."""
+def fields(value: Any) -> tuple[str, ...]:
+    """Return the names of a record's fields; none of what is no record."""
+    return getattr(value, "__struct_fields__", ())
+
+
+def leaf(value: Any, path: str) -> Any:
+    """Return the value at a dotted path below a record. Raises AttributeError when there is none."""
     for step in path.split("."):
-        stage = (
-            stage[int(step)] if step.isdecimal() else stage[step] if isinstance(stage, dict) else getattr(stage, step)
+        value = (
+            value[int(step)] if step.isdecimal() else value[step] if isinstance(value, dict) else getattr(value, step)
         )
-    return stage
+    return value

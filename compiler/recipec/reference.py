@@ -6,9 +6,9 @@ import json
 import sys
 from typing import Any
 
-from recipec.decide.methods import METHODS
 from recipec.editor import for_editors
 from recipec.facts import gpus
+from recipec.kinds.train.methods import METHODS
 from recipec.language import Recipe
 from recipec.language.data import COLUMNS
 

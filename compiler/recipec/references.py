@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from recipec.diagnostics import Finding
+from recipec.plan import fields
 from recipec.source import Mapping, Scalar, dotted, find
 from recipec.source import leaves as tree_leaves
 
@@ -34,8 +35,8 @@ def references(value: Any) -> list[Reference]:
 
 def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield every single value of a plan below `path`, by its dotted path."""
-    if hasattr(value, "_fields"):
-        for name in value._fields:
+    if names := fields(value):
+        for name in names:
             yield from leaves(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, tuple):
         for index, item in enumerate(value):

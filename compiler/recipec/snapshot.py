@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from recipec.diagnostics import Finding
-from recipec.plan import DataSource, Resolved, TrainStage
+from recipec.kinds.train.records import DataSource, Train
+from recipec.plan import Resolved
 from recipec.source import Span
 
 FORMAT = 1
@@ -57,7 +58,7 @@ def _rows(rows: Any) -> bool:
     )
 
 
-def decides(stage: TrainStage, rows: int) -> dict[str, Any]:
+def decides(stage: Train, rows: int) -> dict[str, Any]:
     """Return what decides the first rows' tokens, as far as a recipe and its files say it."""
     template = stage.model.chat_template_file
     return {
@@ -102,18 +103,17 @@ def findings(path: Path, resolved: Resolved, recipe: str) -> list[Finding]:
         return [Finding("D093", f"{path.name} is no snapshot of tokens", None, None, advice, "warning", str(path))]
     found = []
     for stage in resolved.plan.stages:
-        then = held["stages"].get(stage.name) if isinstance(stage, TrainStage) else None
+        then = held["stages"].get(stage.name) if stage.kind == "train" else None
         if then is None:
             continue
-        assert isinstance(stage, TrainStage)
-        for message, leaf in _changes(then["decides"], decides(stage, held["rows"]), stage):
+        for message, leaf in _changes(then["decides"], decides(stage.body, held["rows"]), stage.body):
             span = _span(resolved, stage.name, leaf)
             text = f"{message} since the snapshot of tokens was taken"
             found.append(Finding("D093", text, span, None, advice, "warning", None if span else recipe))
     return found
 
 
-def _changes(then: dict[str, Any], now: dict[str, Any], stage: TrainStage) -> list[tuple[str, str]]:
+def _changes(then: dict[str, Any], now: dict[str, Any], stage: Train) -> list[tuple[str, str]]:
     """Return what changed, and the plan leaf to blame."""
     found = []
     for word, name, leaf in (

@@ -255,21 +255,19 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from recipec import manifest
     from recipec.explain import explain
     from recipec.pipeline import compile_file
 
     result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
         return _show(result.findings, as_json=options.json)
-    answers = explain(json.loads(result.files["plan.json"]), options.path)
+    answers = explain(manifest.read(result.files[manifest.FILE]), options.path)
     if options.json:
-        _print(_json(answers))
+        _print(_json([answer._asdict() for answer in answers]))
     else:
         _print(
-            "\n".join(
-                f"{row['path']} = {json.dumps(row['value'], ensure_ascii=False)}\n    {row['because']}"
-                for row in answers
-            )
+            "\n".join(f"{row.path} = {json.dumps(row.value, ensure_ascii=False)}\n    {row.because}" for row in answers)
         )
     return DONE
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 from recipec import snapshot
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import folder_of, is_complete
+from recipec.kinds.train.records import DataSource, Train
 from recipec.output import write
 from recipec.pipeline import Compiled
-from recipec.plan import DataSource, TrainStage
 from recipec.preview import judge, keeping, raw
 from recipec.preview.show import histogram
 from recipec.processes import Child, Signals
 from recipec.source import Span
-from recipec.systems import GENERAL
+from recipec.systems.trainers import GENERAL
 
 ROWS = 3  # shown of each source unless asked otherwise
 BOUND = 20_000  # rows of each source whose lengths are looked at
@@ -62,7 +62,7 @@ def preview(
     assert compiled.resolved is not None
     place = snapshot.path_of(file, compiled.name)
     held = None if keep else snapshot.read(place)
-    trainings = [one for one in compiled.resolved.plan.stages if isinstance(one, TrainStage)]
+    trainings = [one for one in compiled.resolved.plan.stages if isinstance(one, Train)]
     chosen = [one for one in trainings if stage in (None, one.name, one.id)]
     if not chosen:
         known = ", ".join(one.name for one in trainings) or "none"
@@ -91,7 +91,7 @@ def preview(
     return Preview(stages, findings, told, str(place) if keep else None)
 
 
-def _keep(place: Path, stages: Sequence[dict[str, Any]], trainings: Sequence[TrainStage], rows: int, file: str) -> None:
+def _keep(place: Path, stages: Sequence[dict[str, Any]], trainings: Sequence[Train], rows: int, file: str) -> None:
     """Write the snapshot. Raises RecipeError where there are no tokens to keep."""
     for made in stages:
         if not made["versions"]:
@@ -102,7 +102,7 @@ def _keep(place: Path, stages: Sequence[dict[str, Any]], trainings: Sequence[Tra
         raise RecipeError([Finding("D098", f"no snapshot: {error.strerror}", file=str(place))]) from None
 
 
-def _spans(compiled: Compiled, stage: TrainStage) -> list[Span | None]:
+def _spans(compiled: Compiled, stage: Train) -> list[Span | None]:
     """Return where the recipe names each source."""
     assert compiled.resolved is not None
     origins = compiled.resolved.origins
@@ -114,7 +114,7 @@ def _spans(compiled: Compiled, stage: TrainStage) -> list[Span | None]:
     return found
 
 
-def _need(stage: TrainStage, spans: Sequence[Span | None], file: str) -> None:
+def _need(stage: Train, spans: Sequence[Span | None], file: str) -> None:
     wrong = [
         Finding("D094", f"no file {source.path}", span, help="paths start at the folder that one runs in", file=file)
         for source, span in zip(stage.data.train, spans, strict=True)
@@ -124,7 +124,7 @@ def _need(stage: TrainStage, spans: Sequence[Span | None], file: str) -> None:
         raise RecipeError(wrong)
 
 
-def preview_stage(compiled: Compiled, stage: TrainStage, file: str, rows: int) -> dict[str, Any]:
+def preview_stage(compiled: Compiled, stage: Train, file: str, rows: int) -> dict[str, Any]:
     """Return the preview of one training. `notes` say what could not be shown, and the command that makes it."""
     about: dict[str, Any] = {
         "stage": stage.name,
@@ -185,7 +185,7 @@ def _named(parts: raw.Parts) -> dict[str, str]:
     return found
 
 
-def _python(compiled: Compiled, stage: TrainStage, file: str) -> tuple[Path | None, str | None]:
+def _python(compiled: Compiled, stage: Train, file: str) -> tuple[Path | None, str | None]:
     """Return the Python that prepares the rows of a stage, or None and what is missing."""
     assert compiled.resolved is not None
     if stage.script is not None:
@@ -202,7 +202,7 @@ def _python(compiled: Compiled, stage: TrainStage, file: str) -> tuple[Path | No
     return folder / "bin" / "python", None if stage.trainer in EXACT else exact
 
 
-def _environment(compiled: Compiled, stage: TrainStage) -> tuple[str, str]:
+def _environment(compiled: Compiled, stage: Train) -> tuple[str, str]:
     """Return the name and the pins of an environment for a stage: of several that fit, one that is here.
 
     Rows do not depend on what a longer name adds, such as DeepSpeed.
@@ -216,7 +216,7 @@ def _environment(compiled: Compiled, stage: TrainStage) -> tuple[str, str]:
     return next(((name, pins(name)) for name in names if is_complete(folder_of(name, pins(name)))), (base, pins(base)))
 
 
-def _ask(python: Path, compiled: Compiled, stage: TrainStage, rows: int) -> dict[str, Any]:
+def _ask(python: Path, compiled: Compiled, stage: Train, rows: int) -> dict[str, Any]:
     """Let the trainer prepare the rows in a folder that is thrown away; return its answer. Raises PreviewFailure."""
     with tempfile.TemporaryDirectory(prefix="recipe-data-") as place, Signals() as signals:
         scratch = Path(place)
@@ -239,7 +239,7 @@ def _ask(python: Path, compiled: Compiled, stage: TrainStage, rows: int) -> dict
         return found
 
 
-def _request(stage: TrainStage, folder: Path, scratch: Path, rows: int) -> dict[str, Any]:
+def _request(stage: Train, folder: Path, scratch: Path, rows: int) -> dict[str, Any]:
     model = stage.model
     return {
         "folder": str(folder),
@@ -263,7 +263,7 @@ def _request(stage: TrainStage, folder: Path, scratch: Path, rows: int) -> dict[
     }
 
 
-def _on_the_hub(stage: TrainStage) -> bool:
+def _on_the_hub(stage: Train) -> bool:
     return any(source.hub is not None for source in stage.data.train)
 
 

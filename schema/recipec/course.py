@@ -1,21 +1,24 @@
-"""A recipe as the trainings it consists of: its own words, or those of each of its `stages` laid over them."""
+"""A recipe as the stages that it lists: its own words, or those of each of its `stages` laid over them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from recipec.bind import bind
 from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
-from recipec.language.stages import TrainingStage
-from recipec.source import Items, Mapping, Node, Path, Span, find, key_span
+from recipec.language.stages import Merge, Stage
+from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
 
-HEAD = frozenset(["name", "start_from", "parent_adapter"])  # words of a stage that are not words of the recipe
-SHARED = frozenset(TrainingStage.model_fields) - HEAD  # words that a recipe and its stages both have
+HEAD = frozenset(["name", "start_from", "parent_adapter", "merge"])  # words of a stage that are not words of the recipe
+SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "hardware"])
+NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 
 
 class Part(NamedTuple):
-    """One training: the recipe as that training sees it, and the tree with the places of its words.
+    """One stage: the recipe as that stage sees it, and the tree with the places of its words. `kind` is `train` or `merge`.
 
     In a course of several, `own` is the stage's mapping, which stands at `path` of the whole. What was `wrong` and has
     been told is in neither recipe nor tree: nothing may be concluded from its absence.
@@ -29,14 +32,25 @@ class Part(NamedTuple):
     start_from: str | None = None
     parent_adapter: str | None = None
     wrong: tuple[Path, ...] = ()
+    merge: str | Merge | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of the stage."""
+        return "train" if self.merge is None else "merge"
 
 
 class Course(NamedTuple):
-    """The whole recipe and its trainings in order; a recipe that only evaluates has one part, without `train`."""
+    """The whole recipe and its stages in order; a recipe that only evaluates has one part, without `train`."""
 
     recipe: Recipe
     tree: Mapping
     parts: tuple[Part, ...]
+
+    @property
+    def whole(self) -> Part:
+        """The recipe itself, as what concerns all stages sees it."""
+        return Part("", self.recipe, self.tree)
 
 
 def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
@@ -79,14 +93,26 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         said = {word: getattr(own.entries.get(word), "value", None) for word in HEAD}
         if recipe is not None:
             path: Path = ("stages", index)
-            for word in ("start_from", "parent_adapter"):
+            for word in ("start_from", "parent_adapter", "merge"):
                 if word in own.entries:
                     laid.entries[word], laid.keys[word] = own.entries[word], own.keys[word]
-            parts.append(Part(str(said["name"]), recipe, laid, own, path, said["start_from"], said["parent_adapter"]))
+            start, parent = said["start_from"], said["parent_adapter"]
+            parts.append(Part(str(said["name"]), recipe, laid, own, path, start, parent, merge=_merge(own)))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)
     bad = list(_names(tree, parts))
     return (None if bad else Course(whole, tree, tuple(parts))), _once([*findings, *bad])
+
+
+def _merge(own: Mapping) -> str | Merge | None:
+    """Return what a stage says of a merge; nothing of what is not valid, which is told as the whole is bound."""
+    node = own.entries.get("merge")
+    if isinstance(node, Scalar):
+        return node.value if isinstance(node.value, str) else None
+    try:
+        return Merge.model_validate(plain(node)) if node is not None else None
+    except ValidationError:
+        return None
 
 
 def _once(findings: Iterable[Finding]) -> list[Finding]:
@@ -111,7 +137,7 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
             ("name", part.name in known, f'two stages are called "{part.name}"', "give each a name of its own"),
             (
                 "start_from",
-                part.start_from is not None and part.start_from not in known,
+                part.start_from is not None and part.start_from not in NO_STAGE.union(known),
                 f'"{part.start_from}" is not a stage before this one',
                 f"stages before it: {', '.join(known) or 'none'}",
             ),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import TrainStage
 
 ROOT = Path(__file__).parents[2]
 TINY = sorted((ROOT / "tests" / "real" / "recipes").glob("*.yaml"))
@@ -25,7 +25,7 @@ def test_the_release_accepts_what_we_emit(release: str, tool_python: Callable[[s
         if compiled.resolved is None:
             continue
         for stage in compiled.resolved.plan.stages:
-            if not isinstance(stage, TrainStage) or stage.trainer != "axolotl":
+            if not isinstance(stage, Train) or stage.trainer != "axolotl":
                 continue
             assert compiled.findings == [], recipe
             file = tmp_path / f"{compiled.name}-{stage.id}.yaml"

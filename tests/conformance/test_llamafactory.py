@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from recipec.diagnostics import errors
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import TrainStage
 
 from .test_judges import JUDGES, Sample, compare, verdicts
 from .test_recipes import gpu
@@ -43,7 +43,7 @@ def test_llamafactory_accepts_what_we_emit(tool_python: Callable[[str], Path], t
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         for stage in compiled.resolved.plan.stages:
-            if isinstance(stage, TrainStage):
+            if isinstance(stage, Train):
                 here, machine = folder / stage.id, stage.hardware
                 job = {"file": str(here / "llamafactory.yaml"), "cwd": str(here), "world": machine.world}
                 jobs.append({**job, "gpu": gpu(machine)})

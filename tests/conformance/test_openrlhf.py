@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from recipec.diagnostics import errors
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import TrainStage
 
 ROOT = Path(__file__).parents[2]
 JUDGE = ROOT / "tests" / "judges" / "openrlhf.py"
@@ -34,7 +34,7 @@ def test_it_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_path: P
         assert errors(compiled.findings) == []
         assert compiled.resolved is not None
         for stage in compiled.resolved.plan.stages:
-            if isinstance(stage, TrainStage) and stage.trainer == "openrlhf":
+            if isinstance(stage, Train) and stage.trainer == "openrlhf":
                 file = tmp_path / compiled.name / f"{stage.id}.sh"
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(compiled.files[f"{stage.id}/openrlhf.sh"], encoding="utf-8")

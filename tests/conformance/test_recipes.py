@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import EvaluateStage, Hardware, TrainStage
+from recipec.plan import Hardware
 
 ROOT = Path(__file__).parents[2]
 JUDGES = ROOT / "tests" / "judges"
@@ -43,7 +45,7 @@ def test_the_tool_accepts_what_we_emit(
         compiled = compile_file(str(recipe))
         assert compiled.resolved is not None
         for stage in compiled.resolved.plan.stages:
-            if not isinstance(stage, TrainStage | EvaluateStage):
+            if not isinstance(stage, Train | Evaluate):
                 continue
             for name, text in compiled.files.items():
                 path = tmp_path / compiled.name / name

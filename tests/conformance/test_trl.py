@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import TrainStage
 from recipec.systems.trl import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_trl_accepts_what_we_emit(release: str, tool_python: Callable[[str], Pat
         compiled = compile_file(str(recipe), [f"versions={{trl: {release}}}"])
         assert compiled.resolved is not None, [finding.message for finding in compiled.findings]
         for stage in compiled.resolved.plan.stages:
-            if not isinstance(stage, TrainStage):
+            if not isinstance(stage, Train):
                 continue
             machine = stage.hardware
             gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import TrainStage
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("recipes", "tests/real/unsloth", "tests/conformance/unsloth")
@@ -60,7 +60,7 @@ def test_unsloth_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_pa
         compiled = compile_file(str(recipe))
         assert compiled.resolved is not None, [finding.message for finding in compiled.findings]
         for stage in compiled.resolved.plan.stages:
-            if isinstance(stage, TrainStage):
+            if isinstance(stage, Train):
                 path = tmp_path / compiled.name / stage.id / "train.py"
                 path.parent.mkdir(parents=True)
                 path.write_text(compiled.files[f"{stage.id}/train.py"], encoding="utf-8")

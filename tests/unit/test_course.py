@@ -3,8 +3,10 @@
 import json
 
 from recipec.explain import explain
+from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.merge import Merge
+from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_tree
-from recipec.plan import EvaluateStage, MergeStage, TrainStage
 from recipec.source import Source
 from recipec.yaml_reader import read_text
 
@@ -38,7 +40,7 @@ def stages(text: str) -> list[object]:
 
 
 def test_a_stage_inherits_word_by_word() -> None:
-    first, second = (s for s in stages(HEAD + FIRST + SECOND % "parent_adapter: merge") if isinstance(s, TrainStage))
+    first, second = (s for s in stages(HEAD + FIRST + SECOND % "parent_adapter: merge") if isinstance(s, Train))
     assert (first.optimizer.learning_rate, second.optimizer.learning_rate) == (1e-4, 1e-6)
     assert first.batch.total == second.batch.total == 8
     assert (first.method, second.method) == ("sft", "dpo")
@@ -46,9 +48,9 @@ def test_a_stage_inherits_word_by_word() -> None:
 
 def test_an_adapter_is_merged_before_the_next_stage() -> None:
     first, merge, second = stages(HEAD + FIRST + SECOND % "parent_adapter: merge")
-    assert isinstance(first, TrainStage)
-    assert isinstance(merge, MergeStage)
-    assert isinstance(second, TrainStage)
+    assert isinstance(first, Train)
+    assert isinstance(merge, Merge)
+    assert isinstance(second, Train)
     assert (merge.base, merge.adapter) == ("org/base", first.output)
     assert second.model.path == merge.output
     assert second.adapter is None
@@ -56,8 +58,8 @@ def test_an_adapter_is_merged_before_the_next_stage() -> None:
 
 def test_an_adapter_is_trained_further() -> None:
     first, second = stages(HEAD + FIRST + SECOND % "parent_adapter: continue\n    adapter: {rank: 8}")
-    assert isinstance(first, TrainStage)
-    assert isinstance(second, TrainStage)
+    assert isinstance(first, Train)
+    assert isinstance(second, Train)
     assert second.model.path == "org/base"
     assert second.adapter is not None
     assert second.adapter.start_from == first.output
@@ -73,7 +75,7 @@ def test_what_becomes_of_an_adapter_must_be_said() -> None:
 def test_stages_are_evaluated_by_name() -> None:
     text = HEAD + FIRST + SECOND % "parent_adapter: merge" + "evaluate: {tasks: [gsm8k]}\n"
     last = stages(text)[-1]
-    assert isinstance(last, EvaluateStage)
+    assert isinstance(last, Evaluate)
     assert [model.name for model in last.models] == ["base", "first", "second"]
     assert last.models[1].adapter == "runs/course/10-first"
 

@@ -11,8 +11,8 @@ import pytest
 from recipec import snapshot
 from recipec.data_command import preview
 from recipec.diagnostics import Finding, RecipeError, render
+from recipec.kinds.train.records import DataSource
 from recipec.pipeline import compile_file
-from recipec.plan import DataSource
 from recipec.preview import keeping
 from recipec.preview.judge import findings, stop_trouble
 from recipec.preview.raw import parts

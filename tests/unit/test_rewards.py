@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipec.decide.reward_file import trouble
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_tree
-from recipec.plan import TrainStage
 from recipec.source import Source
 from recipec.systems import rewards
 from recipec.yaml_reader import read_text
@@ -130,7 +130,7 @@ def test_the_emitted_file_has_a_function_for_each_reward(own: Path, tmp_path: Pa
     if resolved is None:  # the pins of this trainer are not here: the plan is all the same
         pytest.fail(str(more))
     (stage,) = resolved.plan.stages
-    assert isinstance(stage, TrainStage)
+    assert isinstance(stage, Train)
     wanted = ["exact_answer", "format_matches", "exact_answer_3", "org/judge", "short"]
     assert rewards.names(stage) == [name if "/" in name else f"rewards.{name}" for name in wanted]
     assert rewards.weights(stage) == [1.0, 0.5, 2.0, 1.0, 1.0]

@@ -17,8 +17,8 @@ import pytest
 from recipec.environments.install import Pins, steps
 from recipec.environments.pip_settings import PipSettings
 from recipec.facts import pins
+from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_file
-from recipec.plan import TrainStage
 from recipec.render.arguments_writer import Expanded, script
 from recipec.render.python_writer import Argument
 from recipec.systems.openrlhf.reinforcement import nodes_and_gpus
@@ -71,7 +71,7 @@ def test_engines_apart_leave_half_of_the_rest_to_the_critic() -> None:
     assert compiled.findings == []
     assert compiled.resolved is not None
     [stage] = compiled.resolved.plan.stages
-    assert isinstance(stage, TrainStage)
+    assert isinstance(stage, Train)
     assert stage.batch == (1, 4, 24, 96)
     found = options(compiled)
     assert {found[f"{name}.num_nodes"] for name in ("actor", "ref", "critic", "reward")} == {"3"}

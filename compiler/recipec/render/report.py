@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recipec.diagnostics import Finding
-from recipec.plan import Adapter, EvaluateStage, InitStage, MergeStage, Origin, Plan, Resolved, Stage, TrainStage, leaf
+from recipec.kinds import kind
+from recipec.plan import Origin, Plan, Record, Resolved, leaf
 
 # Leaves that are decided the same way for every recipe, and so are not worth a reviewer's time.
 PLAIN_LEAVES = (
@@ -24,11 +25,6 @@ PLAIN_LEAVES = (
 )
 
 
-def kind_of(stage: Stage) -> str:
-    """Return `init`, `train`, `merge` or `evaluate`."""
-    return {InitStage: "init", TrainStage: "train", MergeStage: "merge", EvaluateStage: "evaluate"}[type(stage)]
-
-
 def where(origin: Origin) -> str:
     """Say in a few words where a value came from."""
     if origin.span is not None:
@@ -38,26 +34,13 @@ def where(origin: Origin) -> str:
 
 def values(resolved: Resolved) -> dict[str, tuple[Any, Origin]]:
     """Return every plan leaf that belongs to a stage or to the hardware, with its origin."""
-    found: dict[str, tuple[Any, Origin]] = {}
-    roots: dict[str, Any] = {stage.name: stage for stage in resolved.plan.stages}
+    roots: dict[str, Any] = {stage.name: stage.body for stage in resolved.plan.stages}
     roots["hardware"] = resolved.plan.hardware
+    found: dict[str, tuple[Any, Origin]] = {}
     for path, origin in sorted(resolved.origins.items()):
         root, _, rest = path.partition(".")
-        if root in roots and rest:
-            value = leaf(roots[root], rest)
-            found[path] = (plain(value), origin)
+        found[path] = (leaf(roots[root], rest), origin)
     return found
-
-
-def plain(value: Any) -> Any:
-    """Return a plan value as JSON data."""
-    if hasattr(value, "_fields"):
-        return {name: plain(getattr(value, name)) for name in value._fields}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value
 
 
 def plan_markdown(
@@ -85,16 +68,10 @@ def plan_markdown(
     chosen = "".join(f", with the profile `{name}`," for name in profiles)
     lines += [f"Compiled from `{recipe}`{chosen} for {on}.", "", "## Stages", ""]
     for stage in plan.stages:
-        lines.append(f"- `{stage.id}`: {_sentence(stage)}")
+        lines.append(f"- `{stage.id}`: {kind(stage.kind).sentence(stage)}")
     for stage in plan.stages:
-        if isinstance(stage, TrainStage):
-            b = stage.batch
-            lines += [
-                "",
-                "## Batch" if stage.name == "train" else f"## Batch of {stage.name}",
-                "",
-                f"{b.total} sequences per optimiser step = {b.micro} micro batch × {b.accumulation} gradient accumulation × {b.data_parallel} data-parallel processes; at most {b.total * stage.model.max_length:,} tokens.",
-            ]
+        section = kind(stage.kind).section(stage)
+        lines += ["", *section] if section else []
     warnings = [finding for finding in findings if finding.severity == "warning"]
     if warnings:
         lines += ["", "## Warnings", ""]
@@ -107,8 +84,9 @@ def plan_markdown(
             not path.partition(".")[2].startswith(PLAIN_LEAVES)
             and origin.span is None
             and origin.kind in ("rule", "default")
+            and origin.why
             and origin.why != "default of the language"
-            and not isinstance(value, dict | list)
+            and not isinstance(value, dict | tuple | Record)
         ):
             lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
     lines += ["", "## Files", ""]
@@ -119,36 +97,6 @@ def plan_markdown(
         "",
     ]
     return "\n".join(lines)
-
-
-def _sentence(stage: Stage) -> str:
-    if isinstance(stage, InitStage):
-        m = stage.model
-        return f"makes a {m.family} model with random weights: {m.layers} layers of width {m.hidden_size}, vocabulary {m.vocab_size}"
-    if isinstance(stage, MergeStage):
-        return f"merges the adapter of `{stage.adapter}` into `{stage.base}` in {stage.precision}, by PEFT"
-    if isinstance(stage, TrainStage):
-        what = _trained(stage.adapter)
-        amount = _many(stage.length.amount, stage.length.unit.removesuffix("s"))
-        system = f"{stage.trainer} {stage.release}".strip()
-        if stage.script is not None:
-            many = _many(stage.hardware.world, "process").replace("processs", "processes")
-            return f"`{stage.script.path}` trains, started by {stage.script.launcher} as {many}, {stage.numerics.precision}, {stage.parallel.strategy}"
-        return f"{system} trains {what} of `{stage.model.path}` by {stage.method} for {amount}, {stage.numerics.precision}, {stage.parallel.strategy}"
-    *others, last = [model.name for model in stage.models]
-    names = f"{', '.join(others)} and {last}" if others else last
-    return f"evaluates {names} on {', '.join(stage.tasks)} with lm-evaluation-harness ({stage.backend})"
-
-
-def _many(count: float, what: str) -> str:
-    return f"{count:g} {what}{'s' * (count != 1)}"
-
-
-def _trained(adapter: Adapter | None) -> str:
-    if adapter is None:
-        return "all weights"
-    kind = {"lora": "LoRA"}.get(adapter.type, adapter.type)
-    return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
 
 
 def _cell(value: Any) -> str:

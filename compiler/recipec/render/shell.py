@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from shlex import quote
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from recipec.plan import EvaluateStage, InitStage, MergeStage, Plan, Stage, TrainStage
+from recipec.kinds import kind
+from recipec.plan import Plan, Stage, Track
 from recipec.references import references
-from recipec.systems import Emitted
+from recipec.systems.emit import Emitted
 
-_WHAT = {
-    InitStage: "Makes the tokenizer and a model with random weights.",
-    TrainStage: "Trains.",
-    MergeStage: "Merges the adapter into its base.",
-    EvaluateStage: "Evaluates.",
-}
 HEAD = """#!/usr/bin/env bash
 # {what} Written by recipec from {recipe}.
 # Run it from the folder that the recipe's paths start at.
@@ -24,21 +19,22 @@ here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 """
 
 
-def stage_script(stage: Stage, emitted: Emitted, plan: Plan, environment: str, recipe: str) -> str:
+def stage_script(stage: Stage[Any], emitted: Emitted, plan: Plan, recipe: str) -> str:
     """Return `run.sh` of one stage."""
     lines = [
-        f"environment={quote(environment)}",
+        f"environment={quote(stage.environment)}",
         'bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"',
         '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }',
         'PATH="$(cd "$bin" && pwd):$PATH"',
         "export PATH",
     ]
     variables = {"TOKENIZERS_PARALLELISM": "false"}
-    if not (isinstance(stage, TrainStage | EvaluateStage) and stage.track.telemetry):
+    track = getattr(stage.body, "track", None)
+    if not isinstance(track, Track) or not track.telemetry:
         variables |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     variables |= {**emitted.variables, **plan.variables}
     lines += [f"export {name}={expanded(value)}" for name, value in sorted(variables.items())]
-    return HEAD.format(what=_WHAT[type(stage)], recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
+    return HEAD.format(what=kind(stage.kind).does, recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
 
 
 def expanded(value: str) -> str:
@@ -135,8 +131,3 @@ def run_script(
             lines.append(f"make_environment {quote(name)} {quote(making.late)}")
     lines += [f'bash "$here/{name}/run.sh"' for name, _environment in stages]
     return HEAD.format(what="Runs every stage in order.", recipe=recipe) + "\n".join(lines) + "\n"
-
-
-def models(stage: Stage) -> list[str]:
-    """Return the names of the models that a stage evaluates."""
-    return [model.name for model in stage.models] if isinstance(stage, EvaluateStage) else []

@@ -7,26 +7,35 @@ import os
 
 from recipec import rows
 from recipec.course import Course
+from recipec.decide import Decision
 from recipec.diagnostics import Finding
-from recipec.plan import Resolved, TrainStage
 from recipec.rules import memory, model, tools, training
 from recipec.rules.rule import Rule, judge, waive
 
 RULES: tuple[Rule, ...] = tuple(sorted((*model.RULES, *memory.RULES, *tools.RULES, *training.RULES)))
 
+CONTRADICTIONS: tuple[Rule, ...] = ()
 
-def findings(course: Course, resolved: Resolved, told: list[Finding]) -> list[Finding]:
+
+def findings(course: Course, decision: Decision, told: list[Finding]) -> list[Finding]:
     """Return what was told and what every rule finds, less what the recipe allows."""
     names = rows.NAMES | {one.code: one.name for one in RULES}
-    local = [
-        source.path for stage in resolved.plan.stages if isinstance(stage, TrainStage) for source in stage.data.train
-    ]
+    local = [source.path for stage in decision.resolved.plan.of_kind("train") for source in stage.body.data.train]
     unsure = set() if all(path and os.path.isfile(path) for path in local) else set(rows.NAMES.values())  # noqa: PTH113
-    return waive(names, course, [*told, *judge(RULES, course, resolved, folders=True)], unsure)
+    return waive(names, course, [*told, *judge(RULES, course, decision, folders=True)], unsure)
 
 
-def lasting(course: Course, resolved: Resolved) -> list[Finding]:
+def lasting(course: Course, decision: Decision) -> list[Finding]:
     """Return what the rules find wherever the recipe is compiled, less what it allows: what emitted files may hold."""
     names = {one.code: one.name for one in RULES}
-    found = judge(RULES, course, resolved, folders=False)
+    found = judge(RULES, course, decision, folders=False)
     return [finding for finding in found if names[finding.code] not in course.recipe.allow]
+
+
+def contradictions(course: Course, decision: Decision, told: list[Finding]) -> list[Finding]:
+    """Return what was told and where the recipe contradicts itself, less what it allows."""
+    found = judge(CONTRADICTIONS, course, decision, folders=True)
+    waivable = {one.code: one.name for one in CONTRADICTIONS if one.waivable}
+    names = {word for code, name in waivable.items() for word in (code, name)}
+    allowed = {waivable.get(word, word) for word in course.recipe.allow if word in names}
+    return [*told, *(finding for finding in found if waivable.get(finding.code) not in allowed)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts.models import KnownModel
-from recipec.plan import TrainStage
-from recipec.rules.rule import Seen, Told, rule
+from recipec.kinds.train.records import Train
+from recipec.rules.rule import Context, Fault, rule
 
 GIB = 1024**3
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
@@ -14,7 +14,7 @@ BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 
 STATES = {"adamw": 4.0, "adamw_8bit": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0, "ademamix": 6.0, "lion": 2.0}
 
 
-def least(known: KnownModel, s: TrainStage) -> tuple[float, float, float]:
+def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     """Return the bytes on each GPU of weights, gradients and optimiser states, at the very least. Shape: per GPU.
 
     Mixed precision keeps more (fp32 copies: 16 bytes per parameter, arXiv:1910.02054, section 3); activations, logits and
@@ -43,7 +43,7 @@ def least(known: KnownModel, s: TrainStage) -> tuple[float, float, float]:
 
 
 @rule("L015", "more-than-the-memory", "error", sources="Axolotl#1813, #219, LLaMA-Factory#5771")
-def too_large(see: Seen, s: TrainStage) -> Iterator[Told]:
+def too_large(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a training whose weights, gradients and optimiser states alone are larger than the memory of a GPU.
 
     Why is this bad:
@@ -69,10 +69,10 @@ def too_large(see: Seen, s: TrainStage) -> Iterator[Told]:
         if part
     ]
     message = f"{' + '.join(parts)} are more than the {s.hardware.memory_gib} GiB of {s.hardware.gpu}"
-    yield Told("hardware.gpu", message, _smaller(s))
+    yield Fault("hardware.gpu", message, _smaller(s))
 
 
-def _smaller(s: TrainStage) -> str:
+def _smaller(s: Train) -> str:
     """Return what would make it smaller, the least change of the method first."""
     ways = []
     if s.hardware.world > 1 and s.parallel.strategy not in ("zero3", "fsdp2"):
@@ -87,7 +87,7 @@ def _smaller(s: TrainStage) -> str:
 
 
 @rule("L016", "offload-without-need", "warning", sources="DeepSpeed#3606, #2996")
-def needless_offload(see: Seen, s: TrainStage) -> Iterator[Told]:
+def needless_offload(see: Context, s: Train) -> Iterator[Fault]:
     """Finds offload to the CPU where all states together would take less than 40% of the GPUs' memory.
 
     Why is this bad:
@@ -112,11 +112,11 @@ def needless_offload(see: Seen, s: TrainStage) -> Iterator[Told]:
     share = each / s.hardware.memory_gib if s.hardware.memory_gib else 1
     if share < 0.4:
         message = f"all states take about {each:.0f} of {s.hardware.memory_gib} GiB on each GPU without offload"
-        yield Told("parallel.optimizer_offload", message, "drop parallel.offload")
+        yield Fault("parallel.optimizer_offload", message, "drop parallel.offload")
 
 
 @rule("L048", "offload-beyond-host-memory", "error", sources="DeepSpeed#2996, LLaMA-Factory#7282")
-def host_too_small(see: Seen, s: TrainStage) -> Iterator[Told]:
+def host_too_small(see: Context, s: Train) -> Iterator[Fault]:
     """Finds offload to the CPU that needs more host memory than a node is declared to have.
 
     Why is this bad:
@@ -139,7 +139,7 @@ def host_too_small(see: Seen, s: TrainStage) -> Iterator[Told]:
     need = 18 * 1.5 * known.parameters / s.hardware.nodes / GIB
     if need > host:
         message = f"offload needs about {need:,.0f} GiB of host memory on each node, which has {host:,}"
-        yield Told("hardware.host_memory_gib", message, "use more nodes, offload to nvme, or an adapter")
+        yield Fault("hardware.host_memory_gib", message, "use more nodes, offload to nvme, or an adapter")
 
 
 RULES = (too_large, needless_offload, host_too_small)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recipec.facts.models import KnownModel, read_json
-from recipec.plan import EvaluateStage, TrainStage
-from recipec.rules.rule import Seen, Told, rule
+from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.train.records import Train
+from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
 MARKERS = {  # what a template writes around a turn, where that is a token of its own
@@ -21,7 +22,7 @@ EMBEDDINGS = ("embed_tokens", "lm_head")
 TALKS = ("chat", "preference")
 
 
-def _lacks(s: TrainStage) -> list[str]:
+def _lacks(s: Train) -> list[str]:
     """Return which of the embeddings stay as they are."""
     if s.adapter is None:
         return []
@@ -34,7 +35,7 @@ def _fresh(known: KnownModel | None) -> bool:
 
 
 @rule("L005", "untrained-turn-markers", "warning", sources="LLaMA-Factory#5593, #3813, #5145")
-def untrained_turn_markers(see: Seen, s: TrainStage) -> Iterator[Told]:
+def untrained_turn_markers(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter on a base model whose chat template uses tokens that the base model never learnt.
 
     Why is this bad:
@@ -57,11 +58,11 @@ def untrained_turn_markers(see: Seen, s: TrainStage) -> Iterator[Told]:
     if new and lacks and any(source.format in TALKS for source in s.data.train):
         message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay as they are"
         advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or start from the instruct model"
-        yield Told("model.chat_template model.path", message, advice)
+        yield Fault("model.chat_template model.path", message, advice)
 
 
 @rule("L031", "new-tokens-with-frozen-embeddings", "warning", sources="Axolotl#1570, PR#1659")
-def new_tokens(see: Seen, s: TrainStage) -> Iterator[Told]:
+def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a special token that is new to the tokenizer, beside an adapter that leaves the embeddings frozen.
 
     Why is this bad:
@@ -84,11 +85,11 @@ def new_tokens(see: Seen, s: TrainStage) -> Iterator[Told]:
         if token not in known.tokens and name != "pad":  # a pad token is never read nor said
             message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay as they are"
             advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or choose a token that it has"
-            yield Told("model.special_tokens model.path", message, advice)
+            yield Fault("model.special_tokens model.path", message, advice)
 
 
 @rule("L032", "length-beyond-context", "error", sources="")
-def length_beyond_context(see: Seen, s: TrainStage) -> Iterator[Told]:
+def length_beyond_context(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a `max_length` above the number of positions that the model was made for.
 
     Why is this bad:
@@ -106,11 +107,11 @@ def length_beyond_context(see: Seen, s: TrainStage) -> Iterator[Told]:
         return
     if known is not None and known.context is not None and s.model.max_length > known.context:
         message = f"max_length {s.model.max_length} is beyond the context of {known.id}, {known.context} tokens"
-        yield Told("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))
+        yield Fault("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))
 
 
 @rule("L033", "unknown-adapter-target", "error", sources="Axolotl 0.19 accepts any name")
-def unknown_target(see: Seen, s: TrainStage) -> Iterator[Told]:
+def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter target that no layer of the model's family is called.
 
     Why is this bad:
@@ -131,7 +132,7 @@ def unknown_target(see: Seen, s: TrainStage) -> Iterator[Told]:
     for index, target in enumerate(s.adapter.targets):
         if target != "all-linear" and target.rsplit(".", 1)[-1] not in names:
             close = nearest(target, names)
-            yield Told(
+            yield Fault(
                 f"adapter.targets[{index}]",
                 f'"{target}" is no layer of {known.id}',
                 f"it has {', '.join(names)}",
@@ -140,7 +141,7 @@ def unknown_target(see: Seen, s: TrainStage) -> Iterator[Told]:
 
 
 @rule("L035", "conversations-without-template", "error", sources="")
-def no_template(see: Seen, s: TrainStage) -> Iterator[Told]:
+def no_template(see: Context, s: Train) -> Iterator[Fault]:
     """Finds conversations that are to be rendered by the tokenizer's own template, where it has none.
 
     Why is this bad:
@@ -160,11 +161,11 @@ def no_template(see: Seen, s: TrainStage) -> Iterator[Told]:
     own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None
     if own and any(source.format == "chat" for source in s.data.train):
         advice = "name one, such as model.chat_template: chatml, or start from the instruct model"
-        yield Told("model.path", f"{known.id} has no chat template to render conversations with", advice)
+        yield Fault("model.path", f"{known.id} has no chat template to render conversations with", advice)
 
 
-@rule("L036", "evaluation-without-template", "error", EvaluateStage, sources="lm-eval#1841")
-def evaluation_template(_see: Seen, s: EvaluateStage) -> Iterator[Told]:
+@rule("L036", "evaluation-without-template", "error", "evaluate", sources="lm-eval#1841")
+def evaluation_template(_see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds a model without a chat template that is to be evaluated with one.
 
     Why is this bad:
@@ -178,15 +179,15 @@ def evaluation_template(_see: Seen, s: EvaluateStage) -> Iterator[Told]:
     Use instead:
         evaluate: {tasks: [ifeval]}
     """
-    for index, model in enumerate(s.models):
-        if model.chat_template and model.template == "none":
-            message = f"{model.name} is evaluated with the chat template of {model.tokenizer}, which has none"
-            advice = f"leave {model.name} out of evaluate.models, or drop evaluate.chat_template"
-            yield Told(f"models.{index}.chat_template", message, advice)
+    model = s.model
+    if model.chat_template and model.template == "none":
+        message = f"{model.name} is evaluated with the chat template of {model.tokenizer}, which has none"
+        advice = f"leave {model.name} out of evaluate.models, or drop evaluate.chat_template"
+        yield Fault("model.chat_template", message, advice)
 
 
-@rule("L025", "chat-model-judged-as-text", "warning", EvaluateStage, sources="lm-eval#1841, #2676")
-def judged_as_text(see: Seen, s: EvaluateStage) -> Iterator[Told]:
+@rule("L025", "chat-model-judged-as-text", "warning", "evaluate", sources="lm-eval#1841, #2676")
+def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds an evaluation without a chat template of a model that is trained on conversations.
 
     Why is this bad:
@@ -199,20 +200,18 @@ def judged_as_text(see: Seen, s: EvaluateStage) -> Iterator[Told]:
     Use instead:
         evaluate: {tasks: [gsm8k], chat_template: true}
     """
-    trained = {stage.output: stage for stage in see.plan.stages if isinstance(stage, TrainStage)}
-    for index, model in enumerate(s.models):
-        stage = trained.get(model.path) or trained.get(model.adapter or "")
-        if stage is None or model.chat_template or any(source.format not in TALKS for source in stage.data.train):
-            continue
-        if stage.data.train:
-            message = f"{model.name} is trained on conversations, and evaluated without its chat template"
-            advice = "set evaluate.chat_template: true, or drop it"
-            yield Told(f"models.{index}.chat_template", message, advice, "true")
-            return
+    model = s.model
+    maker = see.plan.maker(model.adapter or model.path)
+    if maker is None or maker.kind != "train" or model.chat_template:
+        return
+    sources = maker.body.data.train
+    if sources and all(source.format in TALKS for source in sources):
+        message = f"{model.name} is trained on conversations, and evaluated without its chat template"
+        yield Fault("model.chat_template", message, "set evaluate.chat_template: true, or drop it", "true")
 
 
 @rule("L008", "quantised-weights-in-shards", "error", sources="LLaMA-Factory#6898, #5595, Axolotl#1240")
-def quantised_base(see: Seen, s: TrainStage) -> Iterator[Told]:
+def quantised_base(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a base model in AWQ or GPTQ that is trained in full, or under ZeRO-3 or FSDP.
 
     Why is this bad:
@@ -234,13 +233,13 @@ def quantised_base(see: Seen, s: TrainStage) -> Iterator[Told]:
     kind = known.quantised.upper()
     if s.parallel.strategy in ("zero3", "fsdp2"):
         advice = "use ddp or zero2, or the model in bf16 with load_in: nf4"
-        yield Told("parallel.strategy model.path", f"{s.parallel.strategy} cannot split weights in {kind}", advice)
+        yield Fault("parallel.strategy model.path", f"{s.parallel.strategy} cannot split weights in {kind}", advice)
     if s.adapter is None:
-        yield Told("model.path", f"weights in {kind} cannot be trained", "add an adapter, or use the model in bf16")
+        yield Fault("model.path", f"weights in {kind} cannot be trained", "add an adapter, or use the model in bf16")
 
 
 @rule("L081", "quantised-load-under-zero3", "warning", sources="LLaMA-Factory#6898, Axolotl#1240")
-def quantised_load(_see: Seen, s: TrainStage) -> Iterator[Told]:
+def quantised_load(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds weights that bitsandbytes quantises on loading, under ZeRO-3.
 
     Why is this bad:
@@ -258,13 +257,13 @@ def quantised_load(_see: Seen, s: TrainStage) -> Iterator[Told]:
     """
     if s.parallel.strategy == "zero3" and s.model.load_in in ("nf4", "fp4", "int8"):
         message = f"ZeRO-3 does not split weights that are held in {s.model.load_in}"
-        yield Told(
+        yield Fault(
             "parallel.strategy model.load_in", message, "use fsdp2, or zero2 where the model fits each GPU", "fsdp2"
         )
 
 
 @rule("L034", "adapter-learning-rate-for-all-weights", "warning", sources="")
-def learning_rate(see: Seen, s: TrainStage) -> Iterator[Told]:
+def learning_rate(see: Context, s: Train) -> Iterator[Fault]:
     """Finds the learning rate of an adapter in a training of all weights of a pretrained model.
 
     Why is this bad:
@@ -285,11 +284,11 @@ def learning_rate(see: Seen, s: TrainStage) -> Iterator[Told]:
         rate = s.optimizer.learning_rate or 0.0
         if rate >= 1e-4:
             message = f"{rate:g} is a learning rate of adapters; here all weights are trained"
-            yield Told("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
+            yield Fault("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
 
 
 @rule("L021", "adapter-of-another-base", "error", sources="Axolotl#2277, LLaMA-Factory#3125, PEFT#2264")
-def foreign_adapter(see: Seen, s: TrainStage) -> Iterator[Told]:
+def foreign_adapter(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter to start from that was trained on another model than the recipe's.
 
     Why is this bad:
@@ -310,11 +309,11 @@ def foreign_adapter(see: Seen, s: TrainStage) -> Iterator[Told]:
         return
     if see.model(base) is not None and see.model(s.model.path) is not None:  # other names may be copies of one model
         message = f"{s.adapter.start_from} is an adapter of {base}, not of {s.model.path}"
-        yield Told("adapter.start_from", message, f"set model.base: {base}, or start from another adapter")
+        yield Fault("adapter.start_from", message, f"set model.base: {base}, or start from another adapter")
 
 
 @rule("L050", "template-of-another-family", "warning", sources="Axolotl#1806")
-def foreign_template(see: Seen, s: TrainStage) -> Iterator[Told]:
+def foreign_template(see: Context, s: Train) -> Iterator[Fault]:
     """Finds the chat template of another family on a model that has learnt its own.
 
     Why is this bad:
@@ -334,7 +333,7 @@ def foreign_template(see: Seen, s: TrainStage) -> Iterator[Told]:
     lacks = [token for token in MARKERS.get(s.model.chat_template, ()) if token not in known.tokens]
     if lacks and s.model.tokenizer == s.model.path and any(source.format in TALKS for source in s.data.train):
         message = f"{known.id} has no token {lacks[0]}: {s.model.chat_template} is the template of another family"
-        yield Told("model.chat_template", message, "drop chat_template: the tokenizer has its own")
+        yield Fault("model.chat_template", message, "drop chat_template: the tokenizer has its own")
 
 
 RULES = (

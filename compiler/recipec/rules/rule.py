@@ -1,4 +1,4 @@
-"""What a rule is, and how rules judge a plan. A rule reads the plan and the facts; it never changes a value."""
+"""What a rule is, and how rules judge a plan. A rule reads the plan, what was said and the facts; it changes no value."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from recipec.course import Course
+from recipec.decide import Decision
+from recipec.decide.graph import Graph
+from recipec.decide.said import Said
 from recipec.diagnostics import Finding, Severity
 from recipec.facts.models import KnownModel, known_model
-from recipec.plan import Plan, Resolved, Stage, TrainStage
+from recipec.plan import ModelOutput, Plan, Resolved, Stage
 from recipec.source import Mapping, Span, beginning, find, key_span, split_path
 
 HEADINGS = ("Why is this bad", "Example", "Use instead")
 _HEADING = re.compile(r"^(Why is this bad|Example|Use instead):\s*", re.MULTILINE)
 
 
-class Told(NamedTuple):
+class Fault(NamedTuple):
     """What a rule has against a plan: the paths to blame, what is wrong, and what to do.
 
-    `path` is a plan path below the stage (`adapter.targets[1]`: that item of it), or a recipe path that starts with
-    `overrides.`; of several, separated by blanks, the first that the person wrote is blamed. `suggestion` is what may stand there instead of the value.
+    Of a rule about values, `path` is a plan path below the stage (`adapter.targets[1]`: that item of it), or a recipe
+    path that starts with `overrides.`; of several, separated by blanks, the first that the person wrote is blamed. Of a
+    contradiction it is a recipe path. `suggestion` is what may stand there instead of the value.
     """
 
     path: str
@@ -29,42 +33,55 @@ class Told(NamedTuple):
     suggestion: str | None = None
 
 
-class Seen(NamedTuple):
-    """What a rule may look at beside its stage: the whole plan, and the raw overrides of the recipe by tool.
+class Context(NamedTuple):
+    """What a rule may look at beside what it judges.
 
-    Without `folders`, local folders are not looked at, so that what is found is the same on every machine.
+    `said` is what the person wrote, as the judged stage sees it; `stage` is that stage, None for the whole recipe or a
+    part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
+    machine.
     """
 
     plan: Plan
+    graph: Graph
+    said: Said
+    stage: Stage[Any] | None
     overrides: dict[str, dict[str, Any]]
     folders: bool
 
     def made(self, path: str) -> bool:
         """Return whether a stage of the plan leaves this folder."""
-        return any(getattr(stage, "output", None) == path for stage in self.plan.stages)
+        return self.plan.maker(path) is not None
 
     def model(self, path: str) -> KnownModel | None:
         """Return what is known of a model; of one that an earlier stage leaves, what is known of where that began."""
-        for stage in reversed(self.plan.stages):
-            if getattr(stage, "output", None) == path and isinstance(stage, TrainStage):
-                return self.model(stage.model.path)
-            if getattr(stage, "output", None) == path and hasattr(stage, "base"):
-                return self.model(stage.base)
+        stage = self.plan.maker(path)
+        start = (
+            next((one.output for one in stage.inputs if isinstance(one.output, ModelOutput)), None) if stage else None
+        )
+        if stage is not None and start is not None and start.path != path:
+            return self.model(start.path)
         return known_model(path, folders=self.folders)
 
 
-Judge = Callable[[Seen, Any], Iterator[Told]]
+Judge = Callable[[Context, Any], Iterator[Fault]]
 
 
 class Rule(NamedTuple):
-    """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it."""
+    """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it.
+
+    `of` are the kinds of stages whose bodies it judges; `recipe` stands for the recipe as a whole, `part` for what the
+    recipe says of each part of its course. A contradiction names the recipe paths that it rests on as `words`: where one
+    of them was wrong itself, nothing is said. `waivable`: somebody may mean it.
+    """
 
     code: str
     name: str
     severity: Severity
-    of: tuple[type, ...]
+    of: tuple[str, ...]
     sources: str
     judge: Judge
+    words: tuple[str, ...] = ()
+    waivable: bool = True
 
     def documentation(self) -> dict[str, str]:
         """Return the parts of its documentation: `What it does`, and one for each of HEADINGS."""
@@ -78,28 +95,40 @@ class Rule(NamedTuple):
         return found
 
 
-def rule(code: str, name: str, severity: Severity, *of: type, sources: str = "") -> Callable[[Judge], Rule]:
+def rule(code: str, name: str, severity: Severity, *of: str, sources: str = "") -> Callable[[Judge], Rule]:
     """Make a rule of a function that yields what it has against a stage of these kinds (default: a training)."""
-    return lambda judge: Rule(code, name, severity, of or (TrainStage,), sources, judge)
+    return lambda judge: Rule(code, name, severity, of or ("train",), sources, judge)
 
 
-def judge(rules: tuple[Rule, ...], course: Course, resolved: Resolved, *, folders: bool) -> list[Finding]:
+def contradiction(
+    code: str, name: str, *of: str, words: tuple[str, ...], severity: Severity = "error", waivable: bool = False
+) -> Callable[[Judge], Rule]:
+    """Make a rule of a function that yields where a recipe contradicts itself; `words` are what it rests on."""
+    return lambda judge: Rule(code, name, severity, of or ("train",), "", judge, words, waivable)
+
+
+def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folders: bool) -> list[Finding]:
     """Return what the rules find, with or without a look at local folders."""
-    seen = Seen(resolved.plan, {tool: raw for tool, raw in course.recipe.overrides if raw}, folders)
-    return [
-        Finding(
-            one.code,
-            told.message,
-            _place(course.tree, resolved, stage, told.path),
-            told.suggestion,
-            told.advice,
-            one.severity,
-        )
-        for one in rules
+    resolved = decision.resolved
+    raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
+    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders)
+    subjects: list[tuple[str, Context, Any]] = [("recipe", whole, course.recipe)]
+    subjects += [("part", whole._replace(said=said), said.recipe) for said in decision.parts]
+    subjects += [
+        (stage.kind, whole._replace(said=decision.said[stage.name], stage=stage), stage.body)
         for stage in resolved.plan.stages
-        if isinstance(stage, one.of)
-        for told in one.judge(seen, stage)
     ]
+    found = []
+    for one in rules:
+        for kind, context, subject in subjects:
+            if kind not in one.of or (one.words and context.said.unsure(one.words)):
+                continue
+            for fault in one.judge(context, subject):
+                span = (
+                    context.said.span(fault.path) if one.words else _place(course.tree, resolved, context, fault.path)
+                )
+                found.append(Finding(one.code, fault.message, span, fault.suggestion, fault.advice, one.severity))
+    return found
 
 
 def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure: set[str]) -> list[Finding]:
@@ -107,29 +136,31 @@ def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure
 
     `names` gives the name of each code that may be allowed; of those that are `unsure`, nothing is said of no match.
     """
-    allowed = course.recipe.allow
+    allowed = {names.get(word, word): word for word in course.recipe.allow}
     left = [finding for finding in findings if names.get(finding.code) not in allowed]
     used = {names[finding.code] for finding in findings if finding.code in names}
-    for name in allowed:
-        span = key_span(course.tree, ("allow", name))
+    for name, word in allowed.items():
+        span = key_span(course.tree, ("allow", word))
         if name not in names.values():
             from recipec.suggest import nearest
 
             advice = "`recipe rules` lists what can be allowed"
-            left.append(Finding("L001", f'there is no rule "{name}"', span, nearest(name, names.values()), advice))
+            close = nearest(word, [*names.values(), *names])
+            left.append(Finding("L001", f'there is no rule "{word}"', span, close, advice))
         elif name not in used | unsure:
-            message = f'"{name}" is allowed, but nothing here would be found by it'
+            message = f'"{word}" is allowed, but nothing here would be found by it'
             left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
     return left
 
 
-def _place(tree: Mapping, resolved: Resolved, stage: Stage, paths: str) -> Span:
+def _place(tree: Mapping, resolved: Resolved, context: Context, paths: str) -> Span:
     """Return where the person wrote the first of some paths that stands in the recipe; else the recipe's first line."""
+    name = context.stage.name if context.stage is not None else ""
     for path in paths.split():
         reads: tuple[str, ...] = (path,)
         leaf, bracket, item = path.partition("[")
         if not path.startswith("overrides."):
-            origin = resolved.origins.get(f"{stage.name}.{leaf}")
+            origin = resolved.origins.get(f"{name}.{leaf}")
             reads = origin.reads if origin is not None else ()
         for read in reads:
             steps = split_path(read + bracket + item if reads != (path,) else read)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recipec.plan import TrainStage
-from recipec.rules.rule import Seen, Told, rule
+from recipec.kinds.train.records import Train
+from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
 WRAP = ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap")
 
 
 @rule("L012", "optimiser-in-deepspeed", "error", sources="Axolotl PR#909, LLaMA-Factory#1515, DeepSpeed#5726")
-def deepspeed_optimizer(see: Seen, s: TrainStage) -> Iterator[Told]:
+def deepspeed_optimizer(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an optimiser or a schedule in DeepSpeed's own configuration.
 
     Why is this bad:
@@ -33,13 +33,13 @@ def deepspeed_optimizer(see: Seen, s: TrainStage) -> Iterator[Told]:
     for word in ("optimizer", "scheduler"):
         if word in raw and s.parallel.strategy.startswith("zero") and s.trainer != "script":
             message = f"DeepSpeed's own {word} would compete with the one of the recipe"
-            yield Told(
+            yield Fault(
                 f"overrides.deepspeed.{word}", message, "say it by train.optimizer, train.scheduler, train.warmup"
             )
 
 
 @rule("L014", "wrap-class-of-another-family", "error", sources="LLaMA-Factory#8279, verl#4950")
-def wrap_class(see: Seen, s: TrainStage) -> Iterator[Told]:
+def wrap_class(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a class to wrap for FSDP that the model's family does not have.
 
     Why is this bad:
@@ -61,7 +61,7 @@ def wrap_class(see: Seen, s: TrainStage) -> Iterator[Told]:
     for path, value in _all(see.overrides, "overrides"):
         if path.rsplit(".", 1)[-1] in WRAP and value != known.layer:
             message = f"{known.id} has no layer class {value}"
-            yield Told(
+            yield Fault(
                 path, message, f"use {known.layer}, or drop it: it is found without", nearest(str(value), [known.layer])
             )
 
@@ -75,7 +75,7 @@ def _all(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
 
 
 @rule("L009", "fsdp-beside-another-sharding", "error", sources="Axolotl#2744, #2701")
-def two_shardings(see: Seen, s: TrainStage) -> Iterator[Told]:
+def two_shardings(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a raw FSDP or DeepSpeed key of a trainer beside a strategy of the recipe that is the other one.
 
     Why is this bad:
@@ -94,7 +94,7 @@ def two_shardings(see: Seen, s: TrainStage) -> Iterator[Told]:
     word = next((key for key in (("deepspeed",) if strategy == "fsdp2" else keys) if raw.get(key)), None)
     if word is not None:
         message = f"{word} would shard beside parallel.strategy: {strategy}"
-        yield Told(f"overrides.{s.trainer}.{word}", message, "choose one by parallel.strategy, and drop the key")
+        yield Fault(f"overrides.{s.trainer}.{word}", message, "choose one by parallel.strategy, and drop the key")
 
 
 RULES = (deepspeed_optimizer, wrap_class, two_shardings)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.plan import EvaluateStage, TrainStage
-from recipec.rules.rule import Seen, Told, rule
+from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.train.records import Train
+from recipec.rules.rule import Context, Fault, rule
 
 PULLED = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo")
 AFTER_SFT = ("dpo", "ipo", "kto", "simpo", "cpo")
@@ -14,7 +15,7 @@ LORA_RANK = 16  # vLLM's max_lora_rank, which lm-eval leaves as it is (lm_eval/m
 
 
 @rule("L040", "checkpoint-after-the-end", "warning", sources="")
-def never_saved(_see: Seen, s: TrainStage) -> Iterator[Told]:
+def never_saved(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds checkpoints that are further apart than the training is long.
 
     Why is this bad:
@@ -30,11 +31,11 @@ def never_saved(_see: Seen, s: TrainStage) -> Iterator[Told]:
     amount = s.length.amount if s.length.unit == "steps" else 0
     if isinstance(every, int) and amount and (every > amount or every == amount >= LONG):
         message = f"the first checkpoint would come at step {every}, and train.steps is {s.length.amount}"
-        yield Told("watch.save_every", message, "save more often")
+        yield Fault("watch.save_every", message, "save more often")
 
 
 @rule("L041", "validation-after-the-end", "warning", sources="")
-def never_validated(_see: Seen, s: TrainStage) -> Iterator[Told]:
+def never_validated(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds validations that are further apart than the training is long.
 
     Why is this bad:
@@ -50,11 +51,11 @@ def never_validated(_see: Seen, s: TrainStage) -> Iterator[Told]:
     every = s.watch.evaluate_every
     if s.length.unit == "steps" and isinstance(every, int) and every > s.length.amount:
         message = f"the first validation would come at step {every}, and train.steps is {s.length.amount}"
-        yield Told("watch.evaluate_every", message, "validate more often, or drop the validation data")
+        yield Fault("watch.evaluate_every", message, "validate more often, or drop the validation data")
 
 
 @rule("L043", "completion-beyond-context", "error", sources="")
-def completion_too_long(see: Seen, s: TrainStage) -> Iterator[Told]:
+def completion_too_long(see: Context, s: Train) -> Iterator[Fault]:
     """Finds completions that may be as long as the model's whole context, which leaves no room for a prompt.
 
     Why is this bad:
@@ -79,11 +80,11 @@ def completion_too_long(see: Seen, s: TrainStage) -> Iterator[Told]:
         message = (
             f"{s.rollout.max_new_tokens} new tokens leave no room for a prompt in the {known.context} of {known.id}"
         )
-        yield Told("rollout.max_new_tokens", message, "leave room for the longest prompt")
+        yield Fault("rollout.max_new_tokens", message, "leave room for the longest prompt")
 
 
 @rule("L044", "preference-without-pull", "error", sources="LLaMA-Factory#8974")
-def no_pull(_see: Seen, s: TrainStage) -> Iterator[Told]:
+def no_pull(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a preference method whose β is 0.
 
     Why is this bad:
@@ -100,11 +101,11 @@ def no_pull(_see: Seen, s: TrainStage) -> Iterator[Told]:
     """
     if s.method in PULLED and s.objective is not None and s.objective.beta == 0:
         advice = "use 0.1, or 2.0 with simpo" if s.method != "orpo" else "use 0.1, or method: sft on the chosen answers"
-        yield Told("objective.beta", f"with beta 0, {s.method} learns nothing from its pairs", advice)
+        yield Fault("objective.beta", f"with beta 0, {s.method} learns nothing from its pairs", advice)
 
 
 @rule("L045", "preferences-before-instructions", "warning", sources="")
-def on_a_base_model(see: Seen, s: TrainStage) -> Iterator[Told]:
+def on_a_base_model(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a preference method that starts from a base model which never learnt to answer.
 
     Why is this bad:
@@ -120,15 +121,15 @@ def on_a_base_model(see: Seen, s: TrainStage) -> Iterator[Told]:
     Use instead:
         train: {method: orpo, learning_rate: 5e-6}
     """
-    first = next(stage for stage in see.plan.stages if isinstance(stage, TrainStage))
+    first = next(see.plan.of_kind("train")).body
     known = see.model(s.model.path)
     if s.method in AFTER_SFT and s is first and known is not None and known.template == "none":
         advice = "train it on conversations first (stages), start from the instruct model, or use method: orpo"
-        yield Told("method model.path", f"{known.id} is a base model: it never learnt to answer", advice)
+        yield Fault("method model.path", f"{known.id} is a base model: it never learnt to answer", advice)
 
 
 @rule("L046", "completions-without-variety", "warning", sources="")
-def no_variety(_see: Seen, s: TrainStage) -> Iterator[Told]:
+def no_variety(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a group of completions that are sampled at a temperature near 0.
 
     Why is this bad:
@@ -149,11 +150,11 @@ def no_variety(_see: Seen, s: TrainStage) -> Iterator[Told]:
         message = (
             f"at temperature {s.rollout.temperature:g} the {s.rollout.completions} completions of a prompt are the same"
         )
-        yield Told("rollout.temperature", message, "0.7 to 1.0 is usual")
+        yield Fault("rollout.temperature", message, "0.7 to 1.0 is usual")
 
 
-@rule("L047", "adapter-that-vllm-refuses", "error", EvaluateStage, sources="")
-def unfit_for_vllm(see: Seen, s: EvaluateStage) -> Iterator[Told]:
+@rule("L047", "adapter-that-vllm-refuses", "error", "evaluate", sources="")
+def unfit_for_vllm(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds an adapter that is to be evaluated by vLLM as it is, which vLLM cannot load.
 
     Why is this bad:
@@ -170,22 +171,19 @@ def unfit_for_vllm(see: Seen, s: EvaluateStage) -> Iterator[Told]:
     """
     if s.backend != "vllm":
         return
-    trained = {stage.output: stage for stage in see.plan.stages if isinstance(stage, TrainStage)}
-    for model in s.models:
-        adapter = trained[model.adapter].adapter if model.adapter in trained else None
-        if adapter is None:
-            continue
-        why = "DoRA" if adapter.dora else f"rank {adapter.rank}" if adapter.rank > LORA_RANK else ""
-        why = why or (
-            "layers trained in full" if adapter.also_train else "" if adapter.type == "lora" else adapter.type
-        )
-        if why:
-            advice = "set adapter.merge: true, or evaluate.backend: hf"
-            yield Told("backend", f"vLLM cannot load the adapter of {model.name}: {why}", advice)
+    maker = see.plan.maker(s.model.adapter)
+    adapter = maker.body.adapter if maker is not None and maker.kind == "train" else None
+    if adapter is None or s.model.adapter is None:
+        return
+    why = "DoRA" if adapter.dora else f"rank {adapter.rank}" if adapter.rank > LORA_RANK else ""
+    why = why or ("layers trained in full" if adapter.also_train else "" if adapter.type == "lora" else adapter.type)
+    if why:
+        advice = "set adapter.merge: true, or evaluate.backend: hf"
+        yield Fault("backend", f"vLLM cannot load the adapter of {s.model.name}: {why}", advice)
 
 
 @rule("L049", "learning-rate-that-diverges", "error", sources="")
-def diverges(_see: Seen, s: TrainStage) -> Iterator[Told]:
+def diverges(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a learning rate of Adam or Lion above 0.1.
 
     Why is this bad:
@@ -202,7 +200,7 @@ def diverges(_see: Seen, s: TrainStage) -> Iterator[Told]:
     prompt = s.adapter is not None and s.adapter.virtual_tokens > 0
     rate = s.optimizer.learning_rate or 0.0
     if rate > 0.1 and s.optimizer.name.startswith(("adam", "ademamix", "lion")) and not prompt and s.script is None:
-        yield Told(
+        yield Fault(
             "optimizer.learning_rate",
             f"{s.optimizer.name} with a learning rate of {rate:g} diverges",
             "was 1e-4 or 1e-5 meant?",

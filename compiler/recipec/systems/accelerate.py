@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems import deepspeed
 from recipec.systems.document import Sheet
 from recipec.systems.table import OMIT, Row, computed
@@ -26,7 +26,7 @@ TYPES = {
 }
 
 
-def _fsdp(s: TrainStage) -> Any:
+def _fsdp(s: Train) -> Any:
     if s.parallel.strategy != "fsdp2":
         return OMIT
     return {
@@ -40,18 +40,18 @@ def _fsdp(s: TrainStage) -> Any:
     }
 
 
-def _state(s: TrainStage) -> str:
+def _state(s: Train) -> str:
     """Axolotl gathers the final model itself; the Hugging Face trainer writes none from a sharded state."""
     return "SHARDED_STATE_DICT" if s.trainer == "axolotl" else "FULL_STATE_DICT"
 
 
-def _deepspeed(s: TrainStage) -> Any:
+def _deepspeed(s: Train) -> Any:
     if not s.parallel.strategy.startswith("zero"):
         return OMIT
     return {"deepspeed_multinode_launcher": "standard", "zero3_init_flag": s.parallel.strategy == "zero3"}
 
 
-def _mixed(s: TrainStage) -> Any:
+def _mixed(s: Train) -> Any:
     """With DeepSpeed the file `ds_config.json` says the precision; accelerate refuses to hear it twice."""
     if s.parallel.strategy.startswith("zero"):
         return OMIT
@@ -74,7 +74,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def sheets(s: TrainStage, environment: str, *, always: bool = False) -> list[Sheet]:
+def sheets(s: Train, environment: str, *, always: bool = False) -> list[Sheet]:
     """Return the launcher's files of a training: none for one process unless `always`, DeepSpeed's too where it shards."""
     if s.parallel.strategy == "single" and not always:
         return []
@@ -82,7 +82,7 @@ def sheets(s: TrainStage, environment: str, *, always: bool = False) -> list[She
     return [*found, *deepspeed.sheets(s, environment)]
 
 
-def options(s: TrainStage) -> str:
+def options(s: Train) -> str:
     """Return what the launcher is told on its command line beside its file."""
     told = ""
     if s.parallel.strategy.startswith("zero"):
@@ -93,14 +93,14 @@ def options(s: TrainStage) -> str:
     return told
 
 
-def command(s: TrainStage, program: str) -> list[str]:
+def command(s: Train, program: str) -> list[str]:
     """Return the lines that start `program` (`-m MODULE ARGUMENTS` or a script) as the plan's processes."""
     if s.parallel.strategy == "single":
         return [f"python {program}"]
     return launch(s, program)
 
 
-def launch(s: TrainStage, program: str) -> list[str]:
+def launch(s: Train, program: str) -> list[str]:
     """Return the lines that start `program` by accelerate, one process too."""
     launch = f'accelerate launch --config_file "$here/{FILE}"' + options(s)
     return [f"{launch} \\", f"  {program}"]

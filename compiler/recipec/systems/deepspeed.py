@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems.document import Sheet
 from recipec.systems.table import OMIT, Row, computed, same
 
@@ -18,7 +18,7 @@ FILE = "ds_config.json"
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3}
 
 
-def _zero(s: TrainStage) -> dict[str, Any]:
+def _zero(s: Train) -> dict[str, Any]:
     stage, bucket = STAGES[s.parallel.strategy], s.parallel.bucket_size
     zero: dict[str, Any] = {
         "stage": stage,
@@ -66,7 +66,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def sheets(s: TrainStage, environment: str) -> list[Sheet]:
+def sheets(s: Train, environment: str) -> list[Sheet]:
     """Return `ds_config.json` of a training that DeepSpeed shards, for its release in an environment."""
     if not s.parallel.strategy.startswith("zero"):
         return []

@@ -1,43 +1,37 @@
-"""lm-evaluation-harness 0.4.11 and 0.4.13: one run configuration for each model of an evaluation stage."""
+"""lm-evaluation-harness 0.4.11 and 0.4.13: the run configuration of an evaluation."""
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.plan import EvaluateStage, Judged
+from recipec.kinds.evaluate import Evaluate
 from recipec.systems.document import Sheet
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.system import Need, System
+from recipec.systems.table import OMIT, Row, choice, computed, flag, made, same
+from recipec.systems.trainers import GENERAL
 
-TOOL = "lm_eval"
+TOOL, FILE = "lm_eval", "lm_eval.yaml"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
-def sheets(stage: EvaluateStage, environment: str) -> list[Sheet]:
-    """Return one run configuration for each model, for the release of lm-eval in an environment."""
-    release = pinned(environment, "lm-eval")
-    return [
-        Sheet(f"lm_eval.{model.name}.yaml", rows(index), TOOL, release, "config")
-        for index, model in enumerate(stage.models)
-    ]
+def sheets(_stage: Evaluate, environment: str) -> list[Sheet]:
+    """Return the run configuration, for the release of lm-eval in an environment."""
+    return [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config")]
 
 
-def commands(stage: EvaluateStage) -> list[str]:
-    """Return the lines of `run.sh`; `recipe run` shows the headings (`engine/progress.py`)."""
-    lines = []
-    for number, model in enumerate(stage.models, 1):
-        lines.append(f"echo {quote(f'== {model.name} ({number} of {len(stage.models)})')}")
-        lines.append(f'lm-eval run --config "$here/lm_eval.{model.name}.yaml"')
-    return lines
+def commands(_stage: Evaluate) -> list[str]:
+    """Return the lines of `run.sh`."""
+    return [f'exec lm-eval run --config "$here/{FILE}"']
 
 
-def variables(stage: EvaluateStage) -> dict[str, str]:
+def variables(stage: Evaluate) -> dict[str, str]:
     """Return what the environment of `run.sh` needs."""
     return {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
 
 
-def _model_args(s: EvaluateStage, model: Judged) -> dict[str, Any]:
+def _model_args(s: Evaluate) -> dict[str, Any]:
+    model = s.model
     args: dict[str, Any] = {"pretrained": model.path, "dtype": DTYPES[s.precision]}
     if model.revision is not None:
         args["revision"] = model.revision
@@ -56,36 +50,51 @@ def _model_args(s: EvaluateStage, model: Judged) -> dict[str, Any]:
     return args
 
 
-def _device(s: EvaluateStage) -> Any:
+def _device(s: Evaluate) -> Any:
     if s.backend == "vllm":
         return OMIT
     return "cpu" if s.hardware.device == "cpu" else "cuda:0"
 
 
-def rows(index: int) -> tuple[Row, ...]:
-    """Return the table for the model at this place of `stage.models`."""
-    return (
-        same("model", "backend"),
-        computed("model_args", lambda s: _model_args(s, s.models[index])),
-        same("tasks", "tasks"),
-        same("include_path", "task_folder"),
-        computed("num_fewshot", lambda s: OMIT if s.few_shot == "task" else s.few_shot),
-        same("batch_size", "batch_size"),
-        computed("device", _device),
-        computed("limit", lambda s: OMIT if s.limit == "all" else s.limit),
-        computed("apply_chat_template", lambda s: s.models[index].chat_template),
-        same("log_samples", "log_samples"),
-        computed("confirm_run_unsafe_code", lambda s: True if s.allow_code_execution else OMIT),
-        computed("seed", lambda s: [s.seed, s.seed, s.seed, s.seed]),
-        computed("output_path", lambda s: f"{s.output}/{s.models[index].name}"),
-        computed("wandb_args", lambda s: _wandb(s, s.models[index])),
-    )
-
-
-def _wandb(s: EvaluateStage, model: Judged) -> Any:
+def _wandb(s: Evaluate) -> Any:
     if s.track.wandb_project is None:
         return OMIT
-    args = {"project": s.track.wandb_project, "name": f"{s.track.run_name}-{model.name}"}
+    args = {"project": s.track.wandb_project, "name": f"{s.track.run_name}-{s.model.name}"}
     if s.track.wandb_entity is not None:
         args["entity"] = s.track.wandb_entity
     return args
+
+
+ROWS: tuple[Row, ...] = (
+    same("model", "backend"),
+    computed("model_args", _model_args),
+    same("tasks", "tasks"),
+    same("include_path", "task_folder"),
+    choice("num_fewshot", "few_shot", {"task": OMIT})._replace(say=lambda shots: OMIT if shots == "task" else shots),
+    same("batch_size", "batch_size"),
+    computed("device", _device),
+    choice("limit", "limit", {"all": OMIT})._replace(say=lambda limit: OMIT if limit == "all" else limit),
+    same("apply_chat_template", "model.chat_template"),
+    same("log_samples", "log_samples"),
+    flag("confirm_run_unsafe_code", "allow_code_execution"),
+    made("seed", lambda seed: [seed, seed, seed, seed], "seed"),
+    same("output_path", "output"),
+    computed("wandb_args", _wandb),
+)
+
+
+def _need(s: Evaluate) -> Need:
+    if s.backend == "vllm":
+        return Need("vllm-0.33.0")
+    return Need(packages=frozenset(["lm-eval"]), otherwise=GENERAL)
+
+
+SYSTEM = System(
+    TOOL,
+    kinds=frozenset(["evaluate"]),
+    sheets=sheets,
+    needs=_need,
+    commands=commands,
+    variables=variables,
+    package="lm-eval",
+)

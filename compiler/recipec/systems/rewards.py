@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recipec.plan import Reward, TrainStage
+from recipec.kinds.train.records import Reward, Train
 from recipec.render.python_writer import literal
 
 FILE = "rewards.py"
@@ -39,7 +39,7 @@ _SUM = (
 _NAMES = {"exact": "exact_answer", "regex": "format_matches", "length": "short_enough", "language": "in_language"}
 
 
-def named(stage: TrainStage) -> list[tuple[str, Reward]]:
+def named(stage: Train) -> list[tuple[str, Reward]]:
     """Return the rewards with a name for each, unlike any other's of the stage."""
     found: dict[str, Reward] = {}
     for reward in stage.rewards:
@@ -49,22 +49,22 @@ def named(stage: TrainStage) -> list[tuple[str, Reward]]:
     return list(found.items())
 
 
-def names(stage: TrainStage) -> list[str]:
+def names(stage: Train) -> list[str]:
     """Return what TRL's `reward_funcs` takes: `rewards.NAME` for a function, a model's path for a model."""
     return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(stage)]
 
 
-def weights(stage: TrainStage) -> list[float]:
+def weights(stage: Train) -> list[float]:
     """Return the weight of each reward, in the order of `names`."""
     return [reward.weight for reward in stage.rewards]
 
 
-def functions(stage: TrainStage) -> bool:
+def functions(stage: Train) -> bool:
     """Return whether any reward is a function, so that the file is needed."""
     return any(reward.type != "model" for reward in stage.rewards)
 
 
-def text(stage: TrainStage, answer: str = "answer") -> str:
+def text(stage: Train, answer: str = "answer") -> str:
     """Return the file, its functions in TRL's shape. `answer` is the column that holds the expected answers."""
     library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
     parts = [library.rstrip("\n")]
@@ -81,7 +81,7 @@ def text(stage: TrainStage, answer: str = "answer") -> str:
     return "\n\n\n".join(parts) + "\n"
 
 
-def openrlhf(stage: TrainStage) -> str:
+def openrlhf(stage: Train) -> str:
     """Return the file in OpenRLHF's shape: one function, asked for one completion at a time, sums what is weighted."""
     library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
     terms = [

@@ -8,14 +8,16 @@ from shlex import quote
 from typing import Any, get_args
 
 from recipec.facts import pinned
+from recipec.kinds.train.records import Method, Train
 from recipec.language.model import AdapterType
-from recipec.plan import Method, TrainStage, leaf
+from recipec.plan import leaf
 from recipec.references import references, text
-from recipec.systems import GENERAL, RAY, accelerate, deepspeed
+from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.document import Sheet
-from recipec.systems.system import Trainer
+from recipec.systems.system import Need, System
 from recipec.systems.table import Row, computed
 
+RAY = "ray-2.60.0"  # where Ray starts the script
 FILE, HOSTS = "ray_train.py", "hostfile"
 NODE = '"${NODE_RANK:?rank of this node, from 0}"'
 ADDRESS = '"${MASTER_ADDR:?address of node 0}"'
@@ -64,7 +66,7 @@ if __name__ == "__main__":
 '''
 
 
-def _folder(_s: TrainStage) -> Any:
+def _folder(_s: Train) -> Any:
     from recipec.render.python_writer import Expression
 
     return Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))")
@@ -78,7 +80,7 @@ RAY_ROWS: tuple[Row, ...] = (
 )
 
 
-def arguments(s: TrainStage) -> list[str]:
+def arguments(s: Train) -> list[str]:
     """Return the script's command line, an argument on a line, with what of the plan it holds in a remark."""
     assert s.script is not None
     lines = []
@@ -109,26 +111,26 @@ def arguments(s: TrainStage) -> list[str]:
     return lines
 
 
-def _format_of(s: TrainStage, name: str) -> None:
+def _format_of(s: Train, name: str) -> None:
     """A source of data that the script is told of has a format, of which the recipe must speak: that is its use."""
     steps = name.split(".")
     if steps[1] == "data" and len(steps) > 3:
         leaf(s, f"data.{steps[2]}.{steps[3]}.format")
 
 
-def _sheets(s: TrainStage) -> list[Sheet]:
+def _sheets(s: Train) -> list[Sheet]:
     assert s.script is not None
     if s.script.launcher == "ray":
         release = RAY.partition("-")[2]
         return [Sheet(FILE, RAY_ROWS, "ray", release, "", "python", RAY_TEMPLATE)]
-    files = deepspeed.sheets(s, GENERAL)
+    files = deepspeed.sheets(s, trainers.GENERAL)
     if s.script.launcher == "accelerate":
-        release = pinned(GENERAL, accelerate.TOOL)
+        release = pinned(trainers.GENERAL, accelerate.TOOL)
         return [Sheet(accelerate.FILE, accelerate.ROWS, accelerate.TOOL, release, "config"), *files]
     return files
 
 
-def _commands(s: TrainStage) -> list[str]:
+def _commands(s: Train) -> list[str]:
     assert s.script is not None
     program = f'{quote(s.script.path)} "${{arguments[@]}}"'
     head = ["arguments=(", *arguments(s), ")"]
@@ -149,7 +151,7 @@ def _commands(s: TrainStage) -> list[str]:
     return [*head, f"exec deepspeed {where} \\", f"  {program}"]
 
 
-def _files(s: TrainStage) -> dict[str, str]:
+def _files(s: Train) -> dict[str, str]:
     """DeepSpeed's launcher counts nodes by a file of their names; started on each node, it only counts them."""
     assert s.script is not None
     if s.script.launcher != "deepspeed" or s.hardware.nodes == 1:
@@ -157,17 +159,30 @@ def _files(s: TrainStage) -> dict[str, str]:
     return {HOSTS: "".join(f"node-{rank} slots={s.hardware.per_node}\n" for rank in range(s.hardware.nodes))}
 
 
-def _variables(s: TrainStage) -> dict[str, str]:
+def _variables(s: Train) -> dict[str, str]:
     assert s.script is not None
     return {"DS_ACCELERATOR": "cpu"} if s.script.launcher == "deepspeed" and s.hardware.device == "cpu" else {}
 
 
-TRAINER = Trainer(
+def _need(s: Train) -> Need:
+    if s.script is not None and s.script.launcher == "ray":
+        return trainers.need(s, base=RAY, holds=frozenset())
+    need = trainers.need(s, holds=frozenset())
+    started = s.script is not None and s.script.launcher == "deepspeed"
+    return need._replace(extras=need.extras | {"deepspeed"}) if started else need
+
+
+SYSTEM = System(
     "script",
-    methods=frozenset(get_args(Method)),
-    adapters=frozenset(get_args(AdapterType)),
-    strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
-    sheets=_sheets,
+    kinds=frozenset(["train"]),
+    can={
+        "method": frozenset(get_args(Method)),
+        "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
+        "adapter.type": frozenset(get_args(AdapterType)),
+    },
+    sheets=lambda s, _environment: _sheets(s),
+    own_program=True,
+    needs=_need,
     commands=_commands,
     variables=_variables,
     files=_files,

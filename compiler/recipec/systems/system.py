@@ -1,52 +1,74 @@
-"""What a system declares of itself: what it can do, its files, its checks, and what runs it."""
+"""What a system declares of itself: what it can do, its files, its checks, and what runs it. One protocol for all kinds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from recipec.plan import TrainStage
 from recipec.systems.check import Check, Refusal
 from recipec.systems.document import Sheet
 
 
-def _nothing(_stage: TrainStage) -> dict[str, str]:
-    return {}
+class Need(NamedTuple):
+    """The environment that a stage needs: `base` by name, with `extras` in the words of environment names.
+
+    Without a `base` of its own: any that holds `packages`, or else the one named by `otherwise`. `holds` are the packages
+    by which others may find this one.
+    """
+
+    base: str = ""
+    extras: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()
+    otherwise: str = ""
+    holds: frozenset[str] = frozenset()
 
 
-def _none(_stage: TrainStage) -> list[Refusal]:
+def _no_commands(_body: Any) -> list[str]:
     return []
 
 
-def _no_checks(_stage: TrainStage) -> tuple[Check, ...]:
+def _nothing(_body: Any) -> dict[str, str]:
+    return {}
+
+
+def _no_checks(_body: Any) -> tuple[Check, ...]:
     return ()
 
 
-def _no_paths(_stage: TrainStage) -> tuple[str, ...]:
+def _none(_body: Any) -> list[Refusal]:
+    return []
+
+
+def _no_paths(_body: Any) -> tuple[str, ...]:
     return ()
 
 
-class Trainer(NamedTuple):
-    """A system that trains, as its module declares it in `TRAINER`.
+class System(NamedTuple):
+    """A system, as its module declares it in `SYSTEM`. All functions take the body of a stage of one of its `kinds`.
 
-    `methods`, `adapters` and `strategies` are what it can do. `sheets` are its files, `commands` the lines of its
-    `run.sh`, `variables` their environment, `files` go beside them as they are. `checks` are what it cannot do or does
-    another way, `uses` the plan paths that commands, variables and files act on for a stage. `one_process` says why it
-    starts only one process on a CPU, `lm_eval` whether its environment evaluates and merges too, and `holds` what that
-    has of what is added to others.
+    `can` maps plan paths to the values that it can do. `sheets` are its files in an environment, `commands` the lines of
+    its `run.sh`, `variables` their environment, `files` go beside them as they are. `checks` are what it cannot do or
+    does another way, `uses` the plan paths that commands, variables and files act on. `needs` says which environment it
+    runs in, where the release of `package` is its own. `one_process` says why it starts only one process on a CPU.
+
+    `own_program`: what trains is a program of the user's own, which has its model and data from where it likes.
+    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
+    answer in a preference pair only one message is read.
     """
 
     name: str
-    methods: frozenset[str]
-    adapters: frozenset[str]
-    strategies: frozenset[str]
-    sheets: Callable[[TrainStage], list[Sheet]]
-    commands: Callable[[TrainStage], list[str]]
-    variables: Callable[[TrainStage], dict[str, str]] = _nothing
-    files: Callable[[TrainStage], dict[str, str]] = _nothing
-    differences: Callable[[TrainStage], list[Refusal]] = _none
-    checks: Callable[[TrainStage], tuple[Check, ...]] = _no_checks
-    uses: Callable[[TrainStage], tuple[str, ...]] = _no_paths
+    kinds: frozenset[str]
+    sheets: Callable[[Any, str], list[Sheet]]
+    needs: Callable[[Any], Need]
+    commands: Callable[[Any], list[str]] = _no_commands
+    can: Mapping[str, frozenset[str]] = {}
+    variables: Callable[[Any], dict[str, str]] = _nothing
+    files: Callable[[Any], dict[str, str]] = _nothing
+    differences: Callable[[Any], list[Refusal]] = _none
+    checks: Callable[[Any], tuple[Check, ...]] = _no_checks
+    uses: Callable[[Any], tuple[str, ...]] = _no_paths
+    package: str = ""
     one_process: str = ""
-    lm_eval: bool = False
-    holds: frozenset[str] = frozenset()
+    own_program: bool = False
+    engines_apart: bool = False
+    one_message: bool = False

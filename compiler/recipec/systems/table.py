@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from recipec.facts import version
+from recipec.plan import fields
 from recipec.systems.check import Only, Refusal, Unsupported, Values
 
 
@@ -32,12 +33,13 @@ def flattened(stage: Any) -> dict[str, Any]:
 
 
 def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
-    for name, value in zip(record._fields, record, strict=True):
+    for name in fields(record):
+        value = getattr(record, name)
         path = prefix + name
         found[path] = value
-        if hasattr(value, "_fields"):
+        if fields(value):
             _flatten(value, path + ".", found)
-        elif isinstance(value, tuple) and value and hasattr(value[0], "_fields"):
+        elif isinstance(value, tuple) and value and fields(value[0]):
             for index, item in enumerate(value):
                 found[f"{path}.{index}"] = item
                 _flatten(item, f"{path}.{index}.", found)
@@ -289,9 +291,9 @@ class Reader:
         return self._see(getattr(self._value, name), path)
 
     def _see(self, value: Any, path: str) -> Any:
-        if hasattr(value, "_fields"):
+        if fields(value):
             return Reader(value, path, self._reads)
-        if isinstance(value, tuple) and value and hasattr(value[0], "_fields"):
+        if isinstance(value, tuple) and value and fields(value[0]):
             return tuple(Reader(item, f"{path}.{index}", self._reads) for index, item in enumerate(value))
         self._reads.append(path)
         return value

@@ -1,17 +1,17 @@
-"""Transformers and PEFT alone: a model from scratch, and an adapter merged into its base.
-
-Each is a script of ours that is copied as it is, and a settings file for it.
-"""
+"""Transformers alone: a model from scratch, by a script of ours that is copied as it is, and a settings file for it."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.facts import pinned
-from recipec.plan import DataSource, InitStage
+from recipec.kinds.init import Init
+from recipec.kinds.train.records import DataSource
 from recipec.systems.document import Sheet
+from recipec.systems.system import Need, System
 from recipec.systems.table import Row, computed, same
+from recipec.systems.trainers import GENERAL
 
-TOOL = "transformers"
+TOOL, SCRIPT, SETTINGS = "transformers", "init_model.py", "init.json"
 SPECIAL = {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "<pad>"}
 
 CONFIG_ROWS: tuple[Row, ...] = (
@@ -31,7 +31,7 @@ def _source(source: DataSource) -> dict[str, Any]:
     return {"path": source.path, "format": source.format, "columns": source.columns}
 
 
-def _tokenizer(s: InitStage) -> dict[str, Any]:
+def _tokenizer(s: Init) -> dict[str, Any]:
     data = [_source(source) for source in s.data]
     return {"train_on": data, "vocab_size": s.model.vocab_size, "special_tokens": SPECIAL}
 
@@ -44,28 +44,27 @@ INIT_ROWS: tuple[Row, ...] = (
     same("chat_template", "model.chat_template"),
 )
 
-MERGE_ROWS: tuple[Row, ...] = tuple(
-    same(word, word)
-    for word in ("base", "revision", "adapter", "tokenizer", "precision", "trust_remote_code", "output")
+
+def _sheets(_s: Init, environment: str) -> list[Sheet]:
+    release = pinned(environment, TOOL)
+    tables = {"config.json": CONFIG_ROWS, SETTINGS: INIT_ROWS}
+    return [Sheet(file, rows, TOOL, release, "", "json") for file, rows in tables.items()]
+
+
+def _commands(_s: Init) -> list[str]:
+    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+
+
+def _files(_s: Init) -> dict[str, str]:
+    return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
+
+
+SYSTEM = System(
+    TOOL,
+    kinds=frozenset(["init"]),
+    sheets=_sheets,
+    needs=lambda _s: Need(packages=frozenset(["transformers"]), otherwise=GENERAL),
+    commands=_commands,
+    files=_files,
+    package=TOOL,
 )
-
-
-class Scripted(NamedTuple):
-    """A stage done by a script of ours; `tables` are its JSON files, of which `settings` is the script's argument."""
-
-    script: str
-    settings: str
-    tables: dict[str, tuple[Row, ...]]
-
-    def sheets(self, environment: str) -> list[Sheet]:
-        """Return the settings files, for the release of Transformers in an environment."""
-        release = pinned(environment, TOOL)
-        return [Sheet(file, rows, TOOL, release, "", "json") for file, rows in self.tables.items()]
-
-    def text(self) -> str:
-        """Return the script."""
-        return (Path(__file__).parent / "scripts" / self.script).read_text(encoding="utf-8")
-
-
-init = Scripted("init_model.py", "init.json", {"config.json": CONFIG_ROWS, "init.json": INIT_ROWS})
-merge = Scripted("merge_adapter.py", "merge.json", {"merge.json": MERGE_ROWS})

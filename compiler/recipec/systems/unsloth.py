@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.render.python_writer import Expression, literal
-from recipec.systems import rewards
+from recipec.systems import rewards, trainers
 from recipec.systems.check import Unsupported
 from recipec.systems.document import Sheet
-from recipec.systems.system import Trainer
+from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, computed, same
 from recipec.systems.trl import script, settings
 
@@ -28,30 +28,30 @@ DECIDED = ("r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save
            "init_lora_weights", "random_state", "use_gradient_checkpointing")  # fmt: skip
 
 
-def _model(s: TrainStage) -> str:
+def _model(s: Train) -> str:
     """An adapter that is trained further names its base itself."""
     start = s.adapter.start_from if s.adapter is not None else None
     return start or s.model.path
 
 
-def _revision(s: TrainStage) -> Any:
+def _revision(s: Train) -> Any:
     if s.adapter is not None and s.adapter.start_from is not None:
         return OMIT
     return s.model.revision or OMIT
 
 
-def _dtype(s: TrainStage) -> Expression:
+def _dtype(s: Train) -> Expression:
     return Expression(f"torch.{settings.dtype(s)}")
 
 
-def _four_bit(s: TrainStage) -> bool:
+def _four_bit(s: Train) -> bool:
     if s.model.load_in == "fp4" or (s.model.load_in == "nf4" and not s.model.double_quant):
         message = "Unsloth's 4-bit weights are nf4 with doubly quantised scales"
         raise Unsupported("model.load_in", message, "use load_in: nf4, and leave double_quant out")
     return s.model.load_in == "nf4"
 
 
-def _eight_bit(s: TrainStage) -> Any:
+def _eight_bit(s: Train) -> Any:
     if s.model.load_in != "int8":
         return OMIT
     if s.hardware.device == "cpu":
@@ -59,24 +59,24 @@ def _eight_bit(s: TrainStage) -> Any:
     return True
 
 
-def _attention(s: TrainStage) -> Any:
+def _attention(s: Train) -> Any:
     """There is nothing to say: it takes what its environment has, which is torch's own."""
     if s.model.attention != "sdpa":
         raise Unsupported("model.attention", "Unsloth chooses the attention itself", "drop it; torch's own is taken")
     return OMIT
 
 
-def _resize(s: TrainStage) -> Any:
+def _resize(s: Train) -> Any:
     if s.model.resize_embeddings:
         raise Unsupported("model.resize_embeddings", "Unsloth resizes only to a number of tokens", "drop it")
     return OMIT
 
 
-def _checkpointing(s: TrainStage) -> Any:
+def _checkpointing(s: Train) -> Any:
     return "unsloth" if s.numerics.gradient_checkpointing else False
 
 
-def _compile(s: TrainStage) -> Any:
+def _compile(s: Train) -> Any:
     if s.numerics.torch_compile:
         raise Unsupported("numerics.torch_compile", "Unsloth compiles the parts of a model itself", "drop it")
     return OMIT
@@ -100,19 +100,19 @@ LOADING: tuple[Row, ...] = (
 )
 
 
-def _whole_alpha(s: TrainStage) -> int:
+def _whole_alpha(s: Train) -> int:
     assert s.adapter is not None
     if s.adapter.alpha != int(s.adapter.alpha):
         raise Unsupported("adapter.alpha", "PEFT takes whole numbers for alpha", "round it")
     return int(s.adapter.alpha)
 
 
-def _targets(s: TrainStage) -> Any:
+def _targets(s: Train) -> Any:
     assert s.adapter is not None
     return "all-linear" if tuple(s.adapter.targets) == ("all-linear",) else list(s.adapter.targets)
 
 
-def _also_train(s: TrainStage) -> Any:
+def _also_train(s: Train) -> Any:
     assert s.adapter is not None
     for name in s.adapter.also_train:
         if name not in FULL:
@@ -120,7 +120,7 @@ def _also_train(s: TrainStage) -> Any:
     return list(s.adapter.also_train) or OMIT
 
 
-def _init(s: TrainStage) -> Any:
+def _init(s: Train) -> Any:
     assert s.adapter is not None
     init = s.adapter.init
     if init not in INITS:
@@ -132,7 +132,7 @@ def _init(s: TrainStage) -> Any:
     return INITS[init]
 
 
-def _lora_plus(s: TrainStage) -> Any:
+def _lora_plus(s: Train) -> Any:
     assert s.adapter is not None
     if s.adapter.lora_plus_ratio is not None:
         raise Unsupported("adapter.lora_plus_ratio", "LoRA+ is not offered with Unsloth", "use trainer: trl")
@@ -155,7 +155,7 @@ ADAPTER: tuple[Row, ...] = (
 
 
 def _option(name: str) -> Any:
-    def read(s: TrainStage) -> Any:
+    def read(s: Train) -> Any:
         assert s.adapter is not None
         if name in DECIDED:
             advice = f"drop options.{name}"
@@ -165,20 +165,20 @@ def _option(name: str) -> Any:
     return read
 
 
-def _optimizer(s: TrainStage) -> Any:
+def _optimizer(s: Train) -> Any:
     if s.hardware.device == "cpu" and ("8bit" in s.optimizer.name or "paged" in s.optimizer.name):
         message = f"on a CPU Unsloth trains with adamw instead of {s.optimizer.name}"
         raise Unsupported("optimizer.name", message, "use optimizer: adamw")
     return OMIT
 
 
-def _packing(s: TrainStage) -> Any:
+def _packing(s: Train) -> Any:
     if s.hardware.device == "cpu" and s.data.packing:
         raise Unsupported("data.packing", "on a CPU Unsloth turns packing off", "drop it")
     return OMIT
 
 
-def _training(s: TrainStage) -> tuple[Row, ...]:
+def _training(s: Train) -> tuple[Row, ...]:
     """TRL's own table without what Unsloth decides, and with what it would change in silence refused."""
     found = [row for row in settings.rows(s.method) if row.key not in OWN]
     return (*found, computed("push_to_hub", _optimizer), computed("hub_model_id", _packing))
@@ -188,7 +188,7 @@ def _grouped(group: str, rows: tuple[Row, ...]) -> list[Row]:
     return [row.grouped(group) for row in rows]
 
 
-def _sheets(s: TrainStage) -> list[Sheet]:
+def _sheets(s: Train) -> list[Sheet]:
     stem = script.TRAINERS[s.method][1]
     found = [*_grouped("from_pretrained", LOADING), *_grouped(f"{stem}Config", _training(s))]
     if s.adapter is not None:
@@ -199,7 +199,7 @@ def _sheets(s: TrainStage) -> list[Sheet]:
     return [own, Sheet(script.SETTINGS, script.SETTING_ROWS, "datasets", datasets, "", "json")]
 
 
-def _text(s: TrainStage) -> str:
+def _text(s: Train) -> str:
     """Return the script's template."""
     package, stem = script.TRAINERS[s.method]
     online = s.method in settings.ONLINE
@@ -217,7 +217,7 @@ def _text(s: TrainStage) -> str:
     )
 
 
-def _judges(s: TrainStage) -> list[str]:
+def _judges(s: Train) -> list[str]:
     names = zip(rewards.names(s), s.rewards, strict=True)
     return [name if reward.type != "model" else literal(name) for name, reward in names]
 
@@ -263,11 +263,11 @@ _ADAPTER = """model = FastLanguageModel.get_peft_model(
 """
 
 
-def _commands(_s: TrainStage) -> list[str]:
+def _commands(_s: Train) -> list[str]:
     return [f'python "$here/{script.FILE}"']
 
 
-def _variables(s: TrainStage) -> dict[str, str]:
+def _variables(s: Train) -> dict[str, str]:
     found = {
         "UNSLOTH_COMPILE_LOCATION": f"{s.data.cache}/unsloth_compiled_cache",
         "UNSLOTH_DISABLE_STATISTICS": None if s.track.telemetry else "1",
@@ -279,20 +279,23 @@ def _variables(s: TrainStage) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _files(s: TrainStage) -> dict[str, str]:
+def _files(s: Train) -> dict[str, str]:
     judged = {rewards.FILE: rewards.text(s)} if s.rewards and rewards.functions(s) else {}
     return {**script.files(), **judged}
 
 
-TRAINER = Trainer(
+SYSTEM = System(
     TOOL,
-    methods=frozenset(METHODS),
-    adapters=frozenset(["lora"]),
-    strategies=frozenset(["single"]),
-    sheets=_sheets,
+    kinds=frozenset(["train"]),
+    can={
+        "method": frozenset(METHODS),
+        "parallel.strategy": frozenset(["single"]),
+        "adapter.type": frozenset(["lora"]),
+    },
+    sheets=lambda s, _environment: _sheets(s),
+    needs=trainers.need,
     commands=_commands,
     variables=_variables,
     files=_files,
     one_process="Unsloth trains in one process",
-    lm_eval=True,
 )

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.preview.show import marked
 from recipec.snapshot import FORMAT, decides
 
 
-def text(stages: Sequence[Mapping[str, Any]], trainings: Sequence[TrainStage], rows: int) -> str:
+def text(stages: Sequence[Mapping[str, Any]], trainings: Sequence[Train], rows: int) -> str:
     """Return the snapshot of previews, one row a line, without a path of this machine."""
     held = {
         stage["stage"]: {

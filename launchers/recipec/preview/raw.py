@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from recipec.plan import DataSource
+from recipec.kinds.train.records import DataSource
 
 Parts = list[tuple[str, str]]  # (role or column, text)
 

@@ -9,7 +9,7 @@ from recipec.language.data import Data
 from recipec.language.evaluate import Evaluate, Track
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Hardware, Launch, Parallel
-from recipec.language.stages import Script, Trainer, TrainingStage
+from recipec.language.stages import Script, Stage, Trainer
 from recipec.language.train import Reward, Rollout, Train
 
 RawKeys = Annotated[dict[str, Any], Field()]
@@ -67,10 +67,10 @@ class Recipe(Section):
     rewards: Annotated[list[Reward], Field(description="Reward functions of grpo, rloo and ppo.")] = []
     script: Annotated[Script | None, Field(description="One's own training script; needed by trainer: script.")] = None
     stages: Annotated[
-        list[TrainingStage] | None,
+        list[Stage] | None,
         Field(
             min_length=1,
-            description="Several trainings in order, each with its own words laid over those of the recipe.",
+            description="Several trainings and merges in order, each with its own words laid over those of the recipe.",
         ),
     ] = None
     hardware: Annotated[Hardware, Field(description="The machine.")]

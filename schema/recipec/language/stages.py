@@ -1,10 +1,10 @@
-"""`trainer`, `script` and `stages`: which system trains, and courses of several trainings."""
+"""`trainer`, `script` and `stages`: which system trains, and courses of several stages."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Section, StageName, Text, example
+from recipec.language.base import Fraction, Section, StageName, Text, example
 from recipec.language.data import Data
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
@@ -39,21 +39,58 @@ class Script(Section):
     ] = {}
 
 
-class TrainingStage(Section):
-    """One training of a course. What it does not say, it takes from the recipe."""
+class Merge(Section):
+    """Several adapters of one base, combined by weight and merged into it, by PEFT."""
+
+    model_config = example({"adapters": {"maths": 0.6, "korean": 0.4}, "how": "ties", "density": 0.5})
+
+    adapters: Annotated[
+        dict[StageName, float],
+        Field(
+            min_length=1, description="Stages that leave an adapter → the weight of each, such as {sft: 0.7, dpo: 0.3}."
+        ),
+    ]
+    how: Annotated[
+        Literal[
+            "linear", "svd", "cat", "ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd",
+            "magnitude_prune", "magnitude_prune_svd",
+        ],
+        Field(description="How they are combined, as PEFT's add_weighted_adapter names it; ranks may differ with cat and svd ways only."),
+    ] = "linear"  # fmt: skip
+    density: Annotated[
+        Fraction | None, Field(description="Share of values that ties, dare and magnitude_prune keep. Needed by them.")
+    ] = None
+    majority: Annotated[
+        Literal["total", "frequency"] | None,
+        Field(description="ties: signs are elected by the sum of values, or by their number. Default: total."),
+    ] = None
+    precision: Annotated[
+        Literal["bf16", "fp16", "fp32"] | None,
+        Field(description="Number format of the merged weights. Default: that of the training's computation."),
+    ] = None
+
+
+class Stage(Section):
+    """One stage of a course: a training, or with `merge` a merge. What it does not say, it takes from the recipe."""
 
     model_config = example({"name": "long", "model": {"max_length": 16384}, "train": {"epochs": 1}})
 
     name: Annotated[StageName, Field(description="Name of the stage, such as sft; evaluate.models names it.")]
     start_from: Annotated[
         StageName | None,
-        Field(description="Stage whose result is trained further. Default: the one before, else the model."),
+        Field(
+            description="Stage whose result is trained further, or `base` for the recipe's own model. Default: the one before, else the model."
+        ),
     ] = None
     parent_adapter: Annotated[
         Literal["merge", "continue"] | None,
         Field(
             description="Where start_from leaves an adapter: merge it into its base first, or go on training it. Needed then."
         ),
+    ] = None
+    merge: Annotated[
+        StageName | Merge | None,
+        Field(description="Makes this a merge: the stage whose adapter is merged into its base, or several by weight."),
     ] = None
     model: Annotated[Model | None, Field(description="Words of the model that differ, such as max_length.")] = None
     adapter: Annotated[Adapter | None, Field(description="Adapter of this stage.")] = None

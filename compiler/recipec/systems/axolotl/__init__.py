@@ -11,12 +11,12 @@ from math import ceil
 from shlex import quote
 from typing import Any
 
-from recipec.plan import TrainStage
-from recipec.systems import accelerate, rewards
+from recipec.kinds.train.records import Train
+from recipec.systems import accelerate, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Refusal, Unsupported
 from recipec.systems.document import Sheet
-from recipec.systems.system import Trainer
+from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, computed, named, same
 
 TOOL = "axolotl"
@@ -52,7 +52,7 @@ ALL = 1_000_000  # more checkpoints than any training writes
 CAUSAL = ("pretrain", "sft", "reward")  # built by Axolotl's causal builder, which alone knows some keys
 
 
-def _template(s: TrainStage) -> Any:
+def _template(s: Train) -> Any:
     if s.model.chat_template_file is not None:
         return "jinja"
     if s.model.chat_template == "tokenizer":
@@ -60,25 +60,25 @@ def _template(s: TrainStage) -> Any:
     return s.model.chat_template
 
 
-def _on_all(s: TrainStage) -> Any:
+def _on_all(s: Train) -> Any:
     return True if s.data.train_on == "all" and s.method == "sft" else OMIT
 
 
-def _warmup(s: TrainStage, *, share: bool) -> Any:
+def _warmup(s: Train, *, share: bool) -> Any:
     value = s.optimizer.warmup
     if s.method == "simpo" and isinstance(value, float):
         value = _steps(s, value, "optimizer.warmup", "Axolotl's SimPO takes warmup in steps")
     return value if isinstance(value, float) is share else OMIT
 
 
-def _steps(s: TrainStage, share: float, path: str, message: str) -> int:
+def _steps(s: Train, share: float, path: str, message: str) -> int:
     """Return a share of all steps in steps."""
     if s.length.unit != "steps":
         raise Unsupported(path, message, "give a number of steps, or train.steps instead of epochs")
     return ceil(share * s.length.amount)
 
 
-def _schedule(s: TrainStage) -> Any:
+def _schedule(s: Train) -> Any:
     if s.optimizer.scheduler == "cosine_with_restarts":
         return {"num_cycles": s.optimizer.cycles}
     if s.optimizer.scheduler != "warmup_stable_decay":
@@ -89,7 +89,7 @@ def _schedule(s: TrainStage) -> Any:
     return {"num_decay_steps": decay}
 
 
-def _early(s: TrainStage) -> Any:
+def _early(s: Train) -> Any:
     if s.watch.early_stopping is not None and s.method not in CAUSAL:
         advice = f"drop it, or use one of {', '.join(CAUSAL)}"
         raise Unsupported("watch.early_stopping", f"Axolotl does not stop {s.method} early", advice)
@@ -113,7 +113,7 @@ def _strategy(unit: Any) -> str:
     return {"epoch": "epoch", "never": "no"}.get(unit, "steps")
 
 
-def _fsdp(s: TrainStage) -> Any:
+def _fsdp(s: Train) -> Any:
     if s.parallel.strategy != "fsdp2":
         return OMIT
     return {
@@ -127,7 +127,7 @@ def _fsdp(s: TrainStage) -> Any:
     }
 
 
-def _checkpointing(s: TrainStage) -> Any:
+def _checkpointing(s: Train) -> Any:
     return OMIT if s.parallel.strategy == "fsdp2" else s.numerics.gradient_checkpointing
 
 
@@ -240,12 +240,12 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def _sheets(s: TrainStage) -> list[Sheet]:
+def _sheets(s: Train) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
     return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
 
 
-def _commands(s: TrainStage) -> list[str]:
+def _commands(s: Train) -> list[str]:
     resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
     config = f'"$here/{FILE}"'
     own = ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if _files(s) else []
@@ -257,7 +257,7 @@ def _commands(s: TrainStage) -> list[str]:
     return [*own, *accelerate.command(s, f"-m axolotl.cli.train {config} {resume}")]
 
 
-def _forget_old_rows(s: TrainStage) -> list[str]:
+def _forget_old_rows(s: Train) -> list[str]:
     """Return the lines that drop prepared data whose rows have changed: Axolotl keys it by the configuration alone.
 
     On several nodes the first does it, since they may share the folder.
@@ -278,13 +278,13 @@ def _forget_old_rows(s: TrainStage) -> list[str]:
     ]
 
 
-def _files(s: TrainStage) -> dict[str, str]:
+def _files(s: Train) -> dict[str, str]:
     """Return Python beside the configuration: loaders of ours, and the reward functions."""
     files = {loaders.file(s, source): loaders.text(s, source) for source in data.used(s)}
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 
-def _differences(s: TrainStage) -> list[Refusal]:
+def _differences(s: Train) -> list[Refusal]:
     found = []
     if s.optimizer.warmup == 1:
         found.append(Refusal("optimizer.warmup", "Axolotl warms up over 2 steps where 1 is asked for", "use 0, or 2"))
@@ -296,20 +296,23 @@ def _differences(s: TrainStage) -> list[Refusal]:
     return found
 
 
-def _variables(s: TrainStage) -> dict[str, str]:
+def _variables(s: Train) -> dict[str, str]:
     return {} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}
 
 
-TRAINER = Trainer(
+SYSTEM = System(
     "axolotl",
-    methods=frozenset(["pretrain", "sft", "reward", *objective.RL]),
-    adapters=frozenset(["lora"]),
-    strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
-    sheets=_sheets,
+    kinds=frozenset(["train"]),
+    can={
+        "method": frozenset(["pretrain", "sft", "reward", *objective.RL]),
+        "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
+        "adapter.type": frozenset(["lora"]),
+    },
+    sheets=lambda s, _environment: _sheets(s),
+    needs=trainers.need,
     commands=_commands,
     variables=_variables,
     files=_files,
     differences=_differences,
     one_process="Axolotl starts one process on CPU whatever it is told",
-    lm_eval=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import version
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems.check import Unsupported
 from recipec.systems.table import OMIT, Row, computed, same
 
@@ -25,13 +25,13 @@ SINCE = {"rank_pattern": "0.18.0", "alpha_pattern": "0.18.0"}
 QUANTISED = ("int8", "nf4", "fp4")
 
 
-def _kind(s: TrainStage) -> Any:
+def _kind(s: Train) -> Any:
     if s.adapter is None:
         return OMIT
     return "qlora" if s.adapter.type == "lora" and s.model.load_in in ("nf4", "fp4") else "lora"
 
 
-def _alpha(s: TrainStage) -> Any:
+def _alpha(s: Train) -> Any:
     if s.adapter is None:
         return OMIT
     if s.adapter.alpha != int(s.adapter.alpha):
@@ -39,13 +39,13 @@ def _alpha(s: TrainStage) -> Any:
     return int(s.adapter.alpha)
 
 
-def _four_bit(s: TrainStage) -> Any:
+def _four_bit(s: Train) -> Any:
     if s.model.load_in not in ("nf4", "fp4"):
         return OMIT
     return {"bnb_4bit_quant_type": s.model.load_in, "bnb_4bit_use_double_quant": s.model.double_quant}
 
 
-def _targets(s: TrainStage, *, linear: bool) -> Any:
+def _targets(s: Train, *, linear: bool) -> Any:
     if s.adapter is None:
         return OMIT
     if s.adapter.target_pattern is not None:
@@ -56,7 +56,7 @@ def _targets(s: TrainStage, *, linear: bool) -> Any:
     return OMIT if everything else list(s.adapter.targets)
 
 
-def _init(s: TrainStage) -> Any:
+def _init(s: Train) -> Any:
     """PEFT's init. Those that move a part of the base into the adapter need the base as it is, not quantised."""
     if s.adapter is None or s.adapter.init == "default":
         return OMIT
@@ -81,7 +81,7 @@ def _option(name: str, key: str) -> Row:
     return row.at(since=SINCE.get(name, ""))
 
 
-def _known(s: TrainStage) -> Any:
+def _known(s: Train) -> Any:
     for name in s.adapter.options if s.adapter is not None else ():
         if name not in OPTIONS:
             advice = f"it knows {', '.join(OPTIONS)}"
@@ -92,7 +92,7 @@ def _known(s: TrainStage) -> Any:
     return OMIT
 
 
-def _no_kernel(s: TrainStage) -> Any:
+def _no_kernel(s: Train) -> Any:
     return False if s.hardware.device == "cpu" and s.adapter is not None else OMIT
 
 

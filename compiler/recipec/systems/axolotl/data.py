@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import DataSource, TrainStage
+from recipec.kinds.train.records import DataSource, Train
 from recipec.systems.axolotl import loaders
 from recipec.systems.check import Unsupported
 from recipec.systems.table import OMIT
@@ -15,7 +15,7 @@ PREFERRED = ("preference", "unpaired-preference", "prompt")
 TALKING = ("chat", "preference")
 
 
-def talks(s: TrainStage) -> bool:
+def talks(s: Train) -> bool:
     """Return whether any source holds conversations, which a chat template renders."""
     return any(source.format in TALKING for source in s.data.train)
 
@@ -32,7 +32,7 @@ def _place(source: DataSource) -> dict[str, Any]:
     return place
 
 
-def _row(s: TrainStage, source: DataSource) -> dict[str, Any]:
+def _row(s: Train, source: DataSource) -> dict[str, Any]:
     row = _place(source)
     if s.method in NO_KIND:
         row.pop("ds_type", None)
@@ -45,7 +45,7 @@ def _row(s: TrainStage, source: DataSource) -> dict[str, Any]:
     return row | _supervised(s, source)
 
 
-def _supervised(s: TrainStage, source: DataSource) -> dict[str, Any]:
+def _supervised(s: Train, source: DataSource) -> dict[str, Any]:
     columns, kind = source.columns, source.format
     if kind == "chat":
         row: dict[str, Any] = {"type": "chat_template", "field_messages": columns["messages"]}
@@ -66,7 +66,7 @@ def _supervised(s: TrainStage, source: DataSource) -> dict[str, Any]:
     return {"type": "completion", "field": columns["text"]}
 
 
-def _preferences(s: TrainStage, source: DataSource) -> Any:
+def _preferences(s: Train, source: DataSource) -> Any:
     """Axolotl's own loader where it reads the rows as they are; else one of ours, which is emitted beside the file.
 
     Its loaders read the columns of a validation source from the training source of the same number.
@@ -84,20 +84,20 @@ def _preferences(s: TrainStage, source: DataSource) -> Any:
     return "chat_template.default" if plain and not source.roles else own
 
 
-def used(s: TrainStage) -> list[DataSource]:
+def used(s: Train) -> list[DataSource]:
     """Return the sources that a loader of ours reads."""
     sources = [source for source in (*s.data.train, *s.data.validation) if source.format in PREFERRED]
     return [source for source in sources if _preferences(s, source) == loaders.name(s, source)]
 
 
-def datasets(s: TrainStage, sources: tuple[DataSource, ...]) -> Any:
+def datasets(s: Train, sources: tuple[DataSource, ...]) -> Any:
     """Return the entries of `datasets`, each as often as it weighs."""
     if not sources:
         return OMIT
     return [_row(s, source) for source in sources for _copy in range(source.weight)]
 
 
-def streamed(s: TrainStage) -> Any:
+def streamed(s: Train) -> Any:
     """Return `pretraining_dataset`, which is read while training."""
     if not s.data.streaming:
         return OMIT
@@ -110,7 +110,7 @@ def streamed(s: TrainStage) -> Any:
     return [{**row, "text_column": source.columns["text"], "type": "pretrain"}]
 
 
-def holdout(s: TrainStage) -> Any:
+def holdout(s: Train) -> Any:
     """Return `val_set_size`, a fraction of the rows."""
     share = s.data.holdout
     if isinstance(share, int) and share > 0:

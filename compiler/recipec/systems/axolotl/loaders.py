@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from recipec.plan import DataSource, TrainStage
+from recipec.kinds.train.records import DataSource, Train
 from recipec.render.python_writer import literal
 
 _HEAD = '"""How rows of {place} become what {method} learns from."""\n\n'
@@ -93,18 +93,18 @@ _TARGETS = {
 }
 
 
-def name(s: TrainStage, source: DataSource) -> str:
+def name(s: Train, source: DataSource) -> str:
     """Return the loader's dotted name. It holds a hash of its text: Axolotl reuses tokenised rows by names alone."""
     return f"rows_{sha256(text(s, source).encode()).hexdigest()[:8]}.{'pairs' if s.method == 'reward' else 'default'}"
 
 
-def file(s: TrainStage, source: DataSource) -> str:
+def file(s: Train, source: DataSource) -> str:
     """Return the loader's file, from the folder that is on Python's path."""
     module = name(s, source).partition(".")[0]
     return f"{module}/pairs.py" if s.method == "reward" else f"{module}.py"
 
 
-def text(s: TrainStage, source: DataSource) -> str:
+def text(s: Train, source: DataSource) -> str:
     """Return the loader's text."""
     columns = source.columns
     head = _HEAD.format(place=source.path or source.hub, method=s.method)

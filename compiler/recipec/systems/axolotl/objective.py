@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems import rewards
 from recipec.systems.check import Unsupported
 from recipec.systems.table import OMIT, Row, computed
@@ -13,7 +13,7 @@ RL = {"dpo": "dpo", "ipo": "dpo", "orpo": "orpo", "kto": "kto", "simpo": "simpo"
 GRPO_LOSSES = {"gspo": "grpo"}  # the sequence level of its ratio makes it GSPO
 
 
-def _losses(s: TrainStage) -> Any:
+def _losses(s: Train) -> Any:
     """DPO's losses are a list whose weighted sum is the loss; TRL's `sft` is that on the chosen answer."""
     if s.method == "ipo":
         return ["ipo"]
@@ -22,13 +22,13 @@ def _losses(s: TrainStage) -> Any:
     return [s.objective.loss, *(["sft"] if s.objective.sft_weight else [])]
 
 
-def _weights(s: TrainStage) -> Any:
+def _weights(s: Train) -> Any:
     if s.method != "dpo" or s.objective is None or not s.objective.sft_weight:
         return OMIT
     return [1.0, s.objective.sft_weight]
 
 
-def _smoothing(s: TrainStage) -> Any:
+def _smoothing(s: Train) -> Any:
     if s.method != "dpo" or s.objective is None or not s.objective.label_smoothing:
         return OMIT
     if s.objective.loss not in ("sigmoid", "robust", "exo_pair"):
@@ -37,11 +37,11 @@ def _smoothing(s: TrainStage) -> Any:
     return s.objective.label_smoothing
 
 
-def _beta(s: TrainStage) -> Any:
+def _beta(s: Train) -> Any:
     return s.objective.beta if s.objective is not None and s.method != "grpo" else OMIT
 
 
-def _kto_loss(s: TrainStage) -> Any:
+def _kto_loss(s: Train) -> Any:
     if s.method == "kto" and s.objective is not None and s.objective.loss != "kto":
         advice = "use loss: kto, or trainer: trl"
         raise Unsupported("objective.loss", f"Axolotl's KTO has no loss {s.objective.loss}", advice)
@@ -53,7 +53,7 @@ def _of(method: str, word: str) -> Any:
     return lambda s: getattr(s.objective, word) if s.method == method else OMIT
 
 
-def _trl(s: TrainStage) -> Any:
+def _trl(s: Train) -> Any:
     """GRPO's own block."""
     if s.rollout is None or s.objective is None:
         return OMIT

@@ -8,12 +8,12 @@ from __future__ import annotations
 from shlex import quote
 from typing import Any
 
-from recipec.plan import TrainStage
-from recipec.systems import accelerate
+from recipec.kinds.train.records import Train
+from recipec.systems import accelerate, trainers
 from recipec.systems.check import Refusal, Unsupported
 from recipec.systems.document import Sheet
 from recipec.systems.llamafactory import data
-from recipec.systems.system import Trainer
+from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, computed, named, same
 
 TOOL = "llamafactory"
@@ -35,7 +35,7 @@ QUANTISED = {"int8": 8, "nf4": 4, "fp4": 4}
 PISSA = {"pissa": -1, "pissa_niter_4": 4, "pissa_niter_16": 16}
 
 
-def _tokenizer(s: TrainStage) -> Any:
+def _tokenizer(s: Train) -> Any:
     inherited = s.adapter.start_from if s.adapter is not None else None
     if s.model.tokenizer not in (s.model.path, inherited):
         advice = "save the tokenizer beside the model, and drop model.tokenizer"
@@ -43,14 +43,14 @@ def _tokenizer(s: TrainStage) -> Any:
     return s.model.path
 
 
-def _resize(s: TrainStage) -> Any:
+def _resize(s: Train) -> Any:
     if s.model.resize_embeddings:
         advice = "drop it, or set overrides.llamafactory.resize_vocab, which rounds up to a multiple of 64"
         raise Unsupported("model.resize_embeddings", "LLaMA-Factory does not round up to a multiple of 32", advice)
     return OMIT
 
 
-def _bits(s: TrainStage) -> Any:
+def _bits(s: Train) -> Any:
     if s.model.load_in not in QUANTISED:
         return OMIT
     if s.model.load_in == "int8" and s.parallel.strategy in ("fsdp2", "zero3"):
@@ -64,11 +64,11 @@ def _four_bit(value: Any) -> Any:
     return lambda s: value(s) if s.model.load_in in ("nf4", "fp4") else OMIT
 
 
-def _kind(s: TrainStage) -> str:
+def _kind(s: Train) -> str:
     return "full" if s.adapter is None else s.adapter.type
 
 
-def _start(s: TrainStage) -> Any:
+def _start(s: Train) -> Any:
     if s.adapter is None or s.adapter.start_from is None:
         return OMIT
     if s.adapter.type != "lora":
@@ -81,23 +81,23 @@ def _of(kind: str, value: Any) -> Any:
     return lambda s: value(s) if s.adapter is not None and s.adapter.type == kind else OMIT
 
 
-def _targets(s: TrainStage) -> str:
+def _targets(s: Train) -> str:
     assert s.adapter is not None
     return "all" if tuple(s.adapter.targets) == ("all-linear",) else ",".join(s.adapter.targets)
 
 
-def _alpha(s: TrainStage) -> int:
+def _alpha(s: Train) -> int:
     assert s.adapter is not None
     if s.adapter.alpha != int(s.adapter.alpha):
         raise Unsupported("adapter.alpha", "LLaMA-Factory takes whole numbers for alpha", "round it")
     return int(s.adapter.alpha)
 
 
-def _also_train(s: TrainStage) -> Any:
+def _also_train(s: Train) -> Any:
     return ",".join(s.adapter.also_train) if s.adapter is not None and s.adapter.also_train else OMIT
 
 
-def _only_plain(s: TrainStage) -> Any:
+def _only_plain(s: Train) -> Any:
     """Nothing of PEFT's configuration beyond its own options."""
     if s.adapter is not None and s.adapter.options:
         advice = "drop options; LLaMA-Factory has rank, alpha, dropout, targets, dora, rslora, init and LoRA+"
@@ -108,7 +108,7 @@ def _only_plain(s: TrainStage) -> Any:
     return OMIT
 
 
-def _pissa(s: TrainStage) -> Any:
+def _pissa(s: Train) -> Any:
     """The number of iterations of PiSSA's fast SVD, -1 for the exact one."""
     if s.adapter is None or s.adapter.init == "default":
         return OMIT
@@ -124,7 +124,7 @@ def _pissa(s: TrainStage) -> Any:
     return PISSA[s.adapter.init]
 
 
-def _loss(s: TrainStage) -> Any:
+def _loss(s: Train) -> Any:
     """The loss of `stage: dpo`. Its pinned TRL hands hinge and ipo on as sigmoid, so they are not offered."""
     if s.objective is None:
         return OMIT
@@ -154,17 +154,17 @@ def _strategy(unit: Any) -> str:
     return {"epoch": "epoch", "never": "no"}.get(unit, "steps")
 
 
-def _no_checkpointing(s: TrainStage) -> Any:
+def _no_checkpointing(s: Train) -> Any:
     """Under FSDP accelerate does it."""
     return True if s.parallel.strategy == "fsdp2" or not s.numerics.gradient_checkpointing else OMIT
 
 
-def _workers(s: TrainStage) -> int:
+def _workers(s: Train) -> int:
     """A streamed file is cut into as many pieces as there are workers, so there must be one."""
     return max(1, s.data.workers) if s.data.streaming else s.data.workers
 
 
-def _trackers(s: TrainStage) -> list[str]:
+def _trackers(s: Train) -> list[str]:
     used = {
         "wandb": s.track.wandb_project is not None,
         "mlflow": s.track.mlflow_uri is not None,
@@ -268,13 +268,13 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def _sheets(s: TrainStage) -> list[Sheet]:
+def _sheets(s: Train) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
     listed = Sheet(data.FILE, data.rows(s), TOOL, s.release, "dataset_info", "json")
     return [Sheet(FILE, ROWS, TOOL, s.release, "config"), listed, *files]
 
 
-def _commands(s: TrainStage) -> list[str]:
+def _commands(s: Train) -> list[str]:
     folder = quote(s.data.cache)
     lines = [f"mkdir -p {folder}", f'cp "$here/{data.FILE}" {folder}/']
     if any(source.path is not None for source in data.sources_of(s)):
@@ -291,7 +291,7 @@ def _commands(s: TrainStage) -> list[str]:
     return [*lines, f"llamafactory-cli train {arguments}"]
 
 
-def _variables(s: TrainStage) -> dict[str, str]:
+def _variables(s: Train) -> dict[str, str]:
     values = {
         "WANDB_PROJECT": s.track.wandb_project,
         "WANDB_ENTITY": s.track.wandb_entity,
@@ -302,7 +302,7 @@ def _variables(s: TrainStage) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _differences(s: TrainStage) -> list[Refusal]:
+def _differences(s: Train) -> list[Refusal]:
     """What it does another way; each is measured in tests/real/test_llamafactory.py or stands in its sources."""
     found, sources = [], data.sources_of(s)
     if s.method == "pretrain":
@@ -336,14 +336,17 @@ def _differences(s: TrainStage) -> list[Refusal]:
     return found
 
 
-TRAINER = Trainer(
+SYSTEM = System(
     "llamafactory",
-    methods=frozenset(STAGES),
-    adapters=frozenset(["lora", "oft"]),
-    strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
-    sheets=_sheets,
+    kinds=frozenset(["train"]),
+    can={
+        "method": frozenset(STAGES),
+        "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
+        "adapter.type": frozenset(["lora", "oft"]),
+    },
+    sheets=lambda s, _environment: _sheets(s),
+    needs=trainers.need,
     commands=_commands,
     variables=_variables,
     differences=_differences,
-    lm_eval=True,
 )

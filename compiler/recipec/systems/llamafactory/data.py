@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import DataSource, TrainStage
+from recipec.kinds.train.records import DataSource, Train
 from recipec.systems.check import Refusal, Unsupported
 from recipec.systems.table import OMIT, Row, computed
 
@@ -28,7 +28,7 @@ WITHOUT_BREAK = ("llama3", "mistral_v3_tekken")  # whose turns end with a token,
 TAGS = {"system": "system_tag", "user": "user_tag", "assistant": "assistant_tag", "tool": "observation_tag"}
 
 
-def sources_of(s: TrainStage) -> tuple[DataSource, ...]:
+def sources_of(s: Train) -> tuple[DataSource, ...]:
     """Return everything that a stage reads."""
     return (*s.data.train, *s.data.validation)
 
@@ -38,7 +38,7 @@ def talks(source: DataSource) -> bool:
     return source.format == "chat" or (source.format == "preference" and "messages" in source.columns)
 
 
-def template(s: TrainStage) -> Any:
+def template(s: Train) -> Any:
     """Return the one template that renders every row of a stage; left out, it is taken from the tokenizer."""
     name, sources = s.model.chat_template, sources_of(s)
     if s.method == "pretrain":
@@ -111,14 +111,14 @@ def _names(group: str, sources: tuple[DataSource, ...]) -> list[tuple[str, int]]
 def listed(group: str) -> Any:
     """Return the row of the names of `train` or `validation`."""
 
-    def names(s: TrainStage) -> Any:
+    def names(s: Train) -> Any:
         found = _names(group, getattr(s.data, group))
         return ",".join(name for name, _index in found) if found else OMIT
 
     return names
 
 
-def rows(s: TrainStage) -> tuple[Row, ...]:
+def rows(s: Train) -> tuple[Row, ...]:
     """Return the rows of `dataset_info.json`: one for each data set."""
 
     def row(group: str, name: str, index: int) -> Row:
@@ -128,7 +128,7 @@ def rows(s: TrainStage) -> tuple[Row, ...]:
     return tuple(row(group, *found) for group in groups for found in _names(group, getattr(s.data, group)))
 
 
-def held_out(s: TrainStage) -> Any:
+def held_out(s: Train) -> Any:
     """Return the share or the number of rows that are held out."""
     share = s.data.holdout
     if not share:
@@ -143,7 +143,7 @@ def held_out(s: TrainStage) -> Any:
     return share
 
 
-def streamed(s: TrainStage) -> Any:
+def streamed(s: Train) -> Any:
     """Return whether rows are read while training."""
     if not s.data.streaming:
         return OMIT
@@ -152,14 +152,14 @@ def streamed(s: TrainStage) -> Any:
     return True
 
 
-def packing(s: TrainStage) -> Any:
+def packing(s: Train) -> Any:
     """Return whether rows are packed: pre-training does unless told not to, and only untold in blocks of cutoff_len."""
     if s.method == "pretrain":
         return OMIT if s.data.packing else False
     return True if s.data.packing else OMIT
 
 
-def rendered(s: TrainStage) -> list[Refusal]:
+def rendered(s: Train) -> list[Refusal]:
     """Return how rows without turns are rendered another way."""
     name = s.model.chat_template
     if name not in ("tokenizer", "alpaca"):

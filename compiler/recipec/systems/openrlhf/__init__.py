@@ -8,13 +8,13 @@ its rule.
 
 from __future__ import annotations
 
-from recipec.plan import TrainStage
-from recipec.systems import rewards
+from recipec.kinds.train.records import Train
+from recipec.systems import rewards, trainers
 from recipec.systems.check import Refusal
 from recipec.systems.document import Sheet
 from recipec.systems.openrlhf import cluster, reinforcement, supervised
 from recipec.systems.openrlhf.data import PAIRED
-from recipec.systems.system import Trainer
+from recipec.systems.system import System
 
 TOOL = "openrlhf"
 FILE = "openrlhf.sh"
@@ -22,7 +22,7 @@ SUPERVISED = {"sft": "train_sft", "reward": "train_rm", "dpo": "train_dpo", "ipo
 ONLINE = frozenset(["grpo", "rloo", "ppo"])
 
 
-def _sheets(s: TrainStage) -> list[Sheet]:
+def _sheets(s: Train) -> list[Sheet]:
     if s.method in ONLINE:
         command, rows, program = "python3 -m openrlhf.cli.train_ppo_ray", reinforcement.ROWS, "train_ppo_ray"
     else:
@@ -32,19 +32,19 @@ def _sheets(s: TrainStage) -> list[Sheet]:
     return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command)]
 
 
-def _commands(s: TrainStage) -> list[str]:
+def _commands(s: Train) -> list[str]:
     if s.method in ONLINE:
         return cluster.commands(s.hardware.nodes, s.hardware.per_node, FILE)
     return [f'exec bash "$here/{FILE}"']
 
 
-def _files(s: TrainStage) -> dict[str, str]:
+def _files(s: Train) -> dict[str, str]:
     if s.method in ONLINE and rewards.functions(s) and not reinforcement.is_remote(s):
         return {rewards.FILE: rewards.openrlhf(s)}
     return {}
 
 
-def _differences(s: TrainStage) -> list[Refusal]:
+def _differences(s: Train) -> list[Refusal]:
     found = []
     if s.method in SUPERVISED:
         says = "OpenRLHF cuts rows that are longer than max_length, and ends each in the end token; only a prompt that"
@@ -60,15 +60,18 @@ def _differences(s: TrainStage) -> list[Refusal]:
     return found
 
 
-TRAINER = Trainer(
+SYSTEM = System(
     TOOL,
-    methods=frozenset(SUPERVISED) | ONLINE,
-    adapters=frozenset(["lora"]),
-    strategies=frozenset(["zero1", "zero2", "zero3"]),
-    sheets=_sheets,
+    kinds=frozenset(["train"]),
+    can={
+        "method": frozenset(SUPERVISED) | ONLINE,
+        "parallel.strategy": frozenset(["zero1", "zero2", "zero3"]),
+        "adapter.type": frozenset(["lora"]),
+    },
+    sheets=lambda s, _environment: _sheets(s),
+    engines_apart=True,
+    needs=lambda s: trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"])),
     commands=_commands,
     files=_files,
     differences=_differences,
-    lm_eval=True,
-    holds=frozenset(["deepspeed", "flash-attn"]),
 )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems.check import Unsupported
 from recipec.systems.deepspeed import STAGES
 from recipec.systems.table import OMIT, Row, computed, named, same
 
-Make = Callable[[TrainStage], Any]
+Make = Callable[[Train], Any]
 EVERY = 1_000_000  # checkpoints to keep where all are kept
 
 
-def _model(s: TrainStage) -> Any:
+def _model(s: Train) -> Any:
     model = s.model
     continued = s.adapter is not None and s.adapter.start_from is not None  # refused for itself
     for path, wrong, message, advice in (
@@ -38,7 +38,7 @@ def _model(s: TrainStage) -> Any:
     return model.path
 
 
-def _dtype(s: TrainStage) -> Any:
+def _dtype(s: Train) -> Any:
     if s.numerics.precision == "fp32":
         raise Unsupported("numerics.precision", "OpenRLHF computes in bf16 or fp16", "use bf16")
     if s.numerics.torch_compile:
@@ -46,7 +46,7 @@ def _dtype(s: TrainStage) -> Any:
     return s.numerics.precision
 
 
-def _four_bit(s: TrainStage) -> Any:
+def _four_bit(s: Train) -> Any:
     """`models/actor.py` asserts bf16 beside 4-bit weights, and always quantises the scales too."""
     if s.model.load_in == s.numerics.precision:
         return OMIT
@@ -62,7 +62,7 @@ def _four_bit(s: TrainStage) -> Any:
     return True
 
 
-def _offload(s: TrainStage) -> Any:
+def _offload(s: Train) -> Any:
     if s.parallel.parameter_offload != "none":
         advice = "offload the optimiser only, or use more GPUs"
         raise Unsupported("parallel.parameter_offload", "OpenRLHF keeps trained parameters on the GPU", advice)
@@ -71,7 +71,7 @@ def _offload(s: TrainStage) -> Any:
     return True if s.parallel.optimizer_offload == "cpu" else OMIT
 
 
-def _alpha(s: TrainStage) -> Any:
+def _alpha(s: Train) -> Any:
     if s.adapter is None:
         return OMIT
     if s.adapter.start_from is not None:
@@ -83,19 +83,19 @@ def _alpha(s: TrainStage) -> Any:
     return int(s.adapter.alpha)
 
 
-def _targets(s: TrainStage) -> Any:
+def _targets(s: Train) -> Any:
     """All linear modules are its default, and cannot be said: a single word would become a list of it."""
     return OMIT if s.adapter is None or tuple(s.adapter.targets) == ("all-linear",) else list(s.adapter.targets)
 
 
-def _warmup(s: TrainStage) -> Any:
+def _warmup(s: Train) -> Any:
     """The share of all steps that warms up; OpenRLHF takes no number of steps."""
     if isinstance(s.optimizer.warmup, int) and s.optimizer.warmup > 0:
         raise Unsupported("optimizer.warmup", "OpenRLHF warms up for a share of the steps", "give a percentage")
     return float(s.optimizer.warmup)
 
 
-def epochs(s: TrainStage) -> Any:
+def epochs(s: Train) -> Any:
     """Whole passes over the data; OpenRLHF counts no steps."""
     amount = s.length.amount
     if s.length.unit == "steps" or amount != int(amount):
@@ -104,7 +104,7 @@ def epochs(s: TrainStage) -> Any:
     return int(amount)
 
 
-def _save_every(s: TrainStage) -> Any:
+def _save_every(s: Train) -> Any:
     """-1 in OpenRLHF is never; what it leaves at the end is that of the last epoch."""
     if s.watch.save_every != "epoch":
         return s.watch.save_every
@@ -114,7 +114,7 @@ def _save_every(s: TrainStage) -> Any:
     return OMIT
 
 
-def _adam(s: TrainStage) -> Any:
+def _adam(s: Train) -> Any:
     if s.optimizer.name != "adamw":
         raise Unsupported("optimizer.name", f"OpenRLHF cannot do {s.optimizer.name} as others do", "use adamw")
     return "adam"
@@ -139,7 +139,7 @@ def optimiser(entity: str, rate: Make, there: Make = lambda _s: True) -> tuple[R
     )
 
 
-def learning_rate(s: TrainStage) -> Any:
+def learning_rate(s: Train) -> Any:
     """The peak learning rate."""
     return s.optimizer.learning_rate
 
@@ -169,11 +169,11 @@ def model(entity: str) -> tuple[Row, ...]:
     )
 
 
-def _wandb(s: TrainStage) -> Any:
+def _wandb(s: Train) -> Any:
     return "WANDB_API_KEY" if s.track.wandb_project is not None else OMIT
 
 
-def _name(s: TrainStage) -> Any:
+def _name(s: Train) -> Any:
     return s.track.run_name if s.track.wandb_project is not None or s.track.tensorboard else OMIT
 
 

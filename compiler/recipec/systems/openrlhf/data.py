@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import DataSource, TrainStage
+from recipec.kinds.train.records import DataSource, Train
 from recipec.systems.check import Unsupported
 from recipec.systems.table import OMIT, Row, computed
 
@@ -39,7 +39,7 @@ def _paths(sources: tuple[DataSource, ...], group: str) -> Any:
     return ",".join(places)
 
 
-def _train(s: TrainStage) -> Any:
+def _train(s: Train) -> Any:
     if not s.data.shuffle:
         raise Unsupported("data.shuffle", "OpenRLHF always shuffles the rows", "drop it")
     if s.data.holdout:
@@ -54,7 +54,7 @@ def _split(sources: tuple[DataSource, ...]) -> Any:
     return sources[0].split if sources else OMIT
 
 
-def evaluate_every(s: TrainStage) -> Any:
+def evaluate_every(s: Train) -> Any:
     """-1, the default, is once an epoch; the programs for reinforcement learning take it for never."""
     every = s.watch.evaluate_every
     return every if isinstance(every, int) else OMIT
@@ -65,7 +65,7 @@ def column(name: str, default: str | None = None) -> Any:
     return lambda s: s.data.train[0].columns.get(name, default) or OMIT
 
 
-def _input(s: TrainStage) -> Any:
+def _input(s: Train) -> Any:
     source = s.data.train[0]
     if source.format not in ("chat", "completion"):
         advice = "use format chat or completion"
@@ -75,7 +75,7 @@ def _input(s: TrainStage) -> Any:
     return source.columns["messages" if source.format == "chat" else "prompt"]
 
 
-def _chat(s: TrainStage) -> Any:
+def _chat(s: Train) -> Any:
     return True if s.data.train[0].format == "chat" else OMIT
 
 
@@ -109,5 +109,5 @@ PROMPTS: tuple[Row, ...] = (
 )
 
 
-def _talks(s: TrainStage) -> bool:
+def _talks(s: Train) -> bool:
     return "messages" in s.data.train[0].columns

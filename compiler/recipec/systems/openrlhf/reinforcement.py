@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recipec.plan import Rollout, TrainStage
+from recipec.kinds.train.records import Rollout, Train
 from recipec.render.arguments_writer import Expanded
 from recipec.systems import rewards
 from recipec.systems.check import Unsupported
@@ -20,17 +20,17 @@ from recipec.systems.table import OMIT, Row, computed, same
 NO_CLIP = 1_000_000
 
 
-def _rollout(s: TrainStage) -> Rollout:
+def _rollout(s: Train) -> Rollout:
     assert s.rollout is not None  # only online methods come here
     return s.rollout
 
 
-def has_critic(s: TrainStage) -> bool:
+def has_critic(s: Train) -> bool:
     """Whether a value model is trained beside the policy."""
     return s.method == "ppo" and s.objective is not None and s.objective.loss != "reinforce++"
 
 
-def reward_model(s: TrainStage) -> str | None:
+def reward_model(s: Train) -> str | None:
     """Return the path of the reward model; None where rewards come from functions or an endpoint."""
     models = [index for index, reward in enumerate(s.rewards) if reward.type == "model"]
     if not models:
@@ -43,12 +43,12 @@ def reward_model(s: TrainStage) -> str | None:
     return s.rewards[0].path
 
 
-def is_remote(s: TrainStage) -> bool:
+def is_remote(s: Train) -> bool:
     """Whether the only reward is that of an HTTP endpoint, which OpenRLHF asks itself in the same words."""
     return len(s.rewards) == 1 and s.rewards[0].type == "remote" and s.rewards[0].weight == 1
 
 
-def _remote_url(s: TrainStage) -> Any:
+def _remote_url(s: Train) -> Any:
     if reward_model(s) is not None:
         return OMIT
     if is_remote(s):
@@ -60,7 +60,7 @@ def _remote_url(s: TrainStage) -> Any:
     return Expanded(f"$here/{rewards.FILE}")
 
 
-def shares(s: TrainStage) -> bool:
+def shares(s: Train) -> bool:
     """Whether the engines share the GPUs of the models. `train_ppo_ray` can generate only by vLLM, in bf16."""
     roll = _rollout(s)
     if roll.engine != "vllm":
@@ -79,7 +79,7 @@ def shares(s: TrainStage) -> bool:
     return roll.engines is None
 
 
-def _engines(s: TrainStage) -> Any:
+def _engines(s: Train) -> Any:
     """As many as fill the shared GPUs: asserted by `train_ppo_ray` before it starts any model."""
     roll = _rollout(s)
     per_node, world, each = s.hardware.per_node, s.hardware.world, roll.tensor_parallel
@@ -97,21 +97,21 @@ def nodes_and_gpus(gpus: int, per_node: int) -> tuple[int, int]:
     return nodes, gpus // nodes
 
 
-def _sized(name: str, there: Callable[[TrainStage], bool]) -> tuple[Row, Row]:
+def _sized(name: str, there: Callable[[Train], bool]) -> tuple[Row, Row]:
     """Nodes and GPUs of a group of processes; all groups of a run are equally large."""
 
-    def part(index: int) -> Callable[[TrainStage], Any]:
+    def part(index: int) -> Callable[[Train], Any]:
         return lambda s: nodes_and_gpus(s.batch.data_parallel, s.hardware.per_node)[index] if there(s) else OMIT
 
     return computed(f"{name}.num_nodes", part(0)), computed(f"{name}.num_gpus_per_node", part(1))
 
 
-def _pulled(s: TrainStage) -> bool:
+def _pulled(s: Train) -> bool:
     """Whether there is a reference model."""
     return s.objective is not None and s.objective.beta > 0
 
 
-def _estimator(s: TrainStage) -> Any:
+def _estimator(s: Train) -> Any:
     assert s.objective is not None
     if s.method == "ppo":
         return "gae" if has_critic(s) else "reinforce"
@@ -127,11 +127,11 @@ def _estimator(s: TrainStage) -> Any:
     return "group_norm" if scale == "group" else "dr_grpo"
 
 
-def _policy_loss(s: TrainStage) -> Any:
+def _policy_loss(s: Train) -> Any:
     return "gspo" if s.objective is not None and s.objective.loss == "gspo" else "ppo"
 
 
-def _aggregate(s: TrainStage) -> Any:
+def _aggregate(s: Train) -> Any:
     if s.method != "grpo":
         return "token-mean"
     assert s.objective is not None
@@ -142,20 +142,20 @@ def _aggregate(s: TrainStage) -> Any:
     return known[s.objective.loss]
 
 
-def _in_loss(s: TrainStage) -> bool:
+def _in_loss(s: Train) -> bool:
     """Whether the pull towards the reference is part of the loss, as in GRPO, and not of the reward."""
     return s.method == "grpo" and _pulled(s)
 
 
-def _prompts(s: TrainStage) -> Any:
+def _prompts(s: Train) -> Any:
     return s.batch.total // _rollout(s).completions
 
 
-def _critic(make: Callable[[TrainStage], Any]) -> Callable[[TrainStage], Any]:
+def _critic(make: Callable[[Train], Any]) -> Callable[[Train], Any]:
     return lambda s: make(s) if has_critic(s) else OMIT
 
 
-def _evaluate(s: TrainStage) -> Any:
+def _evaluate(s: Train) -> Any:
     """`train_ppo_ray` asserts that rewards for validation come from functions or an endpoint; -1 is never."""
     if not s.data.validation:
         return OMIT

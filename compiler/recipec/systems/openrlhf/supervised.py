@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems.check import Unsupported
 from recipec.systems.openrlhf import common, data
 from recipec.systems.table import OMIT, Row, computed, named, same
 
 
-def launcher(s: TrainStage) -> str:
+def launcher(s: Train) -> str:
     """Return the words that start the processes, up to the module. DeepSpeed's own launcher wants ssh between nodes."""
     if s.hardware.nodes == 1:
         return f"deepspeed --num_gpus {s.hardware.per_node} --module"
@@ -19,7 +19,7 @@ def launcher(s: TrainStage) -> str:
     return f'torchrun {sizes} {where} --master_port "${{MASTER_PORT:-29500}}" -m'
 
 
-def _tensorboard(s: TrainStage) -> Any:
+def _tensorboard(s: Train) -> Any:
     if not s.track.tensorboard:
         return OMIT
     if s.track.wandb_project is not None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.plan import DataSource, TrainStage
-from recipec.systems import accelerate, rewards
+from recipec.kinds.train.records import DataSource, Train
+from recipec.systems import accelerate, rewards, trainers
 from recipec.systems.check import Refusal
 from recipec.systems.document import Sheet
-from recipec.systems.system import Trainer
+from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, computed, same
 from recipec.systems.trl import adapters, script, settings
 
@@ -47,7 +47,7 @@ COLUMNS = {
 KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
-def by_command(s: TrainStage) -> bool:
+def by_command(s: Train) -> bool:
     """Return whether one of TRL's commands can say all of the stage."""
     data = s.data
     return (
@@ -65,7 +65,7 @@ def by_command(s: TrainStage) -> bool:
     )
 
 
-def _as_it_is(s: TrainStage, source: DataSource) -> bool:
+def _as_it_is(s: Train, source: DataSource) -> bool:
     """Return whether a command reads these rows as they are, and trains on what the recipe says."""
     known = COLUMNS.get(source.format, {})
     named = all(known.get(name) == column for name, column in source.columns.items())
@@ -74,7 +74,7 @@ def _as_it_is(s: TrainStage, source: DataSource) -> bool:
     return named and not source.roles and source.weight == 1 and source.revision is None
 
 
-def _plain(s: TrainStage) -> bool:
+def _plain(s: Train) -> bool:
     """Return whether the adapter, if any, is a LoRA that a command can make."""
     adapter = s.adapter
     return adapter is None or (
@@ -87,7 +87,7 @@ def _plain(s: TrainStage) -> bool:
     )
 
 
-def _datasets(s: TrainStage) -> list[dict[str, Any]]:
+def _datasets(s: Train) -> list[dict[str, Any]]:
     return [_dataset(source) for source in s.data.train]
 
 
@@ -100,7 +100,7 @@ def _dataset(source: DataSource) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _completes(s: TrainStage) -> bool:
+def _completes(s: Train) -> bool:
     return s.method == "sft" and s.data.train[0].format == "completion"
 
 
@@ -135,14 +135,14 @@ COMMAND_ROWS: tuple[Row, ...] = (
 )
 
 
-def _rows(s: TrainStage) -> tuple[Row, ...]:
+def _rows(s: Train) -> tuple[Row, ...]:
     found = (*settings.rows(s.method), *COMMAND_ROWS)
     if s.method in settings.ONLINE:
         found = (*found, computed("reward_funcs", lambda s: rewards.names(s), "functions of rewards.py"))
     return found
 
 
-def _sheets(s: TrainStage) -> list[Sheet]:
+def _sheets(s: Train) -> list[Sheet]:
     environment = f"{TOOL}-{s.release}"
     if by_command(s):
         own = [Sheet(FILE, _rows(s), TOOL, s.release, COMMANDS[s.method])]
@@ -151,7 +151,7 @@ def _sheets(s: TrainStage) -> list[Sheet]:
     return [*own, *accelerate.sheets(s, environment, always=by_command(s))]
 
 
-def _commands(s: TrainStage) -> list[str]:
+def _commands(s: Train) -> list[str]:
     if not by_command(s):
         return accelerate.command(s, f'"$here/{script.FILE}"')
     found = 'PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" ' if s.rewards else ""
@@ -162,7 +162,7 @@ def _commands(s: TrainStage) -> list[str]:
     ]
 
 
-def _variables(s: TrainStage) -> dict[str, str]:
+def _variables(s: Train) -> dict[str, str]:
     found = {
         "WANDB_PROJECT": s.track.wandb_project,
         "WANDB_ENTITY": s.track.wandb_entity,
@@ -172,12 +172,12 @@ def _variables(s: TrainStage) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _files(s: TrainStage) -> dict[str, str]:
+def _files(s: Train) -> dict[str, str]:
     found = {} if by_command(s) else script.files()
     return {**found, rewards.FILE: rewards.text(s)} if s.rewards and rewards.functions(s) else found
 
 
-def _differences(s: TrainStage) -> list[Refusal]:
+def _differences(s: Train) -> list[Refusal]:
     found = []
     if by_command(s) and s.method not in ("pretrain", *settings.ONLINE):
         message = f"trl {COMMANDS[s.method]} cuts rows that are longer than max_length, and trains on the rest of them"
@@ -188,15 +188,18 @@ def _differences(s: TrainStage) -> list[Refusal]:
     return found
 
 
-TRAINER = Trainer(
+SYSTEM = System(
     TOOL,
-    methods=frozenset(script.TRAINERS),
-    adapters=frozenset(adapters.CLASSES),
-    strategies=frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
-    sheets=_sheets,
+    kinds=frozenset(["train"]),
+    can={
+        "method": frozenset(script.TRAINERS),
+        "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
+        "adapter.type": frozenset(adapters.CLASSES),
+    },
+    sheets=lambda s, _environment: _sheets(s),
+    needs=trainers.need,
     commands=_commands,
     variables=_variables,
     files=_files,
     differences=_differences,
-    lm_eval=True,
 )

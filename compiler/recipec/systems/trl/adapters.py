@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems.check import Unsupported
 from recipec.systems.table import OMIT, Row, computed
 
@@ -44,12 +44,12 @@ RESIDUAL = ("olora", "pissa", "pissa_niter_4", "pissa_niter_16")  # these change
 INITS = {"default": OMIT, "loftq": "loftq", "eva": "eva", "gaussian": "gaussian", "orthogonal": "orthogonal"}
 
 
-def task(s: TrainStage) -> str:
+def task(s: Train) -> str:
     """Return PEFT's name of what the model does."""
     return "SEQ_CLS" if s.method == "reward" else "CAUSAL_LM"
 
 
-def _targets(s: TrainStage) -> Any:
+def _targets(s: Train) -> Any:
     assert s.adapter is not None
     kind, targets = s.adapter.type, tuple(s.adapter.targets)
     everything = targets == ("all-linear",)
@@ -61,21 +61,21 @@ def _targets(s: TrainStage) -> Any:
     return "all-linear" if everything else list(targets)
 
 
-def _alpha(s: TrainStage) -> Any:
+def _alpha(s: Train) -> Any:
     assert s.adapter is not None
     if s.adapter.alpha != int(s.adapter.alpha):
         raise Unsupported("adapter.alpha", "PEFT takes whole numbers for alpha", "round it")
     return int(s.adapter.alpha)
 
 
-def _steps(s: TrainStage) -> Any:
+def _steps(s: Train) -> Any:
     """AdaLoRA spreads its pruning over a known number of steps."""
     if s.length.unit != "steps":
         raise Unsupported("length.amount", "AdaLoRA needs to know the number of steps", "give train.steps")
     return s.length.amount
 
 
-def _dropout(s: TrainStage, key: str) -> Any:
+def _dropout(s: Train, key: str) -> Any:
     assert s.adapter is not None
     if key:
         return s.adapter.dropout
@@ -88,7 +88,7 @@ def _option(name: str) -> Any:
     return lambda s: s.adapter.options[name]
 
 
-def rows(s: TrainStage) -> tuple[Row, ...]:
+def rows(s: Train) -> tuple[Row, ...]:
     """Return the table of the adapter's configuration; the keys are those of its class."""
     assert s.adapter is not None
     kind = s.adapter.type
@@ -130,13 +130,13 @@ def rows(s: TrainStage) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _no_more(s: TrainStage) -> Any:
+def _no_more(s: Train) -> Any:
     assert s.adapter is not None
     raise Unsupported("adapter.also_train", f"{s.adapter.type} trains nothing beside its prompt", "drop also_train")
 
 
 def _decided(name: str) -> Any:
-    def refuse(_s: TrainStage) -> Any:
+    def refuse(_s: Train) -> Any:
         raise Unsupported("adapter.options", f"{name} is decided by the recipe's own words", f"drop options.{name}")
 
     return refuse

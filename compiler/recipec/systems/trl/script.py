@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recipec.plan import DataSource, TrainStage
+from recipec.kinds.train.records import DataSource, Train
 from recipec.render.python_writer import literal
 from recipec.systems import rewards
 from recipec.systems.check import Unsupported
@@ -35,13 +35,13 @@ def _source(source: DataSource) -> dict[str, Any]:
     return {word: getattr(source, word) for word in words}
 
 
-def _streaming(s: TrainStage) -> bool:
+def _streaming(s: Train) -> bool:
     if s.data.streaming and s.data.holdout:
         raise Unsupported("data.holdout", "streamed rows cannot be split", "give data.validation instead")
     return s.data.streaming
 
 
-def _revision(s: TrainStage) -> str:
+def _revision(s: Train) -> str:
     return (s.model.revision if s.model.tokenizer == s.model.path else None) or "main"
 
 
@@ -65,7 +65,7 @@ SETTING_ROWS: tuple[Row, ...] = (
 )
 
 
-def _model(s: TrainStage) -> dict[str, Any]:
+def _model(s: Train) -> dict[str, Any]:
     words: dict[str, Any] = {"dtype": settings.dtype(s), "attn_implementation": settings.attention(s)}
     if s.model.revision is not None:
         words["revision"] = s.model.revision
@@ -74,7 +74,7 @@ def _model(s: TrainStage) -> dict[str, Any]:
     return words
 
 
-def quantised(s: TrainStage) -> bool:
+def quantised(s: Train) -> bool:
     """Return whether the base weights are held by bitsandbytes."""
     return s.model.load_in in (*settings.FOUR_BIT, "int8")
 
@@ -96,7 +96,7 @@ def _quantisation() -> tuple[Row, ...]:
     )
 
 
-def _initialised(s: TrainStage) -> Any:
+def _initialised(s: Train) -> Any:
     """Refuse initial weights that cannot be taken here; those of a sharded base are not in one place."""
     assert s.adapter is not None
     init = s.adapter.init
@@ -111,7 +111,7 @@ def _initialised(s: TrainStage) -> Any:
     return OMIT
 
 
-def sheets(s: TrainStage, release: str, datasets: str) -> list[Sheet]:
+def sheets(s: Train, release: str, datasets: str) -> list[Sheet]:
     """Return the script and what it reads, for a release of TRL and of datasets."""
     name = f"{TRAINERS[s.method][1]}Config"
     own = [row.grouped(name) for row in settings.rows(s.method)]
@@ -131,7 +131,7 @@ def files() -> dict[str, str]:
     return {LIBRARY: library.read_text(encoding="utf-8")}
 
 
-def _text(s: TrainStage) -> str:
+def _text(s: Train) -> str:
     """Return the script's template."""
     package, stem = TRAINERS[s.method]
     adapter = s.adapter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.plan import TrainStage
+from recipec.kinds.train.records import Train
 from recipec.systems.check import Unsupported
 from recipec.systems.table import OMIT, Row, computed, named, same
 
@@ -24,14 +24,14 @@ FOUR_BIT = ("nf4", "fp4")
 ONLINE = ("grpo", "rloo")
 
 
-def dtype(s: TrainStage) -> str:
+def dtype(s: Train) -> str:
     """Return the number format of the weights that are not quantised."""
     if s.numerics.precision == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
         return "float32"  # AMP cannot step fp16 weights; told as a difference
     return DTYPES[s.numerics.precision if s.model.load_in in (*FOUR_BIT, "int8") else s.model.load_in]
 
 
-def attention(s: TrainStage) -> str:
+def attention(s: Train) -> str:
     """Return the attention implementation, all of which TRL passes to Transformers."""
     return s.model.attention
 
@@ -48,7 +48,7 @@ def _strategy(unit: Any) -> str:
     return {"epoch": "epoch", "never": "no"}.get(unit, "steps")
 
 
-def _checkpointing(s: TrainStage) -> bool:
+def _checkpointing(s: Train) -> bool:
     """With FSDP2 accelerate checkpoints the activations; the trainer must not do it again."""
     return s.numerics.gradient_checkpointing and s.parallel.strategy != "fsdp2"
 
@@ -57,16 +57,16 @@ def _cpu(value: Any) -> Any:
     return lambda s: value if s.hardware.device == "cpu" else OMIT
 
 
-def _adam(s: TrainStage, word: str) -> Any:
+def _adam(s: Train, word: str) -> Any:
     return getattr(s.optimizer, word) if "adam" in s.optimizer.name else OMIT
 
 
-def _trackers(s: TrainStage) -> Any:
+def _trackers(s: Train) -> Any:
     found = ["wandb"] * (s.track.wandb_project is not None) + ["mlflow"] * (s.track.mlflow_uri is not None)
     return [*found, *["tensorboard"] * s.track.tensorboard] or "none"
 
 
-def _order(s: TrainStage) -> Any:
+def _order(s: Train) -> Any:
     return OMIT if s.data.shuffle else "sequential"
 
 
@@ -118,20 +118,20 @@ TRAINING: tuple[Row, ...] = (
 )
 
 
-def _dpo_losses(s: TrainStage) -> list[str]:
+def _dpo_losses(s: Train) -> list[str]:
     """IPO is a loss of DPO's; next-token loss on the chosen answer stands beside as a loss of its own."""
     first = "ipo" if s.method == "ipo" else s.objective.loss  # type: ignore[union-attr]  # these methods have an objective
     return [str(first), *["sft"] * bool(s.objective.sft_weight)]  # type: ignore[union-attr]
 
 
-def _scale(s: TrainStage) -> Any:
+def _scale(s: Train) -> Any:
     """RLOO's baseline is the other completions of the prompt; it can normalise only over the whole batch."""
     if s.rollout.scale_rewards == "group":  # type: ignore[union-attr]  # online methods have rollouts
         raise Unsupported("rollout.scale_rewards", "TRL's RLOO does not divide by a group's deviation", "batch or none")
     return s.rollout.scale_rewards == "batch"  # type: ignore[union-attr]
 
 
-def _hf(s: TrainStage) -> Any:
+def _hf(s: Train) -> Any:
     """Generation by Transformers needs no key; vLLM needs another torch than this environment."""
     if s.rollout.engine == "vllm":  # type: ignore[union-attr]
         message = "vLLM needs another torch than TRL's environment"
@@ -164,7 +164,7 @@ PAIRS: tuple[Row, ...] = (
 )
 
 
-def _pairs_in_a_batch(s: TrainStage) -> Any:
+def _pairs_in_a_batch(s: Train) -> Any:
     """KTO estimates its KL term from the other rows of a forward pass."""
     if s.objective.loss == "kto" and s.batch.micro < 2:  # type: ignore[union-attr]  # KTO has an objective
         raise Unsupported("batch.micro", "KTO estimates its KL term from at least two rows", "micro_batch_size: 2")

@@ -1,0 +1,54 @@
+"""What a kind of stage decides from, and what it makes: models that earlier stages hand on, and new stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from recipec.plan import Input, ModelOutput, Origin, Stage
+
+
+class Handed(NamedTuple):
+    """A model that there is to start from: the id of the stage that makes it, None for the recipe's own.
+
+    `origins` are those of `max_length`, `precision` and `trust_remote_code`.
+    """
+
+    name: str
+    stage: str | None
+    model: ModelOutput
+    origins: Mapping[str, Origin]
+
+    @property
+    def input(self) -> Input:
+        """The model as what a stage takes."""
+        return Input(self.stage, self.model)
+
+
+class Graph(NamedTuple):
+    """The course so far. `models` are what there is to start from, by name, `base` (the recipe's own) first.
+
+    `run` is the recipe's name, `number` the first part of the ids of what comes next, `several` whether the recipe lists
+    its stages, `previous` the name of the stage before in that list.
+    """
+
+    run: str
+    number: int
+    several: bool
+    models: Mapping[str, Handed]
+    previous: str
+
+    def folder(self, id: str) -> str:
+        """Return the folder of a stage's results: they stay out of the emitted files."""
+        return f"runs/{self.run}/{id}"
+
+
+class Made(NamedTuple):
+    """A stage that a kind decided, the origins of its leaves below its name, and the model that it hands on, if any.
+
+    `listed`: a person wrote it as a stage of the course, so that the next one begins from it unless told otherwise.
+    """
+
+    stage: Stage[Any]
+    origins: dict[str, Origin]
+    hands: Handed | None = None

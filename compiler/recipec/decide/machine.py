@@ -1,0 +1,71 @@
+"""The declared machine and the trackers: what every kind of stage has."""
+
+from __future__ import annotations
+
+from recipec.decide.said import Decided, Said, section
+from recipec.facts import Gpu, gpus
+from recipec.plan import Hardware, Precision, Track
+from recipec.suggest import nearest
+
+UNKNOWN = "a100-80gb"  # judged in the place of a GPU that is not known, which is an error anyway
+
+
+def known_gpu(name: str) -> Gpu:
+    """Return a GPU of the facts; of a name that is not there, the nearest."""
+    known = gpus()
+    return known.get(name) or known[nearest(name, sorted(known)) or UNKNOWN]
+
+
+def hardware(say: Said) -> Decided[Hardware]:
+    """Look the declared GPU up in the facts; world = nodes × per_node."""
+    machine = say.recipe.hardware
+    gpu = known_gpu(machine.gpu)
+    why = f"hardware facts: {gpu.source}"
+    nodes, per_node = machine.nodes, machine.per_node
+
+    def fact(value: object) -> Decided[object]:
+        return say.rule(value, why, "hardware.gpu", kind="fact")
+
+    return section(
+        Hardware,
+        gpu=say.word("hardware.gpu", machine.gpu),
+        device=fact("cpu" if gpu.name == "none" else "gpu"),
+        memory_gib=fact(gpu.memory_gib),
+        sm=fact(gpu.sm),
+        bf16=fact(gpu.bf16),
+        per_node=say.word("hardware.per_node", per_node),
+        nodes=say.word("hardware.nodes", nodes),
+        world=say.rule(
+            per_node * nodes,
+            f"{nodes} node{'s' * (nodes != 1)} × {per_node} per node",
+            "hardware.per_node",
+            "hardware.nodes",
+        ),
+        host_memory_gib=say.word("hardware.host_memory_gib", machine.host_memory_gib),
+    )
+
+
+def precision(say: Said, machine: Hardware) -> Decided[Precision]:
+    """Choose the number format of the computation by what the hardware has."""
+    usual: Precision = "fp32" if machine.device == "cpu" else "bf16" if machine.bf16 else "fp16"
+    why = {"fp32": "CPU trains in fp32", "bf16": "the GPU computes in bf16", "fp16": "the GPU has no bf16"}[usual]
+    train = say.recipe.train
+    return say.take("train.precision", train.precision if train is not None else None, usual, why)
+
+
+def track(say: Said) -> Decided[Track]:
+    """Trackers."""
+    given = say.recipe.track
+    wandb, mlflow, trackio = given.wandb, given.mlflow, given.trackio
+    return section(
+        Track,
+        run_name=say.rule(say.recipe.name, "name of the recipe", "name"),
+        wandb_project=say.word("track.wandb.project", wandb.project if wandb else None),
+        wandb_entity=say.word("track.wandb.entity", wandb.entity if wandb else None),
+        mlflow_uri=say.word("track.mlflow.tracking_uri", mlflow.tracking_uri if mlflow else None),
+        mlflow_experiment=say.word("track.mlflow.experiment", mlflow.experiment if mlflow else None),
+        trackio_project=say.word("track.trackio.project", trackio.project if trackio else None),
+        trackio_space=say.word("track.trackio.space", trackio.space if trackio else None),
+        tensorboard=say.word("track.tensorboard", given.tensorboard),
+        telemetry=say.word("track.telemetry", given.telemetry),
+    )

@@ -1,0 +1,188 @@
+"""What a person said for one stage, and how a value is decided of it: a value together with its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from recipec.course import Part
+from recipec.language import Recipe
+from recipec.plan import Origin
+from recipec.source import Items, Mapping, Node, Path, Scalar, Span, beginning, dotted, split_path
+
+T = TypeVar("T", covariant=True)
+U = TypeVar("U")
+COMMAND_LINE = "--set"
+
+
+class Decided(NamedTuple, Generic[T]):
+    """A value of the plan, a leaf or a section, and the origin of each of its leaves by the dotted path below it.
+
+    The path of a leaf itself is empty.
+    """
+
+    value: T
+    origins: dict[str, Origin]
+
+
+class Said:
+    """A recipe as one stage sees it, and where each of its words stands."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.recipe: Recipe = part.recipe
+        self.tree: Mapping = part.tree
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Every node of the tree by its dotted path."""
+        found: dict[str, Node] = {}
+        _gather(self.tree, "", found)
+        return found
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        """The dotted paths that the stage itself says, in a course of several."""
+        found: dict[str, Node] = {}
+        if self.part.own is not None:
+            _gather(self.part.own, "", found)
+        return frozenset(found)
+
+    def wrote(self, path: str) -> bool:
+        """Return whether the person wrote a value at this recipe path; `null` is none."""
+        node = self.nodes.get(path)
+        return node is not None and not (isinstance(node, Scalar) and node.value is None)
+
+    def span(self, path: str) -> Span:
+        """Return where a recipe path is written, or else its nearest parent that is."""
+        while path:
+            node = self.nodes.get(path)
+            if node is not None:
+                key = self._key(path)
+                return key if isinstance(node, Mapping | Items) and key is not None else node.span
+            path = parent(path)
+        return beginning(self.tree)
+
+    def _key(self, path: str) -> Span | None:
+        steps = split_path(path)
+        above = self.nodes.get(parent(path)) if len(steps) > 1 else self.tree
+        return above.keys.get(str(steps[-1])) if isinstance(above, Mapping) else None
+
+    def place(self, path: str) -> str:
+        """Return the path in the whole recipe: a word that a stage says itself stands under `stages[i]`."""
+        if self.part.own is None or path == "name" or path not in self._own:
+            return path
+        return f"{dotted(self.part.path)}.{path}"
+
+    def places(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some paths that the person wrote, each in the whole recipe."""
+        return tuple(self.place(path) for path in paths if self.wrote(path))
+
+    def unsure(self, paths: Iterable[str]) -> bool:
+        """Return whether what was wrong itself, and has been told, may be all there is to what these paths say."""
+        return any(split_path(path)[: len(wrong)] == wrong for wrong in self.part.wrong for path in paths)
+
+    def take(self, path: str, value: U | None, usual: U, why: str = "default of the language") -> Decided[U]:
+        """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why."""
+        if value is not None and self.wrote(path):
+            span = self.span(path)
+            kind = "command line" if span.source.name.startswith(COMMAND_LINE) else "recipe"
+            return Decided(value, {"": Origin(kind, "", span, (self.place(path),), value == usual)})  # type: ignore[arg-type]
+        return Decided(usual if value is None else value, {"": Origin("default", why)})
+
+    def word(self, path: str, value: U) -> Decided[U]:
+        """Decide a leaf as the recipe says at `path`, where the language itself has a default."""
+        return self.take(path, value, self.default(path, value))
+
+    def default(self, path: str, value: U) -> U:
+        """Return what the language itself has at a path where this recipe holds `value`: its default, if any."""
+        if not self.wrote(path):
+            return value
+        above = _at(self.recipe, split_path(path)[:-1])
+        field = getattr(type(above), "model_fields", {}).get(path.rpartition(".")[2])
+        found: U = field.default if field is not None and not field.is_required() else _NEVER
+        return found
+
+    def rule(self, value: U, why: str, *paths: str, kind: str = "rule") -> Decided[U]:
+        """Decide a leaf by a rule that read these recipe paths."""
+        return Decided(value, {"": Origin(kind, why, None, self.places(paths))})  # type: ignore[arg-type]
+
+
+class _Never:
+    """Equal to nothing: stands for the default of a word that has none."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_NEVER: Any = _Never()
+
+
+def section(kind: type[U], **parts: Decided[Any]) -> Decided[U]:
+    """Return a record of its decided fields, with their origins below their names. Raises TypeError when one is missing."""
+    origins: dict[str, Origin] = {}
+    for name, part in parts.items():
+        for path, origin in part.origins.items():
+            origins[f"{name}.{path}" if path else name] = origin
+    return Decided(kind(**{name: part.value for name, part in parts.items()}), origins)
+
+
+def several(parts: Iterable[Decided[U]]) -> Decided[tuple[U, ...]]:
+    """Return a tuple of decided records, with their origins below their numbers."""
+    kept = tuple(parts)
+    origins = {
+        f"{index}.{path}" if path else str(index): origin
+        for index, part in enumerate(kept)
+        for path, origin in part.origins.items()
+    }
+    return Decided(tuple(part.value for part in kept), origins)
+
+
+def plain(value: U) -> Decided[U]:
+    """Return a value that nobody needs an origin of: it does not exist here, or says what others say already."""
+    return Decided(value, {})
+
+
+def parent(path: str) -> str:
+    """Return the dotted path of what a path stands in."""
+    return dotted(split_path(path)[:-1])
+
+
+def indexed(path: str, index: int | str) -> str:
+    """Return the recipe path of one member of a list, or of a mapping whose keys are the person's own."""
+    return f"{path}[{index}]" if isinstance(index, int) else dotted((*split_path(path), index))
+
+
+def _at(value: Any, steps: Path) -> Any:
+    for step in steps:
+        if value is None:
+            return None
+        if isinstance(value, list):
+            value = value[int(step)]
+        else:
+            value = value.get(step) if isinstance(value, dict) else getattr(value, str(step), None)
+    return value
+
+
+def _gather(node: Node, prefix: str, found: dict[str, Node]) -> None:
+    if isinstance(node, Mapping):
+        for key, inner in node.entries.items():
+            path = (
+                f"{prefix}.{key}" if prefix and key.isidentifier() else key if key.isidentifier() else _odd(prefix, key)
+            )
+            found[path] = inner
+            if not isinstance(inner, Scalar):
+                _gather(inner, path, found)
+    elif isinstance(node, Items):
+        for index, inner in enumerate(node.nodes):
+            path = f"{prefix}[{index}]"
+            found[path] = inner
+            if not isinstance(inner, Scalar):
+                _gather(inner, path, found)
+
+
+def _odd(prefix: str, key: str) -> str:
+    return dotted((*(split_path(prefix) if prefix else ()), key))

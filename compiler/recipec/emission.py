@@ -1,0 +1,124 @@
+"""What is emitted for each stage of a plan, and what of the recipe nothing emitted depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as Dict
+from typing import Any, NamedTuple
+
+from recipec.course import HEAD, Course
+from recipec.diagnostics import Finding
+from recipec.language.recipe import Overrides
+from recipec.overrides import first_span, judged, lay_over
+from recipec.plan import Origin, Resolved, Stage
+from recipec.source import Mapping, Scalar, dotted, key_span, leaves
+from recipec.systems.emit import Emitted, emit
+from recipec.systems.registry import system
+
+NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
+
+
+class Placed(NamedTuple):
+    """One stage with what is emitted for it."""
+
+    stage: Stage[Any]
+    emitted: Emitted
+
+
+def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[Placed]:
+    """Return what is emitted for each stage; what cannot be, or has no effect, is added to the findings."""
+    tree = course.tree
+    placed: list[Placed] = []
+    used: set[str] = set()
+    tools: set[str] = set()
+    origins = _by_root(resolved.origins)
+    for stage in resolved.plan.stages:
+        emitted = emit(stage)
+        for code, severity, told in (("T001", "error", emitted.refusals), ("T003", "warning", emitted.differences)):
+            for refusal in told:
+                reads = reads_of(resolved, f"{stage.name}.{refusal.path}")
+                if refusal.when_said and not reads:
+                    continue
+                used.update(reads)
+                # what nobody wrote is wrong for the system that somebody named
+                span = first_span(tree, (*reads, *reads_of(resolved, f"{stage.name}.trainer")))
+                findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]
+        used.update(_used(origins.get(stage.name, {}), emitted.used))
+        for document in emitted.documents:
+            tools.add(document.tool)
+            lay_over(course, document, findings)
+            findings += judged(tree, stage, resolved, document)
+        placed.append(Placed(stage, emitted))
+    for tool in Overrides.model_fields:
+        if getattr(course.recipe.overrides, tool) and tool not in tools:
+            span = first_span(tree, (f"overrides.{tool}",))
+            findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
+    unknown = {finding.span for finding in findings if finding.code == "R001"}
+    if not any(one.emitted.refusals for one in placed):
+        findings += [finding for finding in _unused(tree, used, resolved) if finding.span not in unknown]
+    return placed
+
+
+def _by_root(origins: Dict[str, Origin]) -> dict[str, dict[str, Origin]]:
+    """Return the origins of each stage's leaves, by the paths below its name."""
+    found: dict[str, dict[str, Origin]] = {}
+    for path, origin in origins.items():
+        root, _, rest = path.partition(".")
+        found.setdefault(root, {})[rest] = origin
+    return found
+
+
+def _used(origins: Dict[str, Origin], used: set[str]) -> Iterable[str]:
+    """Yield the recipe paths behind the leaves that act: those used, below a section that is, or above a leaf that is."""
+    above = {path[:end] for path in used for end, char in enumerate(path) if char == "."}
+    for path, origin in origins.items():
+        if origin.reads and (path in above or leads(path, used)):
+            yield from origin.reads
+
+
+def reads_of(resolved: Resolved, path: str) -> tuple[str, ...]:
+    """Return the recipe paths behind a plan path, or behind what stands below it."""
+    origin = resolved.origins.get(path)
+    if origin is not None:
+        return origin.reads
+    return tuple(read for one, o in resolved.origins.items() if one.startswith(path + ".") for read in o.reads)
+
+
+def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
+    """Name every value that the person wrote, that is not what it would be anyway, and that nothing emitted depends on."""
+    found = []
+    usual = _as_usual(resolved.origins.values())
+    for path, node in leaves(tree):
+        text = dotted(path)
+        own = (path[2:] if path[0] == "stages" else path) or path
+        if (
+            path[0] in NOT_FOR_A_TOOL
+            or own[0] in HEAD
+            or own[0] == "overrides"
+            or not isinstance(node, Scalar)  # an empty section says nothing
+            or node.value is None
+            or leads(text, used)
+            or leads(text, usual)
+        ):
+            continue
+        span = key_span(tree, path) or node.span
+        advice = "drop it: nothing in this recipe could act on it"
+        if any(system(stage.system).own_program for stage in resolved.plan.stages):
+            advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
+        stages = ", ".join(stage.id for stage in resolved.plan.stages)
+        found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
+    return found
+
+
+def _as_usual(origins: Iterable[Origin]) -> set[str]:
+    """Return the recipe paths that say, wherever they are taken, what would have been decided without them."""
+    said: dict[str, bool] = {}
+    for origin in origins:
+        if origin.span is not None and len(origin.reads) == 1:
+            said[origin.reads[0]] = said.get(origin.reads[0], True) and origin.usual
+    return {path for path, usual in said.items() if usual}
+
+
+def leads(path: str, some: set[str]) -> bool:
+    """Return whether a path, or what it stands in, is among some."""
+    return path in some or any(path[:index] in some for index, char in enumerate(path) if char in ".[")

@@ -1,0 +1,21 @@
+"""The kinds of stages, each in a module of its own: what it decides, what it takes and leaves, how it is told."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from recipec.kinds.kind import Kind
+
+# One line for each kind. Its module declares a `KIND`; its section of the language is in `language/stages.py`.
+REGISTRY = {
+    "init": "recipec.kinds.init",
+    "train": "recipec.kinds.train",
+    "merge": "recipec.kinds.merge",
+    "evaluate": "recipec.kinds.evaluate",
+}
+
+
+def kind(name: str) -> Kind:
+    """Return a kind by its name. Raises KeyError when there is none."""
+    declared: Kind = import_module(REGISTRY[name]).KIND
+    return declared

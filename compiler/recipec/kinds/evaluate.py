@@ -1,0 +1,171 @@
+"""`evaluate`: one model on a list of tasks. An evaluation of several models is a stage for each."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from recipec.decide.graph import Graph, Handed, Made
+from recipec.decide.machine import hardware, track
+from recipec.decide.said import Decided, Said, plain, section
+from recipec.kinds.kind import Kind
+from recipec.language.evaluate import Evaluate as EvaluateWords
+from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
+
+T = TypeVar("T")
+LAST = "tuned"  # the name that the last model has beside its own
+
+
+class Subject(Record, frozen=True):
+    """The model that is evaluated: weights by folder or hub name, with the adapter laid over them.
+
+    `chat_template`: prompts are rendered by its tokenizer's template; `template` is what is known of that, `none` where
+    it is known to be missing.
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    adapter: str | None
+    tokenizer: str
+    chat_template: bool
+    template: str | None
+
+
+class Evaluate(Record, frozen=True):
+    """One evaluation of one model. `max_length` is in tokens, prompt and answer together."""
+
+    seed: int
+    output: str
+    model: Subject
+    tasks: tuple[str, ...]
+    task_folder: str | None
+    backend: Literal["hf", "vllm"]
+    batch_size: int | Literal["auto"]
+    few_shot: int | Literal["task"]
+    limit: int | Literal["all"]
+    log_samples: bool
+    allow_code_execution: bool
+    precision: Precision
+    max_length: int
+    trust_remote_code: bool
+    hardware: Hardware
+    track: Track
+
+
+def chosen(say: Said, graph: Graph) -> tuple[str, ...]:
+    """Return the names of the models that are evaluated: those that the recipe names, else all there are."""
+    given = say.recipe.evaluate
+    if given is not None and given.models is not None:
+        return tuple(given.models)
+    return tuple(handed.name for handed in graph.models.values() if handed.model.path)
+
+
+def known(graph: Graph) -> dict[str, Handed]:
+    """Return the models there are by every name that they have: `tuned` is the last one that a stage made."""
+    found = {name: handed for name, handed in graph.models.items() if handed.model.path}
+    made = [handed for name, handed in graph.models.items() if name != "base"]
+    return {LAST: made[-1], **found} if made else found
+
+
+def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
+    """Make a stage for each model that is evaluated; names that there are not are told by a rule (P080)."""
+    given = say.recipe.evaluate
+    if given is None:
+        return ()
+    models = known(graph)
+    machine, trackers = hardware(say), track(say)
+    names = dict.fromkeys(name for name in chosen(say, graph) if name in models)
+    return tuple(_one(say, graph, given, name, models[name], machine, trackers) for name in names)
+
+
+def _one(
+    say: Said,
+    graph: Graph,
+    given: EvaluateWords,
+    name: str,
+    handed: Handed,
+    machine: Decided[Hardware],
+    trackers: Decided[Track],
+) -> Made:
+    model, id = handed.model, f"{graph.number}-evaluate-{name}"
+    output = graph.folder(id)
+    own = "as it was trained" if handed.name != "base" else "as the recipe says"
+    body = section(
+        Evaluate,
+        seed=say.word("seed", say.recipe.seed),
+        output=say.rule(output, "results of a run stay out of the emitted files", "name"),
+        model=_subject(say, graph, given, name, handed),
+        tasks=say.take("evaluate.tasks", tuple(given.tasks), ()),
+        task_folder=say.word("evaluate.task_folder", given.task_folder),
+        backend=say.word("evaluate.backend", given.backend),
+        batch_size=say.word("evaluate.batch_size", given.batch_size),
+        few_shot=say.take("evaluate.few_shot", given.few_shot, "task", "each task's own"),
+        limit=say.take("evaluate.limit", given.limit, "all", "every row"),
+        log_samples=say.word("evaluate.log_samples", given.log_samples),
+        allow_code_execution=say.word("evaluate.allow_code_execution", given.allow_code_execution),
+        precision=_as_trained(say, handed, "precision", model.precision, own),
+        max_length=_as_trained(say, handed, "max_length", model.max_length, own),
+        trust_remote_code=_as_trained(say, handed, "trust_remote_code", model.trust_remote_code, own),
+        hardware=machine,
+        track=trackers,
+    )
+    on = machine.value
+    processes = on.per_node if given.backend == "vllm" else 1
+    reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
+    if handed.stage is None:
+        reads += [FileRead(path, needed=False) for path in dict.fromkeys((model.path, model.tokenizer))]
+    stage = Stage(
+        id=id,
+        name=f"evaluate-{name}",
+        kind="evaluate",
+        system="lm_eval",
+        release="",
+        environment="",
+        inputs=(handed.input,),
+        outputs=(ScoresOutput(output, name, body.value.tasks),),
+        reads=tuple(reads),
+        resources=Resources(on.device, on.gpu if on.device == "gpu" else None, 1, processes),
+        output=output,
+        resumable=False,
+        body=body.value,
+    )
+    return Made(stage, body.origins)
+
+
+def _as_trained(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Decided[T]:
+    origin = handed.origins.get(leaf)
+    reads = origin.reads if origin is not None else ()
+    decided = say.rule(value, why)
+    return decided._replace(origins={"": decided.origins[""].replaced(reads=reads)})
+
+
+def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: Handed) -> Decided[Subject]:
+    """A model is given conversations where it has a template, and something of the course was trained on them."""
+    model = handed.model
+    any_talks = any(one.model.conversations for one in graph.models.values())
+    talks = model.conversations or (handed.name == "base" and any_talks)
+    if talks and model.template == "none" and given.chat_template is None:
+        template = say.rule(False, f"{model.tokenizer} has no chat template", kind="fact")
+    else:
+        template = say.take("evaluate.chat_template", given.chat_template, talks, "as the model is trained")
+    return section(
+        Subject,
+        name=say.rule(name, "", "evaluate.models"),
+        path=say.rule(model.path, "", "model.base"),
+        revision=say.rule(model.revision, "", "model.revision"),
+        adapter=say.rule(model.adapter, "", "adapter.merge"),
+        tokenizer=say.rule(model.tokenizer, "", "model.tokenizer"),
+        chat_template=template,
+        template=plain(model.template),
+    )
+
+
+def _sentence(stage: Stage[Evaluate]) -> str:
+    body = stage.body
+    length = f"at {body.max_length:,} tokens"
+    return (
+        f"evaluates {body.model.name} on {', '.join(body.tasks)} {length} with lm-evaluation-harness ({body.backend})"
+    )
+
+
+KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ("model", "hardware", "track.telemetry", "output"))

@@ -1,0 +1,28 @@
+"""What a module of a kind of stage declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from recipec.decide.graph import Graph, Made
+from recipec.decide.said import Said
+from recipec.plan import Stage
+
+
+class Kind(NamedTuple):
+    """A kind of stage. `body` is the record of its bodies, `does` the first words of its script.
+
+    `decide` makes the stages of one part of a course: its own, and those that must come before and after it; None where
+    nobody can write a stage of the kind, and other kinds make it.
+    `acts` are the plan paths that make a difference whatever the system: the machine is what resources come of. `sentence`
+    says for a reviewer what a stage does, `heading` gives it a section of its own in PLAN.md.
+    """
+
+    name: str
+    body: type[Any]
+    does: str
+    decide: Callable[[Said, Graph], tuple[Made, ...]] | None
+    sentence: Callable[[Stage[Any]], str]
+    acts: tuple[str, ...] = ("hardware", "track.telemetry", "output")
+    section: Callable[[Stage[Any]], list[str]] = lambda _stage: []

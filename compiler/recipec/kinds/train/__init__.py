@@ -1,0 +1,246 @@
+"""`train`: one training, and what must come before it (a model from scratch, a merge) and after it (a merge)."""
+
+from __future__ import annotations
+
+from recipec.decide.graph import Graph, Handed, Made
+from recipec.decide.machine import hardware, precision, track
+from recipec.decide.said import Decided, Said, indexed, plain, section
+from recipec.facts import releases
+from recipec.facts.models import known_model
+from recipec.kinds import init, merge
+from recipec.kinds.kind import Kind
+from recipec.kinds.train import model as models
+from recipec.kinds.train.data import data
+from recipec.kinds.train.methods import objective, rewards, rollout
+from recipec.kinds.train.parallel import batch, parallel
+from recipec.kinds.train.records import Adapter, Script, Train
+from recipec.kinds.train.schedule import length, optimizer, watch
+from recipec.language import train as recipe
+from recipec.plan import FileRead, ModelOutput, Resources, Stage
+from recipec.systems.registry import system
+
+HANDED = ("model.max_length", "numerics.precision", "model.trust_remote_code")
+
+
+def base(say: Said, graph: Graph) -> Handed:
+    """Return the recipe's own model as what a stage can start from, or evaluate."""
+    given, machine = say.recipe.model, hardware(say)
+    scratch = given.from_scratch is not None
+    path = graph.folder(init.ID) if scratch else given.base or ""
+    tokenizer = path if scratch else given.tokenizer or path
+    computed = precision(say, machine.value)
+    length_, trust = (
+        say.word("model.max_length", given.max_length),
+        say.word("model.trust_remote_code", given.trust_remote_code),
+    )
+    origins = {
+        "max_length": length_.origins[""],
+        "precision": computed.origins[""],
+        "trust_remote_code": trust.origins[""],
+    }
+    output = ModelOutput(
+        "full",
+        path,
+        None if scratch else given.revision,
+        None,
+        tokenizer,
+        "chatml" if scratch else _template(tokenizer),
+        False,
+        length_.value,
+        computed.value,
+        trust.value,
+    )
+    return Handed("base", init.ID if scratch else None, output, origins)
+
+
+def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
+    """Decide one training with what must come before and after it."""
+    train = say.recipe.train
+    if train is None or (say.recipe.data is None and not system(say.recipe.trainer).own_program):
+        return ()  # an error of its own (P038, P040)
+    before: list[Made] = []
+    start = _start(say, graph)
+    if start is not None and start.model.adapter is not None and say.part.parent_adapter == "merge":
+        before.append(merge.after(say, graph, f"{graph.number - 5:02}-merge", start, "parent_adapter"))
+        start = before[-1].hands
+    id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
+    body = _body(say, graph, train, id, start)
+    stage, handed = _stage(say, graph, id, body, start or graph.models["base"])
+    if say.recipe.model.from_scratch is not None and first:
+        at = Decided(body.value.data.train, {})
+        local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
+        before.append(init.before(say, graph, at, body.value.numerics.precision, local))
+    made = [*before, Made(stage, body.origins, handed)]
+    if body.value.adapter is not None and body.value.adapter.merge:
+        made.append(merge.after(say, graph, f"{graph.number + 5}-merge", handed, "adapter.merge"))
+    return tuple(made)
+
+
+def _start(say: Said, graph: Graph) -> Handed | None:
+    """Return what a training begins with; None for the recipe's own model."""
+    name = say.part.start_from or graph.previous
+    return graph.models.get(name) if name != "base" else None
+
+
+def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None) -> Decided[Train]:
+    machine = hardware(say)
+    computed = precision(say, machine.value)
+    left, name = (start.model, start.name) if start is not None else (None, None)
+    known = releases(say.recipe.trainer)
+    release = say.recipe.versions.get(say.recipe.trainer)
+    folder = graph.folder(f"prepared-{say.part.name}" if graph.several else "prepared")
+    return section(
+        Train,
+        name=plain(say.part.name),
+        trainer=say.word("trainer", say.recipe.trainer),
+        release=say.take(
+            f"versions.{say.recipe.trainer}", release, known[0] if known else "", "the newest known release"
+        ),
+        method=say.word("train.method", train.method),
+        seed=say.word("seed", say.recipe.seed),
+        output=say.rule(graph.folder(id), "results of a run stay out of the emitted files", "name"),
+        model=models.model(say, computed.value, left, name, graph.folder(init.ID)),
+        adapter=models.adapter(say, left, name),
+        data=data(say, machine.value, folder),
+        batch=batch(say, train, machine.value),
+        length=length(say, train),
+        optimizer=optimizer(say, train),
+        numerics=models.numerics(say, train, machine.value, computed),
+        parallel=parallel(say, machine.value),
+        watch=watch(say, train),
+        track=track(say),
+        hardware=machine,
+        objective=objective(say, train),
+        rollout=rollout(say, train),
+        rewards=rewards(say, train),
+        script=_script(say),
+    )
+
+
+def _script(say: Said) -> Decided[Script | None]:
+    given = say.recipe.script
+    if given is None:
+        return plain(None)
+    arguments = dict(given.arguments)
+    return section(
+        Script,
+        path=say.word("script.path", given.path),
+        launcher=say.word("script.launcher", given.launcher),
+        arguments=say.rule(arguments, "as given", *(indexed("script.arguments", key) for key in arguments)),
+    )
+
+
+def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Handed) -> tuple[Stage[Train], Handed]:
+    s = body.value
+    left = _left(s, parent.model)
+    machine = s.hardware
+    stage = Stage(
+        id=id,
+        name=s.name,
+        kind="train",
+        system=s.trainer,
+        release=s.release,
+        environment="",
+        inputs=(parent.input,) if parent.model.path else (),
+        outputs=(left,),
+        reads=_reads(say, s, parent),
+        resources=Resources(
+            machine.device, machine.gpu if machine.device == "gpu" else None, machine.nodes, machine.per_node
+        ),
+        output=s.output,
+        resumable=True,
+        body=s,
+    )
+    name = s.name if graph.several else "tuned"
+    origins = {path.rpartition(".")[2]: body.origins[path] for path in HANDED}
+    return stage, Handed(name, id, left, origins)
+
+
+def _left(s: Train, parent: ModelOutput) -> ModelOutput:
+    """Return the model that a training leaves: all weights, or an adapter over its base."""
+    model, adapter = s.model, s.adapter
+    laid = model.chat_template != "tokenizer" or model.chat_template_file is not None
+    template = "own" if laid else _template(model.tokenizer) or parent.template
+    talks = any(source.format in ("chat", "preference") for source in s.data.train)
+    return ModelOutput(
+        "full" if adapter is None else "adapter",
+        s.output if adapter is None else model.path,
+        None if adapter is None else model.revision,
+        None if adapter is None else s.output,
+        s.output,
+        template,
+        talks or parent.conversations,
+        model.max_length,
+        s.numerics.precision,
+        model.trust_remote_code,
+        "score" if s.method == "reward" else "next token",
+    )
+
+
+def _template(tokenizer: str) -> str | None:
+    """Return what is known of the chat template of a tokenizer."""
+    known = known_model(tokenizer, folders=False)  # what is emitted does not depend on the machine
+    return known.template if known is not None else None
+
+
+def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
+    """Return every file and folder of the user's own that shapes a training."""
+    found: dict[str, FileRead] = {}
+
+    def needs(path: str | None, word: str, *, needed: bool = True) -> None:
+        if path and path not in found:
+            at = say.span(word).label() if say.wrote(word) else None
+            found[path] = FileRead(path, at=at, needed=needed)
+
+    for group in ("train", "validation"):
+        for index, source in enumerate(getattr(s.data, group)):
+            needs(source.path, f"data.{group}[{index}].path")
+    for index, reward in enumerate(s.rewards):
+        if reward.path is not None:
+            needs(reward.path, f"rewards[{index}].path", needed=reward.type == "python")
+    if s.script is not None:
+        needs(s.script.path, "script.path")
+    needs(s.model.chat_template_file, "model.chat_template_file")
+    if parent.stage is None:
+        needs(s.model.path, "model.base", needed=False)
+        needs(s.model.tokenizer, "model.tokenizer", needed=False)
+        if s.adapter is not None:
+            needs(s.adapter.start_from, "adapter.start_from", needed=False)
+    return tuple(found.values())
+
+
+def _sentence(stage: Stage[Train]) -> str:
+    s = stage.body
+    amount = _many(s.length.amount, s.length.unit.removesuffix("s"))
+    if s.script is not None:
+        many = "1 process" if s.hardware.world == 1 else f"{s.hardware.world} processes"
+        how = f"{s.numerics.precision}, {s.parallel.strategy}"
+        return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
+    system = f"{s.trainer} {s.release}".strip()
+    how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
+    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` by {s.method} for {how}"
+
+
+def _many(count: float, what: str) -> str:
+    return f"{count:g} {what}{'s' * (count != 1)}"
+
+
+def _trained(adapter: Adapter | None) -> str:
+    if adapter is None:
+        return "all weights"
+    kind = {"lora": "LoRA"}.get(adapter.type, adapter.type)
+    return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
+
+
+def _batch(stage: Stage[Train]) -> list[str]:
+    """Return the section of PLAN.md about the batch."""
+    s, b = stage.body, stage.body.batch
+    tokens = f"at most {b.total * s.model.max_length:,} tokens"
+    sizes = f"{b.micro} micro batch × {b.accumulation} gradient accumulation × {b.data_parallel} data-parallel "
+    title = "## Batch" if s.name == "train" else f"## Batch of {s.name}"
+    sizes += "process" if b.data_parallel == 1 else "processes"
+    return [title, "", f"{b.total} sequences per optimiser step = {sizes}; {tokens}."]
+
+
+ACTS = ("name", "trainer", "release", "method", "parallel.strategy", "hardware", "track.telemetry", "output")
+KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _batch)

@@ -1,0 +1,88 @@
+"""Data sources, validation, packing."""
+
+from __future__ import annotations
+
+from recipec.decide.said import Decided, Said, indexed, plain, section, several
+from recipec.kinds.train.records import Data, DataSource
+from recipec.language import data as recipe
+from recipec.language.data import COLUMNS
+from recipec.plan import Hardware
+
+NONE = Data(
+    train=(),
+    validation=(),
+    holdout=0,
+    packing=False,
+    train_on="assistant",
+    shuffle=True,
+    group_by_length=False,
+    workers=0,
+    streaming=False,
+    cache="",
+)
+
+
+def data(say: Said, machine: Hardware, folder: str) -> Decided[Data]:
+    """Name every column of every source; `folder` is where tokenised rows are kept."""
+    given = say.recipe.data
+    if given is None:
+        return plain(NONE)
+    cpu = machine.device == "cpu"
+    return section(
+        Data,
+        train=_sources(say, "train", given.train),
+        validation=_sources(say, "validation", given.validation),
+        holdout=_holdout(say, given),
+        packing=say.word("data.packing", given.packing),
+        train_on=say.word("data.train_on", given.train_on),
+        shuffle=say.word("data.shuffle", given.shuffle),
+        group_by_length=say.word("data.group_by_length", given.group_by_length),
+        workers=say.take("data.workers", given.workers, 0 if cpu else 4, "none on CPU" if cpu else "4 per GPU"),
+        streaming=say.word("data.streaming", given.streaming),
+        cache=say.rule(folder, "tokenised data, beside the run"),
+    )
+
+
+def _sources(say: Said, group: str, given: list[recipe.DataSource] | None) -> Decided[tuple[DataSource, ...]]:
+    return several(_source(say, indexed(f"data.{group}", index), source) for index, source in enumerate(given or ()))
+
+
+def _source(say: Said, here: str, given: recipe.DataSource) -> Decided[DataSource]:
+    mapped = tuple(indexed(f"{here}.columns", name) for name in given.columns)
+    named = [
+        f"{here}.roles.{role}{item}"
+        for role, names in given.roles.items()
+        for item in ("", *(f"[{index}]" for index in range(len(names))))
+    ]
+    roles = {role: tuple(names) for role, names in given.roles.items()}
+    return section(
+        DataSource,
+        path=say.word(f"{here}.path", given.path),
+        hub=say.word(f"{here}.hub", given.hub),
+        subset=say.word(f"{here}.subset", given.subset),
+        split=say.word(f"{here}.split", given.split),
+        revision=say.word(f"{here}.revision", given.revision),
+        format=say.word(f"{here}.format", given.format),
+        columns=say.rule(_columns(given), "standard names, as mapped", *mapped),
+        roles=say.rule(roles, "as mapped", *named),
+        weight=say.word(f"{here}.weight", given.weight),
+    )
+
+
+def _columns(source: recipe.DataSource) -> dict[str, str]:
+    """Return the columns that are read, by their standard names: optional ones only where they are mapped."""
+    mapped = source.columns
+    columns = {name: mapped.get(name, name) for name in COLUMNS[source.format]}
+    if source.format == "prompt" and "answer" not in mapped:
+        columns.pop("answer")
+    if source.format == "preference":
+        columns.pop("messages" if "prompt" in mapped else "prompt")
+    if source.format == "instruction" and "system" not in mapped:
+        columns.pop("system")
+    return columns
+
+
+def _holdout(say: Said, given: recipe.Data) -> Decided[float | int]:
+    if isinstance(given.holdout, str):
+        return say.rule(float(given.holdout.rstrip("%")) / 100, f"{given.holdout} of the rows", "data.holdout")
+    return say.take("data.holdout", given.holdout, 0, "nothing is held out")

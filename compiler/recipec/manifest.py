@@ -1,0 +1,169 @@
+"""`plan.json`: the plan with the origin of every value and every emitted line, as records that are written and read.
+
+Its JSON Schema is `docs/plan.schema.json`. Whoever reads `plan.json` reads these records, never the data itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from recipec.kinds import REGISTRY, kind
+from recipec.plan import Plan, Record, Stage, leaf
+
+FORMAT = 2
+FILE = "plan.json"
+
+
+class Text(Record, frozen=True):
+    """A text that the recipe was made of, by the name that emitted files use."""
+
+    file: str
+    sha256: str
+
+
+class About(Record, frozen=True):
+    """The recipe: its file, what it is laid over (`extends`), and the profiles that were laid over it."""
+
+    name: str
+    file: str
+    sha256: str
+    extends: tuple[Text, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+
+class Environment(Record, frozen=True):
+    """The pins of an environment, and what was measured of making it: sizes in GB, time in minutes."""
+
+    file: str
+    sha256: str
+    download_gb: float | None = None
+    disk_gb: float | None = None
+    minutes: float | None = None
+
+
+class Because(Record, frozen=True):
+    """Why a value is as it is. `origin` is `recipe`, `command line`, `rule`, `default` or `fact`.
+
+    `at` is the place (`file:line:column`) that says it outright, `reads` are the recipe paths that went into it.
+    """
+
+    origin: str
+    at: str | None
+    why: str
+    reads: tuple[str, ...]
+
+
+class Written(Record, frozen=True):
+    """A value of the recipe that has no place in the plan: it goes into files as it is, or is for people."""
+
+    value: Any
+    at: str
+    why: str
+
+
+class Line(Record, frozen=True):
+    """A key of an emitted file: the line that it stands on, and the plan or recipe paths that it was made of."""
+
+    line: int
+    reads: tuple[str, ...]
+
+
+class Emitted(Record, frozen=True):
+    """An emitted file."""
+
+    sha256: str
+    lines: dict[str, Line] = {}
+
+
+class Manifest(Record, frozen=True):
+    """Everything that a compile decided and wrote. `because` explains each plan path, `written` each recipe path else."""
+
+    format: int
+    recipe: About
+    plan: Plan
+    environments: dict[str, Environment]
+    because: dict[str, Because]
+    written: dict[str, Written]
+    files: dict[str, Emitted]
+
+    def stage(self, name: str) -> Stage[Any] | None:
+        """Return the stage of a name, or of an id."""
+        return next((stage for stage in self.plan.stages if name in (stage.name, stage.id)), None)
+
+    def value(self, path: str) -> Any:
+        """Return the value at a plan path (`train.batch.micro`). Raises LookupError when there is none."""
+        root, _, rest = path.partition(".")
+        at = self.plan.hardware if root == "hardware" else getattr(self.stage(root), "body", None)
+        try:
+            return leaf(at, rest)
+        except (AttributeError, KeyError, IndexError, ValueError):
+            raise LookupError(path) from None
+
+
+class Unreadable(Exception):
+    """A text is no `plan.json` of this format. `format` is the one that it says, None where it says none."""
+
+    def __init__(self, message: str, format: int | None = None) -> None:
+        super().__init__(message)
+        self.format = format
+
+
+class _Head(msgspec.Struct):
+    format: int | None = None
+
+
+def read(text: bytes | str) -> Manifest:
+    """Return what `plan.json` says. Raises Unreadable."""
+    try:
+        head = msgspec.json.decode(text, type=_Head)
+        if head.format != FORMAT:
+            raise Unreadable("the plan has another format", head.format)
+        found = msgspec.json.decode(text, type=Manifest)
+        stages = tuple(one.replaced(body=msgspec.convert(one.body, kind(one.kind).body)) for one in found.plan.stages)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from None
+    except KeyError as error:
+        raise Unreadable(f"there is no kind of stage called {error}") from None
+    return found.replaced(plan=found.plan.replaced(stages=stages))
+
+
+def write(manifest: Manifest) -> str:
+    """Return the text of `plan.json`: a line for each story of a value, each line of a file and each section of a stage."""
+    return _layered(msgspec.to_builtins(manifest), 5) + "\n"
+
+
+def _layered(value: Any, depth: int, indent: str = "") -> str:
+    if depth == 0 or not value or not isinstance(value, dict | list):
+        return msgspec.json.encode(value).decode()
+    inner = indent + " "
+    if isinstance(value, list):
+        if not isinstance(value[0], dict):
+            return msgspec.json.encode(value).decode()
+        return "[\n" + ",\n".join(inner + _layered(item, depth - 1, inner) for item in value) + f"\n{indent}]"
+    if not any(isinstance(item, dict | list) and item for item in value.values()):
+        return msgspec.json.encode(value).decode()
+    rows = [
+        f"{inner}{msgspec.json.encode(key).decode()}: {_layered(item, depth - 1, inner)}" for key, item in value.items()
+    ]
+    return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `plan.json`."""
+    bodies = {name: kind(name).body for name in REGISTRY}
+    (root, *found), components = msgspec.json.schema_components(
+        [Manifest, *bodies.values()], ref_template="#/$defs/{name}"
+    )
+    stage = next(value for name, value in components.items() if name.startswith("Stage"))
+    stage["allOf"] = [
+        {"if": {"properties": {"kind": {"const": name}}}, "then": {"properties": {"body": one}}}
+        for name, one in zip(bodies, found, strict=True)
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "plan.json of recipec",
+        "$defs": components,
+        **root,
+    }

@@ -1,0 +1,78 @@
+"""A stage to the documents of the tools that do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from recipec.kinds import kind
+from recipec.plan import Stage
+from recipec.systems.check import Refusal, Values
+from recipec.systems.document import Document, Sheet
+from recipec.systems.registry import doing, system
+from recipec.systems.system import System
+from recipec.systems.table import Reader, fill, flattened
+
+
+class Emitted(NamedTuple):
+    """What makes the tools do one stage.
+
+    `commands` are the lines of `run.sh` with their `variables`, `files` texts beside the documents, `used` every plan
+    path that acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way.
+    """
+
+    documents: list[Document]
+    commands: list[str]
+    variables: dict[str, str]
+    files: dict[str, str]
+    used: set[str]
+    refusals: list[Refusal]
+    differences: list[Refusal]
+
+
+def emit(stage: Stage[Any]) -> Emitted:
+    """Return what makes the tools do this stage in its environment."""
+    doer, body = system(stage.system), stage.body
+    out = Emitted([], [], {}, {}, set(kind(stage.kind).acts), [], [])
+    values = flattened(body)
+    out.refusals.extend(_cannot(doer, stage, values))
+    if out.refusals:
+        return out
+    reads: list[str] = []
+    seen: Any = Reader(body, "", reads)
+    for sheet in doer.sheets(seen, stage.environment):
+        _fill(out, body, values, sheet)
+    out.commands.extend(doer.commands(seen))
+    out.variables.update(doer.variables(seen))
+    out.files.update(doer.files(seen))
+    out.differences.extend(doer.differences(seen))
+    out.used.update(doer.uses(body), reads)
+    for check in doer.checks(body):
+        told = check.told(values, stage.release)
+        if told is not None:
+            (out.refusals if check.severity == "error" else out.differences).append(told)
+    return out
+
+
+def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal]:
+    """Yield what the system has declared that it cannot do."""
+    for path, known in doer.can.items():
+        value = values.get(path)
+        if value is None or value in known:
+            continue
+        others = [one for one in doing(stage.kind) if one != doer.name and value in system(one).can.get(path, ())]
+        advice = f"it can do {', '.join(sorted(known))}"
+        advice += f"; {', '.join(others)} can do {value}" if others else ""
+        yield Refusal(path, f"{doer.name} cannot do {value}", advice)
+    if doer.one_process and values.get("hardware.device") == "cpu" and values["hardware.world"] > 1:
+        advice = f"{doer.one_process}; use per_node: 1, nodes: 1"
+        yield Refusal("hardware.world", "several processes need GPUs", advice)
+
+
+def _fill(out: Emitted, body: Any, values: Values, sheet: Sheet) -> None:
+    filled = fill(sheet.rows, body, values, sheet.release)
+    out.documents.append(
+        Document(sheet.file, sheet.kind, sheet.tool, sheet.release, sheet.contract, filled.entries, sheet.template)
+    )
+    out.used.update(filled.used)
+    out.refusals.extend(filled.refusals)

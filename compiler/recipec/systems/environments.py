@@ -1,0 +1,32 @@
+"""Which environment runs each stage: that of its system, with what any stage that shares it adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recipec.facts import pinned
+from recipec.plan import Stage
+from recipec.systems.registry import system
+
+
+def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
+    """Return the stages with their environments, and the releases that these hold.
+
+    A stage whose system has no environment of its own takes the first of the others' that holds what it needs, so that a
+    run makes as few as it can.
+    """
+    needs = [system(stage.system).needs(stage.body) for stage in stages]
+    extras: dict[str, set[str]] = {}
+    holds: dict[str, frozenset[str]] = {}
+    for need in needs:
+        if need.base:
+            extras.setdefault(need.base, set()).update(need.extras)
+            holds[need.base] = need.holds
+    found = []
+    for stage, need in zip(stages, needs, strict=True):
+        base = need.base or next((one for one, held in holds.items() if need.packages <= held), need.otherwise)
+        name = "-".join([base, *sorted(extras.get(base, ()))])
+        package = system(stage.system).package
+        release = stage.release or (pinned(name, package) if package else "")
+        found.append(stage.replaced(environment=name, release=release))
+    return tuple(found)

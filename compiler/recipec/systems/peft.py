@@ -1,0 +1,52 @@
+"""PEFT alone: adapters merged into their base, by a script of ours that is copied as it is, and a settings file for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recipec.facts import pinned
+from recipec.kinds.merge import Merge, Part
+from recipec.systems.document import Sheet
+from recipec.systems.system import Need, System
+from recipec.systems.table import OMIT, Row, made, same
+from recipec.systems.trainers import GENERAL
+
+TOOL, SCRIPT, SETTINGS = "transformers", "merge_adapter.py", "merge.json"
+
+
+def _parts(parts: tuple[Part, ...]) -> Any:
+    return [{"adapter": part.adapter, "weight": part.weight} for part in parts] or OMIT
+
+
+ROWS: tuple[Row, ...] = (
+    *(
+        same(word, word)
+        for word in ("base", "revision", "adapter", "tokenizer", "precision", "trust_remote_code", "output")
+    ),
+    made("adapters", _parts, "parts"),
+    *(same(word, word) for word in ("how", "density", "majority")),
+)
+
+
+def _sheets(_s: Merge, environment: str) -> list[Sheet]:
+    return [Sheet(SETTINGS, ROWS, TOOL, pinned(environment, TOOL), "", "json")]
+
+
+def _commands(_s: Merge) -> list[str]:
+    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+
+
+def _files(_s: Merge) -> dict[str, str]:
+    return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
+
+
+SYSTEM = System(
+    "peft",
+    kinds=frozenset(["merge"]),
+    sheets=_sheets,
+    needs=lambda _s: Need(packages=frozenset(["peft"]), otherwise=GENERAL),
+    commands=_commands,
+    files=_files,
+    package=TOOL,
+)

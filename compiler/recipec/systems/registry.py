@@ -1,0 +1,33 @@
+"""The systems, each in a module of its own that declares a `SYSTEM`: one line for each."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from recipec.systems.system import System
+
+# Name → module. What trains comes first, in the order in which messages list it.
+REGISTRY = {
+    "axolotl": "recipec.systems.axolotl",
+    "trl": "recipec.systems.trl",
+    "llamafactory": "recipec.systems.llamafactory",
+    "unsloth": "recipec.systems.unsloth",
+    "openrlhf": "recipec.systems.openrlhf",
+    "script": "recipec.systems.script",
+    "lm_eval": "recipec.systems.lm_eval",
+    "peft": "recipec.systems.peft",
+    "transformers": "recipec.systems.transformers",
+}
+
+
+@cache
+def system(name: str) -> System:
+    """Return a system by its name. Raises KeyError when there is none."""
+    declared: System = import_module(REGISTRY[name]).SYSTEM
+    return declared
+
+
+def doing(kind: str) -> tuple[str, ...]:
+    """Return the names of the systems that do a kind of stage."""
+    return tuple(name for name in REGISTRY if kind in system(name).kinds)
