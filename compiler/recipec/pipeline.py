@@ -83,8 +83,9 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
         return Compiled("", {}, tidy(findings), None)
     recipe = course.recipe
     decision = decide(course)
-    findings = rules.contradictions(course, decision, findings)
-    if errors(findings) or any(part.wrong for part in course.parts):
+    more = rules.contradictions(course, decision)
+    findings += more
+    if errors(more) or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy(findings), None)
     findings = rules.findings(course, decision, findings)
     placed = place(course, decision.resolved, findings)

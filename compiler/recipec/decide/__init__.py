@@ -33,7 +33,7 @@ def decide(course: Course) -> Decision:
     recipe = course.recipe
     whole = Said(course.parts[0] if len(course.parts) == 1 else course.whole)
     several = course.parts[0].own is not None
-    graph = Graph(recipe.name, 10, several, {}, "base")
+    graph = Graph(recipe.name, 10, several, {}, {}, tuple(part.name for part in course.parts), "base")
     graph = graph._replace(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}
@@ -59,7 +59,13 @@ def decide(course: Course) -> Decision:
 
 def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     """Return the course with what a part of it has made."""
-    hands: dict[str, Handed] = {one.hands.name: one.hands for one in made if one.hands is not None}
+    hands: dict[str, Handed] = {one.hands.name: one.hands for one in made if one.hands is not None and not one.merges}
+    merged = {one.hands.name: one.hands for one in made if one.hands is not None and one.merges}
     if not hands:
         return graph
-    return graph._replace(number=graph.number + 10, models={**graph.models, **hands}, previous=list(hands)[-1])
+    return graph._replace(
+        number=graph.number + 10,
+        models={**graph.models, **hands},
+        merged={**graph.merged, **merged},
+        previous=list(hands)[-1],
+    )

@@ -28,14 +28,17 @@ class Handed(NamedTuple):
 class Graph(NamedTuple):
     """The course so far. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
-    `run` is the recipe's name, `number` the first part of the ids of what comes next, `several` whether the recipe lists
-    its stages, `previous` the name of the stage before in that list.
+    `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `number`
+    the first part of the ids of what comes next, `several` whether the recipe lists its stages: those `listed`, by name;
+    `previous` is the one before in that list.
     """
 
     run: str
     number: int
     several: bool
     models: Mapping[str, Handed]
+    merged: Mapping[str, Handed]
+    listed: tuple[str, ...]
     previous: str
 
     def folder(self, id: str) -> str:
@@ -46,9 +49,10 @@ class Graph(NamedTuple):
 class Made(NamedTuple):
     """A stage that a kind decided, the origins of its leaves below its name, and the model that it hands on, if any.
 
-    `listed`: a person wrote it as a stage of the course, so that the next one begins from it unless told otherwise.
+    `merges`: that model stands beside the one of its name, whose adapter it has in itself.
     """
 
     stage: Stage[Any]
     origins: dict[str, Origin]
     hands: Handed | None = None
+    merges: bool = False

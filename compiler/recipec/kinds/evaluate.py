@@ -64,7 +64,7 @@ def known(graph: Graph) -> dict[str, Handed]:
     """Return the models there are by every name that they have: `tuned` is the last one that a stage made."""
     found = {name: handed for name, handed in graph.models.items() if handed.model.path}
     made = [handed for name, handed in graph.models.items() if name != "base"]
-    return {LAST: made[-1], **found} if made else found
+    return {**found, LAST: found.get(LAST, made[-1])} if made else found
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:

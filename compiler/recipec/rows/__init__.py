@@ -23,4 +23,3 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D015": "missing-file",
     "D016": "answers-of-another-shape",
 }
-ONE_MESSAGE = frozenset(["llamafactory"])  # trainers that leave out a pair beside messages whose answers are no mapping

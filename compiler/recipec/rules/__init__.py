@@ -10,11 +10,11 @@ from recipec.course import Course
 from recipec.decide import Decision
 from recipec.diagnostics import Finding
 from recipec.rules import memory, model, tools, training
+from recipec.rules.contradictions import CONTRADICTIONS
+from recipec.rules.local_rows import findings as of_rows
 from recipec.rules.rule import Rule, judge, waive
 
 RULES: tuple[Rule, ...] = tuple(sorted((*model.RULES, *memory.RULES, *tools.RULES, *training.RULES)))
-
-CONTRADICTIONS: tuple[Rule, ...] = ()
 
 
 def findings(course: Course, decision: Decision, told: list[Finding]) -> list[Finding]:
@@ -32,10 +32,13 @@ def lasting(course: Course, decision: Decision) -> list[Finding]:
     return [finding for finding in found if names[finding.code] not in course.recipe.allow]
 
 
-def contradictions(course: Course, decision: Decision, told: list[Finding]) -> list[Finding]:
-    """Return what was told and where the recipe contradicts itself, less what it allows."""
+def contradictions(course: Course, decision: Decision) -> list[Finding]:
+    """Return where the recipe contradicts itself, and what local rows have against it.
+
+    What it allows is left out; that an allowance of these matches nothing is told with the other rules.
+    """
     found = judge(CONTRADICTIONS, course, decision, folders=True)
-    waivable = {one.code: one.name for one in CONTRADICTIONS if one.waivable}
-    names = {word for code, name in waivable.items() for word in (code, name)}
-    allowed = {waivable.get(word, word) for word in course.recipe.allow if word in names}
-    return [*told, *(finding for finding in found if waivable.get(finding.code) not in allowed)]
+    waivable = {one.code: one.name for one in CONTRADICTIONS if one.waivable} | rows.NAMES
+    allowed = {waivable.get(word, word) for word in course.recipe.allow}
+    found += of_rows(decision, {one.span for one in found if one.span is not None})
+    return [one for one in found if waivable.get(one.code) not in allowed]

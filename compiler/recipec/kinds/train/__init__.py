@@ -61,8 +61,12 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     before: list[Made] = []
     start = _start(say, graph)
     if start is not None and start.model.adapter is not None and say.part.parent_adapter == "merge":
-        before.append(merge.after(say, graph, f"{graph.number - 5:02}-merge", start, "parent_adapter"))
-        start = before[-1].hands
+        merged = graph.merged.get(start.name)
+        if merged is None:
+            made = merge.after(say, graph, f"{graph.number - 5:02}-merge", start, "parent_adapter")
+            before.append(made._replace(merges=True))
+            merged = made.hands
+        start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     body = _body(say, graph, train, id, start)
     stage, handed = _stage(say, graph, id, body, start or graph.models["base"])
@@ -70,10 +74,10 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
         before.append(init.before(say, graph, at, body.value.numerics.precision, local))
-    made = [*before, Made(stage, body.origins, handed)]
+    found = [*before, Made(stage, body.origins, handed)]
     if body.value.adapter is not None and body.value.adapter.merge:
-        made.append(merge.after(say, graph, f"{graph.number + 5}-merge", handed, "adapter.merge"))
-    return tuple(made)
+        found.append(merge.after(say, graph, f"{graph.number + 5}-merge", handed, "adapter.merge"))
+    return tuple(found)
 
 
 def _start(say: Said, graph: Graph) -> Handed | None:

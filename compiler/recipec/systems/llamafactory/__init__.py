@@ -345,6 +345,7 @@ SYSTEM = System(
         "adapter.type": frozenset(["lora", "oft"]),
     },
     sheets=lambda s, _environment: _sheets(s),
+    one_message=True,
     needs=trainers.need,
     commands=_commands,
     variables=_variables,

@@ -1,0 +1,220 @@
+"""Contradictions about the course: what is trained, merged and evaluated, and what each stage starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.kinds.evaluate import Evaluate, chosen, known
+from recipec.kinds.merge import Merge
+from recipec.kinds.train.records import Train
+from recipec.language import Recipe
+from recipec.language.stages import Merge as MergeWords
+from recipec.rules.rule import Context, Fault, contradiction
+from recipec.suggest import nearest
+from recipec.systems.registry import system
+
+RUNS_CODE = ("humaneval", "mbpp")
+WITH_TRAINING = ("parallel", "data", "rollout", "rewards", "script", "trainer")
+SPARSE = ("ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd", "magnitude_prune", "magnitude_prune_svd")  # fmt: skip
+
+
+@contradiction("P000", "nothing-to-do", "recipe", words=("recipe",))
+def nothing(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a recipe that neither trains nor evaluates."""
+    if recipe.evaluate is None and recipe.train is None and not recipe.stages and not see.plan.stages:
+        yield Fault("recipe", "the recipe neither trains nor evaluates", "add train, or evaluate")
+
+
+@contradiction("P025", "tokenizer-without-text", "recipe", words=("model.from_scratch", "train", "data"))
+def untrained_tokenizer(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a model from scratch in a recipe that trains nothing."""
+    if recipe.model.from_scratch is not None and recipe.train is None and not recipe.stages:
+        message = "a tokenizer from scratch needs training data"
+        yield Fault("model.from_scratch", message, "add data and train")
+
+
+@contradiction("P026", "tokenizer-without-local-text", "init", words=("data.train",))
+def remote_text(_see: Context, s: object) -> Iterator[Fault]:
+    """Finds a tokenizer from scratch whose training data are all on a hub."""
+    if not getattr(s, "data", ()):
+        message = "a tokenizer from scratch is trained on local data"
+        yield Fault("data.train", message, "add a source with path")
+
+
+@contradiction("P027", "no-adapter-to-start-from", words=("parent_adapter",))
+def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
+    """Finds a stage that continues or merges an adapter where there is none."""
+    if see.said.part.parent_adapter is not None and not _left_adapter(see):
+        yield Fault("parent_adapter", "there is no adapter to start from", "drop parent_adapter")
+
+
+@contradiction("P028", "what-becomes-of-an-adapter", words=("parent_adapter", "start_from"))
+def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
+    """Finds a stage that starts from an adapter and does not say whether it is merged or continued."""
+    name = _left_adapter(see)
+    if see.said.part.parent_adapter is None and name:
+        message = f"{name} leaves an adapter, and this stage does not say what becomes of it"
+        yield Fault("parent_adapter", message, "say parent_adapter: merge, or continue")
+
+
+def _left_adapter(see: Context) -> str:
+    """Return the name of the stage that this one starts from, where it leaves an adapter; else an empty text."""
+    before = _before(see)
+    name = see.said.part.start_from or (before[-1] if before else "base")
+    handed = see.graph.models.get(name)
+    return name if handed is not None and handed.model.adapter is not None else ""
+
+
+@contradiction("P036", "adapter-without-training", "part", words=("adapter", "train"))
+def untrained_adapter(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds an adapter in a recipe that trains nothing."""
+    if recipe.adapter is not None and recipe.train is None and see.said.part.kind == "train":
+        yield Fault("adapter", "an adapter is given, but nothing is trained", "add train, or drop adapter")
+
+
+@contradiction("P037", "word-of-a-training-without-one", "part", words=("train", *WITH_TRAINING))
+def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds words that only a training acts on in a recipe that trains nothing."""
+    if recipe.train is not None or see.said.part.own is not None:
+        return
+    for word in WITH_TRAINING:
+        given = see.said.wrote(word) and not (word == "data" and recipe.model.from_scratch is not None)
+        if given and not (word == "trainer" and recipe.trainer == "axolotl"):
+            yield Fault(word, f"{word} is given, but nothing is trained", f"add train, or drop {word}")
+
+
+@contradiction("P038", "stage-without-training", "part", words=("train", "merge"))
+def stage_without_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a stage that says neither how it trains nor what it merges."""
+    if see.said.part.own is not None and recipe.train is None and see.said.part.kind == "train":
+        yield Fault("train", "the stage has no training", "give it train, or give train to the recipe")
+
+
+@contradiction("P040", "training-without-data", "part", words=("train", "data", "trainer"))
+def no_data(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a training that names no data."""
+    wanted = recipe.train is not None and see.said.part.kind == "train"
+    if wanted and recipe.data is None and not system(recipe.trainer).own_program:
+        yield Fault("train", "there is a training, but no data", "add data: {train: […]}")
+
+
+@contradiction("P080", "unknown-model-to-evaluate", "recipe", words=("evaluate.models", "train", "stages"))
+def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds the name of a model to evaluate that no stage makes."""
+    if recipe.evaluate is None or recipe.evaluate.models is None:
+        return
+    there = known(see.graph)
+    trained = len(see.graph.models) > 1
+    listed = [name for name in there if name != "tuned" or "tuned" in see.graph.models]
+    for index, name in enumerate(chosen(see.said, see.graph)):
+        if name not in there:
+            nothing = f"nothing is trained, so there is no {name}"
+            message = f'"{name}" is neither base, tuned nor a stage' if trained else nothing
+            here = f"evaluate.models[{index}]"
+            yield Fault(here, message, f"there is {', '.join(listed)}", nearest(name, list(there)))
+
+
+@contradiction("P081", "code-that-nobody-allowed", "recipe", words=("evaluate.tasks", "evaluate.allow_code_execution"))
+def runs_code(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a benchmark that runs code which the model wrote, without a word that allows it."""
+    if recipe.evaluate is None or recipe.evaluate.allow_code_execution:
+        return
+    for task in recipe.evaluate.tasks:
+        if task.startswith(RUNS_CODE):
+            advice = "set evaluate.allow_code_execution: true on a machine where that is safe"
+            yield Fault("evaluate.tasks", f"{task} runs code that the model wrote", advice)
+
+
+@contradiction("P082", "vllm-without-a-gpu", "evaluate", words=("evaluate.backend", "hardware.gpu"))
+def vllm_on_cpu(_see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds an evaluation by vLLM on a machine without a GPU."""
+    if s.backend == "vllm" and s.hardware.device == "cpu":
+        yield Fault("evaluate.backend", "the vllm back end needs a GPU", "use hf")
+
+
+@contradiction("P110", "unknown-adapter-to-merge", "part", words=("merge",))
+def unknown_adapter(see: Context, _recipe: Recipe) -> Iterator[Fault]:
+    """Finds a merge of what no stage before it makes, or of a model that is no adapter."""
+    given = see.said.part.merge
+    names = [given] if isinstance(given, str) else list(given.adapters) if given is not None else []
+    before = _before(see)
+    for name in names:
+        here = "merge" if isinstance(given, str) else f"merge.adapters.{name}"
+        handed = see.graph.models.get(name)
+        if name not in before or handed is None:
+            message = f'"{name}" is not a stage before this one'
+            yield Fault(here, message, f"stages before it: {', '.join(before) or 'none'}", nearest(name, before))
+        elif handed.model.adapter is None:
+            yield Fault(here, f"{name} leaves no adapter that could be merged", "name a stage that trains an adapter")
+
+
+def _before(see: Context) -> tuple[str, ...]:
+    """Return the names of the stages that are listed before this one."""
+    path = see.said.part.path
+    return see.graph.listed[: int(path[1])] if path else ()
+
+
+@contradiction("P111", "adapters-of-different-bases", "merge", words=("merge",))
+def different_bases(see: Context, _s: Merge) -> Iterator[Fault]:
+    """Finds adapters of different bases that are to be combined."""
+    stage = see.stage
+    bases = list(dict.fromkeys(getattr(one.output, "path", "") for one in stage.inputs)) if stage is not None else []
+    if len(bases) > 1:
+        message = f"the adapters are of different bases: {', '.join(bases)}"
+        yield Fault("merge.adapters", message, "combine adapters of one base")
+
+
+@contradiction("P112", "density-of-a-merge", "merge", words=("merge",))
+def density(_see: Context, s: Merge) -> Iterator[Fault]:
+    """Finds a way of combining adapters without the density that it needs, or with one that it does not have."""
+    if s.how in SPARSE and s.density is None:
+        yield Fault("merge.how", f"{s.how} needs a density", "set merge.density, such as 0.5")
+    if s.how is not None and s.how not in SPARSE and s.density is not None:
+        yield Fault("merge.density", f"{s.how} keeps all values", "drop density, or use ties, dare or magnitude_prune")
+    if s.majority is not None and s.how is not None and "ties" not in s.how:
+        yield Fault("merge.majority", f"{s.how} elects no signs", "drop majority, or use how: ties")
+
+
+@contradiction("P113", "words-beside-a-merge", "part", words=("merge",))
+def beside_a_merge(see: Context, _recipe: Recipe) -> Iterator[Fault]:
+    """Finds a merge stage that says how to train."""
+    part = see.said.part
+    if part.kind != "merge" or part.own is None:
+        return
+    for word in part.own.entries:
+        if word not in ("name", "merge"):
+            yield Fault(word, f"a merge has no {word}", f"drop {word}, or give the training a stage of its own")
+
+
+@contradiction("P114", "ranks-that-do-not-add-up", "merge", words=("merge",))
+def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
+    """Finds adapters of different ranks combined in a way that adds their matrices."""
+    stage = see.stage
+    taken = [one.stage for one in stage.inputs] if stage is not None else []
+    makers = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]
+    ranks = [one.adapter.rank for one in makers if isinstance(one, Train) and one.adapter is not None]
+    given = see.said.part.merge
+    if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):
+        message = f"{s.how} adds adapters of one rank; these have {', '.join(map(str, ranks))}"
+        yield Fault("merge.how", message, "use how: cat or svd, or train them with one rank")
+
+
+RULES = (
+    nothing,
+    untrained_tokenizer,
+    remote_text,
+    no_adapter,
+    undecided_adapter,
+    untrained_adapter,
+    needs_training,
+    stage_without_training,
+    no_data,
+    unknown_model,
+    runs_code,
+    vllm_on_cpu,
+    unknown_adapter,
+    different_bases,
+    density,
+    beside_a_merge,
+    different_ranks,
+)

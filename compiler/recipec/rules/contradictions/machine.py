@@ -1,0 +1,131 @@
+"""Contradictions about the machine, the sharding and what is offloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.facts import gpus
+from recipec.kinds.train.records import Train
+from recipec.language import Recipe
+from recipec.rules.rule import Context, Fault, contradiction
+from recipec.suggest import nearest
+
+STRATEGY = ("parallel.strategy", "hardware.per_node", "hardware.nodes")
+OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardware.nodes")
+
+
+@contradiction("P001", "unknown-gpu", "recipe", words=("hardware.gpu",))
+def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a GPU that the hardware facts do not hold."""
+    name, known = recipe.hardware.gpu, sorted(gpus())
+    if name not in known:
+        message = f'"{name}" is not a GPU of the hardware facts'
+        yield Fault("hardware.gpu", message, f"known: {', '.join(known)}", nearest(name, known))
+
+
+@contradiction("P010", "one-process-on-several-gpus", words=STRATEGY)
+def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds `strategy: single` on more than one GPU."""
+    if s.parallel.strategy == "single" and s.hardware.world > 1:
+        message = f"strategy single uses one GPU, but {s.hardware.world} are declared"
+        yield Fault("parallel.strategy", message, "choose ddp, fsdp2, zero2 or zero3")
+
+
+@contradiction("P011", "several-processes-on-one-gpu", words=STRATEGY)
+def too_many_processes(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds DDP or FSDP2 on one GPU."""
+    if s.parallel.strategy in ("ddp", "fsdp2") and s.hardware.world == 1:
+        advice = "use single, or zero2 or zero3 with offload"
+        yield Fault("parallel.strategy", f"{s.parallel.strategy} needs at least two GPUs", advice)
+
+
+@contradiction("P012", "sharding-without-gpus", words=("parallel.strategy", "hardware.gpu"))
+def sharding_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds FSDP2 or ZeRO on a machine without GPUs."""
+    if s.parallel.strategy not in ("single", "ddp") and s.hardware.device == "cpu":
+        advice = "use ddp, or single for one process"
+        yield Fault("parallel.strategy", f"{s.parallel.strategy} needs GPUs", advice)
+
+
+@contradiction("P013", "offload-that-the-strategy-lacks", words=OFFLOAD)
+def no_offload(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds offload of what the strategy does not shard."""
+    strategy = s.parallel.strategy
+    sharded = strategy in ("fsdp2", "zero3")
+    if s.parallel.optimizer_offload != "none" and not (sharded or strategy in ("zero1", "zero2")):
+        message = f"{strategy} cannot offload optimiser states"
+        yield Fault("parallel.offload.optimizer", message, "use zero2, zero3 or fsdp2")
+    if s.parallel.parameter_offload != "none" and not sharded:
+        yield Fault("parallel.offload.parameters", f"{strategy} cannot offload parameters", "use zero3 or fsdp2")
+
+
+@contradiction("P014", "half-an-offload-under-fsdp2", words=OFFLOAD)
+def fsdp_offload(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds offload of parameters without optimiser states, or the reverse, under FSDP2."""
+    offloaded = (s.parallel.optimizer_offload, s.parallel.parameter_offload)
+    if s.parallel.strategy == "fsdp2" and offloaded not in (("none", "none"), ("cpu", "cpu")):
+        advice = "set both optimizer and parameters to cpu, or use zero3"
+        yield Fault("parallel.offload", "FSDP2 offloads parameters and optimiser states together, to CPU", advice)
+
+
+def _to_nvme(s: Train) -> bool:
+    return "nvme" in (s.parallel.optimizer_offload, s.parallel.parameter_offload) and s.parallel.strategy != "fsdp2"
+
+
+@contradiction("P015", "nvme-without-zero3", words=OFFLOAD)
+def nvme_strategy(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds offload to NVMe with another strategy than ZeRO-3."""
+    if _to_nvme(s) and s.parallel.strategy != "zero3":
+        yield Fault("parallel.offload", "offload to NVMe needs ZeRO stage 3", "use strategy: zero3")
+
+
+@contradiction("P016", "nvme-without-a-folder", words=OFFLOAD)
+def nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds offload to NVMe that does not say where to."""
+    if _to_nvme(s) and s.parallel.nvme_path is None:
+        advice = "set parallel.offload.nvme_path"
+        yield Fault("parallel.offload", "offload to NVMe needs a folder", advice)
+
+
+@contradiction("P017", "nvme-folder-without-offload", words=OFFLOAD)
+def needless_nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a folder on an NVMe drive that nothing is offloaded to."""
+    if s.parallel.nvme_path is not None and not _to_nvme(s) and s.parallel.strategy != "fsdp2":
+        advice = "set optimizer or parameters to nvme, or drop it"
+        yield Fault("parallel.offload.nvme_path", "nothing is offloaded to NVMe", advice)
+
+
+@contradiction(
+    "P018", "option-of-another-strategy", words=(*STRATEGY, "parallel.reshard_after_forward", "parallel.bucket_size")
+)
+def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an option of FSDP2 or ZeRO beside another strategy."""
+    strategy = s.parallel.strategy
+    if (
+        strategy != "fsdp2"
+        and see.said.wrote("parallel.reshard_after_forward")
+        and not s.parallel.reshard_after_forward
+    ):
+        advice = "it is an option of fsdp2; drop it"
+        yield Fault("parallel.reshard_after_forward", f"{strategy} does not reshard", advice)
+    if (
+        not strategy.startswith("zero")
+        and see.said.wrote("parallel.bucket_size")
+        and s.parallel.bucket_size != 500_000_000
+    ):
+        advice = "it is an option of ZeRO; drop it"
+        yield Fault("parallel.bucket_size", f"{strategy} has no reduce bucket", advice)
+
+
+RULES = (
+    unknown_gpu,
+    too_few_processes,
+    too_many_processes,
+    sharding_on_cpu,
+    no_offload,
+    fsdp_offload,
+    nvme_strategy,
+    nvme_folder,
+    needless_nvme_folder,
+    other_strategy,
+)

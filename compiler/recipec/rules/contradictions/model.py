@@ -1,0 +1,196 @@
+"""Contradictions about the model, its number formats and the adapter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from recipec.kinds.train.model import PROMPTED, QUANTISED, RANKED, SCALED
+from recipec.kinds.train.records import Train
+from recipec.language import Recipe
+from recipec.rules.rule import Context, Fault, contradiction
+from recipec.systems.registry import system
+
+PRECISION = ("train.precision", "hardware.gpu")
+SCRATCH = "model.from_scratch"
+
+
+@contradiction("P020", "no-model-or-two", "recipe", words=("model.base", SCRATCH))
+def which_model(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a recipe that names no model, or two."""
+    base, scratch = recipe.model.base, recipe.model.from_scratch
+    if (base is None) == (scratch is None) and not (base is None and system(recipe.trainer).own_program):
+        both = "both base and from_scratch are given"
+        message = both if base else "the model has neither base nor from_scratch"
+        yield Fault("model", message, "give exactly one of them")
+
+
+@contradiction("P021", "word-without-meaning-from-scratch", "recipe", words=(SCRATCH,))
+def scratch_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds words about a model that exists beside a model from scratch."""
+    for word in ("revision", "tokenizer", "trust_remote_code", "resize_embeddings", "special_tokens"):
+        if recipe.model.from_scratch is not None and see.said.wrote(f"model.{word}") and getattr(recipe.model, word):
+            yield Fault(f"model.{word}", f"{word} has no meaning for a model from scratch", "drop it")
+
+
+@contradiction("P022", "template-of-a-new-tokenizer", "recipe", words=(SCRATCH, "model.chat_template"))
+def scratch_template(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds another chat template than ChatML on a model from scratch."""
+    given = recipe.model.chat_template not in (None, "chatml") or see.said.wrote("model.chat_template_file")
+    if recipe.model.from_scratch is not None and given:
+        message = "a tokenizer made from scratch carries ChatML"
+        yield Fault("model.chat_template", message, "use chatml, or drop the key")
+
+
+@contradiction("P023", "uneven-heads", "recipe", words=(f"{SCRATCH}.heads", f"{SCRATCH}.hidden_size"))
+def uneven_heads(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds heads that do not divide the width of the model into even sizes."""
+    scratch = recipe.model.from_scratch
+    if scratch is not None and (scratch.hidden_size % scratch.heads or (scratch.hidden_size // scratch.heads) % 2):
+        message = f"{scratch.heads} heads do not divide hidden_size {scratch.hidden_size} into even head sizes"
+        yield Fault(f"{SCRATCH}.heads", message, "change one of them")
+
+
+@contradiction("P024", "uneven-kv-heads", "recipe", words=(f"{SCRATCH}.heads", f"{SCRATCH}.kv_heads"))
+def uneven_kv_heads(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds key and value heads that do not divide the heads."""
+    scratch = recipe.model.from_scratch
+    if scratch is not None and scratch.heads % (scratch.kv_heads or scratch.heads):
+        message = f"kv_heads {scratch.kv_heads} does not divide heads {scratch.heads}"
+        yield Fault(f"{SCRATCH}.kv_heads", message, "choose a divisor of heads")
+
+
+@contradiction("P029", "liger-without-a-gpu", words=("train.liger_kernel", "hardware.gpu"))
+def liger_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds Liger's kernels on a machine without a GPU."""
+    if s.numerics.liger_kernel and s.hardware.device == "cpu":
+        yield Fault("train.liger_kernel", "Liger's kernels are Triton, which needs a GPU", "drop it")
+
+
+@contradiction("P030", "precision-that-the-machine-lacks", words=PRECISION)
+def precision(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a number format in which the declared machine cannot train."""
+    chosen, machine = s.numerics.precision, s.hardware
+    if chosen == "bf16" and not (machine.device == "gpu" and machine.bf16):
+        usual = "fp32" if machine.device == "cpu" else "fp16"
+        detail = "" if machine.device == "cpu" else f" (SM {machine.sm}, needs 80)"
+        yield Fault("train.precision", f"{machine.gpu} cannot train in bf16{detail}", f"use {usual}")
+    if chosen == "fp16" and machine.device == "cpu":
+        yield Fault("train.precision", "a CPU cannot train in fp16", "use fp32")
+
+
+@contradiction("P031", "quantised-weights-without-an-adapter", words=("model.load_in", "adapter"))
+def quantised_in_full(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds quantised weights that are trained in full."""
+    if s.model.load_in in QUANTISED and s.adapter is None:
+        advice = "add an adapter: QLoRA trains it beside frozen weights"
+        yield Fault("model.load_in", f"weights in {s.model.load_in} cannot be trained", advice)
+
+
+@contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
+def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights in another number format than the computation."""
+    load, chosen = s.model.load_in, s.numerics.precision
+    if load not in QUANTISED and load != chosen:
+        advice = f"use {chosen} for both, or drop load_in"
+        yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
+
+
+@contradiction("P033", "scales-that-are-not-there", "part", words=("model.load_in", "model.double_quant"))
+def no_scales(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds double quantisation of weights that are not in 4 bit."""
+    model = recipe.model
+    if model.double_quant and model.load_in not in ("nf4", "fp4"):
+        load = model.load_in or next((s.body.model.load_in for s in see.plan.of_kind("train")), "bf16")
+        advice = "it belongs to load_in: nf4 or fp4"
+        yield Fault("model.double_quant", f"{load} has no scales to quantise", advice)
+
+
+@contradiction("P034", "attention-that-the-gpu-lacks", words=("model.attention", "hardware.gpu"))
+def attention(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an attention implementation that the declared GPU does not run."""
+    needed = {"flash_attention_2": 80, "flex_attention": 70}.get(s.model.attention, 0)
+    if s.hardware.sm < needed:
+        message = f"{s.model.attention} needs SM {needed}, {s.hardware.gpu} has {s.hardware.sm or 'none'}"
+        yield Fault("model.attention", message, "use sdpa")
+
+
+@contradiction("P035", "flash-attention-in-fp32", words=("model.attention", *PRECISION))
+def flash_in_fp32(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds Flash Attention with a computation in fp32."""
+    if s.model.attention.startswith("flash") and s.numerics.precision == "fp32":
+        advice = "use bf16 or fp16, or attention: sdpa"
+        yield Fault("model.attention", f"{s.model.attention} does not compute in fp32", advice)
+
+
+@contradiction("P039", "two-adapters-to-start-from", words=("adapter.start_from", "parent_adapter"))
+def two_starts(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an adapter that is to start from two others."""
+    if see.said.wrote("adapter.start_from") and s.adapter is not None and see.said.part.parent_adapter == "continue":
+        advice = "drop it, or drop parent_adapter"
+        yield Fault("adapter.start_from", "the adapter of the stage before is continued", advice)
+
+
+@contradiction("P092", "modules-given-twice", words=("adapter.targets", "adapter.target_pattern"))
+def which_modules(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds both a list and a pattern of the modules that get an adapter."""
+    if s.adapter is not None and s.adapter.target_pattern is not None and see.said.wrote("adapter.targets"):
+        yield Fault("adapter.target_pattern", "both targets and a pattern are given", "give one of them")
+
+
+@contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern",))
+def pattern(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a pattern of module names that is no regular expression."""
+    if s.adapter is None or s.adapter.target_pattern is None:
+        return
+    try:
+        re.compile(s.adapter.target_pattern)
+    except re.error as error:
+        yield Fault("adapter.target_pattern", f"it is not a regular expression: {error}", "correct it")
+
+
+@contradiction("P093", "word-of-another-adapter", words=("adapter",))
+def other_adapter(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a word about an adapter that its type does not have."""
+    if s.adapter is None:
+        return
+    kind, said = s.adapter.type, see.said
+    for word, kinds in (("rank", RANKED), ("alpha", SCALED), ("virtual_tokens", PROMPTED)):
+        if kind not in kinds and said.wrote(f"adapter.{word}"):
+            yield Fault(f"adapter.{word}", f"{kind} has no {word}", f"drop it; {', '.join(kinds)} have it")
+    for word in ("dora", "rslora", "lora_plus_ratio"):
+        if kind != "lora" and getattr(s.adapter, word):
+            yield Fault(f"adapter.{word}", f"{kind} has no {word}", "it belongs to type: lora")
+    if kind in PROMPTED and s.adapter.merge:
+        yield Fault("adapter.merge", f"{kind} changes no weights that could be merged", "drop merge")
+    if kind != "lora" and s.adapter.init != "default":
+        yield Fault("adapter.init", f"{kind} has no init {s.adapter.init}", "it belongs to type: lora")
+
+
+@contradiction("P100", "template-given-twice", "part", words=("model.chat_template", "model.chat_template_file"))
+def which_template(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds both a named chat template and a file with one."""
+    if recipe.model.chat_template_file is not None and recipe.model.chat_template is not None:
+        message = "both a chat template and a file with one are given"
+        yield Fault("model.chat_template_file", message, "give one of them")
+
+
+RULES = (
+    which_model,
+    scratch_words,
+    scratch_template,
+    uneven_heads,
+    uneven_kv_heads,
+    liger_on_cpu,
+    precision,
+    quantised_in_full,
+    disagreement,
+    no_scales,
+    attention,
+    flash_in_fp32,
+    two_starts,
+    which_modules,
+    pattern,
+    other_adapter,
+    which_template,
+)

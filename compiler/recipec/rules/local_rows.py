@@ -1,0 +1,119 @@
+"""What the rows of local files say against the recipe: found by `recipec.rows`, told at the places of the recipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Set
+
+from recipec.decide import Decision
+from recipec.decide.said import Said, indexed
+from recipec.diagnostics import Finding, Severity
+from recipec.kinds.train.methods import METHODS
+from recipec.kinds.train.records import DataSource, Train
+from recipec.rows.judge import Looked
+from recipec.source import Span
+from recipec.suggest import nearest
+from recipec.systems.registry import system
+
+REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
+GROUPS = ("train", "validation")
+
+
+def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
+    """Yield what is wrong with the rows of every training; sources with words at `wrong` places are not looked at."""
+    for stage in decision.resolved.plan.of_kind("train"):
+        said: Said = decision.said[stage.name]
+        if not said.unsure(("data", "train.method")):
+            yield from _of_training(said, stage.body, wrong)
+
+
+def _of_training(said: Said, s: Train, wrong: Set[Span]) -> Iterator[Finding]:
+    seen: dict[str, list[tuple[str, Looked]]] = {group: [] for group in GROUPS}
+    for group in GROUPS:
+        for index, source in enumerate(getattr(s.data, group)):
+            here = indexed(f"data.{group}", index)
+            if source.path is None or not source.path.isprintable() or _at(said, here, wrong):
+                continue
+            if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
+                yield from _misspelt(said, here, source.path)
+                continue
+            looked = _look(source, one_message=system(s.trainer).one_message)
+            if looked is None:
+                continue
+            seen[group].append((here, looked))
+            for found in looked.troubles:
+                mapped = f"{here}.columns.{found.column}"
+                where = mapped if found.column and said.wrote(mapped) else f"{here}.path"
+                yield _told(said, found.code, where, found.message, found.advice, found.suggestion, found.severity)
+    yield from _together(said, s, seen)
+
+
+def _at(said: Said, here: str, wrong: Set[Span]) -> bool:
+    """Return whether something stands at a path or below it that is at one of the `wrong` places."""
+    below = (here + ".", here + "[")
+    return any(said.span(path) in wrong for path in said.nodes if path == here or path.startswith(below))
+
+
+def _told(
+    said: Said,
+    code: str,
+    path: str,
+    message: str,
+    advice: str,
+    suggestion: str | None = None,
+    severity: Severity = "warning",
+) -> Finding:
+    return Finding(code, message, said.span(path), suggestion, advice, severity)
+
+
+def _look(source: DataSource, *, one_message: bool) -> Looked | None:
+    from recipec.rows.judge import Source, look  # json and csv are off the way of what cannot be looked at
+
+    return look(Source(str(source.path), source.format, source.columns, source.roles, one_message))
+
+
+def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
+    """Tell of a file that is not here where one of nearly its name is; else it may be where the recipe runs."""
+    folder, _, name = path.rpartition("/")
+    if not os.path.isdir(folder or "."):  # noqa: PTH112
+        return
+    stem, _, suffix = name.rpartition(".")
+    stems = [
+        entry.name.removesuffix(f".{suffix}") for entry in os.scandir(folder or ".") if entry.name.endswith(suffix)
+    ]
+    close = nearest(stem, stems)
+    if close is not None:
+        there = f"{folder}/{close}.{suffix}" if folder else f"{close}.{suffix}"
+        advice = "correct the path, if it is not where the recipe runs"
+        yield _told(said, "D015", f"{here}.path", f"{path} is not here", advice, there)
+
+
+def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, Looked]]]) -> Iterator[Finding]:
+    """Yield what is wrong with all sources together: too few rows for a step, rows both trained and validated on."""
+    train = {row for _, looked in seen["train"] for row in looked.seen}
+    for here, looked in seen["validation"]:
+        both = sum(count for row, count in looked.seen.items() if row in train)
+        if both:
+            message = f"{both:,} of {sum(looked.seen.values()):,} validation rows are trained on too"
+            advice = "take them out of one of the two: their loss says nothing of new rows"
+            yield _told(said, "D013", f"{here}.path", message, advice)
+    held = s.data.holdout
+    for here, looked in seen["train"]:
+        known, repeated = sum(looked.seen.values()), sum(looked.seen.values()) - len(looked.seen)
+        if held and known >= 10 and repeated > REPEATED * known:
+            message = f"{repeated:,} of {known:,} rows are repeated: most of what is held out is trained on too"
+            advice = "drop them and weigh sources by weight, or give data.validation"
+            yield _told(said, "D012", f"{here}.path", message, advice)
+    counts = [looked.total for _, looked in seen["train"]]
+    sources = s.data.train
+    if not sources or len(counts) < len(sources) or any(count is None for count in counts):
+        return
+    total = sum((count or 0) * source.weight for count, source in zip(counts, sources, strict=True))
+    left = total - (held if isinstance(held, int) else int(total * held))
+    if total and left < 1:
+        message = f"holdout {held} leaves nothing of {total:,} rows to train on"
+        yield _told(said, "P052", "data.holdout", message, "hold out fewer rows", None, "error")
+    elif total and left < s.batch.total and not METHODS[s.method].online:
+        rows = f"{left:,} row{'s' * (left != 1)}"
+        message = f"{rows} for batches of {s.batch.total:,}: an epoch is a single step that is not full"
+        yield _told(said, "D014", "train.batch_size", message, "lower batch_size, or is it the right file?")
