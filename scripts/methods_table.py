@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "compiler")]
 
 from recipec.course import bind_course  # noqa: E402
-from recipec.decide import decide  # noqa: E402
-from recipec.decide.methods import METHODS  # noqa: E402
+from recipec.decide.decision import decide  # noqa: E402
+from recipec.kinds.train.methods import METHODS  # noqa: E402
 from recipec.diagnostics import RecipeError  # noqa: E402
 from recipec.facts import releases  # noqa: E402
-from recipec.plan import Train  # noqa: E402
+from recipec.kinds.train.records import Train  # noqa: E402
 from recipec.source import Mapping  # noqa: E402
-from recipec.systems import TRAINERS, trainer  # noqa: E402
+from recipec.systems.registry import doing, system  # noqa: E402
 from recipec.yaml_reader import read_file  # noqa: E402
 
 TRAINED, ACCEPTED = "trained", "accepted"
@@ -46,8 +46,8 @@ def stages(folder: Path) -> Iterator[Train]:
         if not isinstance(tree, Mapping) or "recipe" not in tree.entries:
             continue
         course, _findings = bind_course(tree)
-        resolved = decide(course)[0] if course is not None else None
-        yield from (s for s in (resolved.plan.stages if resolved else ()) if isinstance(s, Train))
+        if course is not None:
+            yield from (stage.body for stage in decide(course).resolved.plan.of_kind("train"))
 
 
 def shown() -> dict[tuple[str, str], str]:
@@ -62,34 +62,34 @@ def shown() -> dict[tuple[str, str], str]:
 
 def page() -> str:
     """Return the page. Raises ValueError when a trainer declares a method for which there is nothing to show."""
-    systems = [trainer(name) for name in TRAINERS if name in NAMES]
+    systems = [system(name) for name in doing("train") if name in NAMES]
     evidence = shown()
     lines = [
         "# What each trainer can do",
         "",
-        "Made by `make generated` from what the trainers declare (`TRAINER` of each module in `compiler/recipec/systems/`)",
+        "Made by `make generated` from what the trainers declare (`SYSTEM` of each module in `compiler/recipec/systems/`)",
         "and from the recipes of the test suite. **trained**: the suite really trains a tiny model with it, on a CPU, from",
         "the emitted files. **accepted**: the tool's own code judges the emitted files, at the pinned release.",
         "",
-        f"| method | {' | '.join(NAMES[system.name] for system in systems)} |",
+        f"| method | {' | '.join(NAMES[one.name] for one in systems)} |",
         "|---|" + "---|" * len(systems),
     ]
     for method in METHODS:
         cells = []
-        for system in systems:
-            if method not in system.methods:
+        for one in systems:
+            if method not in one.can["method"]:
                 cells.append("")
                 continue
-            if (system.name, method) not in evidence:
-                raise ValueError(f"{system.name} declares {method}, but no recipe of the suite does it")
-            cells.append(evidence[system.name, method])
+            if (one.name, method) not in evidence:
+                raise ValueError(f"{one.name} declares {method}, but no recipe of the suite does it")
+            cells.append(evidence[one.name, method])
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
     rows = (
-        ("releases", lambda system: ", ".join(releases(system.name))),
-        ("adapters", lambda system: ", ".join(sorted(system.adapters))),
-        ("sharding", lambda system: ", ".join(sorted(system.strategies))),
+        ("releases", lambda one: ", ".join(releases(one.name))),
+        ("adapters", lambda one: ", ".join(sorted(one.can["adapter.type"]))),
+        ("sharding", lambda one: ", ".join(sorted(one.can["parallel.strategy"]))),
     )
-    lines += [f"| {name} | {' | '.join(say(system) for system in systems)} |" for name, say in rows]
+    lines += [f"| {name} | {' | '.join(say(one) for one in systems)} |" for name, say in rows]
     lines += [
         "",
         "`trainer: script` runs a training script of your own, whatever its method.",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
 from recipec.course import bind_course
-from recipec.decide import decide
+from recipec.decide.decision import decide
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.emission import place
 from recipec.plan import Resolved

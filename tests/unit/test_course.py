@@ -1,12 +1,11 @@
 """Courses of several trainings: what a stage does not say it takes from the recipe; each starts where one before ended."""
 
-import json
+from typing import Any
 
+from recipec import manifest
 from recipec.explain import explain
-from recipec.kinds.evaluate import Evaluate
-from recipec.kinds.merge import Merge
-from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_tree
+from recipec.plan import Stage
 from recipec.source import Source
 from recipec.yaml_reader import read_text
 
@@ -32,7 +31,7 @@ def compiled(text: str) -> Compiled:
     return compile_tree(read_text(Source("course.yaml", text)))
 
 
-def stages(text: str) -> list[object]:
+def stages(text: str) -> list[Stage[Any]]:
     found = compiled(text)
     assert found.findings == []
     assert found.resolved is not None
@@ -40,7 +39,7 @@ def stages(text: str) -> list[object]:
 
 
 def test_a_stage_inherits_word_by_word() -> None:
-    first, second = (s for s in stages(HEAD + FIRST + SECOND % "parent_adapter: merge") if isinstance(s, Train))
+    first, second = (s.body for s in stages(HEAD + FIRST + SECOND % "parent_adapter: merge") if s.kind == "train")
     assert (first.optimizer.learning_rate, second.optimizer.learning_rate) == (1e-4, 1e-6)
     assert first.batch.total == second.batch.total == 8
     assert (first.method, second.method) == ("sft", "dpo")
@@ -48,21 +47,18 @@ def test_a_stage_inherits_word_by_word() -> None:
 
 def test_an_adapter_is_merged_before_the_next_stage() -> None:
     first, merge, second = stages(HEAD + FIRST + SECOND % "parent_adapter: merge")
-    assert isinstance(first, Train)
-    assert isinstance(merge, Merge)
-    assert isinstance(second, Train)
-    assert (merge.base, merge.adapter) == ("org/base", first.output)
-    assert second.model.path == merge.output
-    assert second.adapter is None
+    assert [s.kind for s in (first, merge, second)] == ["train", "merge", "train"]
+    assert (merge.body.base, merge.body.adapter) == ("org/base", first.output)
+    assert second.body.model.path == merge.output
+    assert second.body.adapter is None
+    assert (merge.after, second.after) == ((first.id,), (merge.id,))
 
 
 def test_an_adapter_is_trained_further() -> None:
     first, second = stages(HEAD + FIRST + SECOND % "parent_adapter: continue\n    adapter: {rank: 8}")
-    assert isinstance(first, Train)
-    assert isinstance(second, Train)
-    assert second.model.path == "org/base"
-    assert second.adapter is not None
-    assert second.adapter.start_from == first.output
+    assert second.body.model.path == "org/base"
+    assert second.body.adapter is not None
+    assert second.body.adapter.start_from == first.output
 
 
 def test_what_becomes_of_an_adapter_must_be_said() -> None:
@@ -74,19 +70,19 @@ def test_what_becomes_of_an_adapter_must_be_said() -> None:
 
 def test_stages_are_evaluated_by_name() -> None:
     text = HEAD + FIRST + SECOND % "parent_adapter: merge" + "evaluate: {tasks: [gsm8k]}\n"
-    last = stages(text)[-1]
-    assert isinstance(last, Evaluate)
-    assert [model.name for model in last.models] == ["base", "first", "second"]
-    assert last.models[1].adapter == "runs/course/10-first"
+    base, first, second = (s for s in stages(text) if s.kind == "evaluate")
+    assert [s.body.model.name for s in (base, first, second)] == ["base", "first", "second"]
+    assert first.body.model.adapter == "runs/course/10-first"
+    assert [s.after for s in (base, first, second)] == [(), ("10-first",), ("20-second",)]
 
 
 def test_explain_reaches_into_a_stage() -> None:
 
     found = compiled(HEAD + FIRST + SECOND % "parent_adapter: merge")
-    manifest = json.loads(found.files["plan.json"])
-    (row,) = explain(manifest, "second.optimizer.learning_rate")
-    assert row["because"] == "recipe: course.yaml:13:41"
-    assert explain(manifest, "stages[1].train.learning_rate") == [row]
+    written = manifest.read(found.files["plan.json"])
+    (row,) = explain(written, "second.optimizer.learning_rate")
+    assert row.because == "recipe: course.yaml:13:41"
+    assert explain(written, "stages[1].train.learning_rate") == [row]
 
 
 def test_each_mistake_is_told_once() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recipec.systems import trainer
+from recipec.systems.registry import system
 
 ROOT = Path(__file__).parents[2]
 TABLE = runpy.run_path(str(ROOT / "scripts" / "methods_table.py"))
@@ -16,7 +16,8 @@ def test_the_page_is_current() -> None:
 
 
 def test_a_promise_without_a_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    boastful = trainer("axolotl")._replace(methods=frozenset(["ppo"]))
-    monkeypatch.setitem(TABLE["page"].__globals__, "trainer", lambda _name: boastful)
+    axolotl = system("axolotl")
+    boastful = axolotl._replace(can={**axolotl.can, "method": frozenset(["ppo"])})
+    monkeypatch.setitem(TABLE["page"].__globals__, "system", lambda _name: boastful)
     with pytest.raises(ValueError, match="declares ppo"):
         TABLE["page"]()

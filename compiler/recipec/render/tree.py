@@ -10,7 +10,7 @@ from recipec import manifest as plan_json
 from recipec import rules
 from recipec.compose import Composed
 from recipec.course import Course
-from recipec.decide import Decision
+from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, tidy
 from recipec.emission import Placed, leads
 from recipec.facts import pins

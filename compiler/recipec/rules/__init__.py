@@ -7,7 +7,7 @@ import os
 
 from recipec import rows
 from recipec.course import Course
-from recipec.decide import Decision
+from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
 from recipec.rules import memory, model, tools, training
 from recipec.rules.contradictions import CONTRADICTIONS

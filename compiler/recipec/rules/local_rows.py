@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Set
 
-from recipec.decide import Decision
+from recipec.decide.decision import Decision
 from recipec.decide.said import Said, indexed
 from recipec.diagnostics import Finding, Severity
 from recipec.kinds.train.methods import METHODS

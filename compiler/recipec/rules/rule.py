@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from recipec.course import Course
-from recipec.decide import Decision
+from recipec.decide.decision import Decision
 from recipec.decide.graph import Graph
 from recipec.decide.said import Said
 from recipec.diagnostics import Finding, Severity

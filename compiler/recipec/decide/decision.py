@@ -1,0 +1,71 @@
+"""Recipe to plan. Each kind decides its own stages from what was said and what earlier stages hand on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from recipec.course import Course
+from recipec.decide.graph import Graph, Handed, Made
+from recipec.decide.machine import hardware
+from recipec.decide.said import Said
+from recipec.kinds import kind
+from recipec.kinds.train import base
+from recipec.plan import Origin, Plan, Resolved
+from recipec.systems.environments import with_environments
+
+
+class Decision(NamedTuple):
+    """A plan with the origins of its values, and what was said for each of its stages, by the stage's name.
+
+    `whole` is what was said of all stages, `parts` the parts of the course as they were said, in order, and `graph` what
+    there is in the end.
+    """
+
+    resolved: Resolved
+    said: dict[str, Said]
+    whole: Said
+    parts: tuple[Said, ...]
+    graph: Graph
+
+
+def decide(course: Course) -> Decision:
+    """Decide everything. What contradicts itself is decided somehow too: rules judge the result."""
+    recipe = course.recipe
+    whole = Said(course.parts[0] if len(course.parts) == 1 else course.whole)
+    several = course.parts[0].own is not None
+    graph = Graph(recipe.name, 10, several, {}, {}, tuple(part.name for part in course.parts), "base")
+    graph = graph._replace(models={"base": base(whole, graph)})
+    kept: list[Made] = []
+    said: dict[str, Said] = {}
+    parts = tuple(Said(part) for part in course.parts)
+    for say in parts:
+        made = () if (deciding := kind(say.part.kind).decide) is None else deciding(say, graph)
+        kept += made
+        said |= {one.stage.name: say for one in made}
+        graph = _after(graph, made)
+    evaluating = kind("evaluate").decide if recipe.evaluate is not None else None
+    if evaluating is not None:
+        made = evaluating(whole, graph)
+        kept += made
+        said |= {one.stage.name: whole for one in made}
+    machine = hardware(whole)
+    origins: dict[str, Origin] = {f"hardware.{path}": origin for path, origin in machine.origins.items()}
+    for one in kept:
+        origins |= {f"{one.stage.name}.{path}": origin for path, origin in one.origins.items()}
+    stages = with_environments(tuple(one.stage for one in kept))
+    plan = Plan(recipe.name, recipe.description, machine.value, stages, dict(recipe.launch.environment))
+    return Decision(Resolved(plan, origins), said, whole, parts, graph)
+
+
+def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
+    """Return the course with what a part of it has made."""
+    hands: dict[str, Handed] = {one.hands.name: one.hands for one in made if one.hands is not None and not one.merges}
+    merged = {one.hands.name: one.hands for one in made if one.hands is not None and one.merges}
+    if not hands:
+        return graph
+    return graph._replace(
+        number=graph.number + 10,
+        models={**graph.models, **hands},
+        merged={**graph.merged, **merged},
+        previous=list(hands)[-1],
+    )
