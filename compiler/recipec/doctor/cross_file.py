@@ -42,7 +42,7 @@ LAYERS = {
 }  # fmt: skip
 
 
-def disagreements(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[Finding]:
+def cross_file_findings(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[Finding]:
     """Yield where files contradict each other; of two files of one kind nobody knows which is meant, so they are left alone."""
     by_tool: dict[str, list[File]] = {}
     for file in files:
