@@ -123,11 +123,11 @@ def _sources(d: Draft, group: str, method: str) -> tuple[DataSource, ...]:
             d.error("P050", f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
         made.append(d.make(DataSource, there))
         if source.path is not None and len(d.findings) == so_far:
-            _look(d, here, made[-1])
+            _survey(d, here, made[-1])
     return tuple(made)
 
 
-def _look(d: Draft, here: str, source: DataSource) -> None:
+def _survey(d: Draft, here: str, source: DataSource) -> None:
     """Hold the rows of a file that is here against the format, columns and roles that the recipe gives."""
     assert source.path is not None
     if not source.path.isprintable():
@@ -135,14 +135,14 @@ def _look(d: Draft, here: str, source: DataSource) -> None:
     if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
         _misspelt(d, here, source.path)
         return
-    from recipec.rows.judge import Source, look  # json and csv are off the way of what cannot be looked at
+    from recipec.rows.judge import RowSource, survey_rows  # json and csv are off the way of what cannot be looked at
 
     one = d.get("trainer") in ONE_MESSAGE
-    looked = look(Source(source.path, source.format, source.columns, source.roles, one))
-    if looked is None:
+    survey = survey_rows(RowSource(source.path, source.format, source.columns, source.roles, one))
+    if survey is None:
         return
-    d.looked[here] = looked
-    for found in looked.troubles:
+    d.surveys[here] = survey
+    for found in survey.problems:
         mapped = f"{here}.columns.{found.column}"
         where = mapped if found.column and d.said(mapped) else f"{here}.path"
         tell = d.error if found.severity == "error" else d.warn
@@ -169,23 +169,23 @@ def _misspelt(d: Draft, here: str, path: str) -> None:
 def rows(d: Draft) -> None:
     """Judge what the sources hold together: enough rows for a step, none that is both trained and validated on."""
     seen = {
-        group: [(here, looked) for here, looked in d.looked.items() if here.startswith(f"data.{group}[")]
+        group: [(here, survey) for here, survey in d.surveys.items() if here.startswith(f"data.{group}[")]
         for group in GROUPS
     }
-    train = {row for _, looked in seen["train"] for row in looked.seen}
-    for here, looked in seen["validation"]:
-        both = sum(count for row, count in looked.seen.items() if row in train)
+    train = {row for _, survey in seen["train"] for row in survey.row_hashes}
+    for here, survey in seen["validation"]:
+        both = sum(count for row, count in survey.row_hashes.items() if row in train)
         if both:
-            message = f"{both:,} of {sum(looked.seen.values()):,} validation rows are trained on too"
+            message = f"{both:,} of {sum(survey.row_hashes.values()):,} validation rows are trained on too"
             advice = "take them out of one of the two: their loss says nothing of new rows"
             d.warn("D013", f"{here}.path", message, advice)
     held = d.values["train.data"].holdout
-    for here, looked in seen["train"]:
-        known, repeated = sum(looked.seen.values()), sum(looked.seen.values()) - len(looked.seen)
+    for here, survey in seen["train"]:
+        known, repeated = sum(survey.row_hashes.values()), sum(survey.row_hashes.values()) - len(survey.row_hashes)
         if held and known >= 10 and repeated > REPEATED * known:
             message = f"{repeated:,} of {known:,} rows are repeated: most of what is held out is trained on too"
             d.warn("D012", f"{here}.path", message, "drop them and weigh sources by weight, or give data.validation")
-    counts = [looked.total for _, looked in seen["train"]]
+    counts = [survey.total for _, survey in seen["train"]]
     sources: tuple[DataSource, ...] = d.values["train.data"].train
     if not sources or len(counts) < len(sources) or any(count is None for count in counts):
         return

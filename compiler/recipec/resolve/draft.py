@@ -11,7 +11,7 @@ from recipec.plan import Origin
 from recipec.source import Items, Mapping, Node, Path, Span, beginning, dotted, find, key_span, split_path
 
 if TYPE_CHECKING:
-    from recipec.rows.judge import Looked
+    from recipec.rows.judge import RowSurvey
 
 T = TypeVar("T")
 COMMAND_LINE = "--set"
@@ -49,7 +49,7 @@ class Draft:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, Origin] = {}
         self.findings: list[Finding] = []
-        self.looked: dict[str, Looked] = {}  # what was seen of local data, by the recipe path of its source
+        self.surveys: dict[str, RowSurvey] = {}  # of local data, by the recipe path of its source
         self._unsure = False  # whether the step that runs has looked for a value that was wrong
 
     def begin(self) -> None:
