@@ -3,13 +3,19 @@
 What they may name, where they may stand, and how values are written. `${var:…}` is gone by then (`compose`).
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
+from typing import NamedTuple, TypeAlias
 
 from recipec.diagnostics import Finding
 from recipec.source import Mapping, Scalar, dotted, find
 from recipec.source import leaves as tree_leaves
+
+# A record of the plan is a named tuple: a tuple of such values.
+PlanValue: TypeAlias = "str | int | float | bool | None | tuple[PlanValue, ...] | AnyMapping[str, PlanValue]"
 
 KINDS = ("env", "file", "plan", "var")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -25,21 +31,19 @@ class Reference(NamedTuple):
     end: int
 
 
-def references(value: Any) -> list[Reference]:
+def references(value: object) -> list[Reference]:
     """Return the references in an argument's value; a value that is no text has none."""
     if not isinstance(value, str):
         return []
     return [Reference(m[1], m[2], m.start(), m.end()) for m in _REFERENCE.finditer(value)]
 
 
-def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: PlanValue, path: str) -> Iterator[tuple[str, PlanValue]]:
     """Yield every single value of a plan below `path`, by its dotted path."""
-    if hasattr(value, "_fields"):
-        for name in value._fields:
-            yield from leaves(getattr(value, name), f"{path}.{name}")
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from leaves(item, f"{path}.{index}")
+    if isinstance(value, tuple):
+        names: Iterable[object] = getattr(value, "_fields", range(len(value)))
+        for name, member in zip(names, value, strict=True):
+            yield from leaves(member, f"{path}.{name}")
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}")
@@ -47,7 +51,7 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Return a value as a command line holds it. Whole floats lose `.0`, so that an option of type int takes them."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
@@ -57,7 +61,7 @@ def misplaced(tree: Mapping) -> list[Finding]:
 
     The arguments of a script are judged with what they ask for, by `resolve.script`.
     """
-    found = []
+    found: list[Finding] = []
     for path, node in tree_leaves(tree):
         if not isinstance(node, Scalar) or not isinstance(node.value, str) or "${" not in node.value:
             continue

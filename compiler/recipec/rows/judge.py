@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from recipec.rows.reading import Unreadable, complete, rows
+from recipec.source import Plain
 from recipec.suggest import nearest
 
 OPTIONAL = ("role", "content", "input", "system")
@@ -90,7 +91,7 @@ class _Surveyor:
         self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
 
-    def judge(self, where: str, row: Any) -> None:
+    def judge(self, where: str, row: Plain) -> None:
         """Judge one row."""
         self.row_count += 1
         for problem in _row_problems(self, f"{self.source.path}, {where}", row):
@@ -102,7 +103,7 @@ class _Surveyor:
 
     def report(self) -> list[RowProblem]:
         """Return each kind of problem once, with the number of further rows that have it."""
-        found = []
+        found: list[RowProblem] = []
         for code, problem in self.problems.items():
             further = self.repeats[code]
             message = problem.message
@@ -123,7 +124,7 @@ class _Surveyor:
         return found
 
 
-def _row_problems(surveyor: _Surveyor, where: str, row: Any) -> Iterator[RowProblem]:
+def _row_problems(surveyor: _Surveyor, where: str, row: Plain) -> Iterator[RowProblem]:
     source = surveyor.source
     if not isinstance(row, dict):
         yield RowProblem(
@@ -151,7 +152,7 @@ def _row_problems(surveyor: _Surveyor, where: str, row: Any) -> Iterator[RowProb
     yield from _pair_problems(where, row, source)
 
 
-def _pair_problems(where: str, row: dict[Any, Any], source: RowSource) -> Iterator[RowProblem]:
+def _pair_problems(where: str, row: dict[str, Plain], source: RowSource) -> Iterator[RowProblem]:
     columns = source.columns
     if "chosen" not in columns:
         return
@@ -165,7 +166,7 @@ def _pair_problems(where: str, row: dict[Any, Any], source: RowSource) -> Iterat
         yield RowProblem("D009", "chosen", message, "drop the row: nothing can be learnt from it", None, "warning")
 
 
-def _missing_column(where: str, name: str, column: str, row: dict[Any, Any]) -> RowProblem:
+def _missing_column(where: str, name: str, column: str, row: dict[str, Plain]) -> RowProblem:
     there = [str(key) for key in row]
     shape = next((said for names, said in SHAPES if set(names) <= set(there)), None)
     close = nearest(column, there)
@@ -175,7 +176,7 @@ def _missing_column(where: str, name: str, column: str, row: dict[Any, Any]) -> 
     return RowProblem("D003", name, f"{where} has no column {column}", advice, close)
 
 
-def _expected(name: str, value: object, columns: Mapping[str, str]) -> str | None:
+def _expected(name: str, value: Plain, columns: Mapping[str, str]) -> str | None:
     """Return what a column should hold where it holds something else."""
     if name == "messages":
         return None if isinstance(value, list) and value else "a list of messages"
@@ -190,7 +191,7 @@ def _expected(name: str, value: object, columns: Mapping[str, str]) -> str | Non
     return None if isinstance(value, str) else "text"
 
 
-def _message_problems(surveyor: _Surveyor, where: str, name: str, value: object) -> Iterator[RowProblem]:
+def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) -> Iterator[RowProblem]:
     """Judge the messages of a column: their keys, their roles, what they say and in which order."""
     messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
     if not messages:
@@ -245,6 +246,6 @@ def _order_problems(where: str, name: str, order: list[str]) -> Iterator[RowProb
         )
 
 
-def _excerpt(value: object) -> str:
+def _excerpt(value: Plain) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 40 else text[:39] + "…"
