@@ -246,8 +246,8 @@ def _without(at: TextPlaces, tree: Mapping, path: Path) -> str | None:
     alone = not lead.strip() if isinstance(parent, Mapping) else lead.strip() == "-"
     if alone:
         end = at.line_end(last)
-        following = end + len(re.match(r"\r\n|\n|\r|", at.text[end:])[0])  # type: ignore[index]
-        return at.put(line, following, "")
+        following = re.compile(r"\r\n|\n|\r").match(at.text, end)
+        return at.put(line, following.end() if following else end, "")
     if isinstance(parent, Mapping) and index + 1 < len(keys):  # the first key behind a dash
         return at.put(first, at.start(keys[index + 1]), "")
     return None

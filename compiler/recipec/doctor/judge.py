@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from recipec import contracts
 from recipec.contracts import Problem, kind
@@ -71,8 +71,8 @@ def written_twice(file: File, read: Read) -> Iterator[Finding]:
         message = f'key "{twice.name}" is written twice in one mapping, with {says}'
         does = f"{file.guess.title} refuses it" if refuses else f"{file.guess.title} takes this one in silence"
         advice = f"the first is on line {twice.first}; {does}: keep one of them"
-        severity = "warning" if twice.agree and not refuses else "error"
-        yield Finding("D102", message, twice.span, help=advice, severity=severity)  # type: ignore[arg-type]  # one of both
+        severity: Literal["error", "warning"] = "warning" if twice.agree and not refuses else "error"
+        yield Finding("D102", message, twice.span, help=advice, severity=severity)
 
 
 def judged(file: File) -> Iterator[Finding]:
