@@ -3,8 +3,6 @@
 What they may name, where they may stand, and how values are written. `${var:…}` is gone by then (`compose`).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping

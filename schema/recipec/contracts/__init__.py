@@ -9,8 +9,6 @@ may be right once a list in the root names something not `known`: a plugin of th
 `whole_floats` takes 5e8 for an integer.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -217,11 +215,11 @@ class _Walk:
         self.problems.append(Problem(path, "value", message, suggestion))
 
 
-def _is_mapping(value: object) -> TypeIs[Mapping[object, object]]:
+def _is_mapping(value: object) -> "TypeIs[Mapping[object, object]]":
     return isinstance(value, Mapping)
 
 
-def _is_sequence(value: object) -> TypeIs[Sequence[object]]:
+def _is_sequence(value: object) -> "TypeIs[Sequence[object]]":
     return isinstance(value, Sequence)
 
 

@@ -1,7 +1,5 @@
 """What is known of a model without loading it: a row of `models.yaml`, or the `config.json` of a folder that is here."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -53,15 +51,21 @@ def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
 
     Without `folders`, the answer is the same on every machine.
     """
-    row = _fields(path) if "/" in path else {}
-    if row:
-        return _made(path, row)
+    known = _of_row(path)
+    if known is not None:
+        return known
     config = read_json(Path(path) / "config.json") if folders else None
     if config is not None:
         return _made(path, _of_folder(Path(path), config))
     name = path.lower().rsplit("/", 1)[-1]
     quantised = next((word for word in QUANTISERS if word in name.replace("_", "-").split("-")), None)
     return _made(path, {"quantised": quantised}) if quantised is not None else None
+
+
+@cache
+def _of_row(name: str) -> KnownModel | None:
+    fields = _fields(name) if "/" in name else {}
+    return _made(name, fields) if fields else None
 
 
 @cache
