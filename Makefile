@@ -26,6 +26,7 @@ test: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/pytest
 
 bench: setup

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.render.yaml_writer import scalar
-from recipec.source import Items, Mapping, Node, Path, Scalar, Source, Span, dotted, find, key_span, plain
+from recipec.source import Items, Mapping, Node, Path, Plain, Scalar, Source, Span, dotted, find, key_span, plain
 from recipec.yaml_reader import read_text
 
 
@@ -31,7 +31,7 @@ class Change(NamedTuple):
     """
 
     path: Path
-    value: Any = DELETE
+    value: Plain | _Delete = DELETE
     rename: str | None = None
 
 
@@ -45,7 +45,7 @@ def edited(text: str, changes: Sequence[Change], name: str = "recipe") -> str:
     return text
 
 
-def flow(value: Any) -> str:
+def flow(value: Plain) -> str:
     """Return a plain value as YAML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{scalar(str(key))}: {flow(inner)}" for key, inner in value.items()) + "}"
@@ -54,7 +54,7 @@ def flow(value: Any) -> str:
     return scalar(value)
 
 
-def same(text: str, wanted: Any) -> bool:
+def same(text: str, wanted: Plain) -> bool:
     """Return whether a text is read as exactly the plain value `wanted`: types and the order of keys count."""
     try:
         return repr(plain(read_text(Source("recipe", text)))) == repr(wanted)
@@ -87,36 +87,36 @@ def _changed(text: str, change: Change, name: str) -> str:
     raise RecipeError([Finding("S032", message, place, help="edit the file by hand")])
 
 
-def _applied(value: Any, path: Sequence[str | int], change: Change) -> Any:
+def _applied(value: Plain, path: Sequence[str | int], change: Change) -> Plain:
     """Return plain data with a change made. Raises LookupError with the step that has no place."""
     step, rest = path[0], path[1:]
-    gone = change.rename is None and change.value is DELETE
     if isinstance(value, list):
         if not str(step).isdigit() or int(step) >= len(value) or (not rest and change.rename is not None):
             raise LookupError(str(step))
         index = int(step)
         if rest:
             return [*value[:index], _applied(value[index], rest, change), *value[index + 1 :]]
-        return [*value[:index], *([] if gone else [change.value]), *value[index + 1 :]]
-    needs = gone or change.rename is not None
+        new = [] if isinstance(change.value, _Delete) else [change.value]
+        return [*value[:index], *new, *value[index + 1 :]]
+    needs = change.rename is not None or isinstance(change.value, _Delete)
     if not isinstance(value, dict | None) or (needs and str(step) not in (value or {})):
         raise LookupError(str(step))
-    value = dict(value or {})
+    entries = dict(value or {})
     word = str(step)
     if rest:
-        value[word] = _applied(value.get(word), rest, change)
+        entries[word] = _applied(entries.get(word), rest, change)
     elif change.rename is not None:
-        if change.rename in value:
+        if change.rename in entries:
             raise LookupError(change.rename)
-        value = {change.rename if key == word else key: inner for key, inner in value.items()}
-    elif gone:
-        del value[word]
+        return {change.rename if key == word else key: inner for key, inner in entries.items()}
+    elif isinstance(change.value, _Delete):
+        del entries[word]
     else:
-        value[word] = _plain_data(change.value)
-    return value
+        entries[word] = _plain_data(change.value)
+    return entries
 
 
-def _plain_data(value: Any) -> Any:
+def _plain_data(value: Plain) -> Plain:
     if isinstance(value, dict):
         return {str(key): _plain_data(inner) for key, inner in value.items()}
     return [_plain_data(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -180,31 +180,31 @@ def _spliced(source: Source, tree: Mapping, change: Change) -> str | None:
         return (
             at.put(at.start(key), at.start(key) + key.end_column - key.column, scalar(change.rename)) if key else None
         )
-    if change.value is DELETE:
+    if isinstance(change.value, _Delete):
         return _without(at, tree, path)
     if node is not None and key is not None:
-        return _replaced(at, node, key, change)
+        return _replaced(at, node, key, path, change.value)
     for depth in range(len(path) - 1, -1, -1):
         parent = find(tree, path[:depth])
         if parent is not None:
-            value = change.value
+            value: Plain = change.value
             for step in reversed(path[depth + 1 :]):
                 value = {str(step): value}
             if isinstance(parent, Mapping):
                 return _added(at, parent, f"{scalar(str(path[depth]))}: {flow(value)}")
             above = key_span(tree, path[:depth])  # an empty section
-            return _replaced(at, parent, above, Change(path[:depth], {str(path[depth]): value})) if above else None
+            return _replaced(at, parent, above, path[:depth], {str(path[depth]): value}) if above else None
     return None
 
 
-def _replaced(at: TextPlaces, node: Node, key: Span, change: Change) -> str:
-    first, last, new = at.start(node.span), at.end(node), flow(change.value)
+def _replaced(at: TextPlaces, node: Node, key: Span, path: Path, value: Plain) -> str:
+    first, last, new = at.start(node.span), at.end(node), flow(value)
     after = at.start(key) + key.end_column - key.column
     if first < at.start(key) and (alias := re.compile(r"[ \t]*:[ \t]*(\*[^\s,\]}]+)").match(at.text, after)):
         return at.put(alias.start(1), alias.end(1), new)
     if isinstance(node, Scalar) and first == last:
         return at.put(first, last, new if at.text[first - 1 : first] in " -" else f" {new}")
-    if not isinstance(node, Scalar) and at.text[first] not in "{[" and isinstance(change.path[-1], str):
+    if not isinstance(node, Scalar) and at.text[first] not in "{[" and isinstance(path[-1], str):
         said = re.compile(r"[ \t]*:[ \t]*(#[^\r\n]*)?").match(at.text, after)
         remark = f"  {said[1]}" if said and said[1] else ""
         return at.put(after, last, f": {new}{remark}")
@@ -239,18 +239,15 @@ def _without(at: TextPlaces, tree: Mapping, path: Path) -> str | None:
         if len(path) == 1:
             return None
         above = key_span(tree, path[:-1])
-        return (
-            _replaced(at, parent, above, Change(path[:-1], {} if isinstance(parent, Mapping) else []))
-            if above
-            else None
-        )
+        nothing: Plain = {} if isinstance(parent, Mapping) else []
+        return _replaced(at, parent, above, path[:-1], nothing) if above else None
     line = at.line_start(first)
     lead = at.text[line:first]
     alone = not lead.strip() if isinstance(parent, Mapping) else lead.strip() == "-"
     if alone:
         end = at.line_end(last)
-        following = end + len(re.match(r"\r\n|\n|\r|", at.text[end:])[0])  # type: ignore[index]
-        return at.put(line, following, "")
+        following = re.compile(r"\r\n|\n|\r").match(at.text, end)
+        return at.put(line, following.end() if following else end, "")
     if isinstance(parent, Mapping) and index + 1 < len(keys):  # the first key behind a dash
         return at.put(first, at.start(keys[index + 1]), "")
     return None
@@ -262,6 +259,7 @@ def _round_trip(source: Source, _tree: Mapping, change: Change) -> str | None:
     from io import StringIO
 
     from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
     from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
     yaml = YAML()
@@ -275,16 +273,28 @@ def _round_trip(source: Source, _tree: Mapping, change: Change) -> str | None:
         return None
     at = data
     for step in change.path[:-1]:
-        at = at[int(step)] if isinstance(at, list) else at.setdefault(step, {})
-        if at is None:
+        if isinstance(at, CommentedSeq):
+            at = at[int(step)]
+        elif isinstance(at, CommentedMap):
+            at = at.setdefault(step, CommentedMap())
+        else:  # an empty section
             return None
-    last: Any = int(change.path[-1]) if isinstance(at, list) else str(change.path[-1])
-    if change.rename is not None:
-        at.insert(list(at).index(last), change.rename, at.pop(last))
-    elif change.value is DELETE:
-        del at[last]
+    last = change.path[-1]
+    if isinstance(at, CommentedSeq):
+        if isinstance(change.value, _Delete):
+            del at[int(last)]
+        else:
+            at[int(last)] = change.value
+    elif isinstance(at, CommentedMap):
+        word = str(last)
+        if change.rename is not None:
+            at.insert(list(at).index(word), change.rename, at.pop(word))
+        elif isinstance(change.value, _Delete):
+            del at[word]
+        else:
+            at[word] = change.value
     else:
-        at[last] = change.value
+        return None
     out = StringIO()
     yaml.dump(data, out)
     return out.getvalue()

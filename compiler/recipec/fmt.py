@@ -12,11 +12,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node as YamlNode
 
 from recipec.compose import no_mapping
 from recipec.diagnostics import Finding, RecipeError
@@ -127,7 +128,8 @@ def _comments(text: str, tree: Node) -> list[tuple[int, str]]:
     for span in set(_scalars(tree)):
         first, last = places.start(span), places.stop(span)
         covered[first:last] = b"\1" * (last - first)
-    found, at = [], 0
+    found: list[tuple[int, str]] = []
+    at = 0
     for match in re.finditer(r"(?:^|(?<=[ \t]))#[^\n\r]*", text, re.MULTILINE):
         if match.start() >= at and not covered[match.start()]:
             found.append((match.start(), match[0].rstrip()))
@@ -168,6 +170,7 @@ def _laid_out(text: str, name: str) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML 1.2 allows it
             root = yaml.compose(text)
+            assert root is not None
             _restyle(root, 0, text)
             yaml.serialize(root, out)
     except YAMLError as error:  # what our reader takes and ruamel does not
@@ -205,26 +208,29 @@ def _stop(places: TextPlaces, span: Span) -> int:
     return first + len(body[:-1] if re.match(r"[|>][0-9]*\+", body) and body.endswith("\n") else body.rstrip("\n"))
 
 
-def _restyle(node: Any, column: int, text: str) -> None:
+def _restyle(node: YamlNode, column: int, text: str) -> None:
     """Drop needless quotes, and write out flow collections that make a line too long."""
     if isinstance(node, ScalarNode):
         if node.style in ("'", '"') and scalar(node.value) == node.value:
             node.style = None
         return
+    assert isinstance(node, SequenceNode | MappingNode)
     members = [*node.value] if isinstance(node, SequenceNode) else [inner for pair in node.value for inner in pair]
     if node.flow_style and node.value and "#" not in text[node.start_mark.index : node.end_mark.index]:
         node.flow_style = column + _length(node) <= WIDTH
     for index, inner in enumerate(members):
-        lead = len(members[index - 1].value) + 2 if isinstance(node, MappingNode) and index % 2 else 2
+        key = members[index - 1] if isinstance(node, MappingNode) and index % 2 else None
+        lead = len(key.value) + 2 if isinstance(key, ScalarNode) else 2
         _restyle(inner, column + lead if not node.flow_style else -WIDTH * 100, text)
 
 
-def _length(node: Any) -> int:
+def _length(node: YamlNode) -> int:
     """Return how many characters a node takes on one line."""
     if isinstance(node, ScalarNode):
         return len(node.value) + (2 if node.style else 0)
     if isinstance(node, SequenceNode):
         return 2 + sum(_length(inner) + 2 for inner in node.value) - 2 * bool(node.value)
+    assert isinstance(node, MappingNode)
     return 2 + sum(_length(key) + _length(inner) + 4 for key, inner in node.value) - 2 * bool(node.value)
 
 
@@ -275,7 +281,7 @@ def _deeper(text: str, name: str) -> list[bool]:
     inside = _inside(text, read_text(Source(name, text)))
     lines = text.split("\n")
     within = [number in inside for number in range(1, len(lines) + 1)]
-    found = []
+    found: list[bool] = []
     for index, line in enumerate(lines):
         if line.lstrip().startswith("#") and not within[index]:
             below, above = _around(lines, within, index)

@@ -11,6 +11,7 @@ from recipec.facts import gpus
 from recipec.kinds.train.methods import METHODS
 from recipec.language import Recipe
 from recipec.language.data import COLUMNS
+from recipec.source import Plain
 
 EXAMPLE = """\
 recipe: 1
@@ -139,7 +140,8 @@ def _is_list(field: dict[str, Any]) -> bool:
 
 def _yaml(name: str, example: dict[str, Any]) -> list[str]:
     """Return the lines of an example where it stands in a recipe: under the names of the sections around it."""
-    lines, depth = [], 0
+    lines: list[str] = []
+    depth = 0
     *around, last = name.split(".")
     for word in around:
         lines.append("  " * depth + f"{word}:")
@@ -153,7 +155,7 @@ def _yaml(name: str, example: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _flow(value: Any) -> str:
+def _flow(value: Plain) -> str:
     """Return a value as YAML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"

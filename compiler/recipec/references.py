@@ -5,12 +5,16 @@ What they may name, where they may stand, and how values are written. `${var:…
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Mapping as AnyMapping
+from typing import NamedTuple, TypeAlias
 
 from recipec.diagnostics import Finding
-from recipec.plan import fields
+from recipec.plan import Record, fields
 from recipec.source import Mapping, Scalar, dotted, find
 from recipec.source import leaves as tree_leaves
+
+# What a plan consists of, down to its single values.
+PlanValue: TypeAlias = "str | int | float | bool | None | Record | tuple[PlanValue, ...] | AnyMapping[str, PlanValue]"
 
 KINDS = ("env", "file", "plan", "var")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -26,14 +30,14 @@ class Reference(NamedTuple):
     end: int
 
 
-def references(value: Any) -> list[Reference]:
+def references(value: object) -> list[Reference]:
     """Return the references in an argument's value; a value that is no text has none."""
     if not isinstance(value, str):
         return []
     return [Reference(m[1], m[2], m.start(), m.end()) for m in _REFERENCE.finditer(value)]
 
 
-def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: PlanValue, path: str) -> Iterator[tuple[str, PlanValue]]:
     """Yield every single value of a plan below `path`, by its dotted path."""
     if names := fields(value):
         for name in names:
@@ -48,7 +52,7 @@ def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Return a value as a command line holds it. Whole floats lose `.0`, so that an option of type int takes them."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
@@ -58,7 +62,7 @@ def misplaced(tree: Mapping) -> list[Finding]:
 
     The arguments of a script are judged with what they ask for, by `decide.script`.
     """
-    found = []
+    found: list[Finding] = []
     for path, node in tree_leaves(tree):
         if not isinstance(node, Scalar) or not isinstance(node.value, str) or "${" not in node.value:
             continue

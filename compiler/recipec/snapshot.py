@@ -9,16 +9,40 @@ import hashlib
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict, TypeGuard
 
 from recipec.diagnostics import Finding
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Resolved
-from recipec.source import Span
+from recipec.source import Plain, Span
 
 FORMAT = 1
 SUFFIX = ".tokens.json"
 WHOLE = 64 << 20  # bytes: files of one document up to this size are hashed whole, larger ones not at all
+
+
+class Decisive(TypedDict):
+    """What decides the tokens of a stage's first rows; `rows` holds the digest of each source's, None where it has none."""
+
+    release: Plain
+    tokenizer: Plain
+    chat_template: Plain
+    rows: dict[str, Plain]
+
+
+class StageSnapshot(TypedDict):
+    """The part of a snapshot that a check reads of one stage."""
+
+    decides: Decisive
+    sources: list[dict[str, Plain]]
+
+
+class Snapshot(TypedDict):
+    """What a snapshot holds: stages by name, and how many rows of each source."""
+
+    format: int
+    rows: int
+    stages: dict[str, StageSnapshot]
 
 
 def path_of(recipe: str, name: str) -> Path:
@@ -26,16 +50,16 @@ def path_of(recipe: str, name: str) -> Path:
     return Path(recipe).with_name(name + SUFFIX)
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> Snapshot | None:
     """Return a snapshot; None where the file is none."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held: Plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return held if _whole(held) else None
 
 
-def _whole(held: Any) -> bool:
+def _whole(held: Plain) -> TypeGuard[Snapshot]:
     """Return whether a document has the shape that is written: a hand may have been at it."""
     if not isinstance(held, dict) or held.get("format") != FORMAT or not isinstance(held.get("rows"), int):
         return False
@@ -51,14 +75,14 @@ def _whole(held: Any) -> bool:
     )
 
 
-def _rows(rows: Any) -> bool:
+def _rows(rows: Plain) -> bool:
     return isinstance(rows, list) and all(
         isinstance(row, dict) and ({"ids", "mask", "text"} <= set(row) or isinstance(row.get("texts"), dict))
         for row in rows
     )
 
 
-def decides(stage: Train, rows: int) -> dict[str, Any]:
+def decides(stage: Train, rows: int) -> Decisive:
     """Return what decides the first rows' tokens, as far as a recipe and its files say it."""
     template = stage.model.chat_template_file
     return {
@@ -101,7 +125,7 @@ def findings(path: Path, resolved: Resolved, recipe: str) -> list[Finding]:
     held = read(path)
     if held is None:
         return [Finding("D093", f"{path.name} is no snapshot of tokens", None, None, advice, "warning", str(path))]
-    found = []
+    found: list[Finding] = []
     for stage in resolved.plan.stages:
         then = held["stages"].get(stage.name) if stage.kind == "train" else None
         if then is None:
@@ -113,13 +137,14 @@ def findings(path: Path, resolved: Resolved, recipe: str) -> list[Finding]:
     return found
 
 
-def _changes(then: dict[str, Any], now: dict[str, Any], stage: Train) -> list[tuple[str, str]]:
+def _changes(then: Decisive, now: Decisive, stage: Train) -> list[tuple[str, str]]:
     """Return what changed, and the plan leaf to blame."""
-    found = []
-    for word, name, leaf in (
+    found: list[tuple[str, str]] = []
+    names: tuple[tuple[Literal["release", "tokenizer"], str, str], ...] = (
         ("release", "the trainer", "release"),
         ("tokenizer", "the tokenizer", "model.tokenizer"),
-    ):
+    )
+    for word, name, leaf in names:
         if then[word] != now[word]:
             found.append((f"{name} went from {then[word]} to {now[word]}", leaf))
     if then["chat_template"] != now["chat_template"]:

@@ -15,6 +15,7 @@ from recipec.source import (
     Mapping,
     Node,
     Path,
+    Plain,
     Scalar,
     Span,
     beginning,
@@ -142,7 +143,7 @@ def bind(tree: Node, may_lack: Callable[[Path], bool] | None = None) -> Bound:
 
 def _unfit(tree: Node) -> list[Finding]:
     """Name what YAML can say but no file, path or variable of a tool can hold, wherever it stands."""
-    found = []
+    found: list[Finding] = []
     for path, node in leaves(tree):
         value = node.value if isinstance(node, Scalar) else None
         if isinstance(value, float) and not isfinite(value):
@@ -154,14 +155,14 @@ def _unfit(tree: Node) -> list[Finding]:
     return found
 
 
-def _remove(data: Any, path: Path) -> Path:
+def _remove(data: Plain, path: Path) -> Path:
     """Take a value out of the data, where it still stands, and a list as a whole; return the path of what is gone."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
     for step in path[:-1]:
-        data = data.get(step) if isinstance(data, dict) else data[int(step)] if isinstance(data, list) else None
+        data = data.get(str(step)) if isinstance(data, dict) else data[int(step)] if isinstance(data, list) else None
     if path and isinstance(data, dict):
-        data.pop(path[-1], None)
+        data.pop(str(path[-1]), None)
     return path
 
 
@@ -177,11 +178,11 @@ def _findings(tree: Node, details: list[ErrorDetails]) -> list[Finding]:
 def _real_path(tree: Node, detail: ErrorDetails) -> tuple[Path, bool]:
     """Return where the error is, without the union tags that pydantic puts between, and whether it is in a key."""
     path: list[str | int] = []
-    node: Node | None = tree
+    node = tree
     location = detail["loc"]
     on_key = bool(location) and location[-1] == "[key]"
     for index, step in enumerate(location[:-1] if on_key else location):
-        below = child(node, step) if node is not None else None
+        below = child(node, step)
         if below is not None:
             path.append(step)
             node = below
@@ -194,7 +195,8 @@ def _finding(tree: Node, path: Path, group: list[ErrorDetails]) -> Finding:
     kinds = {detail["type"] for detail in group}
     if path and path[-1] == "[key]":
         path = path[:-1]
-        names = group[0]["ctx"].get("expected") or _PATTERNS.get(group[0]["ctx"].get("pattern", ""), "another name")
+        context = group[0].get("ctx", {})
+        names = context.get("expected") or _PATTERNS.get(context.get("pattern", ""), "another name")
         return Finding(
             "R007", f'"{path[-1]}" cannot be a key of {dotted(path[:-1])}', _key(tree, path), help=f"expected {names}"
         )
@@ -249,7 +251,7 @@ def _expected(detail: ErrorDetails) -> str:
 def _choices(detail: ErrorDetails) -> list[str]:
     if detail["type"] != "literal_error":
         return []
-    text = str(detail["ctx"]["expected"]).replace(" or ", ", ")
+    text = str(detail.get("ctx", {})["expected"]).replace(" or ", ", ")
     return [choice.strip("'") for choice in text.split(", ")]
 
 
@@ -312,11 +314,12 @@ def _fields(path: Path) -> dict[str, Any]:
     return dict(model.model_fields) if model is not None else {}
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    members: tuple[object, ...] = getattr(annotation, "__args__", ())
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
+    for member in members:
+        found = _model_in(member)
         if found is not None:
             return found
     return None

@@ -383,18 +383,19 @@ def _defined(tree: Mapping, settings: Sequence[str], findings: list[Finding]) ->
     entries = {key: node for key, node in tree.entries.items() if key != "variables"}
     rest = Mapping(entries, {key: tree.keys[key] for key in entries}, tree.span)
     known: dict[str, Scalar] = {}
-    if said is not None and not isinstance(said, Mapping):
-        if getattr(said, "value", 0) is not None:
+    if not isinstance(said, Mapping):
+        if said is not None and getattr(said, "value", 0) is not None:
             advice = "write `variables: {size: 7b}`"
             findings.append(Finding("S047", "variables maps names to values", tree.keys["variables"], help=advice))
-        said = None
-    for name, node in (said.entries if said is not None else {}).items():
+        said = Mapping({}, {}, tree.span)
+    for name, node in said.entries.items():
         if not isinstance(node, Scalar) or node.value is None or _named(node):
             message = (
                 f"the variable {name} is no single value" if not _named(node) else "a variable cannot name another"
             )
             advice = "write text, a number, true or false"
-            findings.append(Finding("S047", message, node.span if isinstance(node, Scalar) else said.keys[name], help=advice))  # type: ignore[union-attr]  # fmt: skip
+            place = node.span if isinstance(node, Scalar) else said.keys[name]
+            findings.append(Finding("S047", message, place, help=advice))
         else:
             known[name] = node
     for setting in settings:

@@ -10,8 +10,9 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
+from typing import Any
 
-from _ruamel_yaml import CParser  # type: ignore[import-not-found]  # compiled, has no stubs
+from _ruamel_yaml import CParser
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -43,7 +44,7 @@ for _spelling in (".inf", ".Inf", ".INF"):
 _WORDS.update(dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")))
 _FORBIDDEN = r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when it is needed: a twentieth of a cold start
 _OLD_BREAK = re.compile("[\x85\u2028\u2029]")
-_new = tuple.__new__  # half the time of a named tuple's own, and there is one for each value of a file
+_new = tuple[Any, ...].__new__  # half the time of a named tuple's own, and there is one for each value of a file
 _MAY_START_NUMBER = frozenset("0123456789+-.")
 
 
@@ -254,6 +255,7 @@ class Builder:
         entries: dict[str, Node] = {}
         keys: dict[str, Span] = {}
         follows: Event | None = None
+        value: Node | None = None
         while not isinstance(event := self.next(), MappingEndEvent):
             assert event is not None
             span = self._span(event)
@@ -272,7 +274,7 @@ class Builder:
                 self._note("S016", message, span, f"the first is on line {keys[name].line}; keep one of them")
                 continue
             entries[name], keys[name] = value, span
-        end = start if follows is None else self._place(follows, value)
+        end = self._place(follows, value) if follows is not None and value is not None else start
         return Mapping(entries, keys, self._stretch(start, end))
 
     def _place(self, event: Event, node: Node) -> Span:
@@ -297,6 +299,7 @@ class Builder:
     def syntax_error(self, error: MarkedYAMLError) -> Finding:
         """Explain what the parser stumbled over, in the words of someone who writes YAML by hand."""
         mark = error.problem_mark or error.context_mark
+        assert mark is not None
         line, column = mark.line + 1, mark.column + (self.shift if mark.line == 0 else 1)
         end = self.source.at(len(self.source.text))  # without a last line break, the parser stands one line below
         span = min(Span(self.source, line, column, line, column + 1), end, key=lambda span: span[1:])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recipec.facts import FOLDER
-from recipec.facts.models import known_model
+from recipec.facts.models import KnownModel, known_model
 from recipec.source import Mapping, Source
 from recipec.yaml_reader import read_text
 
@@ -53,6 +53,29 @@ def test_every_row_is_whole(model: str) -> None:
     assert known.layer
     assert known.template
     assert 0 < known.embedding_parameters < known.parameters
+    assert None not in architecture(known)
+    assert known.heads
+    assert known.kv_heads
+    assert known.heads % known.kv_heads == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "tied"),
+    [  # layers, hidden size, heads, kv heads, head size, ffn size
+        ("meta-llama/Llama-3.1-8B-Instruct", (32, 4096, 32, 8, 128, 14336), False),  # by way of two other rows
+        ("meta-llama/Llama-3.2-1B", (16, 2048, 32, 8, 64, 8192), True),
+        ("mistralai/Mistral-Nemo-Base-2407", (40, 5120, 32, 8, 128, 14336), False),  # heads × head size is not hidden
+    ],
+)
+def test_the_architecture_of_a_row_is_known(model: str, sizes: tuple[int, ...], tied: bool) -> None:
+    known = known_model(model)
+    assert known is not None
+    assert architecture(known) == (*sizes, tied)
+
+
+def architecture(known: KnownModel) -> tuple[int | bool | None, ...]:
+    heads = (known.heads, known.kv_heads, known.head_size)
+    return known.layers, known.hidden_size, *heads, known.ffn_size, known.tied_embeddings
 
 
 @pytest.mark.parametrize("path", ["", "org/unknown", "models", "llama", "families", "tokens", "no/such\nthing"])
@@ -64,6 +87,7 @@ def test_a_name_that_says_how_it_is_quantised() -> None:
     known = known_model("TheBloke/Mistral-7B-v0.1-AWQ")
     assert known is not None
     assert (known.quantised, known.parameters, known.template) == ("awq", None, None)
+    assert architecture(known) == (None,) * 7
     assert known_model("lab/gptqless-7b") is None
 
 
@@ -76,10 +100,31 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
     assert known is not None
     assert (known.context, known.template, known.tokens) == (64, "none", ("<s>",))
     assert known.parameters == 100 * 8 + 8 + 2 * (4 * 8 * 8 + 3 * 8 * 16 + 2 * 8)
+    assert architecture(known) == (2, 8, 2, 2, 4, 16, True)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     changed = known_model(str(tmp_path))
     assert changed is not None
     assert changed.template == "own"
+
+
+def test_a_folder_says_its_whole_architecture(tmp_path: Path) -> None:
+    config = {"model_type": "qwen3", "num_hidden_layers": 3, "hidden_size": 64, "num_attention_heads": 8}
+    config |= {"num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 96, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    known = known_model(str(tmp_path))
+    assert known is not None
+    assert architecture(known) == (3, 64, 8, 2, 16, 96, True)
+    assert (known.parameters, known.embedding_parameters) == (None, 0)  # without a size of the vocabulary
+
+
+@pytest.mark.parametrize("family", ["gemma2", "qwen", "Qwen/Qwen3-8B"])  # unknown, a set of tokens, a model
+def test_what_a_folder_of_another_family_leaves_out_is_not_known(tmp_path: Path, family: str) -> None:
+    config = {"model_type": family, "num_hidden_layers": 3, "hidden_size": 64, "num_attention_heads": 8}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 10, "intermediate_size": 96}))
+    known = known_model(str(tmp_path))
+    assert known is not None
+    assert architecture(known) == (3, 64, 8, None, None, 96, None)
+    assert (known.parameters, known.linear, known.layer) == (None, (), None)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"model_type": 7, "vocab_size": "x", "quantization_config": []}'])

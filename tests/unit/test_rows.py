@@ -8,7 +8,7 @@ import pytest
 
 from recipec.pipeline import compile_file
 from recipec.rows import NAMES, reading
-from recipec.rows.judge import Looked, Source, look
+from recipec.rows.judge import RowSource, RowSurvey, survey_rows
 
 PAIR = {"messages": "messages", "chosen": "chosen", "rejected": "rejected", "role": "role", "content": "content"}
 TEXTS = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}
@@ -55,48 +55,48 @@ CASES: list[tuple[str, dict[str, str], Any, str | None, str]] = [
 ]  # fmt: skip
 
 
-def looked(folder: Path, name: str, content: str | bytes, columns: dict[str, str], format: str = "chat") -> Looked:
+def surveyed(folder: Path, name: str, content: str | bytes, columns: dict[str, str], format: str = "chat") -> RowSurvey:
     file = folder / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    found = look(Source(str(file), format, columns, {"user": ("human",)}))
+    found = survey_rows(RowSource(str(file), format, columns, {"user": ("human",)}))
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize(("columns", "row", "code", "said"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_a_row(columns: dict[str, str], row: Any, code: str | None, said: str, tmp_path: Path) -> None:
-    found = looked(tmp_path, "rows.jsonl", json.dumps(row) + "\n", columns, FORMATS.get(id(columns), "chat"))
+    found = surveyed(tmp_path, "rows.jsonl", json.dumps(row) + "\n", columns, FORMATS.get(id(columns), "chat"))
     assert found.total == 1
-    assert [trouble.code for trouble in found.troubles] == ([code] if code else [])
-    for trouble in found.troubles:
-        assert said in trouble.message
-        assert trouble.advice
-        assert trouble.code in NAMES
+    assert [problem.code for problem in found.problems] == ([code] if code else [])
+    for problem in found.problems:
+        assert said in problem.message
+        assert problem.advice
+        assert problem.code in NAMES
 
 
 def test_the_shape_of_another_format_is_named(tmp_path: Path) -> None:
     row = {"conversations": [{"from": "human", "value": "q"}]}
-    found = looked(tmp_path, "rows.jsonl", json.dumps(row), {"instruction": "instruction", "output": "output"})
-    assert "format: chat, columns: {messages: conversations, role: from, content: value}" in found.troubles[0].advice
+    found = surveyed(tmp_path, "rows.jsonl", json.dumps(row), {"instruction": "instruction", "output": "output"})
+    assert "format: chat, columns: {messages: conversations, role: from, content: value}" in found.problems[0].advice
 
 
 def test_each_mistake_is_told_once_with_the_number_of_rows(tmp_path: Path) -> None:
     rows = "".join(
         json.dumps({"prompt": f"q{n}", "chosen": "a", "rejected": "a" if n < 3 else "b"}) + "\n" for n in range(8)
     )
-    (trouble,) = looked(tmp_path, "rows.jsonl", rows, TEXTS).troubles
-    assert (trouble.code, trouble.severity) == ("D009", "warning")
-    assert trouble.message.endswith("row 1: the chosen and the rejected answer are the same; so are 2 more rows")
-    (trouble,) = looked(tmp_path, "rows.jsonl", rows.replace('"b"', '"a"'), TEXTS).troubles
-    assert trouble.severity == "error"
+    (problem,) = surveyed(tmp_path, "rows.jsonl", rows, TEXTS).problems
+    assert (problem.code, problem.severity) == ("D009", "warning")
+    assert problem.message.endswith("row 1: the chosen and the rejected answer are the same; so are 2 more rows")
+    (problem,) = surveyed(tmp_path, "rows.jsonl", rows.replace('"b"', '"a"'), TEXTS).problems
+    assert problem.severity == "error"
 
 
 def test_labels_of_one_kind(tmp_path: Path) -> None:
     rows = json.dumps({"p": "q", "c": "a", "l": True}) + "\n"
-    found = looked(tmp_path, "rows.jsonl", rows * 2, LABELS, "unpaired-preference")
-    assert [trouble.code for trouble in found.troubles] == ["D010"]
-    found = looked(tmp_path, "rows.jsonl", rows + rows.replace("true", "false"), LABELS, "unpaired-preference")
-    assert found.troubles == []
+    found = surveyed(tmp_path, "rows.jsonl", rows * 2, LABELS, "unpaired-preference")
+    assert [problem.code for problem in found.problems] == ["D010"]
+    found = surveyed(tmp_path, "rows.jsonl", rows + rows.replace("true", "false"), LABELS, "unpaired-preference")
+    assert found.problems == []
 
 
 @pytest.mark.parametrize(
@@ -119,30 +119,30 @@ def test_labels_of_one_kind(tmp_path: Path) -> None:
 )
 def test_files(name: str, content: str | bytes, code: str | None, said: str, tmp_path: Path) -> None:
     same = {word: word for word in ("prompt", "completion", "label")}
-    found = looked(tmp_path, name, content, same)
-    codes = [trouble.code for trouble in found.troubles]
+    found = surveyed(tmp_path, name, content, same)
+    codes = [problem.code for problem in found.problems]
     assert codes == ([code] if code else []) or (code == "D001" and codes[-1] == code)
     if code is not None:
-        assert said in found.troubles[-1].message
+        assert said in found.problems[-1].message
 
 
 def test_what_is_not_here_is_not_judged(tmp_path: Path) -> None:
     for name in ("none.jsonl", "none.parquet"):
-        assert look(Source(str(tmp_path / name), "chat", PLAIN, {})) is None
+        assert survey_rows(RowSource(str(tmp_path / name), "chat", PLAIN, {})) is None
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
-    assert look(Source(str(tmp_path / "rows.parquet"), "chat", PLAIN, {})) is None
+    assert survey_rows(RowSource(str(tmp_path / "rows.parquet"), "chat", PLAIN, {})) is None
 
 
 def test_a_large_file_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "WHOLE", 20_000)
     monkeypatch.setattr(reading, "HEAD", 5_000)
     good, bad = json.dumps({"text": "x" * 90}) + "\n", json.dumps({"text": 7}) + "\n"
-    found = looked(tmp_path, "rows.jsonl", good * 150, {"text": "text"})
-    assert (found.total, found.troubles) == (150, [])
-    found = looked(tmp_path, "rows.jsonl", good * 1000 + bad * 100, {"text": "text"})
+    found = surveyed(tmp_path, "rows.jsonl", good * 150, {"text": "text"})
+    assert (found.total, found.problems) == (150, [])
+    found = surveyed(tmp_path, "rows.jsonl", good * 1000 + bad * 100, {"text": "text"})
     assert found.total is None
-    assert [trouble.code for trouble in found.troubles] == ["D004"]
-    assert "the row after byte" in found.troubles[0].message
+    assert [problem.code for problem in found.problems] == ["D004"]
+    assert "the row after byte" in found.problems[0].message
 
 
 HEAD = "recipe: 1\nname: t\nhardware: {gpu: none}\nmodel: {base: m/m}\ntrain: {learning_rate: 1e-4, batch_size: 4}\n"

@@ -78,7 +78,7 @@ def refuse_distributed(survey: Survey) -> None:
 def place(survey: Survey, module: cst.Module) -> Places:
     """Find the place of everything. Raises Trouble with the place to blame where something cannot be found."""
     refuse_distributed(survey)
-    backward = [use for use in survey.calls if _is(use, "backward")]
+    backward = [use for use in survey.calls if _owner(use, "backward") is not None]
     if not backward:
         raise Trouble(
             module, "A001", "there is no training loop here", "no line calls `.backward()`: name the file that does"
@@ -112,12 +112,10 @@ def _loader(node: cst.For) -> cst.BaseExpression:
     return over
 
 
-def _is(use: Use, method: str) -> bool:
-    return (
-        isinstance(use.node, cst.Call)
-        and isinstance(use.node.func, cst.Attribute)
-        and use.node.func.attr.value == method
-    )
+def _owner(use: Use, method: str) -> cst.BaseExpression | None:
+    """Return what a method is called on; None where something else is used."""
+    function = use.node.func if isinstance(use.node, cst.Call) else None
+    return function.value if isinstance(function, cst.Attribute) and function.attr.value == method else None
 
 
 def _no_loop(survey: Survey, backward: Use) -> None:
@@ -139,7 +137,7 @@ def _no_loop(survey: Survey, backward: Use) -> None:
 
 def _optimizer(survey: Survey) -> Assignment:
     """Return the one statement that makes the optimiser. Raises Trouble when there are none or several."""
-    found = []
+    found: list[Assignment] = []
     for made in survey.assignments:
         call = made.value if isinstance(made.value, cst.Call) else None
         if (
@@ -259,7 +257,8 @@ def _before_training(survey: Survey, home: Assignment) -> Callable[[cst.CSTNode]
 def _each_step(survey: Survey, training: list[Use]) -> bool:
     """Return whether a schedule goes on with every batch: then it counts the batches of all processes."""
     for use in survey.calls:
-        if _is(use, "step") and survey.role(use.scope, use.node.func.value) == "scheduler":  # type: ignore[attr-defined]
+        stepped = _owner(use, "step")
+        if stepped is not None and survey.role(use.scope, stepped) == "scheduler":
             inside = {loop.node for loop in training}
             if any(node in inside for node in survey.above(use.node)):
                 return True
@@ -277,7 +276,7 @@ def _other_loaders(survey: Survey, home: Assignment, done: set[str], places: Pla
         here = made.body is home.body
         wanted = [
             name
-            for index, name in enumerate(made.targets)
+            for name in made.targets
             if name
             and survey.roles.get(survey.key(made.scope, name)) == "loader"
             and not (here and name in done)
@@ -372,10 +371,15 @@ def _notes(survey: Survey, places: Places) -> None:
     if any(gather.loss for gather in places.gather.values()):
         places.notes.append("losses of an evaluation are averaged over processes: exact where every batch is full")
     for use in survey.calls:
-        if any(
-            isinstance(n, cst.If) and isinstance(n.test, cst.Comparison) and "%" in cst.Module([]).code_for_node(n.test)
-            for n in survey.above(use.node)
-        ) and _is(use, "step"):
+        if (
+            any(
+                isinstance(n, cst.If)
+                and isinstance(n.test, cst.Comparison)
+                and "%" in cst.Module([]).code_for_node(n.test)
+                for n in survey.above(use.node)
+            )
+            and _owner(use, "step") is not None
+        ):
             places.notes.append(
                 "gradients are accumulated by hand, which is right with ddp; DeepSpeed would step at every batch"
             )

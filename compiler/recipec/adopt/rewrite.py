@@ -346,12 +346,13 @@ class Rewrite(cst.CSTTransformer):
         out: list[cst.BaseStatement] = []
         kept: list[cst.EmptyLine] = []
         for statement in body:
+            assert isinstance(statement, cst.SimpleStatementLine | cst.BaseCompoundStatement)  # there are no others
             if statement in self._dropped:
-                kept += [line for line in statement.leading_lines if line.comment]  # type: ignore[attr-defined]
+                kept += [line for line in statement.leading_lines if line.comment]
                 continue
             if kept:
                 ours = statement in self._ours
-                statement = statement.with_changes(leading_lines=[*kept, *statement.leading_lines])  # type: ignore[attr-defined]
+                statement = statement.with_changes(leading_lines=[*kept, *statement.leading_lines])
                 kept = []
                 self._ours |= {statement} if ours else set()
             before = out[-1] if out else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError, tidy
 from recipec.doctor import reading
-from recipec.doctor.between import disagreements
+from recipec.doctor.cross_file import cross_file_findings
 from recipec.doctor.judge import File, held, judged, taken_for_text, written_twice
 from recipec.doctor.recognise import TITLES, Guess, beside, is_script, named, recognise, stranger
 from recipec.doctor.rules import contradictions
@@ -66,7 +66,7 @@ def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
             findings += [*judged(inside), *contradictions(inside)]
     for script in scripts:
         findings += script_findings(script)
-    together = list(disagreements(known, scripts))
+    together = list(cross_file_findings(known, scripts))
     stronger = {(WEAKER[finding.code], finding.span) for finding in (*together, *findings) if finding.code in WEAKER}
     findings = [finding for finding in findings if (finding.code, finding.span) not in stronger]
     return Examined(sorted(recognised, key=lambda row: files.index(row[0])), tidy([*findings, *together]))

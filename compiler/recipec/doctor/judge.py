@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from recipec import contracts
 from recipec.contracts import Problem, kind
@@ -11,7 +11,7 @@ from recipec.diagnostics import Finding
 from recipec.doctor.reading import Read, number
 from recipec.doctor.recognise import TITLES, TRAINERS, Guess, beside, latest
 from recipec.doctor.renamed import FATE, MOVED
-from recipec.source import Mapping, Node, Path, Scalar, Span, beginning, dotted, find, key_span, plain
+from recipec.source import Mapping, Node, Path, Plain, Scalar, Span, beginning, dotted, find, key_span, plain
 from recipec.yaml_reader import scalar_value
 
 # How deep in a file a tool reads text where it wants a number or truth: pydantic everywhere, argparse what stands at the top,
@@ -30,12 +30,12 @@ class File(NamedTuple):
     name: str
     guess: Guess
     tree: Mapping
-    values: dict[str, Any]
+    values: dict[str, Plain]
     holder: File | None = None
 
-    def get(self, path: str, default: Any = None) -> Any:
+    def get(self, path: str, default: Plain = None) -> Plain:
         """Return the value at a dotted path, or `default` where there is none or it is null."""
-        at: Any = self.values
+        at: Plain = self.values
         for step in path.split("."):
             at = at.get(step) if isinstance(at, dict) else None
         return default if at is None else at
@@ -71,8 +71,8 @@ def written_twice(file: File, read: Read) -> Iterator[Finding]:
         message = f'key "{twice.name}" is written twice in one mapping, with {says}'
         does = f"{file.guess.title} refuses it" if refuses else f"{file.guess.title} takes this one in silence"
         advice = f"the first is on line {twice.first}; {does}: keep one of them"
-        severity = "warning" if twice.agree and not refuses else "error"
-        yield Finding("D102", message, twice.span, help=advice, severity=severity)  # type: ignore[arg-type]  # one of both
+        severity: Literal["error", "warning"] = "warning" if twice.agree and not refuses else "error"
+        yield Finding("D102", message, twice.span, help=advice, severity=severity)
 
 
 def judged(file: File) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _scalars(node: Node, path: Path) -> Iterator[tuple[Path, Scalar]]:
             yield from _scalars(child, (*path, index))
 
 
-def _value(file: File, path: Path) -> Any:
+def _value(file: File, path: Path) -> Plain:
     node = find(file.tree, path)
     return None if node is None else plain(node)
 

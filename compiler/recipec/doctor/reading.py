@@ -10,14 +10,20 @@ import json
 import re
 from datetime import date
 from functools import partial
-from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed has it under another name
-from typing import Any, NamedTuple
+from json import decoder
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ruamel.yaml.events import MappingEndEvent, ScalarEvent
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.source import Items, Mapping, Node, Scalar, Source, Span, beginning, plain
 from recipec.yaml_reader import MAX_DEPTH, Builder, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Text from behind its opening quote, and where it ends.
+_scanstring: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]  # typeshed has it in `_json` only
 
 TOO_LONG = 400  # characters of a number that is worth reading
 
@@ -254,12 +260,12 @@ class _Json:
         if mark == "{":
             return self._object(start, depth)
         if mark == "[":
-            nodes = []
+            nodes: list[Node] = []
             while self._goes_on("]"):
                 nodes.append(self._value(depth + 1))
             return Items(nodes, self._span(start, self.at))
         if mark == '"':
-            text, self.at = scanstring(self.text, start + 1, True)
+            text, self.at = _scanstring(self.text, start + 1, True)
             return Scalar(text, self._span(start, self.at), text)
         for word, value in _JSON_WORDS.items():
             if self.text.startswith(word, start):
@@ -287,7 +293,7 @@ class _Json:
         keys: dict[str, Span] = {}
         while self._goes_on("}"):
             first = self.at
-            name, self.at = scanstring(self.text, first + 1, True)
+            name, self.at = _scanstring(self.text, first + 1, True)
             span = self._span(first, self.at)
             self._skip()
             self.at += 1  # the colon

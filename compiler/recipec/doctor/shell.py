@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from recipec.doctor.words import Raw, Text, commands, logical
+from recipec.doctor.shell_lexer import PlacedText, RawWord, commands, logical_lines
 from recipec.source import Source, Span
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -143,11 +143,11 @@ def parse(source: Source) -> Script:
     """Return what a script says; nothing in it is ever an error of its own."""
     script = Script(source, [], [], [])
     shell = _Shell({})
-    for line, text in logical(source):
+    for line, text in logical_lines(source):
         if found := _DIRECTIVE.match(text):
             script.directives.extend(_directives(source, line, text, found.start(1), read=not script.commands))
             continue
-        for words, launch in shell.run(Text(source, line, text)):
+        for words, launch in shell.run(PlacedText(source, line, text)):
             if words or not script.commands:
                 script.commands.append(words)  # an assignment is a command too, for sbatch
             if launch:
@@ -162,7 +162,7 @@ class _Shell:
         self.variables, self.exported = variables, set(variables)
         self.before, self.depth = before, 0
 
-    def run(self, text: Text) -> Iterator[tuple[list[Word], Launch | None]]:
+    def run(self, text: PlacedText) -> Iterator[tuple[list[Word], Launch | None]]:
         """Yield each command with the launcher that it calls; behind it the commands of the shells that it calls."""
         for raws in commands(text):
             filled = [(raw, _filled(raw, self.variables)) for raw in raws]
@@ -195,7 +195,7 @@ class _Shell:
         found = [(_assigns(word), word.span) for some in (own if rest else (), *behind) for word in some]
         return {assigned[1]: Word(assigned[2], span) for assigned, span in found if assigned}
 
-    def _seen(self, script: Raw, called: list[Word]) -> dict[str, Word]:
+    def _seen(self, script: RawWord, called: list[Word]) -> dict[str, Word]:
         """Return the variables that another shell sees; what is not in single quotes is filled in before."""
         if script.quote != "'" or called[-1].name == "eval":
             return dict(self.variables)
@@ -247,7 +247,7 @@ def _directives(source: Source, line: int, text: str, begin: int, *, read: bool)
         yield Directive(short.get(name, name.lstrip("-").replace("_", "-")), value, span, read)
 
 
-def _filled(word: Raw, variables: dict[str, Word]) -> list[Word]:
+def _filled(word: RawWord, variables: dict[str, Word]) -> list[Word]:
     """Return the words that become of a word: without quotes a shell splits what was in a variable."""
 
     def known(found: re.Match[str]) -> str:

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from recipec.rows.reading import Unreadable, complete, rows
+from recipec.source import Plain
 from recipec.suggest import nearest
 
 OPTIONAL = ("role", "content", "input", "system")
@@ -27,7 +28,7 @@ SHAPES = (
 )  # fmt: skip
 
 
-class Trouble(NamedTuple):
+class RowProblem(NamedTuple):
     """What is wrong: the standard column to blame ("" for the file), what, what to do, and the nearest right name."""
 
     code: str
@@ -38,15 +39,15 @@ class Trouble(NamedTuple):
     severity: Literal["error", "warning"] = "error"
 
 
-class Looked(NamedTuple):
-    """What was seen of a source. `total` is its number of rows, None where not all were read; `seen` counts their hashes."""
+class RowSurvey(NamedTuple):
+    """What a source holds. `total` is its number of rows, None where not all were read; `row_hashes` counts equal rows."""
 
-    troubles: list[Trouble]
+    problems: list[RowProblem]
     total: int | None
-    seen: Counter[int]
+    row_hashes: Counter[int]
 
 
-class Source(NamedTuple):
+class RowSource(NamedTuple):
     """What a recipe says of a source: its file, format, and the names of its columns and roles in the data.
 
     `one_message` says that the trainer takes one message as an answer beside messages, and nothing else.
@@ -59,75 +60,75 @@ class Source(NamedTuple):
     one_message: bool = False
 
 
-def look(source: Source) -> Looked | None:
+def survey_rows(source: RowSource) -> RowSurvey | None:
     """Return what is wrong with the rows of a source; None where its file cannot be looked at here."""
     path = Path(source.path)
-    pile = _Pile(source)
+    surveyor = _Surveyor(source)
     try:
         whole = complete(path)
         for where, row in rows(path):
-            pile.take(where, row)
+            surveyor.judge(where, row)
     except OSError:
         return None  # a run looks again, where the file must be
     except Unreadable as error:
-        pile.troubles["D001"] = Trouble("D001", "", str(error), "correct the file, or save it as UTF-8")
-        return Looked(pile.told(), None, Counter())
-    if path.suffix not in (".jsonl", ".json", ".csv") or not (whole or pile.count):
+        surveyor.problems["D001"] = RowProblem("D001", "", str(error), "correct the file, or save it as UTF-8")
+        return RowSurvey(surveyor.report(), None, Counter())
+    if path.suffix not in (".jsonl", ".json", ".csv") or not (whole or surveyor.row_count):
         return None
-    return Looked(pile.told(), pile.count if whole else None, pile.seen)
+    return RowSurvey(surveyor.report(), surveyor.row_count if whole else None, surveyor.row_hashes)
 
 
-class _Pile:
+class _Surveyor:
     """The rows of a source as they come by."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: RowSource) -> None:
         self.source = source
-        self.troubles: dict[str, Trouble] = {}
-        self.more: Counter[str] = Counter()
-        self.seen: Counter[int] = Counter()
+        self.problems: dict[str, RowProblem] = {}
+        self.repeats: Counter[str] = Counter()
+        self.row_hashes: Counter[int] = Counter()
         self.labels: set[bool] = set()
-        self.count = 0
-        self.known = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
-        self.standard = {spelt: role for role, names in source.roles.items() for spelt in names}
+        self.row_count = 0
+        self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
+        self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
 
-    def take(self, where: str, row: Any) -> None:
+    def judge(self, where: str, row: Plain) -> None:
         """Judge one row."""
-        self.count += 1
-        for trouble in _row(self, f"{self.source.path}, {where}", row):
-            if trouble.code in self.troubles:
-                self.more[trouble.code] += 1
+        self.row_count += 1
+        for problem in _row_problems(self, f"{self.source.path}, {where}", row):
+            if problem.code in self.problems:
+                self.repeats[problem.code] += 1
             else:
-                self.troubles[trouble.code] = trouble
-        self.seen[hash(json.dumps(row, sort_keys=True, default=str))] += 1
+                self.problems[problem.code] = problem
+        self.row_hashes[hash(json.dumps(row, sort_keys=True, default=str))] += 1
 
-    def told(self) -> list[Trouble]:
-        """Return each kind of trouble once, with the number of further rows that have it."""
-        found = []
-        for code, trouble in self.troubles.items():
-            further = self.more[code]
-            message = trouble.message
+    def report(self) -> list[RowProblem]:
+        """Return each kind of problem once, with the number of further rows that have it."""
+        found: list[RowProblem] = []
+        for code, problem in self.problems.items():
+            further = self.repeats[code]
+            message = problem.message
             if further:
                 message += f"; so {'is' if further == 1 else 'are'} {further:,} more row{'s' * (further != 1)}"
-            severity = trouble.severity
-            if code in ("D007", "D009") and 2 * (further + 1) > self.count:
+            severity = problem.severity
+            if code in ("D007", "D009") and 2 * (further + 1) > self.row_count:
                 severity = "error"  # most rows: there is nothing to learn
-            found.append(trouble._replace(message=message, severity=severity))
-        if "D001" in self.troubles or "D002" in self.troubles:
+            found.append(problem._replace(message=message, severity=severity))
+        if "D001" in self.problems or "D002" in self.problems:
             return found
         path = self.source.path
-        if not self.count:
-            found.append(Trouble("D011", "", f"{path} holds no rows", "is it the right file?"))
-        if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.count > 1:
+        if not self.row_count:
+            found.append(RowProblem("D011", "", f"{path} holds no rows", "is it the right file?"))
+        if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.row_count > 1:
             message = f"every label in {path} is {str(next(iter(self.labels))).lower()}"
-            found.append(Trouble("D010", "label", message, "it needs rows of both kinds", None, "warning"))
+            found.append(RowProblem("D010", "label", message, "it needs rows of both kinds", None, "warning"))
         return found
 
 
-def _row(pile: _Pile, where: str, row: Any) -> Iterator[Trouble]:
-    source = pile.source
+def _row_problems(surveyor: _Surveyor, where: str, row: Plain) -> Iterator[RowProblem]:
+    source = surveyor.source
     if not isinstance(row, dict):
-        yield Trouble(
-            "D002", "", f"{where} is {_shown(row)}, no mapping of columns", "write one JSON object for each row"
+        yield RowProblem(
+            "D002", "", f"{where} is {_excerpt(row)}, no mapping of columns", "write one JSON object for each row"
         )
         return
     table = source.path.endswith(".csv")
@@ -136,46 +137,46 @@ def _row(pile: _Pile, where: str, row: Any) -> Iterator[Trouble]:
         if name in OPTIONAL:
             continue
         if column not in row:
-            yield _missing(where, name, column, row)
+            yield _missing_column(where, name, column, row)
             return
         value = row[column]
         expected = None if table and name == "label" else _expected(name, value, columns)
         if expected is not None:
-            yield Trouble("D004", name, f"{where}: {column} is {_shown(value)}", f"expected {expected}")
+            yield RowProblem("D004", name, f"{where}: {column} is {_excerpt(value)}", f"expected {expected}")
             continue
         if name == "label" and not table:
-            pile.labels.add(bool(value))
+            surveyor.labels.add(bool(value))
         if isinstance(value, str) and not value.strip() and name not in ("prompt", "answer"):
-            yield Trouble("D006", name, f"{where}: {column} is empty", "drop the row", None, "warning")
-        yield from _turns(pile, where, name, value)
-    yield from _pair(where, row, source)
+            yield RowProblem("D006", name, f"{where}: {column} is empty", "drop the row", None, "warning")
+        yield from _message_problems(surveyor, where, name, value)
+    yield from _pair_problems(where, row, source)
 
 
-def _pair(where: str, row: dict[Any, Any], source: Source) -> Iterator[Trouble]:
+def _pair_problems(where: str, row: dict[str, Plain], source: RowSource) -> Iterator[RowProblem]:
     columns = source.columns
     if "chosen" not in columns:
         return
     other = next((name for name in ("chosen", "rejected") if not isinstance(row[columns[name]], dict)), None)
     if other and "messages" in columns and source.one_message:
-        message = f"{where}: {columns[other]} is {_shown(row[columns[other]])}; the trainer leaves such a row out"
+        message = f"{where}: {columns[other]} is {_excerpt(row[columns[other]])}; the trainer leaves such a row out"
         advice = f"write one message: {{{columns['role']}: assistant, {columns['content']}: …}}"
-        yield Trouble("D016", other, message, advice)
+        yield RowProblem("D016", other, message, advice)
     if row[columns["chosen"]] == row[columns["rejected"]]:
         message = f"{where}: the chosen and the rejected answer are the same"
-        yield Trouble("D009", "chosen", message, "drop the row: nothing can be learnt from it", None, "warning")
+        yield RowProblem("D009", "chosen", message, "drop the row: nothing can be learnt from it", None, "warning")
 
 
-def _missing(where: str, name: str, column: str, row: dict[Any, Any]) -> Trouble:
+def _missing_column(where: str, name: str, column: str, row: dict[str, Plain]) -> RowProblem:
     there = [str(key) for key in row]
     shape = next((said for names, said in SHAPES if set(names) <= set(there)), None)
     close = nearest(column, there)
     advice = f"it has {', '.join(there)}; say which of them it is: columns: {{{name}: …}}"
     if shape is not None and close is None:
         advice = f"it has {', '.join(there)}; such rows are {shape}"
-    return Trouble("D003", name, f"{where} has no column {column}", advice, close)
+    return RowProblem("D003", name, f"{where} has no column {column}", advice, close)
 
 
-def _expected(name: str, value: object, columns: Mapping[str, str]) -> str | None:
+def _expected(name: str, value: Plain, columns: Mapping[str, str]) -> str | None:
     """Return what a column should hold where it holds something else."""
     if name == "messages":
         return None if isinstance(value, list) and value else "a list of messages"
@@ -190,57 +191,61 @@ def _expected(name: str, value: object, columns: Mapping[str, str]) -> str | Non
     return None if isinstance(value, str) else "text"
 
 
-def _turns(pile: _Pile, where: str, name: str, value: object) -> Iterator[Trouble]:
+def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) -> Iterator[RowProblem]:
     """Judge the messages of a column: their keys, their roles, what they say and in which order."""
     messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
     if not messages:
         return
-    columns = pile.source.columns
+    columns = surveyor.source.columns
     role, content = columns.get("role", "role"), columns.get("content", "content")
     order: list[str] = []
     for message in messages:
         if not isinstance(message, dict):
             expected = f"expected a mapping with {role} and {content}"
-            yield Trouble("D004", name, f"{where}: a message is {_shown(message)}", expected)
+            yield RowProblem("D004", name, f"{where}: a message is {_excerpt(message)}", expected)
             return
         calls = message.get("tool_calls") or message.get("function_call")
         for word, column in (("role", role), ("content", content)):
             if column not in message and not (word == "content" and calls):
                 advice = f"it has {', '.join(map(str, message))}; map it: columns: {{{word}: …}}"
                 blamed = word if word in columns else name
-                yield Trouble("D003", blamed, f"{where}: a message has no {column}", advice)
+                yield RowProblem("D003", blamed, f"{where}: a message has no {column}", advice)
                 return
         who = message[role]
-        if not isinstance(who, str) or who not in pile.known:
+        if not isinstance(who, str) or who not in surveyor.known_roles:
             close = nearest(str(who), ROLES)
             advice = "say which role it is: roles: {user: [human], assistant: [gpt]}"
-            yield Trouble("D005", name, f"{where}: {_shown(who)} is not a role that the recipe knows", advice, close)
+            yield RowProblem(
+                "D005", name, f"{where}: {_excerpt(who)} is not a role that the recipe knows", advice, close
+            )
             return
         said = message.get(content)
-        if isinstance(said, str) and not said.strip() and not calls and pile.standard.get(who, who) != "system":
+        if isinstance(said, str) and not said.strip() and not calls and surveyor.role_of.get(who, who) != "system":
             advice = "drop the turn, or the row"
-            yield Trouble("D006", name, f"{where}: the {who} says nothing", advice, None, "warning")
-        order.append(pile.standard.get(who, who))
-    if name == "messages" and pile.source.format == "chat":
-        yield from _order(where, name, order)
+            yield RowProblem("D006", name, f"{where}: the {who} says nothing", advice, None, "warning")
+        order.append(surveyor.role_of.get(who, who))
+    if name == "messages" and surveyor.source.format == "chat":
+        yield from _order_problems(where, name, order)
 
 
-def _order(where: str, name: str, order: list[str]) -> Iterator[Trouble]:
+def _order_problems(where: str, name: str, order: list[str]) -> Iterator[RowProblem]:
     if "assistant" not in order:
         message = f"{where}: no turn of the assistant"
-        yield Trouble("D007", name, message, "there is nothing to learn in it: drop the row", None, "warning")
+        yield RowProblem("D007", name, message, "there is nothing to learn in it: drop the row", None, "warning")
         return
     if "system" in order[1:]:
         message = f"{where}: the system speaks after the first turn"
-        yield Trouble("D008", name, message, "most templates take one system turn, at the beginning", None, "warning")
+        yield RowProblem(
+            "D008", name, message, "most templates take one system turn, at the beginning", None, "warning"
+        )
     pairs = [(one, two) for one, two in pairwise(order) if one == two and one in ("user", "assistant")]
     if pairs:
         message = f"{where}: two turns of the {pairs[0][0]} in a row"
-        yield Trouble(
+        yield RowProblem(
             "D008", name, message, "join them: some templates refuse them, others drop the row", None, "warning"
         )
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: Plain) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 40 else text[:39] + "…"

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from recipec.source import Plain
 
 WHOLE = 16 << 20  # bytes that are read whole: about half a second, within the second that a check may take
 HEAD = 4 << 20  # bytes at the beginning of a larger file
@@ -18,7 +20,7 @@ class Row(NamedTuple):
     """A row, and where it is: `row 7`, or `the row after byte 1,234` in a sample."""
 
     where: str
-    value: Any
+    value: Plain
 
 
 class Unreadable(Exception):
@@ -33,7 +35,7 @@ def rows(path: Path) -> Iterator[Row]:
         yield from _table(path)
     elif path.suffix == ".json" and path.stat().st_size <= WHOLE:
         try:
-            whole = json.loads(path.read_bytes())
+            whole: Plain = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
             raise Unreadable(f"{path}: {error}") from None
         if not isinstance(whole, list):
@@ -66,13 +68,14 @@ def _lines(path: Path) -> Iterator[Row]:
                     yield Row(where, _parsed(path, where, line))
 
 
-def _parsed(path: Path, where: str, line: bytes) -> Any:
+def _parsed(path: Path, where: str, line: bytes) -> Plain:
     try:
-        return json.loads(line)
+        value: Plain = json.loads(line)
     except UnicodeDecodeError as error:
         raise Unreadable(f"{path}, {where}: byte 0x{line[error.start]:02x} is not UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{path}, {where} is no JSON: {error}") from None
+    return value
 
 
 def _table(path: Path) -> Iterator[Row]:

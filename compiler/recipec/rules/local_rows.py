@@ -10,7 +10,7 @@ from recipec.decide.said import Said, indexed
 from recipec.diagnostics import Finding, Severity
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
-from recipec.rows.judge import Looked
+from recipec.rows.judge import RowSurvey
 from recipec.source import Span
 from recipec.suggest import nearest
 from recipec.systems.registry import system
@@ -28,7 +28,7 @@ def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
 
 
 def _of_training(said: Said, s: Train, wrong: Set[Span]) -> Iterator[Finding]:
-    seen: dict[str, list[tuple[str, Looked]]] = {group: [] for group in GROUPS}
+    seen: dict[str, list[tuple[str, RowSurvey]]] = {group: [] for group in GROUPS}
     for group in GROUPS:
         for index, source in enumerate(getattr(s.data, group)):
             here = indexed(f"data.{group}", index)
@@ -37,11 +37,11 @@ def _of_training(said: Said, s: Train, wrong: Set[Span]) -> Iterator[Finding]:
             if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
                 yield from _misspelt(said, here, source.path)
                 continue
-            looked = _look(source, one_message=system(s.trainer).one_message)
-            if looked is None:
+            survey = _survey(source, one_message=system(s.trainer).one_message)
+            if survey is None:
                 continue
-            seen[group].append((here, looked))
-            for found in looked.troubles:
+            seen[group].append((here, survey))
+            for found in survey.problems:
                 mapped = f"{here}.columns.{found.column}"
                 where = mapped if found.column and said.wrote(mapped) else f"{here}.path"
                 yield _told(said, found.code, where, found.message, found.advice, found.suggestion, found.severity)
@@ -66,10 +66,10 @@ def _told(
     return Finding(code, message, said.span(path), suggestion, advice, severity)
 
 
-def _look(source: DataSource, *, one_message: bool) -> Looked | None:
-    from recipec.rows.judge import Source, look  # json and csv are off the way of what cannot be looked at
+def _survey(source: DataSource, *, one_message: bool) -> RowSurvey | None:
+    from recipec.rows.judge import RowSource, survey_rows  # json and csv are off the way of what cannot be looked at
 
-    return look(Source(str(source.path), source.format, source.columns, source.roles, one_message))
+    return survey_rows(RowSource(str(source.path), source.format, source.columns, source.roles, one_message))
 
 
 def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
@@ -88,23 +88,23 @@ def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
         yield _told(said, "D015", f"{here}.path", f"{path} is not here", advice, there)
 
 
-def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, Looked]]]) -> Iterator[Finding]:
+def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]) -> Iterator[Finding]:
     """Yield what is wrong with all sources together: too few rows for a step, rows both trained and validated on."""
-    train = {row for _, looked in seen["train"] for row in looked.seen}
-    for here, looked in seen["validation"]:
-        both = sum(count for row, count in looked.seen.items() if row in train)
+    train = {row for _, survey in seen["train"] for row in survey.row_hashes}
+    for here, survey in seen["validation"]:
+        both = sum(count for row, count in survey.row_hashes.items() if row in train)
         if both:
-            message = f"{both:,} of {sum(looked.seen.values()):,} validation rows are trained on too"
+            message = f"{both:,} of {sum(survey.row_hashes.values()):,} validation rows are trained on too"
             advice = "take them out of one of the two: their loss says nothing of new rows"
             yield _told(said, "D013", f"{here}.path", message, advice)
     held = s.data.holdout
-    for here, looked in seen["train"]:
-        known, repeated = sum(looked.seen.values()), sum(looked.seen.values()) - len(looked.seen)
+    for here, survey in seen["train"]:
+        known, repeated = sum(survey.row_hashes.values()), sum(survey.row_hashes.values()) - len(survey.row_hashes)
         if held and known >= 10 and repeated > REPEATED * known:
             message = f"{repeated:,} of {known:,} rows are repeated: most of what is held out is trained on too"
             advice = "drop them and weigh sources by weight, or give data.validation"
             yield _told(said, "D012", f"{here}.path", message, advice)
-    counts = [looked.total for _, looked in seen["train"]]
+    counts = [survey.total for _, survey in seen["train"]]
     sources = s.data.train
     if not sources or len(counts) < len(sources) or any(count is None for count in counts):
         return

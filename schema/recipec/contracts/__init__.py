@@ -13,7 +13,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 Node = dict[str, Any]
 DocumentPath = tuple[str | int, ...]
@@ -30,7 +33,15 @@ _WORDS = {
     "map": "a mapping",
     "null": "null",
 }
-_PLAIN = {str: "str", int: "int", float: "float", bool: "bool", type(None): "null", dict: "map", list: "list"}
+_PLAIN: dict[type, str] = {
+    str: "str",
+    int: "int",
+    float: "float",
+    bool: "bool",
+    type(None): "null",
+    dict: "map",
+    list: "list",
+}
 _ANY: Node = {"type": ["any"]}
 
 
@@ -115,7 +126,7 @@ class _Walk:
     def __init__(self, documents: dict[str, Node], root: object, *, whole_floats: bool) -> None:
         self.documents = documents
         self.whole_floats = whole_floats
-        self.root: Mapping[object, object] = root if isinstance(root, Mapping) else {}
+        self.root: Mapping[object, object] = root if _is_mapping(root) else {}
         self.problems: list[Problem] = []
         self.old: list[Problem] = []
 
@@ -132,10 +143,10 @@ class _Walk:
         if name not in types and not (name == "int" and "float" in types):
             self._wrong(path, f"expected {_expected(node)}, found {shown(value)}", _spelt(node, value))
         elif name == "map":
-            assert isinstance(value, Mapping)
+            assert _is_mapping(value)
             self._mapping(node, value, path)
         elif name == "list":
-            assert isinstance(value, Sequence)
+            assert _is_sequence(value)
             if (child := node.get("items")) is not None:
                 for index, item in enumerate(value):
                     self.judge(child, item, (*path, index), up)
@@ -169,7 +180,7 @@ class _Walk:
             self.judge(child, item, where, value)
 
     def _chosen(self, node: Node, value: object, up: Mapping[object, object] | None) -> Node:
-        here = value if isinstance(value, Mapping) else {}
+        here: Mapping[object, object] = value if _is_mapping(value) else {}
         for case in node.get("when", ()):
             at = {"root": self.root, "here": here, "up": up or {}}[case["at"]]
             if at.get(case["key"]) in case["in"]:
@@ -178,7 +189,7 @@ class _Walk:
 
     def _list(self, key: str) -> list[object]:
         found = self.root.get(key)
-        return list(found) if isinstance(found, list | tuple) else []
+        return list(found) if _is_sequence(found) and not isinstance(found, str | bytes) else []
 
     def _opened(self, opens: Node) -> bool:
         return any(isinstance(item, str) and item not in opens["known"] for item in self._list(opens["key"]))
@@ -204,14 +215,22 @@ class _Walk:
         self.problems.append(Problem(path, "value", message, suggestion))
 
 
+def _is_mapping(value: object) -> "TypeIs[Mapping[object, object]]":
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: object) -> "TypeIs[Sequence[object]]":
+    return isinstance(value, Sequence)
+
+
 def kind(value: object) -> str:
     """Return the contract's name of a value's type; of anything that no file can hold, the name of its class."""
     name = _PLAIN.get(type(value))
     if name is not None:
         return name
-    if isinstance(value, Mapping):
+    if _is_mapping(value):
         return "map"
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if _is_sequence(value) and not isinstance(value, str | bytes):
         return "list"
     return next((word for base, word in _PLAIN.items() if isinstance(value, base)), type(value).__name__)
 

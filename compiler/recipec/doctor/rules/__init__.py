@@ -7,7 +7,8 @@ does, as its own code at the pinned release does it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from importlib import import_module
+from typing import Literal, NamedTuple, TypeGuard
 
 from recipec.diagnostics import Finding
 from recipec.doctor.judge import File
@@ -22,6 +23,7 @@ class Told(NamedTuple):
     severity: Literal["error", "warning"] = "error"
 
 
+MODULES = ("axolotl", "evaluation", "launching", "llamafactory", "trainer", "trl")  # their rules enter themselves
 Judge = Callable[[File], Iterator[Told]]
 RULES: dict[str, list[tuple[str, Judge]]] = {}
 
@@ -37,12 +39,12 @@ def rule(code: str, *tools: str) -> Callable[[Judge], Judge]:
     return entered
 
 
-def number(value: object) -> bool:
+def number(value: object) -> TypeGuard[int | float]:
     """Say whether a value is a number that one can reckon with: no truth value, no text."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def whole(value: object) -> bool:
+def whole(value: object) -> TypeGuard[int]:
     """Say whether a value is an integer above nought."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -54,10 +56,10 @@ def both(file: File, first: str, second: str) -> bool:
 
 def contradictions(file: File) -> Iterator[Finding]:
     """Yield what the rules of its tool have against a file."""
-    from recipec.doctor.rules import axolotl, evaluation, launching, llamafactory, trainer, trl  # noqa: F401  # they enter themselves
-
     if file.guess.document == "dataset_info":
         return
+    for module in MODULES:
+        import_module(f"{__name__}.{module}")
     for code, judge in RULES.get(file.guess.tool, ()):
         for told in judge(file):
             yield Finding(code, told.message, file.span(told.path), None, told.advice, told.severity)

@@ -34,7 +34,7 @@ def its_own_schedule(file: File) -> Iterator[Told]:
     """An optimiser or schedule in this file replaces the trainer's; only `auto` values follow the trainer."""
     for key in ("optimizer", "scheduler"):
         parameters = file.get(f"{key}.params")
-        if isinstance(parameters, dict) and any(value != "auto" for value in parameters.values() if number(value)):
+        if isinstance(parameters, dict) and any(number(value) for value in parameters.values()):
             yield Told(
                 key,
                 f"this {key} replaces the one that the trainer is told",
@@ -64,11 +64,8 @@ def keys_of_another_stage(file: File) -> Iterator[Told]:
                 'write `"stage": 3`, or delete it',
                 "warning",
             )
-    if (
-        stage == 0
-        and isinstance(zero.get("offload_optimizer"), dict)
-        and zero["offload_optimizer"].get("device") not in (None, "none")
-    ):
+    offload = zero.get("offload_optimizer")
+    if stage == 0 and isinstance(offload, dict) and offload.get("device") not in (None, "none"):
         yield Told(
             "zero_optimization.offload_optimizer",
             "offload_optimizer has no effect at stage 0",
@@ -164,7 +161,8 @@ def said_in_two_files(file: File) -> Iterator[Told]:
 @rule("D183", "accelerate")
 def machines_without_a_meeting_place(file: File) -> Iterator[Told]:
     """The address may come on the command line, so this is no error."""
-    if whole(file.get("num_machines")) and file.get("num_machines") > 1 and not file.get("main_process_ip"):
+    machines = file.get("num_machines")
+    if whole(machines) and machines > 1 and not file.get("main_process_ip"):
         yield Told(
             "num_machines",
             "several machines, but no main_process_ip",

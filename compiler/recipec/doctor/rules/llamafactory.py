@@ -80,7 +80,8 @@ def streaming(file: File) -> Iterator[Told]:
     """Streamed rows have no length: LLaMA-Factory wants steps, whole numbers of rows, and no `max_samples`."""
     if file.get("streaming") is not True:
         return
-    if not number(file.get("max_steps")) or file.get("max_steps") < 1:
+    steps = file.get("max_steps")
+    if not number(steps) or steps < 1:
         yield Told("streaming", "streamed rows have no length", "add `max_steps`")
     size = file.get("val_size", 0)
     if number(size) and 1e-6 < size < 1:

@@ -42,7 +42,7 @@ LAYERS = {
 }  # fmt: skip
 
 
-def disagreements(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[Finding]:
+def cross_file_findings(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[Finding]:
     """Yield where files contradict each other; of two files of one kind nobody knows which is meant, so they are left alone."""
     by_tool: dict[str, list[File]] = {}
     for file in files:
@@ -205,8 +205,8 @@ def _world(deepspeed: File | None, accelerate: File | None, script: Script | Non
     said: tuple[int, Span] | None = None
     for launch in script.launches if script else ():
         said = said or world(launch)
-    if accelerate and whole(accelerate.get("num_processes")):
-        mine = accelerate.get("num_processes")
+    mine = accelerate.get("num_processes") if accelerate else None
+    if accelerate and whole(mine):
         asked, each = (nodes(script), gpus(script)) if script else (None, None)
         wanted = said or ((each[0] * (asked[0] if asked else 1), each[1]) if each else None)
         if wanted and wanted[0] != mine:

@@ -15,7 +15,7 @@ _ESCAPED = ('"', "\\", "$", "`", "\n")  # what a backslash takes its meaning fro
 LONGEST = 200  # lines of one command
 
 
-class Text:
+class PlacedText:
     """A logical line, or what was quoted in one; it knows where each of its characters stands."""
 
     def __init__(self, source: Source, line: int, whole: str) -> None:
@@ -28,9 +28,9 @@ class Text:
         """Return the place of the characters from `start` to before `end`, of which there is one at least."""
         return Span(self.source, *self._place(self.where[start]), *self._place(self.where[end - 1], 1))
 
-    def part(self, kept: Sequence[int]) -> Text:
+    def part(self, kept: Sequence[int]) -> PlacedText:
         """Return some of the characters as a text of their own."""
-        found = Text(self.source, self.line, self.whole)
+        found = PlacedText(self.source, self.line, self.whole)
         found.text = "".join(self.text[index] for index in kept)
         found.where = [self.where[index] for index in kept]
         return found
@@ -40,21 +40,21 @@ class Text:
         return self.line + row, index - self.breaks[row] + 1 + beyond
 
 
-class Raw(NamedTuple):
+class RawWord(NamedTuple):
     """A word as it is written: what is left without its quotes, its place, and the mark that it begins with."""
 
     text: str
     span: Span
     quote: str
-    within: Text
+    within: PlacedText
     kept: list[int]
 
-    def inner(self) -> Text:
+    def inner(self) -> PlacedText:
         """Return the word as the text of another shell."""
         return self.within.part(self.kept)
 
 
-def logical(source: Source) -> Iterator[tuple[int, str]]:
+def logical_lines(source: Source) -> Iterator[tuple[int, str]]:
     """Yield the lines with continuations joined by a line break, without the bodies of here-documents."""
     lines = re.split(r"\r\n|\n|\r", source.text)
     index, until = 0, None
@@ -96,9 +96,9 @@ def _goes_on(line: str, before: str) -> str:
     return quote or ("\\" if at > len(line) else "")
 
 
-def commands(text: Text) -> Iterator[list[Raw]]:
+def commands(text: PlacedText) -> Iterator[list[RawWord]]:
     """Yield the commands of a text as words; comments are left out."""
-    words: list[Raw] = []
+    words: list[RawWord] = []
     at, said = 0, text.text
     while at < len(said):
         char = said[at]
@@ -115,7 +115,7 @@ def commands(text: Text) -> Iterator[list[Raw]]:
         else:
             kept, end = _word(said, at)
             word = "".join(said[index] for index in kept)
-            words.append(Raw(word, text.span(at, end), char if char in "'\"" else "", text, kept))
+            words.append(RawWord(word, text.span(at, end), char if char in "'\"" else "", text, kept))
             at = end
     if words:
         yield words
