@@ -25,6 +25,8 @@ LEFTOVERS = 10.0  # seconds that what a child left behind has to end by itself
 PROC = Path("/proc/self/stat").exists()  # elsewhere than on Linux `ps` has to do
 
 _WATCHER = Path(__file__).with_name("watcher.py")
+# Holds a command back until a line comes on its standard input; when that ends without one, the command never starts.
+_GATE = ("bash", "--posix", "-c", 'read -r _ && exec "$@" < /dev/null', "bash")
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,17 +59,17 @@ class Signals:
 
 
 class Child:
-    """A command in a session of its own. When we die without a word, a watcher ends its whole group.
+    """A command in a session of its own. When this process dies unexpectedly, a watcher ends the command's whole group.
 
-    As a context it leaves nothing running, also where something fails between its start and `wait`.
+    The command begins only when its watcher is there, so that no moment is unwatched. As a context it leaves nothing running, also where something fails between its start and `wait`.
     """
 
     def __init__(
         self, command: Sequence[str], *, output: IO[bytes], variables: Mapping[str, str], folder: Path | None = None
     ) -> None:
         self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            [*_GATE, *command],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(variables),
@@ -76,13 +78,16 @@ class Child:
         )
         self.pid = self._process.pid
         self.started = start_of(self.pid)
-        self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), str(ENDING)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as gate:
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), str(ENDING)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            gate.write(b"go\n")
 
     def __enter__(self) -> Child:
         return self

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_build import TRAIN, events, finish, make, python, start, wait_for
+from fake_build import FOREVER, TRAIN, events, finish, make, python, start, wait_for
 
 from recipec.diagnostics import RecipeError, render
 from recipec.engine import logs, run, status, status_text
@@ -101,7 +100,8 @@ def test_a_signal_is_passed_on_and_never_called_complete(place: Path, number: si
         for number in (1, 2, 15):
             signal.signal(number, save)
         open("ready", "w")
-        time.sleep(60)
+        while True:
+            time.sleep(0.1)
     """
     make(place, train=python(tool) + "\ntouch went-on")
     process = start(place)
@@ -118,14 +118,18 @@ def test_a_signal_is_passed_on_and_never_called_complete(place: Path, number: si
 
 
 def test_a_deaf_tool_is_ended_by_a_second_and_third_signal(place: Path) -> None:
-    make(place, train='trap "" INT TERM; touch ready; while true; do sleep 0.1; done')
+    make(place, train='trap "touch INT" INT; trap "touch TERM" TERM; touch ready; while :; do sleep 0.1 || true; done')
     process = start(place)
-    wait_for(lambda: Path("ready").exists())
-    for _ in range(3):
+    for heard in ("ready", "INT", "TERM"):
+        wait_for(lambda: Path(heard).exists())  # noqa: B023  # called before the next turn
         process.send_signal(signal.SIGINT)
-        time.sleep(0.6)
-    code, said = finish(process, 20)
+    code, said = finish(process)
     assert code == 130, said
+    assert [line.split(" passed on")[0] for line in said.splitlines() if " passed on" in line] == [
+        "interrupt",
+        "termination",
+        "kill",
+    ]
 
 
 def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> None:
@@ -150,7 +154,7 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
 
 
 def test_a_kill_of_the_engine_ends_its_stage(place: Path) -> None:
-    make(place, train="echo $$ > pid; sleep 60")
+    make(place, train=f"echo $$ > pid; {FOREVER}")
     process = start(place)
     wait_for(lambda: Path("pid").exists() and Path("pid").read_text().strip() != "")
     process.kill()
@@ -209,7 +213,7 @@ def test_a_changed_evaluation_moves_its_old_results_aside(place: Path) -> None:
 
 
 def test_one_run_at_a_time(place: Path) -> None:
-    make(place, train="touch ready; sleep 60")
+    make(place, train=f"touch ready; {FOREVER}")
     first = start(place)
     wait_for(lambda: Path("ready").exists())
     assert status(Path("runs/demo"))["state"] == "running"

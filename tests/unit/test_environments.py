@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_build import ROOT, wait_for
+from fake_build import LIMIT, ROOT, wait_for
 
 from recipec import env_command
 from recipec.cli import main
@@ -93,7 +93,7 @@ def test_two_processes_make_it_once(home: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = "".join(process.communicate(timeout=60)[0] for process in both)
+    said = "".join(process.communicate(timeout=LIMIT)[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
     assert said.count("creating environment") == 1
     wait_for(lambda: len(list_environments()) == 1)
