@@ -9,11 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.source import visible
 from recipec.words import COMMANDS, FORMATS
+
+if TYPE_CHECKING:
+    from recipec.pipeline import Compiled
 
 DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -134,7 +137,7 @@ def _show(findings: Sequence[Finding], *, as_json: bool = False, form: str = "te
     return WRONG if wrong else DONE
 
 
-def _compile_all(options: argparse.Namespace) -> tuple[list[Any], list[Finding]]:
+def _compile_all(options: argparse.Namespace) -> tuple[list[Compiled], list[Finding]]:
     from recipec.pipeline import compile_file
 
     results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
@@ -162,7 +165,7 @@ def _compile(options: argparse.Namespace) -> int:
             _print("\n".join(stale.values()))
             sys.stderr.write(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result\n")
         return WRONG if stale else code
-    compiled = []
+    compiled: list[dict[str, Any]] = []
     for result in results:
         folder = Path(options.out) / result.name
         changed = write(folder, result.files)
@@ -231,7 +234,7 @@ def _run(options: argparse.Namespace) -> int:
 def _data(options: argparse.Namespace) -> int:
     from recipec.data_command import PreviewFailure, preview
     from recipec.pipeline import compile_file
-    from recipec.preview.show import page
+    from recipec.preview.text import page
 
     if options.rows < 0:
         raise RecipeError([Finding("U003", "--rows is a number of rows, 0 or more", file="command line")])

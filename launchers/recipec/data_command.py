@@ -15,8 +15,9 @@ from recipec.environments import folder_of, is_complete
 from recipec.output import write
 from recipec.pipeline import Compiled
 from recipec.plan import DataSource, TrainStage
-from recipec.preview import judge, keeping, raw
-from recipec.preview.show import histogram
+from recipec.preview import checks, raw_rows, token_snapshot
+from recipec.preview.rows import Answer, Row, SourcePreview, SourceRows, StagePreview
+from recipec.preview.text import histogram
 from recipec.processes import Child, Signals
 from recipec.source import Span
 from recipec.targets import GENERAL
@@ -45,7 +46,7 @@ class PreviewFailure(Exception):
 class Preview(NamedTuple):
     """The previews of a recipe's trainings, JSON-ready, and what is wrong with them."""
 
-    stages: list[dict[str, Any]]
+    stages: list[StagePreview]
     findings: list[Finding]
     differences: list[str] = []
     snapshot: str | None = None  # the file that was written
@@ -68,16 +69,18 @@ def preview(
         known = ", ".join(one.name for one in trainings) or "none"
         said = f'the recipe has no training "{stage}"' if stage else "the recipe trains nothing"
         raise RecipeError([Finding("D095", said, help=f"its trainings: {known}", file=file)])
-    stages: list[dict[str, Any]] = []
+    stages: list[StagePreview] = []
     findings: list[Finding] = []
     for one in chosen:
         spans = _spans(compiled, one)
         _need(one, spans, file)
         made = preview_stage(compiled, one, file, max(rows, held["rows"] if held else 0))
         stages.append(made)
-        findings += judge.findings(made, spans, file)
+        findings += checks.findings(made, spans, file)
     told: list[str] = []
-    for name, number, text in keeping.differences(held, [one for one in stages if one["versions"]]) if held else []:
+    for name, number, text in (
+        token_snapshot.differences(held, [one for one in stages if one["versions"]]) if held else []
+    ):
         span = next(_spans(compiled, one)[number] for one in chosen if one.name == name)
         message = f"the rows are not the tokens and masks of {place.name}"
         advice = f"`recipe data {file} --snapshot` renews it, if this is what is meant"
@@ -91,13 +94,13 @@ def preview(
     return Preview(stages, findings, told, str(place) if keep else None)
 
 
-def _keep(place: Path, stages: Sequence[dict[str, Any]], trainings: Sequence[TrainStage], rows: int, file: str) -> None:
+def _keep(place: Path, stages: Sequence[StagePreview], trainings: Sequence[TrainStage], rows: int, file: str) -> None:
     """Write the snapshot. Raises RecipeError where there are no tokens to keep."""
     for made in stages:
         if not made["versions"]:
             raise RecipeError([Finding("D098", f"no snapshot: {made['notes'][0]}", file=file)])
     try:
-        place.write_text(keeping.text(stages, trainings, rows), encoding="utf-8")
+        place.write_text(token_snapshot.snapshot_text(stages, trainings, rows), encoding="utf-8")
     except OSError as error:
         raise RecipeError([Finding("D098", f"no snapshot: {error.strerror}", file=str(place))]) from None
 
@@ -106,7 +109,7 @@ def _spans(compiled: Compiled, stage: TrainStage) -> list[Span | None]:
     """Return where the recipe names each source."""
     assert compiled.resolved is not None
     origins = compiled.resolved.origins
-    found = []
+    found: list[Span | None] = []
     for index, source in enumerate(stage.data.train):
         word = "path" if source.path is not None else "hub"
         origin = origins.get(f"{stage.name}.data.train.{index}.{word}")
@@ -124,23 +127,10 @@ def _need(stage: TrainStage, spans: Sequence[Span | None], file: str) -> None:
         raise RecipeError(wrong)
 
 
-def preview_stage(compiled: Compiled, stage: TrainStage, file: str, rows: int) -> dict[str, Any]:
+def preview_stage(compiled: Compiled, stage: TrainStage, file: str, rows: int) -> StagePreview:
     """Return the preview of one training. `notes` say what could not be shown, and the command that makes it."""
-    about: dict[str, Any] = {
-        "stage": stage.name,
-        "trainer": stage.trainer,
-        "release": stage.release,
-        "method": stage.method,
-        "max_length": stage.model.max_length,
-        "tokenizer": stage.model.tokenizer,
-        "chat_template": stage.model.chat_template_file or stage.model.chat_template,
-        "versions": {},
-        "template_sha256": None,
-        "packing": None,
-        "notes": [],
-    }
     python, note = _python(compiled, stage, file)
-    answer: dict[str, Any] = {}
+    answer = Answer()
     if python is not None:
         answer = _ask(python, compiled, stage, rows)
         if "missing" in answer:
@@ -148,35 +138,46 @@ def preview_stage(compiled: Compiled, stage: TrainStage, file: str, rows: int) -
                 f"{answer['missing']} is not in the local cache of the hub, and nothing is fetched here: "
                 f"`{python.parent / 'hf'} download {answer['missing']} --include '*.json' '*.jinja' '*.model'` fetches it"
             )
-    about["notes"] += [note] if note else []
-    about["notes"] += answer.get("notes", [])
-    about["versions"] = answer.get("versions", {})
-    about["template_sha256"] = answer.get("template")
-    about["packing"] = answer.get("packing")
-    about["sources"] = []
+    notes = [*([note] if note else []), *answer.get("notes", [])]
+    sources: list[SourcePreview] = []
     for index, source in enumerate(stage.data.train):
-        found = answer["sources"][index] if answer.get("sources") else {}
-        about["notes"] += [found.pop("why")] if "why" in found else []
-        name = {"name": source.path or source.hub, "format": source.format}
-        if found.get("lengths"):
-            found["histogram"] = histogram(found["lengths"])
-        about["sources"].append(name | (found or {"rows": _plain(source, rows)}))
-    return about
+        found: SourceRows = answer["sources"][index] if "sources" in answer else {"rows": _plain(source, rows)}
+        shown: SourcePreview = {"name": source.path or source.hub or "", "format": source.format, **found}
+        if why := shown.pop("why", None):
+            notes.append(why)
+            shown["rows"] = _plain(source, rows)
+        if lengths := shown.get("lengths"):
+            shown["histogram"] = histogram(lengths)
+        sources.append(shown)
+    return {
+        "stage": stage.name,
+        "trainer": stage.trainer,
+        "release": stage.release,
+        "method": stage.method,
+        "max_length": stage.model.max_length,
+        "tokenizer": stage.model.tokenizer,
+        "chat_template": stage.model.chat_template_file or stage.model.chat_template,
+        "versions": answer.get("versions", {}),
+        "template_sha256": answer.get("template"),
+        "packing": answer.get("packing"),
+        "notes": notes,
+        "sources": sources,
+    }
 
 
-def _plain(source: DataSource, rows: int) -> list[dict[str, Any]]:
+def _plain(source: DataSource, rows: int) -> list[Row]:
     """Return the first rows by role."""
     return [{"texts": _named(parts)} for parts in _raw(source, rows)]
 
 
-def _raw(source: DataSource, rows: int) -> list[raw.Parts]:
+def _raw(source: DataSource, rows: int) -> list[raw_rows.Parts]:
     try:
-        return raw.first_rows(source, rows) or []
+        return raw_rows.first_rows(source, rows) or []
     except (OSError, ValueError) as error:
         raise RecipeError([Finding("D096", f"{source.path} cannot be read: {error}", file=source.path)]) from None
 
 
-def _named(parts: raw.Parts) -> dict[str, str]:
+def _named(parts: raw_rows.Parts) -> dict[str, str]:
     """Return texts by name; a role that speaks again gets the number of its turn."""
     found: dict[str, str] = {}
     for name, text in parts:
@@ -216,7 +217,7 @@ def _environment(compiled: Compiled, stage: TrainStage) -> tuple[str, str]:
     return next(((name, pins(name)) for name in names if is_complete(folder_of(name, pins(name)))), (base, pins(base)))
 
 
-def _ask(python: Path, compiled: Compiled, stage: TrainStage, rows: int) -> dict[str, Any]:
+def _ask(python: Path, compiled: Compiled, stage: TrainStage, rows: int) -> Answer:
     """Let the trainer prepare the rows in a folder that is thrown away; return its answer. Raises PreviewFailure."""
     with tempfile.TemporaryDirectory(prefix="recipe-data-") as place, Signals() as signals:
         scratch = Path(place)
@@ -235,7 +236,7 @@ def _ask(python: Path, compiled: Compiled, stage: TrainStage, rows: int) -> dict
             said = (scratch / "log").read_text(encoding="utf-8", errors="replace").replace(place, "…").splitlines()
             message = f"{stage.trainer} {stage.release} could not prepare the rows of {stage.name}"
             raise PreviewFailure(message, [line for line in said if line.strip()][-LAST:])
-        found: dict[str, Any] = json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
+        found: Answer = json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
         return found
 
 

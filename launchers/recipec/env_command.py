@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import (
@@ -23,20 +23,56 @@ from recipec.suggest import nearest
 LATE = "flash-attn"  # pins that are added to others; no environment of its own
 
 
-def answer(action: str, names: list[str]) -> tuple[list[dict[str, Any]], str]:
+class OnDisk(TypedDict):
+    """An environment on disk, as `recipe env list` shows it."""
+
+    name: str
+    tool: str
+    release: str
+    state: Literal["complete", "being made", "incomplete"]
+    bytes: int
+    made: str | None  # UTC, ISO 8601
+    folder: str
+
+
+class Created(TypedDict):
+    """An environment that was made, or was there already."""
+
+    name: str
+    folder: str
+
+
+class Removed(TypedDict):
+    """The folders that were removed."""
+
+    removed: list[str]
+
+
+class Verified(TypedDict):
+    """An environment, and what is wrong with it, one line each."""
+
+    name: str
+    folder: str
+    ok: bool
+    wrong: list[str]
+
+
+def answer(action: str, names: list[str]) -> tuple[Sequence[Mapping[str, object]], str]:
     """Do what `recipe env ACTION NAME…` asks; return it for machines and as text. Raises EnvironmentFailure."""
     if action == "list":
-        found = rows()
-        return found, table(found)
+        listed = rows()
+        return listed, table(listed)
     if action == "create":
-        found = [create(name, lambda line: print(line, file=sys.stderr)) for name in names]  # noqa: T201
-        return found, "\n".join(f"{row['name']}: {row['folder']}" for row in found)
+        created = [create(name, lambda line: print(line, file=sys.stderr)) for name in names]  # noqa: T201
+        return created, "\n".join(f"{row['name']}: {row['folder']}" for row in created)
     if action == "remove":
-        found = [discard(name) for name in names]
-        return found, "\n".join(f"removed {folder}" for row in found for folder in row["removed"])
-    found = check(names)
-    said = [[f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]] for row in found]
-    return found, "\n".join("\n  ".join(lines) for lines in said)
+        removed = [discard(name) for name in names]
+        return removed, "\n".join(f"removed {folder}" for row in removed for folder in row["removed"])
+    verified = check(names)
+    said = [
+        [f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]] for row in verified
+    ]
+    return verified, "\n".join("\n  ".join(lines) for lines in said)
 
 
 def shipped() -> dict[str, str]:
@@ -45,11 +81,12 @@ def shipped() -> dict[str, str]:
     return {file.stem: file.read_text(encoding="utf-8") for file in files if file.stem != LATE}
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return the environments on disk, JSON-ready: name, tool, release, state, bytes, made, folder."""
-    found = []
+def rows() -> list[OnDisk]:
+    """Return the environments on disk, by name."""
+    found: list[OnDisk] = []
     for one in list_environments():
         tool, _, release = one.name.partition("-")
+        state: Literal["complete", "being made", "incomplete"]
         state = "complete" if one.complete else "being made" if is_locked(one.folder) else "incomplete"
         found.append(
             {
@@ -65,7 +102,7 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def create(name: str, say: Callable[[str], None]) -> dict[str, Any]:
+def create(name: str, say: Callable[[str], None]) -> Created:
     """Make an environment from the shipped pins. Raises RecipeError, and what `environments.ensure` raises."""
     known = shipped()
     if name not in known:
@@ -74,13 +111,14 @@ def create(name: str, say: Callable[[str], None]) -> dict[str, Any]:
     return {"name": name, "folder": str(ensure(name, known[name], say))}
 
 
-def check(names: list[str]) -> list[dict[str, Any]]:
+def check(names: list[str]) -> list[Verified]:
     """Return for each environment (default: all) what is wrong with it. Raises RecipeError for an unknown name."""
     found = list_environments()
     for name in names:
         if not any(name in (one.name, one.folder.name) for one in found):
             raise _unknown(name)
-    known, results = shipped(), []
+    known = shipped()
+    results: list[Verified] = []
     for one in found:
         if names and one.name not in names and one.folder.name not in names:
             continue
@@ -95,7 +133,7 @@ def check(names: list[str]) -> list[dict[str, Any]]:
     return results
 
 
-def discard(name: str) -> dict[str, Any]:
+def discard(name: str) -> Removed:
     """Remove the environments of a name. Raises RecipeError when there is none."""
     removed = remove(name)
     if not removed:
@@ -103,7 +141,7 @@ def discard(name: str) -> dict[str, Any]:
     return {"removed": [str(folder) for folder in removed]}
 
 
-def table(found: list[dict[str, Any]]) -> str:
+def table(found: list[OnDisk]) -> str:
     """Return `rows` as lines for a person."""
     if not found:
         return f"no environments in {home()}"

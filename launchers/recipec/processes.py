@@ -201,7 +201,7 @@ def group_members(group: int, started: str | None) -> list[int]:
     boot, _, tick = (started or "").partition("-")
     if boot != _boot():
         return []
-    found = []
+    found: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue

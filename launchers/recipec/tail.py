@@ -33,7 +33,7 @@ class Tail:
         if not end and len(chunk) == limit:
             end = limit
         begin, self.offset = self.offset, self.offset + end
-        found = []
+        found: list[tuple[int, bytes]] = []
         for line in chunk[:end].split(b"\n"):
             begin = min(begin + len(line) + 1, self.offset)
             found.append((begin, line))

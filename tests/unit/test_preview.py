@@ -13,10 +13,10 @@ from recipec.data_command import preview
 from recipec.diagnostics import Finding, RecipeError, render
 from recipec.pipeline import compile_file
 from recipec.plan import DataSource
-from recipec.preview import keeping
-from recipec.preview.judge import findings, stop_trouble
-from recipec.preview.raw import parts
-from recipec.preview.show import bars, histogram, marked, page
+from recipec.preview import token_snapshot
+from recipec.preview.checks import findings, stop_trouble
+from recipec.preview.raw_rows import parts
+from recipec.preview.text import bars, histogram, marked, page
 from recipec.snapshot import decides, rows_digest
 from recipec.source import Source, Span
 
@@ -181,20 +181,20 @@ def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
 def test_a_snapshot_is_held_against_rows(tmp_path: Path) -> None:
     training = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0]
     then = stage([row([*ASKED, *SAID])]) | {"versions": {"axolotl": "0.19.0"}, "template_sha256": None}
-    text = keeping.text([then], [training], 3)
+    text = token_snapshot.snapshot_text([then], [training], 3)
     assert str(tmp_path) not in text
     kept = tmp_path / "shown.tokens.json"
     kept.write_text(text, encoding="utf-8")
     held = snapshot.read(kept)
     assert held is not None
-    assert keeping.differences(held, [then]) == []
+    assert token_snapshot.differences(held, [then]) == []
     masked = stage([row([*ASKED, SAID[0], ("<|im_end|>", False, True, 1), SAID[2]])])
-    [(name, number, diff)] = keeping.differences(held, [masked])
+    [(name, number, diff)] = token_snapshot.differences(held, [masked])
     assert (name, number) == ("train", 0)
     assert "-  q<|im_end|>⟦yes<|im_end|>⟧⏎" in diff
     assert "+  q<|im_end|>⟦yes⟧<|im_end|>⏎" in diff
     other = stage([row([*ASKED, *SAID]) | {"ids": [0, 1, 9, 3, 4, 5, 6, 7]}])
-    [(_, _, told)] = keeping.differences(held, [other])
+    [(_, _, told)] = token_snapshot.differences(held, [other])
     assert "the same text, but other tokens from token 3 on" in told
 
 

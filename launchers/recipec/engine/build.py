@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import folder_of, home, info_of, is_complete
@@ -100,14 +100,15 @@ def load(folder: Path, recipe: Path | None = None) -> Build:
     again = "run `recipe compile` again"
     try:
         text = path.read_bytes()
-        plan = json.loads(text)
+        held: Any = json.loads(text)
     except FileNotFoundError:
         raise _refused("E001", "there is no plan here: this is not the output of a compile", path, again) from None
     except OSError as error:
         raise _refused("E001", f"the plan cannot be read: {error.strerror}", path, again) from None
     except ValueError as error:
         raise _refused("E002", f"the plan is no valid JSON: {error}", path, again) from None
-    found = plan.get("format") if isinstance(plan, dict) else None
+    plan = cast("dict[str, Any]", held) if isinstance(held, dict) else {}
+    found = plan.get("format")
     if found != FORMAT:
         message = f"the plan has format {json.dumps(found)}, this version of recipec runs format {FORMAT}"
         raise _refused("E003", message, path, f"{again} with this version")
@@ -171,7 +172,7 @@ def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
 
 
 def _edited(build: Build) -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
     for name in build.used():
         path = build.folder / name
         advice = "recompile, or pass --allow-edited"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+
+from recipec.json_files import read_object
 
 _NAME = re.compile(r"checkpoint-(\d+)\Z")
 
@@ -23,11 +24,8 @@ def is_complete(folder: Path) -> bool:
     step = step_of(folder)
     if step is None or (folder / "checkpoint-is-incomplete.txt").exists():
         return False
-    try:
-        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("global_step") == step
+    state = read_object(folder / "trainer_state.json")
+    return state is not None and state.get("global_step") == step
 
 
 def checkpoints(output: Path) -> list[Path]:
@@ -44,7 +42,7 @@ def last_complete(output: Path) -> Path | None:
 
 def set_incomplete_aside(output: Path) -> list[Path]:
     """Rename half-written checkpoints to `checkpoint-N.incomplete` and return the new names; nothing is deleted."""
-    moved = []
+    moved: list[Path] = []
     for folder in checkpoints(output):
         if not is_complete(folder):
             moved.append(folder.rename(free_name(folder, "incomplete")))

@@ -131,7 +131,8 @@ def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
 def _keys(build: Build, stage: Stage) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for file, about in build.plan.get("files", {}).items():
         if file.startswith(f"{stage.id}/"):
-            for key, row in (about.get("lines") or {}).items():
+            lines: dict[str, dict[str, Any]] = about.get("lines") or {}
+            for key, row in lines.items():
                 yield file, key, row
 
 

@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recipec.diagnostics import RecipeError
 from recipec.engine.build import Build, Stage
+from recipec.json_files import read_object
 
 WHOLE = 256 << 20  # files up to this many bytes are hashed whole, larger ones (model weights) by samples
 SAMPLES, SAMPLE = 16, 1 << 20
@@ -68,10 +69,10 @@ def _data(build: Build, stage: Stage) -> set[str]:
 
 def _paths(key: str, value: object) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, inner in value.items():
+        for name, inner in cast("dict[str, object]", value).items():
             yield from _paths(name, inner)
     elif isinstance(value, list):
-        for inner in value:
+        for inner in cast("list[object]", value):
             yield from _paths(key, inner)
     elif isinstance(value, str) and key in _PATH_KEYS:
         yield value
@@ -114,11 +115,7 @@ class _Hashes:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._new: dict[str, Any] = {}
-        try:
-            held = json.loads(cache.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            held = {}
-        self._old: dict[str, Any] = held if isinstance(held, dict) else {}
+        self._old = read_object(cache) or {}
 
     def of(self, path: Path) -> str:
         """Return the hash of a file, or of every file below a folder with its name."""

@@ -31,7 +31,7 @@ class Progress(NamedTuple):
 
     def text(self) -> str:
         """Return one line of plain text."""
-        parts = []
+        parts: list[str] = []
         if self.step is not None:
             parts.append(f"step {self.step}/{self.total}" if self.total else f"step {self.step}")
         if self.loss is not None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recipec.json_files import read_lines
+
 
 def now() -> str:
     """Return the time in UTC, ISO 8601, to the second."""
@@ -80,24 +82,7 @@ class Record:
 
     def read(self) -> list[dict[str, Any]]:
         """Return all lines that are whole, in order; none when there is no record."""
-        return json_lines(self.path)
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the whole JSON objects of a file of JSON lines, skipping torn ones."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in raw.split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            found.append(row)
-    return found
+        return read_lines(self.path)
 
 
 class Past(NamedTuple):
@@ -125,4 +110,6 @@ def past_of(lines: list[dict[str, Any]], stage: str) -> Past:
                 past = past._replace(state=str(event).removeprefix("stage-"), last=row)
             case "stage-set-aside":
                 past = past._replace(state=None, fingerprint=None, finished_at=-1)
+            case _:  # such as "stage-skipped", which changes nothing
+                pass
     return past

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
@@ -236,7 +236,7 @@ def _provide(build: Build, folder: RunFolder, name: str, record: Record, ui: Ui,
 
 
 @contextlib.contextmanager
-def _locked(folder: RunFolder) -> Iterator[IO[str]]:
+def _locked(folder: RunFolder) -> Generator[IO[str]]:
     with folder.lock.open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,12 +16,13 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from recipec.environments.install import TORCH, Pins, find_uv, steps, torch_build
 from recipec.environments.pip_settings import read_pip_settings
+from recipec.json_files import read_object
 from recipec.processes import Child, Signals
 from recipec.tail import Tail, last_bytes
 
@@ -53,6 +54,14 @@ class EnvironmentInterrupted(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by signal {number}")
         self.number = number
+
+
+class _Marker(NamedTuple):
+    """What the marker of a complete environment says of it; None for what an older release did not write."""
+
+    name: str | None = None
+    made: str | None = None  # UTC, ISO 8601
+    pins: tuple[str, ...] | None = None
 
 
 class Environment(NamedTuple):
@@ -155,29 +164,34 @@ def ensure(
 
 def list_environments() -> list[Environment]:
     """Return the environments on disk, complete or not, by name."""
-    found = []
+    found: list[Environment] = []
     for folder in sorted(home().iterdir()) if home().is_dir() else []:
-        if not folder.is_dir():
-            continue
-        try:
-            said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            said = {}
-        name = said.get("name") or folder.name.rpartition("-")[0]
-        found.append(Environment(name, folder, is_complete(folder), said.get("made")))
+        if folder.is_dir():
+            marker = _read_marker(folder) or _Marker()
+            name = marker.name or folder.name.rpartition("-")[0]
+            found.append(Environment(name, folder, is_complete(folder), marker.made))
     return found
+
+
+def _read_marker(folder: Path) -> _Marker | None:
+    held = read_object(folder / MARKER)
+    if held is None:
+        return None
+    pins: list[str] | None = held.get("pins")
+    return _Marker(held.get("name"), held.get("made"), None if pins is None else tuple(pins))
 
 
 def pins_of(folder: Path, shipped: Mapping[str, str]) -> Pins | None:
     """Return the pins that an environment was made from: those in its marker, else the shipped ones if they fit it."""
-    try:
-        said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    marker = _read_marker(folder)
+    if marker is None:
         return None
-    if "pins" in said:
-        return Pins.read("\n".join(said["pins"]))
-    text = shipped.get(said.get("name", ""))
-    return Pins.read(text) if text is not None and folder_of(said["name"], text) == folder else None
+    if marker.pins is not None:
+        return Pins.read("\n".join(marker.pins))
+    if marker.name is None or marker.name not in shipped:
+        return None
+    text = shipped[marker.name]
+    return Pins.read(text) if folder_of(marker.name, text) == folder else None
 
 
 def size_of(folder: Path) -> int:
@@ -204,7 +218,7 @@ def is_locked(folder: Path) -> bool:
 
 def remove(name: str) -> list[Path]:
     """Remove the environments called `name` (or the one folder of that name); return the removed folders."""
-    removed = []
+    removed: list[Path] = []
     for found in list_environments():
         if name not in (found.name, found.folder.name):
             continue
@@ -219,7 +233,7 @@ def remove(name: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> Iterator[None]:
+def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> Generator[None]:
     with folder.with_name(folder.name + ".lock").open("a+", encoding="utf-8") as lock:
         waiting = False
         while True:

@@ -22,7 +22,7 @@ def verify(folder: Path, pins: Pins) -> list[str]:
     held: dict[str, Distribution] = {}
     for package in distributions(path=[os.fspath(place) for place in folder.glob("lib*/python3*/site-packages")]):
         held[canonical(package.metadata["Name"] or "?")] = package
-    wrong = []
+    wrong: list[str] = []
     for name, version in wanted.items():
         if name not in held:
             wrong.append(f"{name}=={version} is missing")

@@ -89,7 +89,8 @@ def ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[f
 
 def smoothed(points: Points, weight: float = 0.9) -> list[tuple[float, float]]:
     """Return the points with an exponential average that is corrected for its start."""
-    mean, total, out = 0.0, 0.0, []
+    mean, total = 0.0, 0.0
+    out: list[tuple[float, float]] = []
     for x, y in points:
         mean = weight * mean + (1 - weight) * y
         total = weight * total + (1 - weight)

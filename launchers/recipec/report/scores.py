@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from recipec.json_files import read_object
 
 
 class Score(NamedTuple):
@@ -46,7 +47,7 @@ class ScoreRow(NamedTuple):
 
 def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
     """Return the rows of an evaluation stage from the newest results of each model below `output`."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], ScoreRow] = {}
     for model in models:
         results = newest_results(output / model)
         for task, values in results.get("results", {}).items():
@@ -57,22 +58,21 @@ def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
                 error = values.get(f"{metric}_stderr,{kind}")
                 stderr = float(error) if isinstance(error, int | float) else None
                 label = metric if kind == "none" else f"{metric} ({kind})"
-                row = found.setdefault((task, label), {"scores": {}, "better": None, "samples": None})
-                row["scores"][model] = Score(float(value), stderr)
-                row["better"] = results.get("higher_is_better", {}).get(task, {}).get(metric, row["better"])
-                row["samples"] = results.get("n-samples", {}).get(task, {}).get("effective", row["samples"])
-    return [ScoreRow(task, metric, **row) for (task, metric), row in found.items()]
+                row = found.get((task, label), ScoreRow(task, label, {}, None, None))
+                found[task, label] = row._replace(
+                    scores={**row.scores, model: Score(float(value), stderr)},
+                    better=results.get("higher_is_better", {}).get(task, {}).get(metric, row.better),
+                    samples=results.get("n-samples", {}).get(task, {}).get("effective", row.samples),
+                )
+    return list(found.values())
 
 
 def newest_results(folder: Path) -> dict[str, Any]:
     """Return lm-eval's newest readable results below a folder (their names hold the time); empty without any."""
     files = sorted(folder.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
     for file in files:
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(found, dict):
+        found = read_object(file)
+        if found is not None:
             return found
     return {}
 
@@ -100,7 +100,7 @@ def score_table(rows: Sequence[ScoreRow]) -> str:
         cells = [row.task, row.metric, *(score_text(row.scores.get(name)) for name in models)]
         table.append(cells + ([score_text(row.delta, sign=True)] if len(models) > 1 else []))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = []
+    lines: list[str] = []
     for index, line in enumerate(table):
         cells = [
             text.ljust(width) if column < 2 else text.rjust(width)

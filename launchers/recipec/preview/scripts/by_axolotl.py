@@ -65,7 +65,8 @@ def supervised(cfg, entry, tokenizer, request) -> tuple[dict, object]:
     seen = common.limited(sft, "load_dataset_with_config", request["bound"])
     dataset, _ = sft._load_and_process_single_dataset(entry, cfg, tokenizer, "train", cfg.seed or 42)
     if "labels" not in dataset.column_names:
-        return {"why": f"Axolotl prepares the columns {', '.join(dataset.column_names)} of these rows"}, None
+        why = f"Axolotl prepares the columns {', '.join(dataset.column_names)} of these rows"
+        return {"rows": [], "why": why}, None
     first = dataset.select(range(min(request["rows"], len(dataset))))
     lengths, trained = common.counted(dataset)
     kept = handle_long_seq_in_dataset(dataset, cfg.sequence_len, cfg)

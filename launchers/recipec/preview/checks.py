@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from recipec.diagnostics import Finding
+from recipec.preview.rows import Piece, SourcePreview, StagePreview
 from recipec.source import Span
 
 
-def findings(stage: dict[str, Any], spans: Sequence[Span | None], file: str) -> list[Finding]:
+def findings(stage: StagePreview, spans: Sequence[Span | None], file: str) -> list[Finding]:
     """Return D090 to D092 for the preview of a stage; `spans` say where the recipe names each of its sources."""
-    found = []
+    found: list[Finding] = []
     for source, span in zip(stage["sources"], spans, strict=True):
         found += [finding._replace(span=span, file=None if span else file) for finding in _of_source(source, stage)]
     return found
 
 
-def _of_source(source: dict[str, Any], stage: dict[str, Any]) -> Iterator[Finding]:
+def _of_source(source: SourcePreview, stage: StagePreview) -> Iterator[Finding]:
     rows = [row for row in source["rows"] if "ids" in row]
     if rows and not any(any(row["mask"]) for row in rows):
         message = f"{source['name']}: no token of the {len(rows)} rows that are shown is trained"
@@ -33,16 +33,16 @@ def _of_source(source: dict[str, Any], stage: dict[str, Any]) -> Iterator[Findin
                 advice = "use a chat template whose turns end with the tokenizer's end token"
                 yield Finding("D090", message, help=advice, severity="warning")
                 break
-    lengths = source.get("lengths") or []
-    if lengths and source["dropped"] * 2 > len(lengths):
-        count = f"{source['dropped']:,} of {len(lengths):,} rows"
+    lengths, dropped = source.get("lengths", []), source.get("dropped", 0)
+    if dropped * 2 > len(lengths):
+        count = f"{dropped:,} of {len(lengths):,} rows"
         message = (
             f"{source['name']}: {count} are dropped, since they are longer than max_length {stage['max_length']:,}"
         )
         yield Finding("D092", message, help="raise model.max_length, or split the rows", severity="warning")
 
 
-def stop_trouble(pieces: Sequence[Sequence[Any]], *, whole: bool = True) -> str | None:
+def stop_trouble(pieces: Sequence[Piece], *, whole: bool = True) -> str | None:
     """Return what is wrong with the token that ends an answer; None when each trained run ends with a special token.
 
     `pieces` are runs of (text, trained, special, tokens); the last of a row that is cut (not `whole`) is not judged.

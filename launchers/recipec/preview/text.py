@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
+from recipec.preview.rows import Packing, Piece, Row, SourcePreview, StagePreview
 from recipec.source import visible
 
 BARS, WIDTH = 8, 40  # rows of a histogram at most, and the longest bar in cells
 TRAINED, MASKED, SPECIAL = "32", "2", "1"  # terminal styles
 
 
-def page(stages: Sequence[dict[str, Any]], *, colour: bool) -> str:
+def page(stages: Sequence[StagePreview], *, colour: bool) -> str:
     """Return the previews of stages, as `preview_stage` makes them."""
     return "\n".join(_stage(stage, colour=colour) for stage in stages)
 
 
-def _stage(stage: dict[str, Any], *, colour: bool) -> str:
+def _stage(stage: StagePreview, *, colour: bool) -> str:
     lines = [f"{stage['stage']} by {stage['trainer']} {stage['release']}".rstrip()]
     lines += [f"note: {note}" for note in stage["notes"]]
     if any("ids" in row for source in stage["sources"] for row in source["rows"]):
@@ -25,13 +25,14 @@ def _stage(stage: dict[str, Any], *, colour: bool) -> str:
     for source in stage["sources"]:
         for number, row in enumerate(source["rows"], 1):
             lines += ["", _head(source, row, number), *_row(row, colour=colour)]
-        lines += ["", *_counts(source, stage["max_length"])] if source.get("lengths") else []
+        if lengths := source.get("lengths"):
+            lines += ["", *_counts(source, lengths, stage["max_length"])]
     if stage["packing"]:
         lines.append(packing_line(stage["packing"], stage["max_length"]))
     return "\n".join(lines) + "\n"
 
 
-def _head(source: dict[str, Any], row: dict[str, Any], number: int) -> str:
+def _head(source: SourcePreview, row: Row, number: int) -> str:
     head = f"{source['name']} ({source['format']}), row {number}"
     if "ids" not in row:
         return head
@@ -39,7 +40,7 @@ def _head(source: dict[str, Any], row: dict[str, Any], number: int) -> str:
     return f"{head}: {len(row['ids'])} tokens{cut}, {sum(row['mask'])} trained"
 
 
-def _row(row: dict[str, Any], *, colour: bool) -> list[str]:
+def _row(row: Row, *, colour: bool) -> list[str]:
     if "pieces" in row:
         return marked(row["pieces"], colour=colour).split("\n")
     return [line for name, text in row["texts"].items() for line in _part(name, text)]
@@ -50,7 +51,7 @@ def _part(name: str, text: str) -> list[str]:
     return [f"  {name}: {first}", *(f"    {line}" for line in others)]
 
 
-def marked(pieces: Sequence[Sequence[Any]], *, colour: bool) -> str:
+def marked(pieces: Sequence[Piece], *, colour: bool) -> str:
     """Return the runs (text, trained, special, tokens) of a row as text of some lines, indented.
 
     Trained text is green on a terminal, else in ⟦…⟧; a line break is shown as ⏎ before it is made.
@@ -79,19 +80,19 @@ def _shown(text: str) -> str:
     return "\n".join(visible(line) for line in re.split(r"(?<=⏎)\n", text.replace("\n", "⏎\n")))
 
 
-def _counts(source: dict[str, Any], limit: int) -> list[str]:
-    lengths, more = source["lengths"], source["more"]
+def _counts(source: SourcePreview, lengths: Sequence[int], limit: int) -> list[str]:
+    more, cut, dropped = source.get("more", 0), source.get("cut", 0), source.get("dropped", 0)
     head = f"{len(lengths):,} rows of {source['name']}, in tokens"
     lines = [f"{head} ({more:,} more were not looked at)" if more else head]
     lines += [f"  {low:>6,}–{high:<6,} {'█' * cells:{WIDTH}} {count:,}" for low, high, count, cells in bars(lengths)]
-    kept = len(lengths) - source["dropped"] - source["cut"]
-    lines.append(f"  at max_length {limit:,}: {kept:,} kept, {source['cut']:,} cut, {source['dropped']:,} dropped")
-    if source["trained"] is not None:
-        lines.append(f"  trained: {share(sum(source['trained']), sum(lengths))} of the tokens")
+    kept = len(lengths) - dropped - cut
+    lines.append(f"  at max_length {limit:,}: {kept:,} kept, {cut:,} cut, {dropped:,} dropped")
+    if (trained := source.get("trained")) is not None:
+        lines.append(f"  trained: {share(sum(trained), sum(lengths))} of the tokens")
     return lines
 
 
-def packing_line(packing: dict[str, int], limit: int) -> str:
+def packing_line(packing: Packing, limit: int) -> str:
     """Return how full packed sequences are."""
     full = share(packing["tokens"], packing["room"])
     return f"packing: {packing['tokens']:,} tokens in {packing['sequences']:,} sequences of {limit:,}: {full} full"

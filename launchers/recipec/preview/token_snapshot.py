@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from recipec.plan import TrainStage
-from recipec.preview.show import marked
+from recipec.preview.rows import Row, StagePreview
+from recipec.preview.text import marked
 from recipec.snapshot import FORMAT, decides
 
 
-def text(stages: Sequence[Mapping[str, Any]], trainings: Sequence[TrainStage], rows: int) -> str:
+def snapshot_text(stages: Sequence[StagePreview], trainings: Sequence[TrainStage], rows: int) -> str:
     """Return the snapshot of previews, one row a line, without a path of this machine."""
     held = {
         stage["stage"]: {
@@ -29,26 +30,28 @@ def text(stages: Sequence[Mapping[str, Any]], trainings: Sequence[TrainStage], r
     return _lines({"format": FORMAT, "rows": rows, "stages": held}) + "\n"
 
 
-def _lines(value: Any, indent: str = "") -> str:
+def _lines(value: object, indent: str = "") -> str:
     """Return JSON in which a list of numbers, or a text, is one line: a changed row is a few lines of a diff."""
     inner = indent + " "
     if isinstance(value, dict) and value:
-        rows = [f"{inner}{json.dumps(key)}: {_lines(item, inner)}" for key, item in value.items()]
+        rows = [
+            f"{inner}{json.dumps(key)}: {_lines(item, inner)}" for key, item in cast("dict[str, object]", value).items()
+        ]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(inner + _lines(item, inner) for item in value) + f"\n{indent}]"
+    if isinstance(value, list) and isinstance(next(iter(items := cast("list[object]", value)), None), dict):
+        return "[\n" + ",\n".join(inner + _lines(item, inner) for item in items) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(row: Row) -> dict[str, Any]:
     if "ids" not in row:
         return {"texts": row["texts"]}
     return {"ids": row["ids"], "mask": "".join(map(str, row["mask"])), "text": marked(row["pieces"], colour=False)}
 
 
-def differences(held: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, str]]:
+def differences(held: Mapping[str, Any], stages: Sequence[StagePreview]) -> list[tuple[str, int, str]]:
     """Return (stage, number of its source, readable diff) of each source whose rows are not what they were."""
-    found = []
+    found: list[tuple[str, int, str]] = []
     for stage in stages:
         then = held["stages"].get(stage["stage"])
         known = {source["name"]: source["rows"] for source in then["sources"]} if then else {}

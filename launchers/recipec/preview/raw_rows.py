@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recipec.plan import DataSource
 
@@ -21,13 +21,15 @@ def first_rows(source: DataSource, count: int) -> list[Parts] | None:
     """
     if source.path is None or source.path.endswith(".parquet"):
         return None
-    return [parts(row, source) for row in islice(_rows(Path(source.path)), count) if isinstance(row, dict)]
+    first = islice(_rows(Path(source.path)), count)
+    return [parts(cast("dict[str, Any]", row), source) for row in first if isinstance(row, dict)]
 
 
-def _rows(path: Path) -> Iterator[Any]:
+def _rows(path: Path) -> Iterator[object]:
     if path.suffix == ".json":
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        yield from whole if isinstance(whole, list) else []
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, list):
+            yield from cast("list[object]", document)
         return
     with path.open(encoding="utf-8", newline="" if path.suffix == ".csv" else None) as stream:
         if path.suffix == ".csv":
@@ -42,11 +44,12 @@ def parts(row: dict[str, Any], source: DataSource) -> Parts:
     for name, column in source.columns.items():
         if name in ("role", "content") or row.get(column) in (None, ""):
             continue
-        value = row[column]
-        messages = value if isinstance(value, list) else [value]
-        if all(isinstance(message, dict) for message in messages):
+        value: object = row[column]
+        messages = cast("list[object]", value) if isinstance(value, list) else [value]
+        spoken = [cast("dict[str, Any]", message) for message in messages if isinstance(message, dict)]
+        if len(spoken) == len(messages):
             label = "" if name == "messages" else f"{name}: "
-            found += [(label + role, text) for role, text in (_message(message, source) for message in messages)]
+            found += [(label + role, text) for role, text in (_message(message, source) for message in spoken)]
         else:
             found.append((name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
     return found
