@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from recipec.arguments import COMMANDS, FORMATS
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.source import visible
-from recipec.words import COMMANDS, FORMATS
 
 if TYPE_CHECKING:
     from recipec.pipeline import Compiled
@@ -124,7 +124,7 @@ def _json(value: Any) -> str:
 def _show(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
     wrong = errors(findings)
     if form in ("sarif", "github"):
-        from recipec.formats import github, sarif
+        from recipec.finding_formats import github, sarif
 
         text = _json(sarif(findings)) if form == "sarif" else github(findings)
         if text:

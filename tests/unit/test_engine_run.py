@@ -50,7 +50,7 @@ def test_complete_stages_are_skipped_and_a_comment_changes_nothing(place: Path) 
     make(place, config="# another comment\na: 1")
     code, said = finish(start(place))
     assert code == 0
-    assert said.count("unchanged since it was completed") == 3
+    assert said.count("complete and unchanged") == 3
     assert events(place).count("stage-started") == 3
 
 
@@ -79,7 +79,7 @@ def test_exit_0_without_a_result_is_a_failure(place: Path) -> None:
     make(place, init="true")
     code, said = finish(start(place))
     assert code == 3
-    assert "there is nothing in runs/demo/00-init" in said
+    assert "runs/demo/00-init is empty or missing" in said
 
 
 def test_exit_0_before_the_last_step_is_a_failure(place: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_deaf_tool_is_ended_by_a_second_and_third_signal(place: Path) -> None:
         process.send_signal(signal.SIGINT)
     code, said = finish(process)
     assert code == 130, said
-    assert [line.split(" passed on")[0] for line in said.splitlines() if " passed on" in line] == [
+    assert [line.split(" sent to ")[0] for line in said.splitlines() if " sent to " in line] == [
         "interrupt",
         "termination",
         "kill",
@@ -145,8 +145,8 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
     assert f"10-train     {GONE}" in status_text(status(Path("runs/demo")))
     code, said = finish(start(place))
     assert code == 0, said
-    assert "a half-written checkpoint is now runs/demo/10-train/checkpoint-4.incomplete" in said
-    assert "continuing from runs/demo/10-train/checkpoint-3" in said
+    assert "an incomplete checkpoint is now runs/demo/10-train/checkpoint-4.incomplete" in said
+    assert "resuming from runs/demo/10-train/checkpoint-3" in said
     assert "00-init: skipped" in said
     assert "resumed from runs/demo/10-train/checkpoint-3" in Path("runs/demo/logs/10-train.log").read_text()
     assert Path("runs/demo/10-train/checkpoint-4.incomplete/model").exists()
@@ -176,8 +176,8 @@ def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
     make(place, config="a: 2")
     code, said = finish(start(place))
     assert code == 1
-    assert "changed since the checkpoints in runs/demo/10-train were written" in said
-    assert "--fresh: it moves them to runs/demo/10-train.previous" in said
+    assert "have changed since the checkpoints in runs/demo/10-train were written" in said
+    assert "--fresh to move them to runs/demo/10-train.previous" in said
     assert events(place).count("stage-started") == 3
     code, said = finish(start(place, arguments="--fresh"))
     assert code == 0, said
@@ -249,7 +249,7 @@ def test_edited_files_stop_a_run_unless_allowed(place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "there is no plan"), ("{", "no valid JSON"), ('{"format": 9}', "format 9"), ('{"format": 1}', "lacks")],
+    [(None, "there is no plan"), ("{", "not valid JSON"), ('{"format": 9}', "format 9"), ('{"format": 1}', "lacks")],
 )
 def test_a_plan_that_cannot_be_used_is_an_error(place: Path, text: str | None, message: str) -> None:
     Path("build").mkdir()
@@ -298,14 +298,14 @@ def test_exit_0_without_any_step_is_a_failure(place: Path) -> None:
     make(place, train="mkdir -p runs/demo/10-train; echo half > runs/demo/10-train/model")
     code, said = finish(start(place))
     assert code == 3
-    assert "it never began to train" in said
+    assert "training never started" in said
 
 
 def test_a_killed_tool_is_called_killed(place: Path) -> None:
     make(place, train='bash -c "kill -9 \\$\\$"; true')
     code, said = finish(start(place))
     assert code == 3
-    assert "killed by SIGKILL, by hand or for want of memory" in said
+    assert "killed by SIGKILL: by hand, or because memory ran out" in said
 
 
 def test_the_end_says_where_everything_is(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is true of a run now, told from its record and from the processes that are really there."""
+"""The state of a run, from its record and from the processes that are really running."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.checkpoints import last_complete
 from recipec.engine.progress import clock
-from recipec.engine.record import Record, RunFolder, past_of
+from recipec.engine.record import Record, RunFolder, history_of
 from recipec.json_files import read_lines, read_object
 from recipec.processes import alive, group_members
 
@@ -19,7 +19,7 @@ _STATES = {"finished": "complete", "failed": "failed", "interrupted": "interrupt
 
 
 class StageStatus(TypedDict):
-    """What is known of one stage; None for what is not known. States: see `status`."""
+    """The state of one stage; what is not known is None. `status` lists the states."""
 
     stage: str
     state: str
@@ -49,8 +49,8 @@ class RunStatus(TypedDict):
 def status(run_dir: Path) -> RunStatus:
     """Return the state of a run and its stages, as JSON-ready data.
 
-    States: waiting, running, complete, failed, interrupted, and `stopped (process gone)` for what was killed without a
-    word. Raises RecipeError when there is no run in the folder.
+    States: waiting, running, complete, failed, interrupted, and `stopped (process gone)` for what was killed and could
+    not record it. Raises RecipeError when there is no run in the folder.
     """
     folder, lines, plan = _read(run_dir)
     start = next((row for row in reversed(lines) if row["event"] == "run-started"), None)
@@ -74,14 +74,14 @@ def status(run_dir: Path) -> RunStatus:
 
 
 def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], *, living: bool) -> StageStatus:
-    past = past_of(lines, row["id"])
-    last = past.last
+    history = history_of(lines, row["id"])
+    last = history.last
     checkpoint = last_complete(Path(row["output"])) if row.get("resumable") else None
     log = folder.log(row["id"])
     found: StageStatus = {
         "stage": row["id"],
-        "state": _STATES.get(past.state, "running"),
-        "attempts": past.attempts,
+        "state": _STATES.get(history.state, "running"),
+        "attempts": history.attempts,
         "seconds": last.get("seconds"),
         "exit_code": last.get("exit_code"),
         "step": last.get("step"),
@@ -90,7 +90,7 @@ def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], 
         "checkpoint": str(checkpoint) if checkpoint else None,
         "log": str(log) if log.exists() else None,
     }
-    if past.state == "started":
+    if history.state == "started":
         here = living or bool(group_members(int(last["pid"]), last.get("pid_started")))
         found["state"] = "running" if here else GONE
         events = [event for event in read_lines(folder.events(row["id"])) if "step" in event]
@@ -102,7 +102,7 @@ def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], 
 
 
 def status_text(found: RunStatus) -> str:
-    """Return `status` as lines for a person."""
+    """Return a status as text."""
     head = f"{found['name']}: {found['state']}"
     if found["pid"]:
         head += f" (process {found['pid']})"
@@ -117,13 +117,13 @@ def status_text(found: RunStatus) -> str:
         if row["reason"]:
             parts.append(row["reason"])
         if row["checkpoint"] and row["state"] not in ("complete", "running"):
-            parts.append(f"continues from {row['checkpoint']}")
+            parts.append(f"resumes from {row['checkpoint']}")
         lines.append(f"  {row['stage']:<{width}}  {', '.join(parts)}")
     return "\n".join(lines)
 
 
 def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> Iterator[str]:
-    """Yield the output of a run's stages (or of one) in order; with `follow`, what comes, until the run ends.
+    """Yield the output of a run's stages (or of one) in order; with `follow`, also new output until the run ends.
 
     Raises RecipeError when there is no such run or stage.
     """

@@ -14,7 +14,7 @@ import pytest
 
 from recipec.cli import FORMATS, main
 from recipec.diagnostics import Finding
-from recipec.formats import github, sarif
+from recipec.finding_formats import github, sarif
 from recipec.pipeline import compile_file
 from recipec.source import Source, Span
 
