@@ -1,165 +1,175 @@
-"""The words of the command line: each command with what it does and its arguments, as argparse takes them."""
+"""The commands of `recipe`, each with its help text and its arguments, in the form that argparse takes."""
 
 from typing import Any
 
 FORMATS = ("text", "json", "sarif", "github")
-Word = tuple[tuple[str, ...], dict[str, Any]]
+Argument = tuple[tuple[str, ...], dict[str, Any]]
 
 
-def _word(*names: str, **options: Any) -> Word:
+def _argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
-_JSON_ONLY = _word("--json", action="store_true", help="print the result as JSON")
-_FILE = _word("file", metavar="FILE")
-_FILES = _word("files", nargs="+", metavar="FILE", help="recipe files")
-_LAID_OVER = (
-    _word("--set", action="append", default=[], metavar="a.b=c", dest="settings", help="lay a value over the recipe"),
-    _word(
+_JSON_ONLY = _argument("--json", action="store_true", help="print the result as JSON")
+_FILE = _argument("file", metavar="FILE", help="recipe file")
+_FILES = _argument("files", nargs="+", metavar="FILE", help="recipe files")
+_OVERRIDES = (
+    _argument(
+        "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="override a value of the recipe"
+    ),
+    _argument(
         "--profile",
         action="append",
         default=[],
         metavar="NAME",
         dest="profiles",
-        help="lay a profile of the recipe over it",
+        help="apply a profile of the recipe",
     ),
-    _word(
+    _argument(
         "--var",
         action="append",
         default=[],
         metavar="a=c",
         dest="variables",
-        help="give a variable of the recipe another value",
+        help="set a variable of the recipe",
     ),
 )
-_COMMON = (*_LAID_OVER, _JSON_ONLY)
-_SEVERAL = (
+_COMMON = (*_OVERRIDES, _JSON_ONLY)
+_SEVERAL_FILES = (
     _FILES,
-    *_LAID_OVER,
-    _word("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)"),
-    _word("--json", action="store_const", const="json", dest="format", help="the same as --format json"),
+    *_OVERRIDES,
+    _argument("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)"),
+    _argument("--json", action="store_const", const="json", dest="format", help="the same as --format json"),
 )
-_PAST = (
-    _word("name", metavar="NAME", help="name of the recipe"),
-    _word("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)"),
+_RUN_NAME = (
+    _argument("name", metavar="NAME", help="name of the recipe"),
+    _argument("--runs", default="runs", metavar="DIR", help="folder with the runs (default: runs)"),
     _JSON_ONLY,
 )
 
-COMMANDS: dict[str, tuple[str, tuple[Word, ...]]] = {
+COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
     "compile": (
-        "validate recipes and write the files of their tools",
+        "check recipes and write the files that their tools read",
         (
-            *_SEVERAL,
-            _word("--out", default="build", metavar="DIR", help="folder of the output (default: build)"),
-            _word("--check", action="store_true", help="write nothing; fail with a diff when the output is stale"),
+            *_SEVERAL_FILES,
+            _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
+            _argument("--check", action="store_true", help="write nothing; fail with a diff if the output is stale"),
         ),
     ),
     "check": (
-        "validate recipes, write nothing",
+        "check recipes, write nothing",
         (
-            *_SEVERAL,
-            _word("--fix", action="store_true", help="put right names and values in the place of wrong ones"),
+            *_SEVERAL_FILES,
+            _argument("--fix", action="store_true", help="correct misspelt names and values in the files"),
         ),
     ),
     "rules": (
         "list the rules, or explain one",
-        (_word("rule", nargs="?", metavar="RULE", help="code or name of a rule, such as L015"), _JSON_ONLY),
+        (_argument("rule", nargs="?", metavar="RULE", help="code or name of a rule, such as L015"), _JSON_ONLY),
     ),
     "run": (
         "compile a recipe and run its stages",
         (
             _FILE,
-            _word("--out", default="build", metavar="DIR"),
-            _word("--fresh", action="store_true", help="set earlier results aside and start over"),
+            _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
+            _argument("--fresh", action="store_true", help="move earlier results aside and start over"),
             *_COMMON,
         ),
     ),
     "data": (
-        "show rows as the model will see them: tokens, what is trained, lengths",
+        "show the training data as the model will see it: tokens, loss mask, lengths",
         (
             _FILE,
-            _word("--stage", metavar="NAME", help="only this training"),
-            _word("--rows", type=int, default=3, metavar="N", help="rows shown of each source (default: 3)"),
-            _word(
+            _argument("--stage", metavar="NAME", help="only this training stage"),
+            _argument("--rows", type=int, default=3, metavar="N", help="rows to show from each source (default: 3)"),
+            _argument(
                 "--snapshot",
                 action="store_true",
-                help="write NAME.tokens.json, which later checks compare with",
+                help="write NAME.tokens.json, with which later checks compare the tokens",
             ),
             *_COMMON,
         ),
     ),
     "explain": (
-        "say which line, rule or fact set a value",
-        (_FILE, _word("path", metavar="PATH", help="a recipe or plan path, or an emitted FILE:KEY"), *_COMMON),
-    ),
-    "show": (
-        "say what a recipe is made of, or print it as one flat recipe",
+        "show which line, rule or fact set a value",
         (
             _FILE,
-            _word("--resolved", action="store_true", help="print the flat recipe, with where each value is from"),
+            _argument("path", metavar="PATH", help="a path in the recipe or the plan, or FILE:KEY of an emitted file"),
+            *_COMMON,
+        ),
+    ),
+    "show": (
+        "show which files, profiles and variables a recipe consists of, or print it as one flat recipe",
+        (
+            _FILE,
+            _argument("--resolved", action="store_true", help="print the flat recipe, with the origin of each value"),
             *_COMMON,
         ),
     ),
     "fmt": (
-        "put recipe files into the one layout; comments and meaning stay",
+        "format recipe files; comments and meaning stay the same",
         (
             _FILES,
-            _word("--check", action="store_true", help="write nothing; fail when a file would change"),
-            _word("--diff", action="store_true", help="write nothing; print what would change"),
+            _argument("--check", action="store_true", help="write nothing; fail if a file would change"),
+            _argument("--diff", action="store_true", help="write nothing; print what would change"),
             _JSON_ONLY,
         ),
     ),
     "set": (
-        "change values in a recipe file; comments and layout stay",
+        "change values in a recipe file; comments and layout stay the same",
         (
             _FILE,
-            _word("changes", nargs="*", metavar="a.b=c", help="give a value"),
-            _word("--unset", action="append", default=[], metavar="a.b", help="take a value out"),
+            _argument("changes", nargs="*", metavar="a.b=c", help="set a value"),
+            _argument("--unset", action="append", default=[], metavar="a.b", help="remove a value"),
             _JSON_ONLY,
         ),
     ),
     "adopt": (
-        "turn a PyTorch loop for one GPU into one for several, by Accelerate",
+        "convert a PyTorch training loop for one GPU to several GPUs, with Accelerate",
         (
-            _word("file", metavar="FILE", help="Python file with the training loop"),
-            _word("--write", action="store_true", help="change the file; without it the change is only shown"),
+            _argument("file", metavar="FILE", help="Python file with the training loop"),
+            _argument("--write", action="store_true", help="change the file; without this, the change is only shown"),
             _JSON_ONLY,
         ),
     ),
     "doctor": (
-        "judge files of the tools themselves, without a recipe",
+        "check configuration files of the tools themselves, without a recipe",
         (
-            _word("files", nargs="+", metavar="FILE", help="configurations and launch scripts that go together"),
-            _word(
+            _argument(
+                "files", nargs="+", metavar="FILE", help="configurations and launch scripts that are used together"
+            ),
+            _argument(
                 "--as",
                 action="append",
                 default=[],
                 metavar="[FILE=]TOOL[-RELEASE]",
-                dest="said",
-                help="say what the files are",
+                dest="tools",
+                help="which tool, and which release of it, the files are for",
             ),
             _JSON_ONLY,
         ),
     ),
     "schema": (
-        "print the JSON Schema of recipes",
-        (_word("--example", action="store_true", help="print a recipe to start from instead"),),
+        "print the JSON Schema for recipes",
+        (_argument("--example", action="store_true", help="print an example recipe instead"),),
     ),
-    "status": ("say what happened to a run", _PAST),
+    "status": ("show the state of a run", _RUN_NAME),
     "logs": (
-        "print the log of a run's stages",
+        "print the logs of a run's stages",
         (
-            *_PAST,
-            _word("--stage", metavar="STAGE", help="only this stage"),
-            _word("--follow", action="store_true", help="go on printing while the run goes on"),
+            *_RUN_NAME,
+            _argument("--stage", metavar="STAGE", help="only this stage"),
+            _argument("--follow", action="store_true", help="keep printing until the run ends"),
         ),
     ),
-    "report": ("write the HTML report of a run", _PAST),
+    "report": ("write an HTML report of a run", _RUN_NAME),
     "env": (
-        "list, create, verify or remove the environments of tools",
+        "list, create, verify or remove tool environments",
         (
-            _word("action", choices=("list", "create", "verify", "remove")),
-            _word("names", nargs="*", metavar="NAME", help="such as axolotl-0.19.0; `verify` takes none for all"),
+            _argument("action", choices=("list", "create", "verify", "remove")),
+            _argument(
+                "names", nargs="*", metavar="NAME", help="such as axolotl-0.19.0; without one, `verify` checks all"
+            ),
             _JSON_ONLY,
         ),
     ),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fake_build import LIMIT, wait_for
 
-from recipec.environments.install import Pins, steps
+from recipec.environments.install import Pins, install_steps
 from recipec.environments.pip_settings import PipSettings
 from recipec.facts import pins
 from recipec.pipeline import Compiled, compile_file
@@ -114,10 +114,14 @@ def test_the_wheel_alone_is_installed_without_what_it_asks_for() -> None:
     bare = Pins.read((ROOT / "tests" / "conformance" / "openrlhf-cli.txt").read_text(encoding="utf-8"))
     assert bare.lines == ("openrlhf==0.11.2",)
     for uv in ("uv", None):
-        made, _files = steps(Path("there"), bare, PipSettings(), {}, uv)
+        made, _files = install_steps(Path("there"), bare, PipSettings(), {}, uv)
         assert "--no-deps" in made[-1].command
     whole = Pins.read(pins("openrlhf-0.11.2"))
-    assert set(whole.late) == {"deepspeed", "flash-attn", "openrlhf"}  # it asks for the others, which need torch first
+    assert set(whole.unisolated) == {
+        "deepspeed",
+        "flash-attn",
+        "openrlhf",
+    }  # it asks for the others, which need torch first
     assert not whole.no_dependencies
 
 

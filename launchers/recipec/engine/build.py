@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from recipec.diagnostics import Finding, RecipeError
-from recipec.environments import folder_of, home, info_of, is_complete
+from recipec.environments import environments_folder, folder_of, info_of, is_complete
 from recipec.source import Source, Span
 
 FORMAT = 1
@@ -195,7 +195,7 @@ def _room(build: Build) -> list[Finding]:
     for name, row in build.plan["environments"].items():
         if not is_complete(folder_of(name, build.pins(name))):
             needed += info_of(build.pins(name), row).disk_gb or 0.0
-    place = home()
+    place = environments_folder()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 1e9

@@ -1,4 +1,4 @@
-"""What is wrong with rows as the model will see them: findings at the line that names the data."""
+"""What is wrong with rows as the model will see them, as findings at the line that names the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recipec.source import Span
 
 
 def findings(stage: StagePreview, spans: Sequence[Span | None], file: str) -> list[Finding]:
-    """Return D090 to D092 for the preview of a stage; `spans` say where the recipe names each of its sources."""
+    """Return findings D090 to D092 for the preview of a stage; `spans` are the places that name its sources."""
     found: list[Finding] = []
     for source, span in zip(stage["sources"], spans, strict=True):
         found += [finding._replace(span=span, file=None if span else file) for finding in _of_source(source, stage)]
@@ -20,32 +20,31 @@ def findings(stage: StagePreview, spans: Sequence[Span | None], file: str) -> li
 def _of_source(source: SourcePreview, stage: StagePreview) -> Iterator[Finding]:
     rows = [row for row in source["rows"] if "ids" in row]
     if rows and not any(any(row["mask"]) for row in rows):
-        message = f"{source['name']}: no token of the {len(rows)} rows that are shown is trained"
-        advice = "check that the roles are mapped (roles: {assistant: […]}), and that the answers are not empty"
+        first = "row" if len(rows) == 1 else f"{len(rows)} rows"
+        message = f"{source['name']}: no token is trained in the first {first}"
+        advice = "check that the roles are mapped (roles: {assistant: […]}) and the answers are not empty"
         yield Finding("D091", message, help=advice)
         return
-    if stage["method"] == "sft":  # texts of a pre-training may end anywhere
+    if stage["method"] == "sft":  # in pre-training, a text may end anywhere
         for number, row in enumerate(rows, 1):
             whole = "cut_from" not in row and len(row["ids"]) <= stage["max_length"]
-            wrong = stop_trouble(row["pieces"], whole=whole)
+            wrong = stop_problem(row["pieces"], whole=whole)
             if wrong:
-                message = f"{source['name']}, row {number}: {wrong}, so the model never learns to stop"
-                advice = "use a chat template whose turns end with the tokenizer's end token"
+                message = f"{source['name']}, row {number}: {wrong}, so the model does not learn to stop"
+                advice = "use a chat template whose turns end with the tokenizer's end-of-turn token"
                 yield Finding("D090", message, help=advice, severity="warning")
                 break
     lengths, dropped = source.get("lengths", []), source.get("dropped", 0)
     if dropped * 2 > len(lengths):
         count = f"{dropped:,} of {len(lengths):,} rows"
-        message = (
-            f"{source['name']}: {count} are dropped, since they are longer than max_length {stage['max_length']:,}"
-        )
+        message = f"{source['name']}: {count} dropped, because they are longer than max_length {stage['max_length']:,}"
         yield Finding("D092", message, help="raise model.max_length, or split the rows", severity="warning")
 
 
-def stop_trouble(pieces: Sequence[Piece], *, whole: bool = True) -> str | None:
-    """Return what is wrong with the token that ends an answer; None when each trained run ends with a special token.
+def stop_problem(pieces: Sequence[Piece], *, whole: bool = True) -> str | None:
+    """Return what is wrong with the end of an answer; None when every trained run ends with a trained special token.
 
-    `pieces` are runs of (text, trained, special, tokens); the last of a row that is cut (not `whole`) is not judged.
+    When a row was cut (it is not `whole`), its last run is not checked.
     """
     for index, (_text, trained, _special, _tokens) in enumerate(pieces):
         after = index + 1
@@ -55,10 +54,10 @@ def stop_trouble(pieces: Sequence[Piece], *, whole: bool = True) -> str | None:
             continue
         last = index
         while last > 0 and pieces[last][1] and not pieces[last][2] and not pieces[last][0].strip():
-            last -= 1  # a line break behind the stop token
+            last -= 1  # a line break after the stop token
         if pieces[last][1] and pieces[last][2]:
             continue
         if after < len(pieces) and pieces[after][2]:
-            return f"the token {pieces[after][0]} that ends the answer carries no loss"
+            return f"the token {pieces[after][0]} that ends the answer is masked"
         return "no token ends the answer"
     return None

@@ -1,4 +1,4 @@
-"""Everything a report says, gathered from what a run left; JSON-ready."""
+"""The contents of a report, from the files of a run; JSON-ready."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, cast
 from recipec.engine.record import Record, RunFolder
 from recipec.engine.status import status
 from recipec.json_files import read_lines
+from recipec.plural import counted
 from recipec.report.scores import ScoreRow, read_scores
 
 PACKAGES = ("axolotl", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "lm-eval")
 
 
 class Fact(NamedTuple):
-    """One row of the plan's table: its name, the value, where the recipe says it, or why it is so."""
+    """One row of the table about the plan; `source` is the place in the recipe that sets the value, or the reason for it."""
 
     name: str
     value: str
@@ -69,7 +70,7 @@ def score_rows(run_dir: Path) -> list[ScoreRow]:
 
 
 def rows_of(plan: Mapping[str, Any]) -> list[ScoreRow]:
-    """Return the scores of every evaluation stage of a plan, from the folders it names."""
+    """Return the scores of every evaluation stage of a plan, from the stages' output folders."""
     return [
         row
         for stage in plan["stages"]
@@ -79,7 +80,7 @@ def rows_of(plan: Mapping[str, Any]) -> list[ScoreRow]:
 
 
 def losses(events: Path) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Return (step, loss) of training and of validation; what an attempt did beyond its resumption point is dropped."""
+    """Return (step, loss) of training and of validation; steps that a resumed attempt repeated count once."""
     train: dict[int, float] = {}
     evaluation: dict[int, float] = {}
     for row in read_lines(events):
@@ -108,7 +109,7 @@ def _seconds(lines: list[dict[str, Any]], stage: str) -> float:
 
 
 def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions of the tools and of the packages that matter most, as they were pinned."""
+    """Return the versions of the tools and of the most important packages, as pinned."""
     found = {stage["tool"]: stage["release"] for stage in plan["stages"] if stage.get("release")}
     starts = [row for row in lines if row.get("event") == "run-started"]
     packages: dict[str, list[str]] = starts[-1].get("packages", {}) if starts else {}
@@ -120,7 +121,7 @@ def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, 
 
 
 def facts(values: Values) -> list[Fact]:
-    """Return what a reader wants to know of a plan first, each with its source."""
+    """Return the most important values of a plan, each with its source."""
     found: list[Fact] = []
     for name, paths, show in _FACTS:
         held = [values[path] for path in paths if path in values]
@@ -155,8 +156,8 @@ def _length(amount: float, unit: str) -> str:
 
 
 def _batch(total: int, micro: int, accumulation: int, processes: int) -> str:
-    many = "es" * (processes != 1)
-    return f"{total:,} sequences = {micro} micro × {accumulation} accumulation × {processes} process{many}"
+    factors = f"{micro} micro × {accumulation} accumulation × {counted(processes, 'process')}"
+    return f"{counted(total, 'sequence')} = {factors}"
 
 
 def _learning_rate(rate: float, scheduler: str, warmup: float) -> str:
@@ -164,7 +165,7 @@ def _learning_rate(rate: float, scheduler: str, warmup: float) -> str:
 
 
 def _hardware(gpu: str, per_node: int, nodes: int) -> str:
-    return "CPU" if gpu == "none" else f"{gpu} × {per_node} × {nodes} node{'s' * (nodes != 1)}"
+    return "CPU" if gpu == "none" else f"{gpu} × {per_node} × {counted(nodes, 'node')}"
 
 
 _INIT = tuple(f"init.model.{name}" for name in ("family", "layers", "hidden_size", "heads", "vocab_size"))
