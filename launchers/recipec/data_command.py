@@ -61,8 +61,8 @@ def preview(
     written instead. Raises RecipeError for an unknown stage or missing data, PreviewFailure when the trainer's code fails.
     """
     assert compiled.resolved is not None
-    place = snapshot.path_of(file, compiled.name)
-    held = None if write_snapshot else snapshot.read(place)
+    path = snapshot.path_of(file, compiled.name)
+    earlier = None if write_snapshot else snapshot.read(path)
     trainings = [one for one in compiled.resolved.plan.stages if isinstance(one, TrainStage)]
     chosen = [one for one in trainings if stage in (None, one.name, one.id)]
     if not chosen:
@@ -74,33 +74,33 @@ def preview(
     for one in chosen:
         spans = _spans(compiled, one)
         _check_files(one, spans, file)
-        made = preview_stage(compiled, one, file, max(rows, held["rows"] if held else 0))
-        stages.append(made)
-        findings += checks.findings(made, spans, file)
+        shown = preview_stage(compiled, one, file, max(rows, earlier["rows"] if earlier else 0))
+        stages.append(shown)
+        findings += checks.findings(shown, spans, file)
     differences: list[str] = []
     for name, number, text in (
-        token_snapshot.differences(held, [one for one in stages if one["versions"]]) if held else []
+        token_snapshot.differences(earlier, [one for one in stages if one["versions"]]) if earlier else []
     ):
         span = next(_spans(compiled, one)[number] for one in chosen if one.name == name)
-        message = f"the tokens or masks differ from {place.name}"
+        message = f"the tokens or masks differ from {path.name}"
         advice = f"if this is intended, `recipe data {file} --snapshot` updates it"
         findings.append(Finding("D097", message, span, help=advice, file=None if span else file))
         differences.append(text)
     if write_snapshot:
-        _write_snapshot(place, stages, chosen, rows, file)
-    for made in stages:
-        for source in made["sources"]:
+        _write_snapshot(path, stages, chosen, rows, file)
+    for shown in stages:
+        for source in shown["sources"]:
             source["rows"] = source["rows"][:rows]
-    return Preview(stages, findings, differences, str(place) if write_snapshot else None)
+    return Preview(stages, findings, differences, str(path) if write_snapshot else None)
 
 
 def _write_snapshot(
     place: Path, stages: Sequence[StagePreview], trainings: Sequence[TrainStage], rows: int, file: str
 ) -> None:
     """Write the snapshot. Raises RecipeError when there are no tokens, or it cannot be written."""
-    for made in stages:
-        if not made["versions"]:
-            raise RecipeError([Finding("D098", f"no snapshot: {made['notes'][0]}", file=file)])
+    for shown in stages:
+        if not shown["versions"]:
+            raise RecipeError([Finding("D098", f"no snapshot: {shown['notes'][0]}", file=file)])
     try:
         place.write_text(token_snapshot.snapshot_text(stages, trainings, rows), encoding="utf-8")
     except OSError as error:

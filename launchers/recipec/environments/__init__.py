@@ -90,12 +90,17 @@ def folder_of(name: str, pins: Path | str) -> Path:
     """
     read = _read(pins)
     # The words in it may never change: environments on disk would no longer be found.
-    said = [*sorted(read.lines), "late", *read.unisolated, f"python {sys.version_info.major}.{sys.version_info.minor}"]
-    said += [sys.platform, platform.machine()]
-    said += ["remove", *read.remove] if read.remove else []
+    hashed = [
+        *sorted(read.lines),
+        "late",
+        *read.unisolated,
+        f"python {sys.version_info.major}.{sys.version_info.minor}",
+    ]
+    hashed += [sys.platform, platform.machine()]
+    hashed += ["remove", *read.remove] if read.remove else []
     if read.version("torch"):
-        said.append(torch_build(os.environ))
-    return environments_folder() / f"{name}-{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:16]}"
+        hashed.append(torch_build(os.environ))
+    return environments_folder() / f"{name}-{hashlib.sha256(chr(10).join(hashed).encode()).hexdigest()[:16]}"
 
 
 def is_complete(folder: Path) -> bool:
@@ -292,7 +297,7 @@ def _fail(folder: Path, command: list[str], log: Path, begin: int) -> None:
 
 
 def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
-    said = {
+    marker = {
         "name": name,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -302,7 +307,7 @@ def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
     }
     fresh = folder / (MARKER + ".new")
     with fresh.open("w", encoding="utf-8") as stream:
-        json.dump(said, stream)
+        json.dump(marker, stream)
         stream.flush()
         os.fsync(stream.fileno())
     fresh.replace(folder / MARKER)

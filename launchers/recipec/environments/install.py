@@ -46,21 +46,23 @@ class Pins(NamedTuple):
     def read(cls, text: str) -> Pins:
         """Parse the text of a file of pins. Raises ValueError when a directive should be a number and is not."""
         lines: list[str] = []
-        said: dict[str, str] = {}
+        directives: dict[str, str] = {}
         for line in text.splitlines():
             line = line.strip()
             if line.startswith("#"):
                 key, _, value = line[1:].strip().partition(": ")
-                said[key] = f"{said.get(key, '')} {value}".strip() if key == _UNISOLATED else value.strip()
+                directives[key] = f"{directives.get(key, '')} {value}".strip() if key == _UNISOLATED else value.strip()
             elif line:
                 lines.append(line)
 
         def number(key: str) -> float | None:
-            return float(said[key]) if key in said else None
+            return float(directives[key]) if key in directives else None
 
-        unisolated = tuple(said.get(_UNISOLATED, "").replace(",", " ").split())
+        unisolated = tuple(directives.get(_UNISOLATED, "").replace(",", " ").split())
         sizes = (number("download-gb"), number("disk-gb"), number("minutes"))
-        return cls(tuple(lines), unisolated, *sizes, _NO_DEPENDENCIES in said, tuple(said.get(_REMOVE, "").split()))
+        return cls(
+            tuple(lines), unisolated, *sizes, _NO_DEPENDENCIES in directives, tuple(directives.get(_REMOVE, "").split())
+        )
 
     def version(self, package: str) -> str | None:
         """Return the pinned version of a package."""
@@ -84,9 +86,9 @@ def torch_build(variables: Mapping[str, str]) -> Literal["cpu", "default"]:
     AMD machines (/dev/kfd) get what their index has. On other systems PyPI has no CUDA build. RECIPEC_TORCH_BACKEND
     overrides the choice.
     """
-    said = variables.get(TORCH)
-    if said in ("cpu", "default"):
-        return "cpu" if said == "cpu" else "default"
+    chosen = variables.get(TORCH)
+    if chosen in ("cpu", "default"):
+        return "cpu" if chosen == "cpu" else "default"
     plain = sys.platform != "linux" or has_nvidia() or Path("/dev/kfd").exists()
     return "default" if plain else "cpu"
 
@@ -132,25 +134,25 @@ def install_steps(
         install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
-        made = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
+        commands = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
         if bare and version:  # torch's CUDA build needs libraries that are not among the pins
-            made.append(Step([*install, f"torch=={version}"], more))
+            commands.append(Step([*install, f"torch=={version}"], more))
         install += bare
         if pins.unisolated:
-            made.append(Step([*install, "-r", str(early)], more))
+            commands.append(Step([*install, "-r", str(early)], more))
         apart = [part for name in pins.unisolated for part in ("--no-build-isolation-package", name)]
-        made.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.unisolated else {})))
-        return made + after, files
-    made = [Step([sys.executable, "-m", "venv", str(folder)], {})]
+        commands.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.unisolated else {})))
+        return commands + after, files
+    commands = [Step([sys.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     pip = [python, "-m", "pip", "install", *quiet]
     if cpu:
-        made.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
+        commands.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
     elif bare and version:
-        made.append(Step([*pip, f"torch=={version}"], {}))
+        commands.append(Step([*pip, f"torch=={version}"], {}))
     pip += bare
     if pins.unisolated:
-        made.append(Step([*pip, "-r", str(early)], {}))
+        commands.append(Step([*pip, "-r", str(early)], {}))
     apart = ["--no-build-isolation"] if pins.unisolated else []
-    made.append(Step([*pip, *apart, "-r", str(whole)], building if pins.unisolated else {}))
-    return made + after, files
+    commands.append(Step([*pip, *apart, "-r", str(whole)], building if pins.unisolated else {}))
+    return commands + after, files

@@ -82,19 +82,19 @@ def uv_flags(settings: PipSettings, variables: Mapping[str, str]) -> list[str]:
     `unsafe-best-match` is what pip does with several indexes: look in all of them and take the best version. The main
     index comes first, since uv takes all wheels of a release from the first index that has it.
     """
-    said = variables.keys()
+    names = variables.keys()
     flags: list[str] = []
-    if "UV_FIND_LINKS" not in said:
+    if "UV_FIND_LINKS" not in names:
         flags += [part for place in settings.find_links for part in ("--find-links", place)]
-    if not said & {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"}:
+    if not names & {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"}:
         urls = (settings.index_url or PYPI, *settings.extra_index_url)
         flags += [part for url in urls for part in ("--index", url)]
         flags += ["--default-index", settings.index_url] if settings.index_url else []
     if settings.no_index:
         flags.append("--no-index")
-    if "UV_INSECURE_HOST" not in said:
+    if "UV_INSECURE_HOST" not in names:
         flags += [part for host in settings.trusted_host for part in ("--allow-insecure-host", host)]
-    if "UV_INDEX_STRATEGY" not in said:
+    if "UV_INDEX_STRATEGY" not in names:
         flags += ["--index-strategy", "unsafe-best-match"]
     return flags
 
