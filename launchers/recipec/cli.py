@@ -250,7 +250,7 @@ def _data(options: argparse.Namespace) -> int:
                 )
             ]
         )
-    compiled = compile_file(options.file, options.settings)
+    compiled = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(compiled.findings):
         return _print_findings(compiled.findings, as_json=options.json)
     try:

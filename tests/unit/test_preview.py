@@ -1,5 +1,6 @@
 """How rows of tokens are shown and judged: made-up previews, no trainer."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from recipec import snapshot
+from recipec.cli import main
 from recipec.data_command import preview
 from recipec.diagnostics import Finding, RecipeError, render
 from recipec.pipeline import compile_file
@@ -163,6 +165,17 @@ def test_without_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         {"texts": {"user": "Which aisle has the soda?", "assistant": "Go to the drinks aisle."}}
     ]
     assert not (tmp_path / "home").exists()
+
+
+def test_profiles_and_variables_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECIPEC_HOME", str(tmp_path / "home"))
+    recipe = tmp_path / "shown.yaml"
+    more = 'variables: {length: 128}\nprofiles: {short: {model: {max_length: "${var:length}"}}}\n'
+    recipe.write_text(RECIPE.format(path="recipes/quickstart/train.jsonl") + more, encoding="utf-8")
+    assert main(["data", str(recipe), "--profile", "short", "--var", "length=64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][0]["max_length"] == 64
 
 
 def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
