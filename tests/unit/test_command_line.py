@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,26 +80,32 @@ def test_a_pipe_with_a_writer_is_read() -> None:
     assert done.returncode == 0
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter. Not `tmp_path`: each pytest that starts closes the folder above all of those."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @as_user
-def test_what_one_may_not_read_or_write(tmp_path: Path) -> None:
+def test_what_one_may_not_read_or_write(open_folder: Path) -> None:
     """As nobody, where the tests run as root."""
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    closed, locked = tmp_path / "closed.yaml", tmp_path / "locked"
+    closed, locked = open_folder / "closed.yaml", open_folder / "locked"
     closed.write_text("recipe: 1")
     closed.chmod(0)
     locked.mkdir()
     locked.chmod(0o111)
-    out = tmp_path / "out"
+    out = open_folder / "out"
     out.mkdir()
     out.chmod(0o555)
     code = f"import sys; sys.path[:0] = {[p for p in sys.path if p]!r}; from recipec.cli import main; sys.exit(main(sys.argv[1:]))"
-    top = tmp_path
-    while top != top.parent and top.stat().st_uid == os.geteuid():
-        top.chmod(top.stat().st_mode | 0o011)
-        top = top.parent
     python = str(Path(sys.executable).resolve())
     if prefix and subprocess.run([*prefix, python, "-c", code, "schema"], capture_output=True, check=False).returncode:
         pytest.skip("the user nobody cannot start this Python")
+    if prefix and subprocess.run([*prefix, "test", "-x", open_folder], check=False).returncode:
+        pytest.skip("the user nobody cannot enter TMPDIR")
     for arguments, wanted in (
         (["check", str(closed)], "S003"), (["check", str(locked / "x.yaml")], "S001"),
         (["compile", RECIPE, "--out", str(out)], "O004"), (["compile", RECIPE, "--out", str(out / "new")], "O004"),
