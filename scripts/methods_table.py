@@ -18,9 +18,9 @@ sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "compiler")]
 
 from recipec.course import bind_course  # noqa: E402
 from recipec.decide.decision import decide  # noqa: E402
-from recipec.kinds.train.methods import METHODS  # noqa: E402
 from recipec.diagnostics import RecipeError  # noqa: E402
 from recipec.facts import releases  # noqa: E402
+from recipec.kinds.train.methods import METHODS  # noqa: E402
 from recipec.kinds.train.records import Train  # noqa: E402
 from recipec.source import Mapping  # noqa: E402
 from recipec.systems.registry import doing, system  # noqa: E402

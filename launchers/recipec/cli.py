@@ -9,11 +9,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from recipec.arguments import COMMANDS, FORMATS
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
+from recipec.plural import counted
 from recipec.source import visible
-from recipec.words import COMMANDS, FORMATS
+
+if TYPE_CHECKING:
+    from recipec.pipeline import Compiled
 
 DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -21,17 +25,17 @@ DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    form = _form(arguments)
+    form = _requested_format(arguments)
     try:
         _open_streams()
         code = _main(arguments, form)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone; say nothing more
+    except BrokenPipeError:  # whatever read our output has ended: print nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WRONG
-    except OSError as error:  # commands word their own; what is left is mostly our output, and a full disk below it
+    except OSError as error:  # commands report their own; what remains is mostly our output on a full disk
         what = visible(os.fsdecode(error.filename or "standard output"))
         sys.stderr.write(f"error[O006]: {what} cannot be read or written: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,18 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def program() -> int:
-    """Run the command of this process, and end without a last search for cycles: a fifth of a cold start."""
+    """Run the command of this process; skip the last garbage collection, which is a fifth of a cold start."""
     code = main()
     gc.freeze()
     return code
 
 
-def _form(arguments: Sequence[str]) -> str:
-    """Return how findings are wanted, also where the command line is wrong; the last word wins, as in the parser."""
+def _requested_format(arguments: Sequence[str]) -> str:
+    """Return the requested format of findings, also when the command line is wrong; the last option wins."""
     form = "text"
-    for word, after in zip(arguments, [*arguments[1:], ""], strict=False):
-        said = "json" if word == "--json" else after if word == "--format" else word.partition("--format=")[2]
-        form = said if said in FORMATS else form
+    for option, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        named = (
+            "json" if option == "--json" else following if option == "--format" else option.partition("--format=")[2]
+        )
+        form = named if named in FORMATS else form
     return form
 
 
@@ -59,52 +65,52 @@ def _main(arguments: Sequence[str], form: str) -> int:
     try:
         options = _parser(arguments[0] if arguments else "").parse_args(arguments)
         if "format" in options:
-            options.json = options.format in ("json", "sarif")  # one document on standard output, and nothing beside it
-        gc.set_threshold(200_000)  # a short process: what it builds, it keeps
+            options.json = options.format in ("json", "sarif")  # standard output is then exactly one document
+        gc.set_threshold(200_000)  # the process is short, and hardly anything in it becomes garbage
         code: int = options.command(options)
         return code
     except RecipeError as error:
-        return _show(error.findings, form=form)
+        return _print_findings(error.findings, form=form)
     except argparse.ArgumentError as error:
         if form != "text":
             wrong = Finding("U001", str(error), help="see recipe --help", file="command line")
-            _show([wrong], form=form)
+            _print_findings([wrong], form=form)
         return USAGE
 
 
 def _open_streams() -> None:
-    """Make both streams take any text: a closed one swallows it, a narrow encoding gets escapes."""
+    """Make both streams accept any text: a closed one discards it, a narrow encoding escapes it."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # open until the process ends
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse, with wrong usage as an exception, so that `--json` can tell of it too."""
+    """Argparse, with wrong usage as an exception, so that `--json` can report it too."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong. Raises ArgumentError."""
+        """Print what is wrong. Raises ArgumentError."""
         self.print_usage(sys.stderr)
         sys.stderr.write(f"{self.prog}: error: {message}\n")
         raise argparse.ArgumentError(None, message)
 
 
-def _parser(word: str) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; where a command is named, the others are left out, to start fast."""
+def _parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of the command line, only for `command` when it is one, which starts faster."""
     parser = _Parser(
         prog="recipe",
         description="Compile training recipes into the files that real tools read, and run them.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in (word,) if word in COMMANDS else COMMANDS:
-        text, words = COMMANDS[name]
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        text, arguments = COMMANDS[name]
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        made.set_defaults(command=RUN[name])
-        for names, options in words:
+        made.set_defaults(command=FUNCTIONS[name])
+        for names, options in arguments:
             made.add_argument(*names, **options)
     return parser
 
@@ -114,14 +120,14 @@ def _print(text: str) -> None:
 
 
 def _json(value: Any) -> str:
-    """Return JSON that the encoding of stdout holds: an escape of Python's would be none of JSON's."""
+    """Return JSON that standard output can encode: Python's own escapes would not be valid in JSON."""
     return json.dumps(value, indent=2, ensure_ascii=(sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8"))
 
 
-def _show(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
+def _print_findings(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
     wrong = errors(findings)
     if form in ("sarif", "github"):
-        from recipec.formats import github, sarif
+        from recipec.finding_formats import github, sarif
 
         text = _json(sarif(findings)) if form == "sarif" else github(findings)
         if text:
@@ -134,7 +140,7 @@ def _show(findings: Sequence[Finding], *, as_json: bool = False, form: str = "te
     return WRONG if wrong else DONE
 
 
-def _compile_all(options: argparse.Namespace) -> tuple[list[Any], list[Finding]]:
+def _compile_all(options: argparse.Namespace) -> tuple[list[Compiled], list[Finding]]:
     from recipec.pipeline import compile_file
 
     results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
@@ -143,7 +149,7 @@ def _compile_all(options: argparse.Namespace) -> tuple[list[Any], list[Finding]]
     for file, result in zip(options.files, results, strict=True):
         if result.name and names.setdefault(result.name, file) != file:
             message = f'the name "{result.name}" is also used by {names[result.name]}'
-            findings.append(Finding("O005", message, help="give each recipe a name of its own", file=file))
+            findings.append(Finding("O005", message, help="give each recipe its own name", file=file))
     return results, findings
 
 
@@ -152,27 +158,26 @@ def _compile(options: argparse.Namespace) -> int:
 
     results, findings = _compile_all(options)
     if errors(findings):
-        return _show(findings, form=options.format, compiled=[])
+        return _print_findings(findings, form=options.format, compiled=[])
     if options.check:
         stale = {r.name: text for r in results if (text := difference(Path(options.out) / r.name, r.files))}
-        if options.format in ("sarif", "github"):  # the others show the difference itself
+        if options.format in ("sarif", "github"):  # the other formats show the difference itself
             findings += [_stale(Path(options.out) / name) for name in stale]
-        code = _show(findings, form=options.format, stale=stale)
+        code = _print_findings(findings, form=options.format, stale=stale)
         if stale and not options.json:
             _print("\n".join(stale.values()))
             sys.stderr.write(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result\n")
         return WRONG if stale else code
-    compiled = []
+    compiled: list[dict[str, Any]] = []
     for result in results:
         folder = Path(options.out) / result.name
         changed = write(folder, result.files)
         compiled.append({"name": result.name, "folder": str(folder), "files": sorted(result.files), "changed": changed})
-    code = _show(findings, form=options.format, compiled=compiled)
+    code = _print_findings(findings, form=options.format, compiled=compiled)
     if not options.json:
         for row in compiled:
-            _print(
-                f"{row['folder']}: {len(row['files'])} files {'written' if row['changed'] else 'unchanged'}; read {row['folder']}/PLAN.md"
-            )
+            done = "written" if row["changed"] else "unchanged"
+            _print(f"{row['folder']}: {counted(len(row['files']), 'file')} {done}; see {row['folder']}/PLAN.md")
     return code
 
 
@@ -189,9 +194,9 @@ def _check(options: argparse.Namespace) -> int:
             if fixed.diff and not options.json:
                 _print(fixed.diff)
     _results, findings = _compile_all(options)
-    code = _show(findings, form=options.format)
+    code = _print_findings(findings, form=options.format)
     if code == DONE and not options.json and not findings:
-        _print(f"{len(options.files)} recipe{'s' * (len(options.files) != 1)}: no findings")
+        _print(f"{counted(len(options.files), 'recipe')}: no findings")
     return code
 
 
@@ -206,9 +211,9 @@ def _rules(options: argparse.Namespace) -> int:
     if one is None:
         from recipec.suggest import nearest
 
-        close = nearest(options.rule, [word for each in RULES for word in (each.code, each.name)])
+        close = nearest(options.rule, [name for each in RULES for name in (each.code, each.name)])
         finding = Finding("U002", f'there is no rule "{options.rule}"', None, close, "`recipe rules` lists them")
-        _show([finding._replace(file="command line")], as_json=options.json)
+        _print_findings([finding._replace(file="command line")], as_json=options.json)
         return USAGE
     _print(_json(as_json(one)) if options.json else page(one))
     return DONE
@@ -220,7 +225,7 @@ def _run(options: argparse.Namespace) -> int:
 
     result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
-        return _show(result.findings, as_json=options.json)
+        return _print_findings(result.findings, as_json=options.json)
     folder = Path(options.out) / result.name
     write(folder, result.files)
     from recipec.engine import run
@@ -231,17 +236,25 @@ def _run(options: argparse.Namespace) -> int:
 def _data(options: argparse.Namespace) -> int:
     from recipec.data_command import PreviewFailure, preview
     from recipec.pipeline import compile_file
-    from recipec.preview.show import page
+    from recipec.preview.text import page
 
     if options.rows < 0:
-        raise RecipeError([Finding("U003", "--rows is a number of rows, 0 or more", file="command line")])
+        raise RecipeError([Finding("U003", "--rows must be 0 or more", file="command line")])
     if options.snapshot and (options.stage or not options.rows):
-        raise RecipeError([Finding("U003", "a snapshot holds rows of every training", file="command line")])
-    compiled = compile_file(options.file, options.settings)
+        raise RecipeError(
+            [
+                Finding(
+                    "U003",
+                    "--snapshot needs rows of every training: it goes with neither --stage nor --rows 0",
+                    file="command line",
+                )
+            ]
+        )
+    compiled = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(compiled.findings):
-        return _show(compiled.findings, as_json=options.json)
+        return _print_findings(compiled.findings, as_json=options.json)
     try:
-        found = preview(compiled, options.file, stage=options.stage, rows=options.rows, keep=options.snapshot)
+        found = preview(compiled, options.file, stage=options.stage, rows=options.rows, write_snapshot=options.snapshot)
     except PreviewFailure as error:
         sys.stderr.write("\n  ".join([str(error), *error.lines]) + "\n")
         return FAILED
@@ -251,7 +264,7 @@ def _data(options: argparse.Namespace) -> int:
             _print(line)
     earlier = [finding for finding in compiled.findings if finding.code != "D093" or not options.snapshot]
     more: dict[str, Any] = {"stages": found.stages, "differences": found.differences, "snapshot": found.snapshot}
-    return _show([*earlier, *found.findings], as_json=options.json, **more)
+    return _print_findings([*earlier, *found.findings], as_json=options.json, **more)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -261,7 +274,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
-        return _show(result.findings, as_json=options.json)
+        return _print_findings(result.findings, as_json=options.json)
     answers = explain(manifest.read(result.files[manifest.FILE]), options.path)
     if options.json:
         _print(_json([answer._asdict() for answer in answers]))
@@ -303,7 +316,7 @@ def _set(options: argparse.Namespace) -> int:
     from recipec.set_command import change_file
 
     findings, changed = change_file(options.file, options.changes, options.unset)
-    code = _show(findings, as_json=options.json, changed=changed)
+    code = _print_findings(findings, as_json=options.json, changed=changed)
     if not options.json and not changed and code == DONE:
         sys.stderr.write("nothing to change\n")
     return code
@@ -331,20 +344,20 @@ def _doctor(options: argparse.Namespace) -> int:
     from recipec.doctor import examine
 
     try:
-        examined = examine(options.files, options.said)
+        examined = examine(options.files, options.tools)
     except ValueError as error:
-        raise argparse.ArgumentError(None, _complain(str(error))) from None
+        raise argparse.ArgumentError(None, _print_error(str(error))) from None
     files = [{"file": name, "tool": guess.title, "because": guess.because} for name, guess in examined.recognised]
     if not options.json:
         for row in files:
             _print(f"{visible(row['file'])}: {row['tool']} ({visible(row['because'])})")
-    code = _show(examined.findings, as_json=options.json, files=files)
+    code = _print_findings(examined.findings, as_json=options.json, files=files)
     if not examined.findings and not options.json:
-        _print(f"{len(files)} file{'s' * (len(files) != 1)}: no findings")
+        _print(f"{counted(len(files), 'file')}: no findings")
     return code
 
 
-def _complain(message: str) -> str:
+def _print_error(message: str) -> str:
     sys.stderr.write(f"recipe doctor: error: {visible(message)}\n")
     return message
 
@@ -387,16 +400,16 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    from recipec.env_command import answer
+    from recipec.env_command import run_action
     from recipec.environments import EnvironmentFailure, EnvironmentInterrupted
 
     if (options.action in ("create", "remove") and not options.names) or (options.action == "list" and options.names):
-        sys.stderr.write(f"recipe env {options.action} takes {'no' if options.action == 'list' else 'a'} NAME\n")
+        sys.stderr.write(f"recipe env {options.action} {'takes no' if options.action == 'list' else 'needs a'} NAME\n")
         return USAGE
     try:
-        found, text = answer(options.action, options.names)
+        found, text = run_action(options.action, options.names)
     except EnvironmentFailure as error:
-        log = [f"the whole output: {error.log}"] if error.log else []
+        log = [f"full output: {error.log}"] if error.log else []
         sys.stderr.write("\n  ".join([str(error), *error.lines, *log]) + "\n")
         return FAILED
     except EnvironmentInterrupted:
@@ -405,7 +418,7 @@ def _env(options: argparse.Namespace) -> int:
     return WRONG if any(not row.get("ok", True) for row in found) else DONE
 
 
-RUN = {
+FUNCTIONS = {
     "compile": _compile,
     "check": _check,
     "rules": _rules,

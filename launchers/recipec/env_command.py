@@ -1,15 +1,15 @@
-"""What `recipe env list|create|verify|remove` do; `cli.py` prints it."""
+"""What `recipe env list|create|verify|remove` do; `cli.py` prints the results."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import (
     ensure,
-    home,
+    environments_folder,
     is_locked,
     list_environments,
     pins_of,
@@ -20,37 +20,78 @@ from recipec.environments.verify import verify
 from recipec.facts import FOLDER
 from recipec.suggest import nearest
 
-LATE = "flash-attn"  # pins that are added to others; no environment of its own
+ADDED_PINS = "flash-attn"  # pins that other environments add to theirs; not an environment
 
 
-def answer(action: str, names: list[str]) -> tuple[list[dict[str, Any]], str]:
-    """Do what `recipe env ACTION NAME…` asks; return it for machines and as text. Raises EnvironmentFailure."""
+class OnDisk(TypedDict):
+    """An environment on disk, as `recipe env list` shows it."""
+
+    name: str
+    tool: str
+    release: str
+    state: Literal["complete", "being created", "incomplete"]
+    bytes: int
+    made: str | None  # UTC, ISO 8601
+    folder: str
+
+
+class Created(TypedDict):
+    """An environment that was created, or existed already."""
+
+    name: str
+    folder: str
+
+
+class Removed(TypedDict):
+    """The folders that were removed."""
+
+    removed: list[str]
+
+
+class Verified(TypedDict):
+    """An environment, and what is wrong with it, one line each."""
+
+    name: str
+    folder: str
+    ok: bool
+    wrong: list[str]
+
+
+def run_action(action: str, names: list[str]) -> tuple[Sequence[Mapping[str, object]], str]:
+    """Run `recipe env ACTION NAME…`; return the result as data and as text.
+
+    Raises RecipeError for an unknown name, EnvironmentFailure, EnvironmentInterrupted.
+    """
     if action == "list":
-        found = rows()
-        return found, table(found)
+        listed = list_rows()
+        return listed, table(listed)
     if action == "create":
-        found = [create(name, lambda line: print(line, file=sys.stderr)) for name in names]  # noqa: T201
-        return found, "\n".join(f"{row['name']}: {row['folder']}" for row in found)
+        created = [create(name, lambda line: print(line, file=sys.stderr)) for name in names]  # noqa: T201
+        return created, "\n".join(f"{row['name']}: {row['folder']}" for row in created)
     if action == "remove":
-        found = [discard(name) for name in names]
-        return found, "\n".join(f"removed {folder}" for row in found for folder in row["removed"])
-    found = check(names)
-    said = [[f"{row['name']}: {'exactly its pins' if row['ok'] else 'not verified'}", *row["wrong"]] for row in found]
-    return found, "\n".join("\n  ".join(lines) for lines in said)
+        removed = [remove_all(name) for name in names]
+        return removed, "\n".join(f"removed {folder}" for row in removed for folder in row["removed"])
+    verified = check(names)
+    reports = [
+        [f"{row['name']}: {'contains exactly its pins' if row['ok'] else 'differs from its pins'}", *row["wrong"]]
+        for row in verified
+    ]
+    return verified, "\n".join("\n  ".join(lines) for lines in reports)
 
 
 def shipped() -> dict[str, str]:
-    """Return the pins of every environment that this release brings, by name."""
+    """Return the pins of every environment that this release of recipec ships, by name."""
     files = sorted((FOLDER / "environments").glob("*.txt"))
-    return {file.stem: file.read_text(encoding="utf-8") for file in files if file.stem != LATE}
+    return {file.stem: file.read_text(encoding="utf-8") for file in files if file.stem != ADDED_PINS}
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return the environments on disk, JSON-ready: name, tool, release, state, bytes, made, folder."""
-    found = []
+def list_rows() -> list[OnDisk]:
+    """Return the environments on disk, by name."""
+    found: list[OnDisk] = []
     for one in list_environments():
         tool, _, release = one.name.partition("-")
-        state = "complete" if one.complete else "being made" if is_locked(one.folder) else "incomplete"
+        state: Literal["complete", "being created", "incomplete"]
+        state = "complete" if one.complete else "being created" if is_locked(one.folder) else "incomplete"
         found.append(
             {
                 "name": one.name,
@@ -65,51 +106,54 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def create(name: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Make an environment from the shipped pins. Raises RecipeError, and what `environments.ensure` raises."""
+def create(name: str, say: Callable[[str], None]) -> Created:
+    """Create an environment from its shipped pins. Raises RecipeError, and what `environments.ensure` raises."""
     known = shipped()
     if name not in known:
-        message = f'there are no pins for "{name}"; there are {", ".join(known)}'
-        raise RecipeError([Finding("E030", message, suggestion=nearest(name, list(known)), file=str(home()))])
+        message = f'there are no pins for "{name}", only for {", ".join(known)}'
+        raise RecipeError(
+            [Finding("E030", message, suggestion=nearest(name, list(known)), file=str(environments_folder()))]
+        )
     return {"name": name, "folder": str(ensure(name, known[name], say))}
 
 
-def check(names: list[str]) -> list[dict[str, Any]]:
+def check(names: list[str]) -> list[Verified]:
     """Return for each environment (default: all) what is wrong with it. Raises RecipeError for an unknown name."""
     found = list_environments()
     for name in names:
         if not any(name in (one.name, one.folder.name) for one in found):
             raise _unknown(name)
-    known, results = shipped(), []
+    known = shipped()
+    results: list[Verified] = []
     for one in found:
         if names and one.name not in names and one.folder.name not in names:
             continue
         pins = pins_of(one.folder, known)
         if not one.complete:
-            wrong = ["it was not made to its end: the next run, or `recipe env create`, makes it anew"]
+            wrong = ["its creation did not finish: the next run, or `recipe env create`, starts it over"]
         elif pins is None:
-            wrong = ["it does not say which pins it was made from: remove it, and it is made anew"]
+            wrong = ["it does not say which pins it was created from: remove it, then create it again"]
         else:
             wrong = verify(one.folder, pins)
         results.append({"name": one.name, "folder": str(one.folder), "ok": not wrong, "wrong": wrong})
     return results
 
 
-def discard(name: str) -> dict[str, Any]:
-    """Remove the environments of a name. Raises RecipeError when there is none."""
+def remove_all(name: str) -> Removed:
+    """Remove all environments with a name. Raises RecipeError when there is none."""
     removed = remove(name)
     if not removed:
         raise _unknown(name)
     return {"removed": [str(folder) for folder in removed]}
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    """Return `rows` as lines for a person."""
+def table(found: list[OnDisk]) -> str:
+    """Return the environments as a table."""
     if not found:
-        return f"no environments in {home()}"
+        return f"no environments in {environments_folder()}"
     width = max(len(row["name"]) for row in found)
     return "\n".join(
-        f"{row['name']:<{width}}  {row['state']:<10}  {row['bytes'] / 1e9:6.2f} GB  {row['made'] or '-':<20}  {row['folder']}"
+        f"{row['name']:<{width}}  {row['state']:<13}  {row['bytes'] / 1e9:6.2f} GB  {row['made'] or '-':<20}  {row['folder']}"
         for row in found
     )
 
@@ -117,4 +161,4 @@ def table(found: list[dict[str, Any]]) -> str:
 def _unknown(name: str) -> RecipeError:
     have = sorted({one.name for one in list_environments()})
     message = f'there is no environment "{name}"' + (f"; there are {', '.join(have)}" if have else "")
-    return RecipeError([Finding("E031", message, suggestion=nearest(name, have), file=str(home()))])
+    return RecipeError([Finding("E031", message, suggestion=nearest(name, have), file=str(environments_folder()))])

@@ -1,4 +1,4 @@
-"""`recipe check --fix`: what can be mended by putting the right name or value in the place of the wrong one."""
+"""`recipe check --fix`: corrects misspelt names and values in a recipe."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from recipec.pipeline import compile_file
 from recipec.render.yaml_writer import scalar
 from recipec.yaml_reader import read_utf8, scalar_value
 
-# Findings whose suggestion may stand where the finding points: names and values, never a choice between ways.
-MENDED = frozenset(
+# Findings whose suggestion can replace the text that they point at; none where the user has a choice to make.
+FIXABLE = frozenset(
     ["R001", "R003", "P001", "P049", "P080", "P094", "D015", "T020", "T021", "L001", "L025", "L032", "L033"]
 )
-ROUNDS = 5  # a mended key may show a wrong value below it
+ROUNDS = 5  # a corrected key can reveal a wrong value below it
 
 
 class Fixed(NamedTuple):
-    """What was done to a file: a unified diff, empty when nothing was, and the number of places that were mended."""
+    """What was changed in a file: a unified diff, empty when nothing was, and the number of corrections."""
 
     diff: str
-    mended: int
+    corrections: int
 
 
 def fix(path: str, settings: Sequence[str] = (), profiles: Sequence[str] = (), variables: Sequence[str] = ()) -> Fixed:
-    """Mend a recipe in place, keeping everything else of it as it is. Raises RecipeError when it cannot be written.
+    """Correct a recipe in place and leave the rest of it as it is. Raises RecipeError when it cannot be written.
 
-    A mended place may uncover another mistake, which is mended in its turn; a change that leaves what it was made for is
-    not kept.
+    A correction that reveals another mistake is followed by another round. A round that leaves any of its findings
+    unresolved is undone.
     """
 
     def found() -> list[Finding]:
         return compile_file(path, settings, profiles, variables).findings
 
     before = text = read_utf8(path)
-    mended = 0
+    corrections = 0
     for _round in range(ROUNDS):
-        told = [finding for finding in found() if _can_be_mended(finding, path)]
-        changed, done = _mended(text, told)
-        if not done:
+        fixable = [finding for finding in found() if _is_fixable(finding, path)]
+        changed, fixed = _corrected(text, fixable)
+        if not fixed:
             break
         replace(Path(path), changed)
         left = {(finding.code, finding.message) for finding in found()}
-        if any((finding.code, finding.message) in left for finding in done):
+        if any((finding.code, finding.message) in left for finding in fixed):
             replace(Path(path), text)
             break
-        text, mended = changed, mended + len(done)
+        text, corrections = changed, corrections + len(fixed)
     diff = difflib.unified_diff(before.splitlines(keepends=True), text.splitlines(keepends=True), path, path)
-    return Fixed("".join(diff), mended)
+    return Fixed("".join(diff), corrections)
 
 
-def _can_be_mended(finding: Finding, path: str) -> bool:
-    there = finding.span is not None and finding.span.source.name == path
-    return finding.code in MENDED and there and finding.suggestion is not None
+def _is_fixable(finding: Finding, path: str) -> bool:
+    in_file = finding.span is not None and finding.span.source.name == path
+    return finding.code in FIXABLE and in_file and finding.suggestion is not None
 
 
-def _mended(text: str, findings: Sequence[Finding]) -> tuple[str, list[Finding]]:
-    """Return the text with suggestions in their places, and the findings that this is for."""
+def _corrected(text: str, findings: Sequence[Finding]) -> tuple[str, list[Finding]]:
+    """Return the text with suggestions applied, and the findings whose suggestion was."""
     edits: list[tuple[int, int, str]] = []
     done: list[Finding] = []
     for finding in findings:

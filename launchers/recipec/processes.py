@@ -1,6 +1,6 @@
-"""Child processes in groups of their own: signals passed on, stubborn ones ended, orphans found again.
+"""Child processes, each in its own process group: they get our signals, are killed if they ignore them, end with us.
 
-Whoever starts a tool goes through here, so that no way of ending us leaves a tool running or kills it unheard.
+Every tool is started here, so that none keeps running when recipec ends, and none is killed before it could save.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any
 
-TICK = 0.2  # seconds between looks at a child
-SAVING = 120.0  # seconds a tool has to save and stop after an interrupt
+TICK = 0.2  # seconds between checks on a child
+SAVING = 120.0  # seconds that a tool has to save and stop after an interrupt
 ENDING = 20.0  # seconds between a termination and a kill
-LEFTOVERS = 10.0  # seconds that what a child left behind has to end by itself
+LEFTOVERS = 10.0  # seconds that the other processes of a child's group have to end by themselves
 
-PROC = Path("/proc/self/stat").exists()  # elsewhere than on Linux `ps` has to do
+PROC = Path("/proc/self/stat").exists()  # without it (not on Linux), `ps` is used
 
 _WATCHER = Path(__file__).with_name("watcher.py")
+# Waits for a line on standard input, then becomes the command; ends at once when standard input closes without a line.
+_GATE = ("bash", "--posix", "-c", 'read -r _ && exec "$@" < /dev/null', "bash")
 _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """While active, collects SIGINT, SIGTERM and SIGHUP instead of dying of them.
+    """While active, collects SIGINT, SIGTERM and SIGHUP in `received` instead of letting them end the process.
 
-    SIGHUP stays ignored where it was ignored (nohup). Outside the main thread nothing is installed.
+    SIGHUP stays ignored where it was (nohup). Does nothing outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -52,22 +54,23 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the shape of a handler
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature of a handler
         self.received.append(number)
 
 
 class Child:
-    """A command in a session of its own. When we die without a word, a watcher ends its whole group.
+    """A command in its own session. If this process dies before the command ends, a watcher ends the command's group.
 
-    As a context it leaves nothing running, also where something fails between its start and `wait`.
+    The command starts only after its watcher, so it never runs unwatched. As a context manager, it leaves nothing
+    running, even when something fails between the start and `wait`.
     """
 
     def __init__(
         self, command: Sequence[str], *, output: IO[bytes], variables: Mapping[str, str], folder: Path | None = None
     ) -> None:
         self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            [*_GATE, *command],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(variables),
@@ -76,13 +79,16 @@ class Child:
         )
         self.pid = self._process.pid
         self.started = start_of(self.pid)
-        self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), str(ENDING)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as gate:
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), str(ENDING)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            gate.write(b"go\n")
 
     def __enter__(self) -> Child:
         return self
@@ -101,10 +107,11 @@ class Child:
         saving: float = SAVING,
         ending: float = ENDING,
     ) -> int:
-        """Wait for the end and return the exit code (negative: the signal it died of).
+        """Wait for the command to end and return its exit code (negative: the signal that killed it).
 
-        Signals in `signals` are passed to the whole group, `passed_on` is told; one that is not obeyed within
-        `saving` (SIGINT) or `ending` seconds, or a further one, is followed by SIGTERM, then SIGKILL.
+        `tick` is called several times a second. Signals in `signals` are sent to the whole group, and `passed_on` is
+        called with each. When the group has not ended `saving` (SIGINT) or `ending` seconds later, or when another
+        signal arrives, SIGTERM follows, then SIGKILL.
         """
         seen = 0
         strongest = 0
@@ -149,14 +156,14 @@ class Child:
 
 
 def _next(strongest: int, asked: int) -> int:
-    """Return the signal to send after `strongest` was sent and `asked` came in (0: only time has passed)."""
+    """Return the signal to send after `strongest` was sent and `asked` arrived (0: only time has passed)."""
     if not strongest:
         return asked
     return signal.SIGTERM if strongest == signal.SIGINT else signal.SIGKILL
 
 
 def start_of(pid: int) -> str | None:
-    """Return what tells a process from a later one of the same number; None when there is no such process."""
+    """Return what distinguishes a process from a later one with the same pid; None when there is no such process."""
     try:
         return f"{_boot()}-{_stat(pid)[19]}"
     except OSError:
@@ -164,7 +171,7 @@ def start_of(pid: int) -> str | None:
 
 
 def alive(pid: int, started: str | None) -> bool:
-    """Return whether the very process that was noted as `pid`, `started` still runs."""
+    """Return whether the process `pid` is running and is still the one for which `start_of` returned `started`."""
     if started is None or start_of(pid) != started:
         return False
     try:
@@ -178,7 +185,7 @@ def _boot() -> str:
 
 
 def _stat(pid: int | str) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on (the name before it may hold anything)."""
+    """Return the fields of /proc/PID/stat from the state on (the name before it may contain anything)."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
 
 
@@ -190,13 +197,13 @@ def _start_by_ps(pid: int) -> str | None:
 
 
 def group_members(group: int, started: str | None) -> list[int]:
-    """Return the living processes of a group whose leader was noted as `group`, `started`."""
+    """Return the running processes of a group; for its leader, `start_of(group)` returned `started`."""
     if not PROC:
         return [group] if alive(group, started) else []
     boot, _, tick = (started or "").partition("-")
     if boot != _boot():
         return []
-    found = []
+    found: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
@@ -210,9 +217,9 @@ def group_members(group: int, started: str | None) -> list[int]:
 
 
 def stop_group(group: int, started: str | None, *, patience: float, ending: float = ENDING) -> bool:
-    """End what is left of a group: after `patience` seconds by SIGTERM, after `ending` more by SIGKILL.
+    """End a group: wait `patience` seconds, then send SIGTERM, then after `ending` seconds SIGKILL.
 
-    Returns whether anything had to be ended.
+    Returns whether any process had to be ended.
     """
     if _gone(group, started, patience):
         return False

@@ -1,4 +1,4 @@
-"""Following a file that somebody else appends to."""
+"""Reading a file that another process appends to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Tail:
-    """Gives the whole lines that were added to a file since the last look; the file may not exist yet."""
+    """Reads the complete lines that were added to a file since the last call; the file may not exist yet."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
@@ -14,15 +14,15 @@ class Tail:
 
     @classmethod
     def at_end(cls, path: Path) -> Tail:
-        """Return a tail that skips what the file holds now."""
+        """Return a tail that skips what the file contains now."""
         return cls(path, path.stat().st_size if path.exists() else 0)
 
     def lines(self, limit: int = 1 << 20) -> list[bytes]:
-        """Return new whole lines without their breaks, at most about `limit` bytes of them."""
-        return [line for _end, line in self.placed(limit)]
+        """Return new complete lines without their line breaks, at most about `limit` bytes."""
+        return [line for _end, line in self.lines_with_offsets(limit)]
 
-    def placed(self, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
-        """Return what `lines` returns, each line with the offset behind it."""
+    def lines_with_offsets(self, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
+        """Return what `lines` returns, each line with the offset after it."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
@@ -33,7 +33,7 @@ class Tail:
         if not end and len(chunk) == limit:
             end = limit
         begin, self.offset = self.offset, self.offset + end
-        found = []
+        found: list[tuple[int, bytes]] = []
         for line in chunk[:end].split(b"\n"):
             begin = min(begin + len(line) + 1, self.offset)
             found.append((begin, line))
@@ -41,7 +41,7 @@ class Tail:
 
 
 def last_bytes(path: Path, count: int, begin: int = 0) -> bytes:
-    """Return up to `count` bytes from the end of a file, none from before `begin`; nothing when there is no file."""
+    """Return up to `count` bytes from the end of a file, none before offset `begin`; empty when there is no file."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, 2)

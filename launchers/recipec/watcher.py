@@ -1,6 +1,6 @@
-"""Ends a process group when the process that started it dies without saying `done` on our standard input.
+"""Ends a process group when the process that started it dies without writing `done` to our standard input.
 
-Run as a program by its path (`watcher.py GROUP SECONDS`), with the standard library alone.
+Run as a program by its path (`watcher.py GROUP SECONDS`); needs only the standard library.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import time
 
 
 def main() -> None:
-    """Wait for the end of standard input; unless it said `done`, send SIGTERM, and SIGKILL after SECONDS."""
+    """Wait until standard input closes; unless something was written to it, send SIGTERM, and SIGKILL after SECONDS."""
     group, seconds = int(sys.argv[1]), float(sys.argv[2])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

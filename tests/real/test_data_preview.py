@@ -154,7 +154,7 @@ def test_llamafactory_trains_on_what_is_shown(tool_python: Callable[[str], Path]
         ["In aisle 7.", "<|im_end|>", "\n"]
     ]
     assert (source["read"], len(source["lengths"]), source["cut"], source["dropped"]) == (5, 4, 1, 0)
-    assert stage["notes"] == ["odd.jsonl: LLaMA-Factory leaves out 1 of 5 rows, whose turns it refuses"]
+    assert stage["notes"] == ["odd.jsonl: LLaMA-Factory skips 1 of 5 rows, because it rejects their turns"]
     cut = source["rows"][2]
     assert (len(cut["ids"]), cut["cut_from"], cut["mask"][-1]) == (63, source["lengths"][2], 1)
     code, said = plain.result()

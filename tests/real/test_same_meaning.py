@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from recipec.engine.stage import HOOK
+from recipec.engine.attempt import HOOK
 from recipec.facts import releases
 from recipec.output import write
 from recipec.pipeline import compile_tree

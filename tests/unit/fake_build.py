@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 300.0  # seconds after which something that was waited for counts as missing, also on a busy machine
 PINS = "# a comment\niniconfig==2.1.0\n"
 RECIPE = 'recipe: 1\nname: demo\ndata: {train: [{path: "data/train.jsonl"}]}\ntrain: {optimizer: adamw_wrong}\n'
 
+# Waits for ever, in short sleeps: a shell that gets a signal just before it starts a long one sits that one out.
+FOREVER = "while :; do sleep 0.1; done"
 INIT = 'mkdir -p runs/demo/00-init; echo made > runs/demo/00-init/model; echo "made a model"'
 # Six steps with a checkpoint each, as a trainer writes them: trainer_state.json last.
 TRAIN = """
@@ -31,7 +34,7 @@ TRAIN = """
       step=$((step + 1)); sleep "${PACE:-0.01}"
       say log ", \\"loss\\": $((10 - step)).5, \\"lr\\": 0.001"
       mkdir -p $output/checkpoint-$step; echo weights > $output/checkpoint-$step/model
-      if [ "${TEAR:-}" = $step ]; then touch torn; sleep 60; fi
+      if [ "${TEAR:-}" = $step ]; then touch torn; while :; do sleep 0.1; done; fi
       echo "{\\"global_step\\": $step}" > $output/checkpoint-$step/trainer_state.json
     done
     say end
@@ -117,13 +120,13 @@ def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str], seconds: float = LIMIT) -> tuple[int, str]:
     """Wait for the engine; return its exit code and all that it said."""
     said, _ = process.communicate(timeout=seconds)
     return process.returncode, said
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = LIMIT) -> None:
     """Wait until something holds; fail when it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recipec.environments import ensure, folder_of
-from recipec.environments.install import Pins, steps
+from recipec.environments.install import Pins, install_steps
 from recipec.environments.pip_settings import PipSettings
 from recipec.facts import pins
 from recipec.pipeline import compile_file
@@ -30,11 +30,11 @@ def test_what_the_pins_say_is_removed(installer: str, tmp_path: Path, monkeypatc
 def test_nothing_is_asked_for_beyond_the_pins(tmp_path: Path) -> None:
     late = "# build-without-isolation: b\n"
     for uv in ("uv", None):
-        made, _ = steps(tmp_path / "e", Pins.read(late + PINS), PipSettings(), {}, uv)
+        made, _ = install_steps(tmp_path / "e", Pins.read(late + PINS), PipSettings(), {}, uv)
         installing = [step.command for step in made if "install" in step.command]
         assert installing
         assert all("--no-deps" in command for command in installing)
-        made, _ = steps(tmp_path / "e", Pins.read(late + "b==1\n"), PipSettings(), {}, uv)
+        made, _ = install_steps(tmp_path / "e", Pins.read(late + "b==1\n"), PipSettings(), {}, uv)
         assert not any("--no-deps" in step.command for step in made)
 
 

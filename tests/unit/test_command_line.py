@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recipec.diagnostics import Finding, render
 from recipec.output import existing, write
+from recipec.pipeline import compile_file
 from recipec.source import Source, Span
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +33,7 @@ def recipe(*arguments: str | bytes, cwd: Path = ROOT, **more: object) -> subproc
         text=True,
         errors="replace",
         check=False,
-        timeout=60,
+        timeout=300,
         **more,
     )  # type: ignore[call-overload]
     assert "Traceback" not in done.stderr, done.stderr
@@ -78,26 +80,32 @@ def test_a_pipe_with_a_writer_is_read() -> None:
     assert done.returncode == 0
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter. Not `tmp_path`: each pytest that starts closes the folder above all of those."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @as_user
-def test_what_one_may_not_read_or_write(tmp_path: Path) -> None:
+def test_what_one_may_not_read_or_write(open_folder: Path) -> None:
     """As nobody, where the tests run as root."""
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    closed, locked = tmp_path / "closed.yaml", tmp_path / "locked"
+    closed, locked = open_folder / "closed.yaml", open_folder / "locked"
     closed.write_text("recipe: 1")
     closed.chmod(0)
     locked.mkdir()
     locked.chmod(0o111)
-    out = tmp_path / "out"
+    out = open_folder / "out"
     out.mkdir()
     out.chmod(0o555)
     code = f"import sys; sys.path[:0] = {[p for p in sys.path if p]!r}; from recipec.cli import main; sys.exit(main(sys.argv[1:]))"
-    top = tmp_path
-    while top != top.parent and top.stat().st_uid == os.geteuid():
-        top.chmod(top.stat().st_mode | 0o011)
-        top = top.parent
     python = str(Path(sys.executable).resolve())
     if prefix and subprocess.run([*prefix, python, "-c", code, "schema"], capture_output=True, check=False).returncode:
         pytest.skip("the user nobody cannot start this Python")
+    if prefix and subprocess.run([*prefix, "test", "-x", open_folder], check=False).returncode:
+        pytest.skip("the user nobody cannot enter TMPDIR")
     for arguments, wanted in (
         (["check", str(closed)], "S003"), (["check", str(locked / "x.yaml")], "S001"),
         (["compile", RECIPE, "--out", str(out)], "O004"), (["compile", RECIPE, "--out", str(out / "new")], "O004"),
@@ -212,21 +220,44 @@ def test_compiles_at_once_each_leave_a_whole_tree(tmp_path: Path) -> None:
     assert recipe("compile", RECIPE, "--out", str(tmp_path)).returncode == 0  # nothing looks edited by hand
 
 
+# Writes one tree over the other again and again, killed one step later each time; prints the turn that was not killed.
+KILLED_LATER_EACH_TIME = """
+import json, os, signal, sys
+from pathlib import Path
+from recipec.output import existing, write
+
+CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree"}
+trees, folder = json.load(sys.stdin), Path(sys.argv[1])
+write(folder, trees[0])
+for turn in range(1000):
+    process = os.fork()
+    if not process:
+        seen = 0
+
+        def kill(event, arguments):
+            global seen
+            seen += event in CHANGES or event.startswith("ctypes.call")
+            if seen > turn:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill)
+        write(folder, trees[1 - trees.index(existing(folder))])
+        os._exit(0)
+    killed = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert existing(folder) in trees, turn
+    if killed == 0:
+        print(turn)
+        break
+"""
+
+
 def test_kills_leave_a_whole_tree_and_the_next_compile_no_litter(tmp_path: Path) -> None:
-    whole = {}
-    for seed in ("1", "2"):
-        assert recipe("compile", RECIPE, "--out", str(tmp_path), "--set", f"seed={seed}").returncode == 0
-        whole[seed] = existing(tmp_path / NAME)
-    start = time.monotonic()
-    recipe("compile", RECIPE, "--out", str(tmp_path), "--set", "seed=1")
-    length = time.monotonic() - start
-    for turn in range(8):
-        command = [*COMMAND, "compile", RECIPE, "--out", str(tmp_path), "--set", f"seed={1 + turn % 2}"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(length * (0.55 + 0.06 * turn))
-        process.kill()
-        process.wait()
-        assert existing(tmp_path / NAME) in whole.values()
+    """Killed before the first change to the disk, before the second, and so on to the last."""
+    trees = [compile_file(RECIPE, [f"seed={seed}"]).files for seed in (1, 2)]
+    command = [sys.executable, "-c", KILLED_LATER_EACH_TIME, str(tmp_path / NAME)]
+    done = subprocess.run(command, input=json.dumps(trees), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > len(trees[0])
     (tmp_path / f".{NAME}.new-1").mkdir(exist_ok=True)
     assert recipe("compile", RECIPE, "--out", str(tmp_path)).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -235,15 +266,18 @@ def test_kills_leave_a_whole_tree_and_the_next_compile_no_litter(tmp_path: Path)
 def test_interrupted_while_writing(tmp_path: Path) -> None:
     """The signal comes in the middle of the writing, which is held up for it."""
     code = (
-        "import sys, time; from recipec import cli, output; "
-        "output._swap = lambda fresh, folder: (print('now', flush=True), time.sleep(30)); "
+        "import sys, time; from recipec import cli, output\n"
+        "def hold_up(fresh, folder):\n"
+        "    print('now', flush=True)\n"
+        "    while True: time.sleep(0.1)  # one long sleep would not see a signal that came just before it\n"
+        "output._swap = hold_up\n"
         f"sys.exit(cli.main(['compile', {RECIPE!r}, '--out', {str(tmp_path)!r}]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "now\n"
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=300)
     assert (process.returncode, told) == (130, "")
     assert list(tmp_path.iterdir()) == []
 

@@ -10,8 +10,8 @@ from fake_build import make
 from recipec.engine.build import load
 from recipec.engine.checkpoints import is_complete, last_complete, set_incomplete_aside
 from recipec.engine.failure import blame, error_text
-from recipec.engine.fingerprint import meaning
-from recipec.engine.progress import Follower, clock, last_bar
+from recipec.engine.fingerprint import meaning_hash
+from recipec.engine.progress import ProgressReader, clock, last_progress_bar
 
 LAUNCHED = """\
 [rank0]: Traceback (most recent call last):
@@ -95,7 +95,7 @@ def test_what_makes_a_checkpoint_whole(tmp_path: Path) -> None:
 def test_comments_and_layout_do_not_change_a_meaning(tmp_path: Path) -> None:
     def of(name: str, text: str) -> str:
         (tmp_path / name).write_text(text)
-        return meaning(tmp_path / name)
+        return meaning_hash(tmp_path / name)
 
     assert of("a.yaml", "# x\na: [1, 2]\n") == of("b.yaml", "a: [1,  2]  # y\n") != of("c.yaml", "a: [1, 3]\n")
     assert of("a.json", '{"a": 1}') == of("b.json", '{ "a":1 }\n')
@@ -105,23 +105,23 @@ def test_comments_and_layout_do_not_change_a_meaning(tmp_path: Path) -> None:
 def test_progress_of_trainers_and_of_bars(tmp_path: Path) -> None:
     events, log = tmp_path / "e.jsonl", tmp_path / "log"
     log.write_text("==== attempt 1\n")
-    follower = Follower(events, log)
+    reader = ProgressReader(events, log)
     with log.open("a") as stream:
         stream.write("Tokenizing:  10%|#  | 1/10\rTokenizing:  40%|####   | 4/10 [00:01]")
-    assert follower.look().text() == "Tokenizing: 40% (4/10)"
+    assert reader.read().text() == "Tokenizing: 40% (4/10)"
     rows = ['{"event": "begin", "time": 100, "step": 0, "total": 10}', "no JSON"]
     rows += ['{"event": "log", "time": 102, "step": 4, "total": 10, "loss": 1.25, "lr": 0.001}']
     events.write_text("\n".join(rows) + '\n{"event": "step"')
-    assert follower.look().text() == "step 4/10, loss 1.25, 2 steps/s, 3 s left"
-    assert (follower.began, follower.ended) == (True, False)
-    assert last_bar(tmp_path / "none", 0) == ""
+    assert reader.read().text() == "step 4/10, loss 1.25, 2 steps/s, 3 s left"
+    assert (reader.began, reader.ended) == (True, False)
+    assert last_progress_bar(tmp_path / "none", 0) == ""
     assert [clock(s) for s in (4, 185, 7385)] == ["4 s", "3:05", "2:03:05"]
 
 
 def test_notes_say_which_part_runs_and_how_far_or_nothing(tmp_path: Path) -> None:
     events, log = tmp_path / "e.jsonl", tmp_path / "log"
     log.touch()
-    follower = Follower(events, log)
+    reader = ProgressReader(events, log)
     notes = []
     for text in (
         "    @@@@  @@@@@@@@@@@@@@@@\n",
@@ -132,13 +132,13 @@ def test_notes_say_which_part_runs_and_how_far_or_nothing(tmp_path: Path) -> Non
     ):
         with log.open("a") as stream:
             stream.write(text)
-        notes.append(follower.look().text())
+        notes.append(reader.read().text())
     assert notes == ["", "", "base (1 of 2)", "base (1 of 2), Requests: 33% (3/9)", "tuned (2 of 2)"]
     rows = ("begin", "log", "end")
     events.write_text("".join(f'{{"event": "{e}", "time": 1, "step": 9, "total": 9, "loss": 1}}\n' for e in rows))
     with log.open("a") as stream:
         stream.write("== merging the adapter\n")
-    assert follower.look().text() == "step 9/9, loss 1, merging the adapter"
+    assert reader.read().text() == "step 9/9, loss 1, merging the adapter"
 
 
 def test_last_lines_without_an_error_blame_nothing_and_leave_out_noise(tmp_path: Path) -> None:
@@ -150,5 +150,5 @@ def test_last_lines_without_an_error_blame_nothing_and_leave_out_noise(tmp_path:
 
 def test_an_error_of_a_log_is_an_error() -> None:
     found = error_text("2026-11-25:03:25:31 ERROR    [_cli.run:1] Tasks not found: x.\n2026-11-25 INFO bye\n")
-    assert found.said
+    assert found.is_error
     assert found.message[0].endswith("Tasks not found: x.")

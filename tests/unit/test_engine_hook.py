@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recipec.engine.stage import HOOK
+from recipec.engine.attempt import HOOK
 
 CALLBACK = "class TrainerCallback:\n    def on_init_end(self, *a, **k): pass\n"
 TRAINER = "import transformers.trainer_callback\nDEFAULT_CALLBACKS = []\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_build import ROOT, wait_for
+from fake_build import LIMIT, ROOT, wait_for
 
 from recipec import env_command
 from recipec.cli import main
@@ -27,7 +27,7 @@ from recipec.environments import (
     list_environments,
     remove,
 )
-from recipec.environments.install import Pins, offers_cpu_torch, steps, torch_build
+from recipec.environments.install import Pins, install_steps, offers_cpu_torch, torch_build
 from recipec.environments.pip_settings import PipSettings, read_pip_settings, uv_flags, uv_variables
 from recipec.processes import Signals
 
@@ -44,7 +44,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_environment_is_made_once(installer: str, home: Path) -> None:
     said: list[str] = []
     folder = ensure("tiny", PINS, said.append, installer=installer)  # type: ignore[arg-type]  # one of its literals
-    assert said[0] == f"creating environment tiny: 1 package, about 1 minute; made once, kept in {home}/environments"
+    assert said[0] == f"creating environment tiny: 1 package, about 1 minute; created once, kept in {home}/environments"
     found = subprocess.run(
         [folder / "bin/python", "-c", "from importlib.metadata import version; print(version('iniconfig'))"],
         capture_output=True,
@@ -93,7 +93,7 @@ def test_two_processes_make_it_once(home: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code], env=variables, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = "".join(process.communicate(timeout=60)[0] for process in both)
+    said = "".join(process.communicate(timeout=LIMIT)[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
     assert said.count("creating environment") == 1
     wait_for(lambda: len(list_environments()) == 1)
@@ -102,7 +102,7 @@ def test_two_processes_make_it_once(home: Path) -> None:
 def test_pins_and_their_directives() -> None:
     text = "# build-without-isolation: a\n# build-without-isolation: b, c\n# disk-gb: 4.3\na==1\nb==2\nd==3\n\n"
     pins = Pins.read(text)
-    assert (pins.late, pins.early(), pins.disk_gb, pins.version("d")) == (("a", "b", "c"), ["d==3"], 4.3, "3")
+    assert (pins.unisolated, pins.isolated(), pins.disk_gb, pins.version("d")) == (("a", "b", "c"), ["d==3"], 4.3, "3")
     assert info_of(text, {"minutes": 2}) == (None, 4.3, 2)
     assert "3 packages, 4.3 GB on disk" in announcement("x", pins, info_of(text))
 
@@ -110,7 +110,7 @@ def test_pins_and_their_directives() -> None:
 def test_late_packages_are_built_after_the_others(tmp_path: Path) -> None:
     pins = Pins.read("# build-without-isolation: deepspeed\ndeepspeed==0.18.9\nninja==1.13.2\n")
     for uv in ("uv", None):
-        made, files = steps(tmp_path / "e", pins, PipSettings(), {}, uv)
+        made, files = install_steps(tmp_path / "e", pins, PipSettings(), {}, uv)
         assert files[tmp_path / "e.early.txt"] == "ninja==1.13.2\n"
         assert made[-1].variables["DS_BUILD_OPS"] == "0"
         flag = "--no-build-isolation-package" if uv else "--no-build-isolation"
@@ -123,7 +123,9 @@ def test_no_cuda_on_a_machine_without_a_gpu(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(install, "has_nvidia", lambda: False)
 
     def commands(settings: PipSettings, uv: str | None = "uv", **variables: str) -> str:
-        return " ".join(" ".join(step.command) for step in steps(tmp_path / "e", pins, settings, variables, uv)[0])
+        return " ".join(
+            " ".join(step.command) for step in install_steps(tmp_path / "e", pins, settings, variables, uv)[0]
+        )
 
     assert "--torch-backend cpu" in commands(PipSettings())
     assert "--index-url https://download.pytorch.org/whl/cpu torch==2.13.0" in commands(PipSettings(), None)
@@ -201,7 +203,7 @@ def test_the_env_command(home: Path, capsys: pytest.CaptureFixture[str], monkeyp
     _replace(metadata, metadata.read_text().replace("Version: 2.1.0", "Version: 2.0.0"))
     code, (row,) = command("verify", "tiny-1.0")
     assert (code, row["wrong"][0]) == (1, "iniconfig is 2.0.0, not 2.1.0")
-    assert "missing or cut short" in row["wrong"][1]
+    assert "missing or truncated" in row["wrong"][1]
     (folder / MARKER).unlink()
     assert command("list")[1][0]["state"] == "incomplete"
     assert command("verify")[0] == 1

@@ -1,5 +1,6 @@
 """How rows of tokens are shown and judged: made-up previews, no trainer."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,14 +10,15 @@ from typing import Any
 import pytest
 
 from recipec import snapshot
+from recipec.cli import main
 from recipec.data_command import preview
 from recipec.diagnostics import Finding, RecipeError, render
 from recipec.kinds.train.records import DataSource
 from recipec.pipeline import compile_file
-from recipec.preview import keeping
-from recipec.preview.judge import findings, stop_trouble
-from recipec.preview.raw import parts
-from recipec.preview.show import bars, histogram, marked, page
+from recipec.preview import token_snapshot
+from recipec.preview.checks import findings, stop_problem
+from recipec.preview.raw_rows import parts
+from recipec.preview.text import bars, histogram, marked, page
 from recipec.snapshot import decides, rows_digest
 from recipec.source import Source, Span
 
@@ -73,7 +75,7 @@ def test_histogram() -> None:
 def test_page() -> None:
     text = page([stage([row([*ASKED, *SAID])], dropped=2)], colour=False)
     assert "rows.jsonl (chat), row 1: 8 tokens, 2 trained\n" in text
-    assert "4 rows of rows.jsonl, in tokens (7 more were not looked at)\n" in text
+    assert "lengths of 4 rows of rows.jsonl, in tokens (7 more not read)\n" in text
     assert "  at max_length 64: 2 kept, 0 cut, 2 dropped\n  trained: 1.2% of the tokens\n" in text
     assert text.endswith("packing: 128 tokens in 4 sequences of 64: 50.0% full\n")
     assert "note: a note\n" in text
@@ -82,7 +84,7 @@ def test_page() -> None:
 STOPS: list[tuple[str, list[Piece], str | None]] = [
     ("trained", [*ASKED, *SAID], None),
     ("trained, with the line break behind it", [*ASKED, SAID[0], SAID[1], ("\n", True, False, 1)], None),
-    ("masked", [*ASKED, SAID[0], ("</s>", False, True, 1)], "the token </s> that ends the answer carries no loss"),
+    ("masked", [*ASKED, SAID[0], ("</s>", False, True, 1)], "the token </s> that ends the answer is masked"),
     ("absent", [*ASKED, SAID[0], ("\n", False, False, 1)], "no token ends the answer"),
     ("absent at the end", [*ASKED, SAID[0]], "no token ends the answer"),
     ("second turn masked", [*ASKED, *SAID, *ASKED, SAID[0], ("</s>", False, True, 1)], "the token </s> that"),
@@ -92,13 +94,13 @@ STOPS: list[tuple[str, list[Piece], str | None]] = [
 
 @pytest.mark.parametrize(("pieces", "wrong"), [case[1:] for case in STOPS], ids=[case[0] for case in STOPS])
 def test_stop(pieces: list[Piece], wrong: str | None) -> None:
-    found = stop_trouble(pieces)
+    found = stop_problem(pieces)
     assert (found is None) is (wrong is None)
     assert (wrong or "") in (found or "")
 
 
 def test_the_end_of_a_row_that_is_cut_is_not_judged() -> None:
-    assert stop_trouble([*ASKED, SAID[0]], whole=False) is None
+    assert stop_problem([*ASKED, SAID[0]], whole=False) is None
 
 
 CASES = {
@@ -157,7 +159,7 @@ def test_without_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = preview(compiled(tmp_path, "recipes/quickstart/train.jsonl"), "shown.yaml", rows=1)
     [made] = found.stages
     assert made["notes"] == [
-        "tokens are not shown: there is no environment axolotl-0.19.0: run `recipe env create axolotl-0.19.0`"
+        "tokens are not shown: environment axolotl-0.19.0 is missing: run `recipe env create axolotl-0.19.0`"
     ]
     assert made["sources"][0]["rows"] == [
         {"texts": {"user": "Which aisle has the soda?", "assistant": "Go to the drinks aisle."}}
@@ -165,10 +167,21 @@ def test_without_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "home").exists()
 
 
+def test_profiles_and_variables_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECIPEC_HOME", str(tmp_path / "home"))
+    recipe = tmp_path / "shown.yaml"
+    more = 'variables: {length: 128}\nprofiles: {short: {model: {max_length: "${var:length}"}}}\n'
+    recipe.write_text(RECIPE.format(path="recipes/quickstart/train.jsonl") + more, encoding="utf-8")
+    assert main(["data", str(recipe), "--profile", "short", "--var", "length=64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][0]["max_length"] == 64
+
+
 def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"messages": 1}\n\n{"messages": 2}\n{"messages": 3}\n', encoding="utf-8")
-    made = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0]
+    made = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0].body
     assert decides(made, 2)["release"] == "axolotl 0.19.0"
     local = source(messages="messages")._replace(path=str(rows))
     two, three = rows_digest(local, 2), rows_digest(local, 3)
@@ -179,23 +192,23 @@ def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_is_held_against_rows(tmp_path: Path) -> None:
-    training = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0]
+    training = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0].body
     then = stage([row([*ASKED, *SAID])]) | {"versions": {"axolotl": "0.19.0"}, "template_sha256": None}
-    text = keeping.text([then], [training], 3)
+    text = token_snapshot.snapshot_text([then], [training], 3)
     assert str(tmp_path) not in text
     kept = tmp_path / "shown.tokens.json"
     kept.write_text(text, encoding="utf-8")
     held = snapshot.read(kept)
     assert held is not None
-    assert keeping.differences(held, [then]) == []
+    assert token_snapshot.differences(held, [then]) == []
     masked = stage([row([*ASKED, SAID[0], ("<|im_end|>", False, True, 1), SAID[2]])])
-    [(name, number, diff)] = keeping.differences(held, [masked])
+    [(name, number, diff)] = token_snapshot.differences(held, [masked])
     assert (name, number) == ("train", 0)
     assert "-  q<|im_end|>⟦yes<|im_end|>⟧⏎" in diff
     assert "+  q<|im_end|>⟦yes⟧<|im_end|>⏎" in diff
     other = stage([row([*ASKED, *SAID]) | {"ids": [0, 1, 9, 3, 4, 5, 6, 7]}])
-    [(_, _, told)] = keeping.differences(held, [other])
-    assert "the same text, but other tokens from token 3 on" in told
+    [(_, _, told)] = token_snapshot.differences(held, [other])
+    assert "the same text, but different tokens from token 3 on" in told
 
 
 @pytest.mark.parametrize(
@@ -218,7 +231,7 @@ def test_what_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [missing] = wrong(tmp_path, "nothing.jsonl")
     assert (missing.code, missing.span and missing.span.line) == ("D094", 4)
     [nameless] = wrong(tmp_path, "recipes/quickstart/train.jsonl", "dpo")
-    assert (nameless.code, nameless.help) == ("D095", "its trainings: train")
+    assert (nameless.code, nameless.help) == ("D095", "its training stages: train")
 
 
 def test_the_page_names_what_there_is() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipec.rules.reward_file import trouble
 from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_tree
+from recipec.rules.reward_file import trouble
 from recipec.source import Source
 from recipec.systems import rewards
 from recipec.yaml_reader import read_text

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_build import LIMIT, wait_for
 
-from recipec.environments.install import Pins, steps
+from recipec.environments.install import Pins, install_steps
 from recipec.environments.pip_settings import PipSettings
 from recipec.facts import pins
 from recipec.kinds.train.records import Train
@@ -114,10 +114,14 @@ def test_the_wheel_alone_is_installed_without_what_it_asks_for() -> None:
     bare = Pins.read((ROOT / "tests" / "conformance" / "openrlhf-cli.txt").read_text(encoding="utf-8"))
     assert bare.lines == ("openrlhf==0.11.2",)
     for uv in ("uv", None):
-        made, _files = steps(Path("there"), bare, PipSettings(), {}, uv)
+        made, _files = install_steps(Path("there"), bare, PipSettings(), {}, uv)
         assert "--no-deps" in made[-1].command
     whole = Pins.read(pins("openrlhf-0.11.2"))
-    assert set(whole.late) == {"deepspeed", "flash-attn", "openrlhf"}  # it asks for the others, which need torch first
+    assert set(whole.unisolated) == {
+        "deepspeed",
+        "flash-attn",
+        "openrlhf",
+    }  # it asks for the others, which need torch first
     assert not whole.no_dependencies
 
 
@@ -126,10 +130,10 @@ RAY = """#!/usr/bin/env bash
 echo "ray $*" >> "$LOG"
 tries() { echo x >> "$STATE/$1"; [ "$(wc -l < "$STATE/$1")" -ge "$2" ]; }
 case "$*" in
-  "start "*--head*) trap 'echo "ray ended" >> "$LOG"; exit 1' TERM; while :; do sleep 0.1; done;;
+  "start "*--head*) trap 'echo "ray ended" >> "$LOG"; exit 1' TERM; touch "$STATE/open"; while :; do sleep 0.1; done;;
   "start "*) exit 1;;
   health-check*) if [ -e "$STATE/left" ] || ! grep -q "^ray start" "$LOG"; then tries health 2; else exit 1; fi;;
-  *"-- true") tries agent 2;;
+  *"-- true") until [ -e "$STATE/open" ]; do sleep 0.1; done; tries agent 2;;
   "job submit "*) [ -z "${SLOW:-}" ] || sleep "$SLOW"; shift 5; "$@" || exit 1;;
 esac
 """
@@ -170,7 +174,7 @@ class Cluster:
 
     def run(self, **variables: str) -> tuple[int, str]:
         process = self.start(**variables)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=LIMIT)
         return process.returncode, said
 
     def lines(self) -> list[str]:
@@ -213,7 +217,8 @@ def test_a_failed_training_fails_the_script_and_ends_ray(tmp_path: Path) -> None
 
 def test_nodes_that_do_not_come_are_not_waited_for_for_ever(tmp_path: Path) -> None:
     node = Cluster(tmp_path, PPO, "hardware.nodes=100", "train.batch_size=1600")
-    code, said = node.run(**HEAD, RAY_WAIT_SECONDS="5")
+    (tmp_path / "agent").write_text("x\n", encoding="utf-8")  # the job server answers at once
+    code, said = node.run(**HEAD, RAY_WAIT_SECONDS="0")
     assert (code, said) == (3, "no 100 nodes in time (RAY_WAIT_SECONDS)\n")
     assert node.lines()[-1] == "ray ended"
     assert "trains" not in node.lines()
@@ -222,12 +227,9 @@ def test_nodes_that_do_not_come_are_not_waited_for_for_ever(tmp_path: Path) -> N
 def test_a_termination_ends_ray(tmp_path: Path) -> None:
     node = Cluster(tmp_path, GRPO)
     process = node.start(SLOW="60")
-    end = time.monotonic() + 30
-    while not any("openrlhf.sh" in line for line in node.lines()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_for(lambda: any("openrlhf.sh" in line for line in node.lines()))
     os.killpg(process.pid, signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=LIMIT)
     assert process.returncode != 0
     assert "ray ended" in node.lines()
     assert "trains" not in node.lines()

@@ -1,7 +1,18 @@
-"""The run engine: carries out what `recipe compile` left, survives being killed, and tells the truth about it."""
+"""The run engine: runs what `recipe compile` emitted, resumes after a kill, and records what really happened."""
 
+from recipec.engine.display import Display, PlainDisplay, display_for
 from recipec.engine.runner import DONE, FAILED, INTERRUPTED, run
 from recipec.engine.status import logs, status, status_text
-from recipec.engine.ui import PlainUi, Ui, make_ui
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "PlainUi", "Ui", "logs", "make_ui", "run", "status", "status_text"]
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "Display",
+    "PlainDisplay",
+    "display_for",
+    "logs",
+    "run",
+    "status",
+    "status_text",
+]

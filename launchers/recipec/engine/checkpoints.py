@@ -1,10 +1,11 @@
-"""Which checkpoints of a training are whole. A half-written one is never continued from."""
+"""Which checkpoints of a training are complete. Training never resumes from an incomplete one."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+
+from recipec.json_files import read_object
 
 _NAME = re.compile(r"checkpoint-(\d+)\Z")
 
@@ -16,46 +17,44 @@ def step_of(folder: Path) -> int | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether a checkpoint was written to its end.
+    """Return whether a checkpoint was written completely.
 
-    The trainer writes trainer_state.json last, so: it parses, its global_step is N, and nobody marked the folder.
+    The trainer writes trainer_state.json last, so it must parse and have N as its global_step. A folder with
+    checkpoint-is-incomplete.txt, which transformers keeps there while it saves on SIGTERM, is incomplete too.
     """
     step = step_of(folder)
     if step is None or (folder / "checkpoint-is-incomplete.txt").exists():
         return False
-    try:
-        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("global_step") == step
+    state = read_object(folder / "trainer_state.json")
+    return state is not None and state.get("global_step") == step
 
 
 def checkpoints(output: Path) -> list[Path]:
-    """Return the folders named like checkpoints below `output`, by step."""
+    """Return the folders in `output` that are named like checkpoints, ordered by step."""
     if not output.is_dir():
         return []
     return sorted((p for p in output.iterdir() if p.is_dir() and step_of(p) is not None), key=lambda p: step_of(p) or 0)
 
 
 def last_complete(output: Path) -> Path | None:
-    """Return the whole checkpoint with the most steps."""
+    """Return the complete checkpoint with the highest step."""
     return next((folder for folder in reversed(checkpoints(output)) if is_complete(folder)), None)
 
 
 def set_incomplete_aside(output: Path) -> list[Path]:
-    """Rename half-written checkpoints to `checkpoint-N.incomplete` and return the new names; nothing is deleted."""
-    moved = []
+    """Rename incomplete checkpoints to `checkpoint-N.incomplete` and return the new paths; nothing is deleted."""
+    moved: list[Path] = []
     for folder in checkpoints(output):
         if not is_complete(folder):
             moved.append(folder.rename(free_name(folder, "incomplete")))
     return moved
 
 
-def free_name(path: Path, word: str) -> Path:
-    """Return `PATH.WORD`, or `PATH.WORD-2` … when that is taken."""
+def free_name(path: Path, suffix: str) -> Path:
+    """Return `PATH.SUFFIX`, or `PATH.SUFFIX-2` and so on when that exists."""
     number = 1
     while True:
-        found = path.with_name(f"{path.name}.{word}" + (f"-{number}" if number > 1 else ""))
+        found = path.with_name(f"{path.name}.{suffix}" + (f"-{number}" if number > 1 else ""))
         if not found.exists():
             return found
         number += 1

@@ -1,4 +1,4 @@
-"""Why a tool failed, out of its log: its last meaningful lines, and the line of the recipe they speak of."""
+"""Why a tool failed: the error at the end of its log, and the lines of the recipe that the error names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from recipec.engine.build import Build, Stage
-from recipec.engine.progress import clean_lines, is_bar
+from recipec.engine.progress import clean_lines, is_progress_bar
 
-SHOWN = 14  # lines of an error at most
-READ = 1 << 18  # bytes of a log's end that are looked at
+MAX_LINES = 14  # of an error
+LOG_TAIL = 1 << 18  # bytes at the end of a log that are searched
 _RANK = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 _TRACE = "Traceback (most recent call last)"
 _RAISED = re.compile(
@@ -26,15 +26,15 @@ _LAUNCHERS = (
     "ProcessExitedException",
 )
 _LOG_PREFIX = re.compile(r"^(?:\[?\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|(?:INFO|WARNING|ERROR|DEBUG)\b|[EWI]\d{4} )")
-# Warnings, banners and dumps of settings, which a tool that works prints as well.
+# Warnings, banners and dumped settings, which a tool prints even when nothing is wrong.
 _NOISE = re.compile(
     r"\bWARNING\b|^W\d{4} |^Failed to load \S+|\bWarning: |^[\s@#=+/.%*_|-]+$|^\s+(?:\"\w+\": |[\]}],?$)|^[{}]$"
 )
-_SHORT = 4  # names and values shorter than this say too little to blame anything
+_MIN_WORD = 4  # shorter values appear in too many messages to mean anything
 
 
 class Blame(NamedTuple):
-    """A place in the recipe that an error speaks of: where, what it set there, and the emitted line."""
+    """A place in the recipe that an error names: `where` it is, the plan `path` it sets, and the `emitted` line."""
 
     where: str
     path: str
@@ -42,11 +42,11 @@ class Blame(NamedTuple):
 
 
 class ErrorText(NamedTuple):
-    """What a tool said last: where in its code (`frames`), and what was wrong (`message`)."""
+    """The end of a tool's log: where in its code it failed (`frames`), and what was wrong (`message`)."""
 
     frames: tuple[str, ...]
     message: tuple[str, ...]
-    said: bool = True  # the tool said what was wrong; else these are just its last lines
+    is_error: bool = True  # False when no error was found: `message` is then just the last lines
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -55,11 +55,11 @@ class ErrorText(NamedTuple):
 
 
 def error_text(text: str) -> ErrorText:
-    """Return the lines of a log that say what went wrong: the last exception with where it came from, or the end.
+    """Return the error in a log: the last exception with its innermost frames, else the last error line, else the end.
 
-    Tracebacks of launchers, which only say that their child failed, are passed over for the child's own.
+    A launcher's traceback, which only says that a child process failed, is skipped in favour of the child's own.
     """
-    lines = [line for line in (_RANK.sub("", line) for line in clean_lines(text)) if not is_bar(line)]
+    lines = [line for line in (_RANK.sub("", line) for line in clean_lines(text)) if not is_progress_bar(line)]
     best: ErrorText | None = None
     for begin in (index for index, line in enumerate(lines) if _TRACE in line):
         found = _traceback(lines, begin)
@@ -69,8 +69,8 @@ def error_text(text: str) -> ErrorText:
         return best
     for index in range(len(lines) - 1, -1, -1):
         if _RAISED.match(lines[index]) or _ERROR.match(lines[index]):
-            return ErrorText((), tuple(lines[index : index + SHOWN]))
-    return ErrorText((), tuple([line for line in lines if not _NOISE.search(line)][-SHOWN:]), said=False)
+            return ErrorText((), tuple(lines[index : index + MAX_LINES]))
+    return ErrorText((), tuple([line for line in lines if not _NOISE.search(line)][-MAX_LINES:]), is_error=False)
 
 
 def _of_launcher(found: ErrorText) -> bool:
@@ -78,7 +78,7 @@ def _of_launcher(found: ErrorText) -> bool:
 
 
 def _traceback(lines: list[str], begin: int) -> ErrorText | None:
-    """Return what to show of the traceback that starts at `begin`."""
+    """Return the error in the traceback that starts at `begin`; None when another one starts before it ends."""
     for index in range(begin + 1, len(lines)):
         line = lines[index]
         if _TRACE in line:
@@ -86,7 +86,7 @@ def _traceback(lines: list[str], begin: int) -> ErrorText | None:
         if line.startswith((" ", "\t", *_BOX)) or not re.fullmatch(r"[\w.]+", line.partition(":")[0].strip()):
             continue
         message = [line]
-        for more in lines[index + 1 : index + SHOWN - 4]:
+        for more in lines[index + 1 : index + MAX_LINES - 4]:
             if _TRACE in more or _LOG_PREFIX.match(more) or more.startswith(("During handling", "The above exception")):
                 break
             message.append(more)
@@ -96,11 +96,11 @@ def _traceback(lines: list[str], begin: int) -> ErrorText | None:
 
 
 def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
-    """Return up to two places of the recipe that an error names: by a value, an emitted key, or a path of data.
+    """Return up to two places in the recipe that an error names, by a value, an emitted key, or the path of a data file.
 
-    The error's message counts, its frames do not: source code is full of words that are also keys.
+    Only the message is searched, not the frames: source code is full of words that are also keys.
     """
-    if not error.said:
+    if not error.is_error:
         return []
     message = "\n".join(error.message)
     found: list[tuple[int, Blame]] = []
@@ -113,7 +113,7 @@ def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
                 continue
             weight = 0
             name = key.rpartition(".")[2]
-            if isinstance(value, str) and len(value) >= _SHORT and _names(message, value):
+            if isinstance(value, str) and len(value) >= _MIN_WORD and _names(message, value):
                 weight = 2000 + len(value)
             elif "_" in name and _names(message, name):
                 weight = 1000 + len(name)
@@ -131,7 +131,8 @@ def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
 def _keys(build: Build, stage: Stage) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for file, about in build.plan.get("files", {}).items():
         if file.startswith(f"{stage.id}/"):
-            for key, row in (about.get("lines") or {}).items():
+            lines: dict[str, dict[str, Any]] = about.get("lines") or {}
+            for key, row in lines.items():
                 yield file, key, row
 
 

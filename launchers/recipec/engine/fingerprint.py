@@ -1,6 +1,6 @@
-"""What a stage's result depends on, as one hash: its files' meaning, pins, data and the stages before it.
+"""One hash for everything that a stage's result depends on: its files, pins and data, and the stages before it.
 
-Meaning, not text: comments and layout of emitted files do not count, so that a comment in a recipe costs no training.
+Comments and layout of emitted files do not count: a new comment in a recipe must not cause another training.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recipec.diagnostics import RecipeError
 from recipec.engine.build import Build, Stage
+from recipec.json_files import read_object
 
-WHOLE = 256 << 20  # files up to this many bytes are hashed whole, larger ones (model weights) by samples
-SAMPLES, SAMPLE = 16, 1 << 20
+HASHED_WHOLE = 256 << 20  # bytes; of larger files (model weights), only samples are hashed
+SAMPLES, SAMPLE_BYTES = 16, 1 << 20
 _PATH_KEYS = frozenset(["path", "task_folder", "tokenizer", "start_from", "adapter"])
 _FILE_NAME = re.compile(r"[\w./@+-]+\.(?:jsonl?|csv|tsv|parquet|txt|py)\b")
 
 
 def fingerprints(build: Build, cache: Path) -> dict[str, str]:
-    """Return the fingerprint of every stage by id; `cache` keeps hashes of unchanged data between runs."""
+    """Return the fingerprint of every stage, by id; the file `cache` keeps the hashes of data files between runs."""
     hashes = _Hashes(cache)
     found: dict[str, str] = {}
     outputs = [Path(stage.output).absolute() for stage in build.stages]
@@ -42,8 +43,8 @@ def _parts(build: Build, stage: Stage, hashes: _Hashes, ours: list[Path]) -> Ite
     yield f"{stage.kind} {stage.tool} {stage.release}"
     names = {name for name in build.plan.get("files", {}) if name.startswith(f"{stage.id}/")} | {stage.script}
     for name in sorted(names):
-        yield f"{name} {meaning(build.folder / name)}"
-    yield meaning(build.pins(stage.environment))
+        yield f"{name} {meaning_hash(build.folder / name)}"
+    yield meaning_hash(build.pins(stage.environment))
     for path in sorted(_data(build, stage)):
         place = Path(path).absolute()
         if not any(place.is_relative_to(folder) for folder in ours):
@@ -51,7 +52,7 @@ def _parts(build: Build, stage: Stage, hashes: _Hashes, ours: list[Path]) -> Ite
 
 
 def _data(build: Build, stage: Stage) -> set[str]:
-    """Return the local files and folders that a stage reads, by what the plan says of it."""
+    """Return the local files and folders that a stage reads, according to the plan."""
     found: set[str] = set()
     for key, row in build.plan.get("values", {}).items():
         if key.partition(".")[0] in (stage.name, stage.id):
@@ -68,17 +69,17 @@ def _data(build: Build, stage: Stage) -> set[str]:
 
 def _paths(key: str, value: object) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, inner in value.items():
+        for name, inner in cast("dict[str, object]", value).items():
             yield from _paths(name, inner)
     elif isinstance(value, list):
-        for inner in value:
+        for inner in cast("list[object]", value):
             yield from _paths(key, inner)
     elif isinstance(value, str) and key in _PATH_KEYS:
         yield value
 
 
-def meaning(path: Path) -> str:
-    """Return a hash of what a file says: parsed for YAML and JSON, without comments for scripts and pins."""
+def meaning_hash(path: Path) -> str:
+    """Return a hash of a file's contents: parsed for YAML and JSON, without comments for scripts and pins."""
     raw = path.read_bytes()
     text = raw.decode("utf-8", "surrogateescape")
     if path.suffix == ".json":
@@ -109,26 +110,22 @@ def _hash(text: str) -> str:
 
 
 class _Hashes:
-    """Hashes of files and folders, remembered by size and time of change."""
+    """Hashes of files and folders; a file with the same size, modification time and inode is not read again."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._new: dict[str, Any] = {}
-        try:
-            held = json.loads(cache.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            held = {}
-        self._old: dict[str, Any] = held if isinstance(held, dict) else {}
+        self._old = read_object(cache) or {}
 
     def of(self, path: Path) -> str:
-        """Return the hash of a file, or of every file below a folder with its name."""
+        """Return the hash of a file, or of the names and contents of all files below a folder."""
         if path.is_file():
             return self._file(path)
         files = sorted(file for file in path.rglob("*") if file.is_file() and ".git" not in file.parts)
         return _hash("".join(f"{file.relative_to(path)} {self._file(file)}\n" for file in files))
 
     def save(self) -> None:
-        """Write what was learnt for the next run."""
+        """Write the cache for the next run."""
         fresh = self._cache.with_name(self._cache.name + ".new")
         fresh.write_text(json.dumps(self._new, indent=0), encoding="utf-8")
         fresh.replace(self._cache)
@@ -145,10 +142,10 @@ class _Hashes:
 
 def _content(path: Path, size: int) -> str:
     with path.open("rb") as stream:
-        if size <= WHOLE:
+        if size <= HASHED_WHOLE:
             return hashlib.file_digest(stream, "sha256").hexdigest()
         digest = hashlib.sha256(str(size).encode())
         for index in range(SAMPLES):
-            stream.seek((size - SAMPLE) * index // (SAMPLES - 1))
-            digest.update(stream.read(SAMPLE))
+            stream.seek((size - SAMPLE_BYTES) * index // (SAMPLES - 1))
+            digest.update(stream.read(SAMPLE_BYTES))
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""How far a stage is: from the trainer's events, or, for tools without them, from the last line of their log."""
+"""The progress of a stage, from the trainer's events or, for tools without events, from the end of their log."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import NamedTuple
 from recipec.tail import Tail, last_bytes
 
 WINDOW = 30.0  # seconds over which speed is measured
-HEADING = "== "  # begins the lines by which an emitted script says which of its parts comes next
+HEADING = "== "  # starts the lines with which an emitted script announces its next part
 _BAR = re.compile(r"^(?P<what>[^|]*?):?\s*(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Progress(NamedTuple):
-    """A look at a running stage; `speed` in steps per second, `eta` in seconds, None where not known."""
+    """How far a running stage is. `speed` is in steps per second, `eta` in seconds; what is not known is None."""
 
     step: int | None = None
     total: int | None = None
@@ -30,8 +30,8 @@ class Progress(NamedTuple):
     note: str = ""
 
     def text(self) -> str:
-        """Return one line of plain text."""
-        parts = []
+        """Return the progress as one line of plain text."""
+        parts: list[str] = []
         if self.step is not None:
             parts.append(f"step {self.step}/{self.total}" if self.total else f"step {self.step}")
         if self.loss is not None:
@@ -57,8 +57,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Follower:
-    """Follows one attempt of a stage by its events and its log, both from where they end now."""
+class ProgressReader:
+    """Reads the progress of one attempt from its events and its log, starting where both end now."""
 
     def __init__(self, events: Path, log: Path, steps: int | None = None) -> None:
         self._events = Tail.at_end(events)
@@ -71,20 +71,20 @@ class Follower:
         self.began = False
         self.ended = False
 
-    def look(self) -> Progress:
-        """Read what is new and return how far the stage is."""
+    def read(self) -> Progress:
+        """Read what is new and return the progress."""
         for line in self._events.lines():
             try:
                 row = json.loads(line)
                 self._take(row)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
-        for place, written in self._lines.placed():
+        for place, written in self._lines.lines_with_offsets():
             for text in clean_lines(written.decode("utf-8", "replace")):
                 if text.startswith(HEADING):
                     self._heading, self._begin = text.removeprefix(HEADING), place
         training = self.progress.step is not None and not self.ended
-        note = "" if training else ", ".join(filter(None, (self._heading, last_bar(self._log, self._begin))))
+        note = "" if training else ", ".join(filter(None, (self._heading, last_progress_bar(self._log, self._begin))))
         self.progress = self.progress._replace(note=note)
         if self.ended:
             self.progress = self.progress._replace(speed=None, eta=None)
@@ -115,10 +115,10 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def last_bar(log: Path, begin: int) -> str:
-    """Return the progress bar that a tool is drawing, out of what it wrote since `begin`, as `what: 40% (2/5)`.
+def last_progress_bar(log: Path, begin: int) -> str:
+    """Return the progress bar in what a tool wrote to `log` after offset `begin`, as `what: 40% (2/5)`.
 
-    Bars that are full or do not say what they count tell nothing, nor do other lines: warnings, banners, dumps.
+    Returns an empty string when there is no bar, or when the last one is full or does not say what it counts.
     """
     for line in reversed(clean_lines(last_bytes(log, 4096, begin).decode("utf-8", "replace"))):
         if bar := _BAR.match(line):
@@ -128,25 +128,25 @@ def last_bar(log: Path, begin: int) -> str:
 
 
 def clean_lines(text: str) -> list[str]:
-    """Return lines as a terminal would show them in the end: no colours, only what follows the last return."""
+    """Return the lines that a terminal would show: no colours, and only what follows the last carriage return."""
     lines = (_ANSI.sub("", line).rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
     return [line for line in lines if line.strip()]
 
 
-def is_bar(line: str) -> bool:
+def is_progress_bar(line: str) -> bool:
     """Return whether a line is a progress bar."""
     return bool(_BAR.match(line))
 
 
-class Pace:
-    """Says when the next line is due: at once, then every `interval` seconds."""
+class Throttle:
+    """Limits how often something is done: once at the start, then every `interval` seconds."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._next = 0.0
 
     def due(self) -> bool:
-        """Return whether it is time, and if so, start the next interval."""
+        """Return whether it is time; if so, start the next interval."""
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + self._interval

@@ -1,4 +1,4 @@
-"""What happened to a run: an append-only file of JSON lines, each on disk before the run goes on."""
+"""The record of a run: an append-only file of JSON lines, each on disk before the run continues."""
 
 from __future__ import annotations
 
@@ -9,64 +9,66 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recipec.json_files import read_lines
+
 
 def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
+    """Return the current time in UTC, ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class RunFolder(NamedTuple):
-    """Where everything about one run lies."""
+    """The folder of one run, and the files in it."""
 
     path: Path
 
     @property
     def record(self) -> Path:
-        """The record."""
+        """What happened, as JSON lines."""
         return self.path / "record.jsonl"
 
     @property
     def lock(self) -> Path:
-        """The lock that one run at a time holds."""
+        """The lock that lets only one process run at a time."""
         return self.path / "lock"
 
     @property
     def hashes(self) -> Path:
-        """Hashes of data that did not change."""
+        """Cached hashes of data files."""
         return self.path / ".hashes.json"
 
     @property
     def environments(self) -> Path:
-        """Links to the environments of the run."""
+        """Links to the environments that the run uses."""
         return self.path / ".environments"
 
     @property
     def plan(self) -> Path:
-        """The plan as it was when the run last started."""
+        """A copy of the plan, from when the run last started."""
         return self.path / "plan.json"
 
     @property
     def recipe(self) -> Path:
-        """The recipe as it was when the run last started."""
+        """A copy of the recipe, from when the run last started."""
         return self.path / "recipe.yaml"
 
     def log(self, stage: str) -> Path:
-        """The full output of a stage, all attempts."""
+        """The full output of a stage, over all attempts."""
         return self.path / "logs" / f"{stage}.log"
 
     def events(self, stage: str) -> Path:
-        """What the trainer said of its steps, all attempts."""
+        """The trainer's events, over all attempts."""
         return self.path / "events" / f"{stage}.jsonl"
 
 
 class Record:
-    """Writes and reads the record of one run."""
+    """Writes and reads the record of a run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, event: str, **more: Any) -> None:
-        """Append a line and wait until the disk has it. A torn line of a killed writer is closed first."""
+        """Append a line and wait until it is on disk. A line that a killed process left unfinished is ended first."""
         line = json.dumps({"event": event, "time": now(), **more}, ensure_ascii=False) + "\n"
         with self.path.open("ab+") as stream:
             end = stream.seek(0, os.SEEK_END)
@@ -79,50 +81,35 @@ class Record:
             os.fsync(stream.fileno())
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all lines that are whole, in order; none when there is no record."""
-        return json_lines(self.path)
+        """Return all complete lines in order; none when there is no record."""
+        return read_lines(self.path)
 
 
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the whole JSON objects of a file of JSON lines, skipping torn ones."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in raw.split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            found.append(row)
-    return found
-
-
-class Past(NamedTuple):
-    """What the record says of one stage."""
+class StageHistory(NamedTuple):
+    """What the record says about one stage."""
 
     attempts: int
-    state: str | None  # started, finished, failed, interrupted; None when it never ran
-    fingerprint: str | None  # of the last start whose output still stands
-    finished_at: int  # place of the last finish in the record, -1 without one
-    last: Mapping[str, Any]
+    state: str | None  # started, finished, failed or interrupted; None when it has not run
+    fingerprint: str | None  # at the last start; None after its output was moved aside
+    finished_at: int  # index of the line that says it finished, -1 without one
+    last: Mapping[str, Any]  # line of the last start or end
 
 
-def past_of(lines: list[dict[str, Any]], stage: str) -> Past:
-    """Return what became of a stage so far."""
-    past = Past(0, None, None, -1, {})
+def history_of(lines: list[dict[str, Any]], stage: str) -> StageHistory:
+    """Return the history of a stage, from the lines of a record."""
+    history = StageHistory(0, None, None, -1, {})
     for place, row in enumerate(lines):
         if row.get("stage") != stage:
             continue
         match row.get("event"):
             case "stage-started":
-                past = Past(past.attempts + 1, "started", row.get("fingerprint"), -1, row)
+                history = StageHistory(history.attempts + 1, "started", row.get("fingerprint"), -1, row)
             case "stage-finished":
-                past = past._replace(state="finished", finished_at=place, last=row)
+                history = history._replace(state="finished", finished_at=place, last=row)
             case "stage-failed" | "stage-interrupted" as event:
-                past = past._replace(state=str(event).removeprefix("stage-"), last=row)
+                history = history._replace(state=str(event).removeprefix("stage-"), last=row)
             case "stage-set-aside":
-                past = past._replace(state=None, fingerprint=None, finished_at=-1)
-    return past
+                history = history._replace(state=None, fingerprint=None, finished_at=-1)
+            case _:  # such as "stage-skipped", which changes nothing
+                pass
+    return history

@@ -1,4 +1,4 @@
-"""A run from start to end: what to do with each stage, the environments, then the stages in order."""
+"""A run from start to end: decide what to do with each stage, create the environments, run the stages in order."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
+from recipec.engine.attempt import attempt
 from recipec.engine.build import Build, Stage, load, preflight
 from recipec.engine.checkpoints import checkpoints, free_name, last_complete, set_incomplete_aside
+from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import fingerprints
-from recipec.engine.record import Past, Record, RunFolder, now, past_of
-from recipec.engine.stage import attempt
-from recipec.engine.ui import Ui, make_ui
+from recipec.engine.record import Record, RunFolder, StageHistory, history_of, now
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, info_of
 from recipec.processes import Signals, alive, group_members, start_of, stop_group
 
 DONE, FAILED, INTERRUPTED = 0, 3, 130
-_LAST_WORDS = {
+_CLOSING_LINES = {
     DONE: "complete: results in {folder}, output of the tools in {folder}/logs; `recipe report {name}` shows the scores",
-    FAILED: "failed; when the cause is mended, the same command continues from here; `recipe status {name}` tells more",
-    INTERRUPTED: "interrupted; the same command continues from here",
+    FAILED: "failed; fix the cause and run the same command again to continue from here; `recipe status {name}` shows more",
+    INTERRUPTED: "interrupted; run the same command again to continue from here",
 }
 
 
 class Decision(NamedTuple):
-    """What a run does with a stage: skip it, run it, or first move its old output aside and then run it."""
+    """What a run does with a stage: skip it, run it, or `renew` it: move its old output aside, then run it."""
 
     stage: Stage
     action: Literal["skip", "run", "renew"]
-    past: Past
+    history: StageHistory
     why: str = ""
 
 
@@ -43,71 +43,71 @@ def run(
     *,
     fresh: bool = False,
     allow_edited: bool = False,
-    ui: Ui | None = None,
+    display: Display | None = None,
     recipe: Path | None = None,
 ) -> int:
-    """Run the stages of an emitted tree in the current folder; what becomes of it goes to `runs_root`/NAME.
+    """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
-    Returns 0 when every stage is complete, 3 when one failed, 130 when a signal ended it. Complete stages whose inputs
-    did not change are skipped; a training continues from its last whole checkpoint. `fresh` moves the outputs of stages
-    that changed or are unfinished aside (`STAGE.previous`, never deleted) and starts those stages anew; when nothing
-    changed and all is complete, it does so with every stage. `recipe` is the recipe's file, for findings that show its
+    Returns 0 when every stage is complete, 3 when one failed, 130 when a signal stopped the run. Complete stages whose
+    inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs of
+    changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
+    everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
     lines. Raises RecipeError, before anything is started, when the run must not begin.
     """
     build = load(build_dir, recipe)
     if findings := preflight(build, allow_edited=allow_edited):
         raise RecipeError(findings)
     folder = RunFolder(runs_root / build.name)
-    shown = ui if ui is not None else make_ui()
+    display = display if display is not None else display_for()
     try:
-        return _run(build, folder, shown, fresh=fresh)
+        return _run(build, folder, display, fresh=fresh)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
-        advice = "make room or allow writing there; the same command continues from here"
+        advice = "free some space or allow writing there, then run the same command again to continue"
         raise RecipeError([Finding("E012", f"cannot be written: {what}", help=advice, file=str(place))]) from None
 
 
-def _run(build: Build, folder: RunFolder, shown: Ui, *, fresh: bool) -> int:
+def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals:
         record = Record(folder.record)
-        _end_leftovers(record, shown)
-        prints = fingerprints(build, folder.hashes)
-        decisions = decide(build, record, prints, fresh=fresh)
+        _end_leftovers(record, display)
+        hashes = fingerprints(build, folder.hashes)
+        decisions = decide(build, record, hashes, fresh=fresh)
         _begin(build, folder, record)
-        shown.start(build.name, [stage.id for stage in build.stages])
+        display.start(build.name, [stage.id for stage in build.stages])
         try:
-            code = _carry_out(build, folder, record, decisions, prints, shown, signals)
+            code = _carry_out(build, folder, record, decisions, hashes, display, signals)
         finally:
-            shown.stop()
+            display.stop()
         record.add({DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted"), exit_code=code)
-    shown.say(_LAST_WORDS[code].format(folder=folder.path, name=folder.path.name))
+    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
     return code
 
 
-def decide(build: Build, record: Record, prints: dict[str, str], *, fresh: bool) -> list[Decision]:
-    """Return what to do with each stage. Raises RecipeError when results of different recipes would be mixed."""
+def decide(build: Build, record: Record, hashes: dict[str, str], *, fresh: bool) -> list[Decision]:
+    """Return what to do with each stage. Raises RecipeError when results of different recipes would get mixed."""
     lines = record.read()
     decisions: list[Decision] = []
     finished: dict[str, int] = {}
     mixed: list[Finding] = []
     for stage in build.stages:
-        past = past_of(lines, stage.id)
+        history = history_of(lines, stage.id)
         output = Path(stage.output)
         there = output.is_dir() and any(output.iterdir())
-        same = past.fingerprint == prints[stage.id]
-        inputs_done = all(past.finished_at > finished.get(earlier, 1 << 60) for earlier in stage.inputs)
-        if same and there and past.state == "finished" and inputs_done:
-            finished[stage.id] = past.finished_at
-            decisions.append(Decision(stage, "skip", past, "unchanged since it was completed"))
+        same = history.fingerprint == hashes[stage.id]
+        inputs_done = all(history.finished_at > finished.get(earlier, 1 << 60) for earlier in stage.inputs)
+        if same and there and history.state == "finished" and inputs_done:
+            finished[stage.id] = history.finished_at
+            decisions.append(Decision(stage, "skip", history, "complete and unchanged"))
         elif there and fresh:
-            decisions.append(Decision(stage, "renew", past, "--fresh"))
+            decisions.append(Decision(stage, "renew", history, "--fresh"))
         elif there and not same and checkpoints(output):
-            mixed.append(_mixed(build, stage, past))
+            mixed.append(_mixed(build, stage, history))
         elif there and not same:
-            decisions.append(Decision(stage, "renew", past, "its recipe, data or inputs changed"))
+            decisions.append(Decision(stage, "renew", history, "its recipe, data or inputs changed"))
         else:
-            decisions.append(Decision(stage, "run", past))
+            decisions.append(Decision(stage, "run", history))
     if mixed:
         raise RecipeError(mixed)
     if fresh and all(decision.action == "skip" for decision in decisions):
@@ -115,17 +115,17 @@ def decide(build: Build, record: Record, prints: dict[str, str], *, fresh: bool)
     return decisions
 
 
-def _mixed(build: Build, stage: Stage, past: Past) -> Finding:
-    if past.fingerprint is None:
-        message = f"{stage.output} holds checkpoints that no recorded run of {stage.id} wrote"
+def _mixed(build: Build, stage: Stage, history: StageHistory) -> Finding:
+    if history.fingerprint is None:
+        message = f"{stage.output} has checkpoints that no recorded run of {stage.id} wrote"
     else:
-        message = f"the recipe, its data or its pins changed since the checkpoints in {stage.output} were written"
-    advice = f"pass --fresh: it moves them to {free_name(Path(stage.output), 'previous')} and starts {stage.id} anew"
+        message = f"the recipe, its data or its pins have changed since the checkpoints in {stage.output} were written"
+    advice = f"pass --fresh to move them to {free_name(Path(stage.output), 'previous')} and start {stage.id} over"
     return Finding("E010", message, help=advice, file=str(build.folder))
 
 
 def _begin(build: Build, folder: RunFolder, record: Record) -> None:
-    """Keep the plan, and the recipe where it is at hand, beside the record, and say that the run started."""
+    """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
     fresh = folder.plan.with_name(".plan.json.new")
     fresh.write_bytes(build.text)
     fresh.replace(folder.plan)
@@ -153,25 +153,25 @@ def _carry_out(
     folder: RunFolder,
     record: Record,
     decisions: list[Decision],
-    prints: dict[str, str],
-    ui: Ui,
+    hashes: dict[str, str],
+    display: Display,
     signals: Signals,
 ) -> int:
     todo = [decision for decision in decisions if decision.action != "skip"]
     for decision in decisions:
         if decision.action == "skip":
-            record.add("stage-skipped", stage=decision.stage.id, fingerprint=prints[decision.stage.id])
-            ui.stage(decision.stage.id, "skipped", decision.why)
+            record.add("stage-skipped", stage=decision.stage.id, fingerprint=hashes[decision.stage.id])
+            display.stage(decision.stage.id, "skipped", decision.why)
     try:
         for name in dict.fromkeys(decision.stage.environment for decision in todo):
-            _provide(build, folder, name, record, ui, signals)
+            _provide(build, folder, name, record, display, signals)
     except EnvironmentInterrupted:
         return INTERRUPTED
     except EnvironmentFailure as error:
         record.add("environment-failed", message=str(error), error=list(error.lines))
-        ui.say("\n".join([str(error), *(f"    {line}" for line in error.lines)]))
+        display.say("\n".join([str(error), *(f"    {line}" for line in error.lines)]))
         if error.log is not None:
-            ui.say(f"  the whole output: {error.log}")
+            display.say(f"  full output: {error.log}")
         return FAILED
     for decision in todo:
         if signals.received:
@@ -182,17 +182,17 @@ def _carry_out(
             output.rename(aside)
             _set_events_aside(folder, stage)
             record.add("stage-set-aside", stage=stage.id, moved_to=str(aside), why=decision.why)
-            ui.say(f"{stage.id}: {decision.why}; the old results are now {aside}")
-        resume = _resume(stage, record, ui) if stage.resumable else None
+            display.say(f"{stage.id}: {decision.why}; its earlier results are now in {aside}")
+        resume = _resume(stage, record, display) if stage.resumable else None
         ended = attempt(
             build,
             folder,
             stage,
             record,
-            ui,
+            display,
             signals,
-            fingerprint=prints[stage.id],
-            number=decision.past.attempts + 1,
+            fingerprint=hashes[stage.id],
+            number=decision.history.attempts + 1,
             resume=resume,
         )
         if ended.state == "interrupted":
@@ -208,23 +208,23 @@ def _set_events_aside(folder: RunFolder, stage: Stage) -> None:
         events.rename(free_name(events, "previous"))
 
 
-def _resume(stage: Stage, record: Record, ui: Ui) -> Path | None:
-    """Return the checkpoint to continue from, after moving half-written ones out of the trainer's sight."""
+def _resume(stage: Stage, record: Record, display: Display) -> Path | None:
+    """Return the checkpoint to resume from, after moving incomplete ones to where the trainer does not see them."""
     output = Path(stage.output)
     for moved in set_incomplete_aside(output):
         record.add("checkpoint-set-aside", stage=stage.id, moved_to=str(moved))
-        ui.say(f"{stage.id}: a half-written checkpoint is now {moved}")
+        display.say(f"{stage.id}: an incomplete checkpoint is now {moved}")
     found = last_complete(output)
     if found is not None:
-        ui.say(f"{stage.id}: continuing from {found}")
+        display.say(f"{stage.id}: resuming from {found}")
     return found
 
 
-def _provide(build: Build, folder: RunFolder, name: str, record: Record, ui: Ui, signals: Signals) -> None:
-    """Make an environment if need be, and link it where the stages look for it."""
+def _provide(build: Build, folder: RunFolder, name: str, record: Record, display: Display, signals: Signals) -> None:
+    """Create an environment if it is missing, and link it where the stages look for it."""
     pins = build.pins(name)
     info = info_of(pins, build.plan["environments"][name])
-    place = ensure(name, pins, info=info, progress=ui.say, signals=signals)
+    place = ensure(name, pins, info=info, progress=display.say, signals=signals)
     folder.environments.mkdir(exist_ok=True)
     fresh, link = folder.environments / f".{name}.new", folder.environments / name
     fresh.unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def _provide(build: Build, folder: RunFolder, name: str, record: Record, ui: Ui,
 
 
 @contextlib.contextmanager
-def _locked(folder: RunFolder) -> Iterator[IO[str]]:
+def _locked(folder: RunFolder) -> Generator[IO[str]]:
     with folder.lock.open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -244,7 +244,7 @@ def _locked(folder: RunFolder) -> Iterator[IO[str]]:
             lock.seek(0)
             holder = lock.read().strip() or "another process"
             message = f'the run "{folder.path.name}" is already in progress ({holder})'
-            advice = "wait for it, or give this recipe another name"
+            advice = "wait for it to end, or give this recipe another name"
             raise RecipeError([Finding("E011", message, help=advice, file=str(folder.path))]) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()}, since {now()}\n")
@@ -252,13 +252,13 @@ def _locked(folder: RunFolder) -> Iterator[IO[str]]:
         yield lock
 
 
-def _end_leftovers(record: Record, ui: Ui) -> None:
-    """End a stage that outlived a killed engine, so that no two trainers write one folder."""
+def _end_leftovers(record: Record, display: Display) -> None:
+    """End a stage that is still running after its engine was killed, so that no two trainers write to one folder."""
     for row in reversed(record.read()):
         if row.get("event") == "stage-started":
             group, started = int(row["pid"]), row.get("pid_started")
             if group_members(group, started):
-                ui.say(f"{row['stage']}: ending what is left of the killed run (process group {group})")
+                display.say(f"{row['stage']}: ending processes of the killed run (process group {group})")
                 stop_group(group, started, patience=0.0)
                 record.add("leftovers-ended", stage=row["stage"], group=group)
             return

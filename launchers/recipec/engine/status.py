@@ -1,28 +1,56 @@
-"""What is true of a run now, told from its record and from the processes that are really there."""
+"""The state of a run, from its record and from the processes that are really running."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.checkpoints import last_complete
 from recipec.engine.progress import clock
-from recipec.engine.record import Record, RunFolder, json_lines, past_of
+from recipec.engine.record import Record, RunFolder, history_of
+from recipec.json_files import read_lines, read_object
 from recipec.processes import alive, group_members
 
 GONE = "stopped (process gone)"
 _STATES = {"finished": "complete", "failed": "failed", "interrupted": "interrupted", None: "waiting"}
 
 
-def status(run_dir: Path) -> dict[str, Any]:
+class StageStatus(TypedDict):
+    """The state of one stage; what is not known is None. `status` lists the states."""
+
+    stage: str
+    state: str
+    attempts: int
+    seconds: float | None  # of the last attempt that ended
+    exit_code: int | None
+    step: int | None
+    total: int | None
+    reason: str | None  # why it failed
+    loss: NotRequired[float | str | None]  # the last one of an attempt that has not ended; text for NaN and infinity
+    checkpoint: str | None  # the one that the next attempt continues from
+    log: str | None
+
+
+class RunStatus(TypedDict):
+    """The state of a run and its stages. Times are UTC, ISO 8601."""
+
+    name: str
+    state: str
+    started: str | None
+    ended: str | None
+    pid: int | None
+    folder: str
+    stages: list[StageStatus]
+
+
+def status(run_dir: Path) -> RunStatus:
     """Return the state of a run and its stages, as JSON-ready data.
 
-    States: waiting, running, complete, failed, interrupted, and `stopped (process gone)` for what was killed without a
-    word. Raises RecipeError when there is no run in the folder.
+    States: waiting, running, complete, failed, interrupted, and `stopped (process gone)` for what was killed and could
+    not record it. Raises RecipeError when there is no run in the folder.
     """
     folder, lines, plan = _read(run_dir)
     start = next((row for row in reversed(lines) if row["event"] == "run-started"), None)
@@ -45,29 +73,36 @@ def status(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], *, living: bool) -> dict[str, Any]:
-    past = past_of(lines, row["id"])
-    last = past.last
-    found: dict[str, Any] = {"stage": row["id"], "state": _STATES.get(past.state, "running"), "attempts": past.attempts}
-    found |= {"seconds": last.get("seconds"), "exit_code": last.get("exit_code")}
-    found |= {"step": last.get("step"), "total": last.get("total"), "reason": last.get("reason")}
-    if past.state == "started":
+def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], *, living: bool) -> StageStatus:
+    history = history_of(lines, row["id"])
+    last = history.last
+    checkpoint = last_complete(Path(row["output"])) if row.get("resumable") else None
+    log = folder.log(row["id"])
+    found: StageStatus = {
+        "stage": row["id"],
+        "state": _STATES.get(history.state, "running"),
+        "attempts": history.attempts,
+        "seconds": last.get("seconds"),
+        "exit_code": last.get("exit_code"),
+        "step": last.get("step"),
+        "total": last.get("total"),
+        "reason": last.get("reason"),
+        "checkpoint": str(checkpoint) if checkpoint else None,
+        "log": str(log) if log.exists() else None,
+    }
+    if history.state == "started":
         here = living or bool(group_members(int(last["pid"]), last.get("pid_started")))
         found["state"] = "running" if here else GONE
-        events = [event for event in json_lines(folder.events(row["id"])) if "step" in event]
+        events = [event for event in read_lines(folder.events(row["id"])) if "step" in event]
         if events:
-            found |= {"step": events[-1]["step"], "total": events[-1].get("total")}
+            found["step"], found["total"] = events[-1]["step"], events[-1].get("total")
             losses = [event["loss"] for event in events if event.get("event") == "log"]
             found["loss"] = losses[-1] if losses else None
-    checkpoint = last_complete(Path(row["output"])) if row.get("resumable") else None
-    found["checkpoint"] = str(checkpoint) if checkpoint else None
-    log = folder.log(row["id"])
-    found["log"] = str(log) if log.exists() else None
     return found
 
 
-def status_text(found: dict[str, Any]) -> str:
-    """Return `status` as lines for a person."""
+def status_text(found: RunStatus) -> str:
+    """Return a status as text."""
     head = f"{found['name']}: {found['state']}"
     if found["pid"]:
         head += f" (process {found['pid']})"
@@ -82,13 +117,13 @@ def status_text(found: dict[str, Any]) -> str:
         if row["reason"]:
             parts.append(row["reason"])
         if row["checkpoint"] and row["state"] not in ("complete", "running"):
-            parts.append(f"continues from {row['checkpoint']}")
+            parts.append(f"resumes from {row['checkpoint']}")
         lines.append(f"  {row['stage']:<{width}}  {', '.join(parts)}")
     return "\n".join(lines)
 
 
 def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> Iterator[str]:
-    """Yield the output of a run's stages (or of one) in order; with `follow`, what comes, until the run ends.
+    """Yield the output of a run's stages (or of one) in order; with `follow`, also new output until the run ends.
 
     Raises RecipeError when there is no such run or stage.
     """
@@ -124,11 +159,10 @@ def _follow(folder: RunFolder, offsets: dict[str, int], *, follow: bool) -> Iter
 def _read(run_dir: Path) -> tuple[RunFolder, list[dict[str, Any]], dict[str, Any]]:
     folder = RunFolder(run_dir)
     lines = Record(folder.record).read()
-    try:
-        plan = json.loads(folder.plan.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    plan = read_object(folder.plan)
+    if plan is None:
         message = f'there is no run "{run_dir.name}"'
-        raise RecipeError([Finding("E020", message, help="start it with `recipe run`", file=str(run_dir))]) from None
+        raise RecipeError([Finding("E020", message, help="start it with `recipe run`", file=str(run_dir))])
     return folder, lines, plan
 
 

@@ -1,7 +1,7 @@
-"""Tool environments: made on demand from exact pins, cached by the hash of the pins, whole or not there.
+"""Tool environments: created on demand from exact pins, cached by the hash of the pins, never half there.
 
-They live in `$RECIPEC_HOME/environments` (default `~/.cache/recipec/environments`), one folder each, with a marker
-that is written last. A creation that was killed starts over; what was downloaded is in uv's or pip's own cache.
+Each has a folder in `$RECIPEC_HOME/environments` (default `~/.cache/recipec/environments`), with a marker that is
+written last. After a kill, creation starts over; downloads stay in the cache of uv or pip.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from recipec.environments.install import TORCH, Pins, find_uv, steps, torch_build
+from recipec.environments.install import TORCH, Pins, find_uv, install_steps, torch_build
 from recipec.environments.pip_settings import read_pip_settings
+from recipec.json_files import read_object
+from recipec.plural import counted
 from recipec.processes import Child, Signals
 from recipec.tail import Tail, last_bytes
 
 MARKER = ".complete"
-SHOWN = 15  # lines of a failed installation
+FAILURE_LINES = 15  # lines shown of a failed installation
 _URL_SECRET = re.compile(r"//[^/@\s]+@")
 
 
 class EnvironmentInfo(NamedTuple):
-    """What making an environment costs, as the plan says it; None where it is not known."""
+    """What it costs to create an environment, according to the plan; None where it is not known."""
 
     download_gb: float | None = None
     disk_gb: float | None = None
@@ -39,7 +41,7 @@ class EnvironmentInfo(NamedTuple):
 
 
 class EnvironmentFailure(Exception):
-    """An environment could not be made; `lines` are the last ones the installer said, `log` holds all."""
+    """An environment could not be created; `lines` are the installer's last lines, `log` has its whole output."""
 
     def __init__(self, message: str, lines: tuple[str, ...] = (), log: Path | None = None) -> None:
         super().__init__(message)
@@ -48,11 +50,19 @@ class EnvironmentFailure(Exception):
 
 
 class EnvironmentInterrupted(Exception):
-    """A signal ended the making of an environment; `number` is the signal."""
+    """A signal stopped the creation of an environment; `number` is the signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by signal {number}")
         self.number = number
+
+
+class _Marker(NamedTuple):
+    """The contents of an environment's marker; what an older release of recipec did not write is None."""
+
+    name: str | None = None
+    made: str | None = None  # UTC, ISO 8601
+    pins: tuple[str, ...] | None = None
 
 
 class Environment(NamedTuple):
@@ -64,8 +74,8 @@ class Environment(NamedTuple):
     made: str | None  # UTC, ISO 8601
 
 
-def home() -> Path:
-    """Return the folder of all environments."""
+def environments_folder() -> Path:
+    """Return the folder that contains all environments."""
     return Path(os.environ.get("RECIPEC_HOME") or Path.home() / ".cache" / "recipec").absolute() / "environments"
 
 
@@ -74,21 +84,27 @@ def _read(pins: Path | str) -> Pins:
 
 
 def folder_of(name: str, pins: Path | str) -> Path:
-    """Return where the environment of these pins lives: pins, Python, processor and torch build decide.
+    """Return the folder of an environment. Its name depends on the pins, Python, the processor and the torch build.
 
-    Comments in the pins do not. `pins` is their file or their text. Raises OSError when the file cannot be read.
+    `pins` is their file or their text; comments in it do not matter. Raises OSError when the file cannot be read.
     """
     read = _read(pins)
-    said = [*sorted(read.lines), "late", *read.late, f"python {sys.version_info.major}.{sys.version_info.minor}"]
-    said += [sys.platform, platform.machine()]
-    said += ["remove", *read.remove] if read.remove else []
+    # The words in it may never change: environments on disk would no longer be found.
+    hashed = [
+        *sorted(read.lines),
+        "late",
+        *read.unisolated,
+        f"python {sys.version_info.major}.{sys.version_info.minor}",
+    ]
+    hashed += [sys.platform, platform.machine()]
+    hashed += ["remove", *read.remove] if read.remove else []
     if read.version("torch"):
-        said.append(torch_build(os.environ))
-    return home() / f"{name}-{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:16]}"
+        hashed.append(torch_build(os.environ))
+    return environments_folder() / f"{name}-{hashlib.sha256(chr(10).join(hashed).encode()).hexdigest()[:16]}"
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether an environment was made to its end."""
+    """Return whether an environment was created completely."""
     return (folder / MARKER).is_file() and (folder / "bin" / "python").exists()
 
 
@@ -101,17 +117,17 @@ def info_of(pins: Path | str, given: Mapping[str, Any] | None = None) -> Environ
 
 
 def announcement(name: str, pins: Pins, info: EnvironmentInfo) -> str:
-    """Return the one line that says what a creation costs."""
-    parts = [f"{len(pins.lines)} package{'s' * (len(pins.lines) != 1)}"]
+    """Return the line that says what it costs to create an environment."""
+    parts = [counted(len(pins.lines), "package")]
     if info.download_gb is not None:
         parts.append(f"about {info.download_gb:g} GB to download")
     if info.disk_gb is not None:
         parts.append(f"{info.disk_gb:g} GB on disk")
     if pins.version("torch") and sys.platform == "linux" and torch_build(os.environ) == "default":
-        parts.append("besides torch's GPU libraries")
+        parts.append("not counting torch's GPU libraries")
     if info.minutes is not None:
-        parts.append(f"about {info.minutes:g} minute{'s' * (info.minutes != 1)}")
-    return f"creating environment {name}: {', '.join(parts)}; made once, kept in {home()}"
+        parts.append(f"about {counted(info.minutes, 'minute')}")
+    return f"creating environment {name}: {', '.join(parts)}; created once, kept in {environments_folder()}"
 
 
 def ensure(
@@ -123,11 +139,11 @@ def ensure(
     installer: Literal["auto", "uv", "pip"] = "auto",
     signals: Signals | None = None,
 ) -> Path:
-    """Return the environment of these pins, making it first where there is none.
+    """Return the folder of the environment with these pins; create it first if it is missing.
 
-    `pins` is their file or their text; `progress` gets lines to show; `info` says what it costs (default: what the pins
-    say). Two processes that want the same one make it once. Raises EnvironmentFailure with the
-    installer's last lines, EnvironmentInterrupted when a signal came, OSError when the pins cannot be read.
+    `pins` is their file or their text; `progress` is called with lines to show; `info` says what creation costs (default:
+    what the pins say). Two processes that need the same environment create it once. Raises EnvironmentFailure with the
+    installer's last lines, EnvironmentInterrupted after a signal, OSError when the pins cannot be read.
     """
     read = _read(pins)
     folder = folder_of(name, pins)
@@ -154,30 +170,35 @@ def ensure(
 
 
 def list_environments() -> list[Environment]:
-    """Return the environments on disk, complete or not, by name."""
-    found = []
-    for folder in sorted(home().iterdir()) if home().is_dir() else []:
-        if not folder.is_dir():
-            continue
-        try:
-            said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            said = {}
-        name = said.get("name") or folder.name.rpartition("-")[0]
-        found.append(Environment(name, folder, is_complete(folder), said.get("made")))
+    """Return the environments on disk, complete or not, ordered by name."""
+    found: list[Environment] = []
+    for folder in sorted(environments_folder().iterdir()) if environments_folder().is_dir() else []:
+        if folder.is_dir():
+            marker = _read_marker(folder) or _Marker()
+            name = marker.name or folder.name.rpartition("-")[0]
+            found.append(Environment(name, folder, is_complete(folder), marker.made))
     return found
 
 
-def pins_of(folder: Path, shipped: Mapping[str, str]) -> Pins | None:
-    """Return the pins that an environment was made from: those in its marker, else the shipped ones if they fit it."""
-    try:
-        said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _read_marker(folder: Path) -> _Marker | None:
+    held = read_object(folder / MARKER)
+    if held is None:
         return None
-    if "pins" in said:
-        return Pins.read("\n".join(said["pins"]))
-    text = shipped.get(said.get("name", ""))
-    return Pins.read(text) if text is not None and folder_of(said["name"], text) == folder else None
+    pins: list[str] | None = held.get("pins")
+    return _Marker(held.get("name"), held.get("made"), None if pins is None else tuple(pins))
+
+
+def pins_of(folder: Path, shipped: Mapping[str, str]) -> Pins | None:
+    """Return the pins an environment was created from: those in its marker, else the shipped ones if they match it."""
+    marker = _read_marker(folder)
+    if marker is None:
+        return None
+    if marker.pins is not None:
+        return Pins.read("\n".join(marker.pins))
+    if marker.name is None or marker.name not in shipped:
+        return None
+    text = shipped[marker.name]
+    return Pins.read(text) if folder_of(marker.name, text) == folder else None
 
 
 def size_of(folder: Path) -> int:
@@ -191,7 +212,7 @@ def size_of(folder: Path) -> int:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process makes or removes an environment now."""
+    """Return whether a process is creating or removing an environment."""
     try:
         with folder.with_name(folder.name + ".lock").open(encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -204,7 +225,7 @@ def is_locked(folder: Path) -> bool:
 
 def remove(name: str) -> list[Path]:
     """Remove the environments called `name` (or the one folder of that name); return the removed folders."""
-    removed = []
+    removed: list[Path] = []
     for found in list_environments():
         if name not in (found.name, found.folder.name):
             continue
@@ -212,14 +233,14 @@ def remove(name: str) -> list[Path]:
             (found.folder / MARKER).unlink(missing_ok=True)
             shutil.rmtree(found.folder)
             for beside in found.folder.parent.glob(found.folder.name + ".*"):
-                if beside.suffix != ".lock":  # others may wait for it
+                if beside.suffix != ".lock":  # another process may be waiting for it
                     beside.unlink(missing_ok=True)
         removed.append(found.folder)
     return removed
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> Iterator[None]:
+def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> Generator[None]:
     with folder.with_name(folder.name + ".lock").open("a+", encoding="utf-8") as lock:
         waiting = False
         while True:
@@ -229,7 +250,9 @@ def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> 
             except BlockingIOError:
                 if not waiting:
                     lock.seek(0)
-                    progress(f"waiting for process {lock.read().strip() or 'another'} that makes {folder.name}")
+                    progress(
+                        f"waiting for process {lock.read().strip() or '?'}, which is creating or removing {folder.name}"
+                    )
                     waiting = True
                 if signals.received:
                     raise EnvironmentInterrupted(signals.received[-1]) from None
@@ -242,8 +265,8 @@ def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> 
 
 def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], None], signals: Signals) -> None:
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    todo, files = steps(folder, pins, read_pip_settings(variables), variables, uv)
-    if folder.exists():  # of a creation that was killed: half of a package looks whole to an installer
+    todo, files = install_steps(folder, pins, read_pip_settings(variables), variables, uv)
+    if folder.exists():  # left by a kill: an installer takes a half-installed package for a complete one
         shutil.rmtree(folder)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
@@ -252,7 +275,7 @@ def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], No
         for step in todo:
             output.write(f"$ {_URL_SECRET.sub('//***@', ' '.join(step.command))}\n".encode())
             output.flush()
-            follow = _Follow(log, progress)
+            follow = _InstallerOutput(log, progress)
             child = Child(step.command, output=output, variables=variables | step.variables)
             code = child.wait(signals, follow, lambda _number: progress("stopping the installation"), saving=5.0)
             if signals.received:
@@ -265,18 +288,16 @@ def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], No
 
 def _fail(folder: Path, command: list[str], log: Path, begin: int) -> None:
     text = last_bytes(log, 1 << 16, begin).decode("utf-8", "replace")
-    lines = tuple(line.rstrip() for line in text.splitlines() if line.strip())[-SHOWN:]
+    lines = tuple(line.rstrip() for line in text.splitlines() if line.strip())[-FAILURE_LINES:]
     what = "uv" if command[0].endswith("uv") else "python"
-    message = f"{what} could not make the environment {folder.name}"
+    message = f"{what} could not create the environment {folder.name}"
     if any("download.pytorch.org" in line for line in lines):
-        message += (
-            f" (this machine has no GPU, so torch's CPU build was wanted; {TORCH}=default takes your index's own)"
-        )
+        message += f" (this machine has no GPU, so torch's CPU build was requested; set {TORCH}=default for your index's default build)"
     raise EnvironmentFailure(message, lines, log)
 
 
 def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
-    said = {
+    marker = {
         "name": name,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -286,14 +307,14 @@ def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
     }
     fresh = folder / (MARKER + ".new")
     with fresh.open("w", encoding="utf-8") as stream:
-        json.dump(said, stream)
+        json.dump(marker, stream)
         stream.flush()
         os.fsync(stream.fileno())
     fresh.replace(folder / MARKER)
 
 
-class _Follow:
-    """Passes on what an installer says, at most every five seconds, and that it still works when it says nothing."""
+class _InstallerOutput:
+    """Shows an installer's last line, at most every five seconds; after thirty silent seconds, says that it still runs."""
 
     def __init__(self, log: Path, progress: Callable[[str], None]) -> None:
         self._tail = Tail.at_end(log)
@@ -318,8 +339,8 @@ __all__ = [
     "EnvironmentInterrupted",
     "announcement",
     "ensure",
+    "environments_folder",
     "folder_of",
-    "home",
     "info_of",
     "is_complete",
     "is_locked",

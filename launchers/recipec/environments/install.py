@@ -1,4 +1,4 @@
-"""The commands that make one environment from its pins, with uv or with pip."""
+"""The commands that create an environment from its pins, with uv or with pip."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from urllib.parse import unquote, urlparse
 from recipec.environments.pip_settings import PipSettings, uv_flags, uv_variables
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-_LATE = "build-without-isolation"  # may stand more than once: each extra of an environment has its own
-_BARE = (
-    "no-dependencies"  # the pins are the whole set, though some package asks for more; the value says what is left out
-)
+_UNISOLATED = "build-without-isolation"  # may occur several times, once for each extra of an environment
+# The pins are complete although some package requires more; the directive's value says what is left out.
+_NO_DEPENDENCIES = "no-dependencies"
 _REMOVE = "remove"  # files to delete afterwards, as patterns below site-packages
 _REMOVER = (
     "import glob, os, sys, sysconfig; folder = sysconfig.get_path('platlib'); "
     "[os.remove(path) for pattern in sys.argv[1:] for path in glob.glob(os.path.join(folder, pattern))]"
 )
-TORCH = "RECIPEC_TORCH_BACKEND"  # `cpu`: the CPU build; `default`: what the index has under the plain version
+TORCH = "RECIPEC_TORCH_BACKEND"  # `cpu`: the CPU build; `default`: the build that the index has by default
 
 
 class Step(NamedTuple):
-    """One command and the variables that it needs beside the inherited ones."""
+    """One command, and the environment variables that it needs besides the inherited ones."""
 
     command: list[str]
     variables: dict[str, str]
@@ -36,7 +35,7 @@ class Pins(NamedTuple):
     """A file of exact pins: `name==version` lines, and directives in comments (`# download-gb: 2.1`)."""
 
     lines: tuple[str, ...]
-    late: tuple[str, ...]  # packages that are built against the others, after them
+    unisolated: tuple[str, ...]  # packages built without isolation, after the others, which their build needs
     download_gb: float | None
     disk_gb: float | None
     minutes: float | None
@@ -45,31 +44,33 @@ class Pins(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Pins:
-        """Read pins. Raises ValueError when a directive that is a number is none."""
+        """Parse the text of a file of pins. Raises ValueError when a directive should be a number and is not."""
         lines: list[str] = []
-        said: dict[str, str] = {}
+        directives: dict[str, str] = {}
         for line in text.splitlines():
             line = line.strip()
             if line.startswith("#"):
                 key, _, value = line[1:].strip().partition(": ")
-                said[key] = f"{said.get(key, '')} {value}".strip() if key == _LATE else value.strip()
+                directives[key] = f"{directives.get(key, '')} {value}".strip() if key == _UNISOLATED else value.strip()
             elif line:
                 lines.append(line)
 
         def number(key: str) -> float | None:
-            return float(said[key]) if key in said else None
+            return float(directives[key]) if key in directives else None
 
-        late = tuple(said.get(_LATE, "").replace(",", " ").split())
+        unisolated = tuple(directives.get(_UNISOLATED, "").replace(",", " ").split())
         sizes = (number("download-gb"), number("disk-gb"), number("minutes"))
-        return cls(tuple(lines), late, *sizes, _BARE in said, tuple(said.get(_REMOVE, "").split()))
+        return cls(
+            tuple(lines), unisolated, *sizes, _NO_DEPENDENCIES in directives, tuple(directives.get(_REMOVE, "").split())
+        )
 
     def version(self, package: str) -> str | None:
         """Return the pinned version of a package."""
         return next((line[len(package) + 2 :] for line in self.lines if line.startswith(package + "==")), None)
 
-    def early(self) -> list[str]:
-        """Return the pins that are installed first."""
-        return [line for line in self.lines if line.partition("==")[0] not in self.late]
+    def isolated(self) -> list[str]:
+        """Return the pins that are installed first: all but the unisolated ones."""
+        return [line for line in self.lines if line.partition("==")[0] not in self.unisolated]
 
 
 def has_nvidia() -> bool:
@@ -79,20 +80,21 @@ def has_nvidia() -> bool:
 
 
 def torch_build(variables: Mapping[str, str]) -> Literal["cpu", "default"]:
-    """Return which build of torch this machine is to get: `cpu` on Linux without an NVIDIA GPU.
+    """Return which build of torch to install on this machine: `cpu` on Linux without an NVIDIA or AMD GPU.
 
-    `torch==2.13.0` of PyPI is the CUDA build on Linux: gigabytes that nothing here could use. RECIPEC_TORCH_BACKEND
-    overrides. AMD machines (/dev/kfd) get what their index has. Elsewhere PyPI has no CUDA build.
+    On Linux, PyPI's `torch==2.13.0` is the CUDA build, with gigabytes of libraries that are useless without a GPU.
+    AMD machines (/dev/kfd) get what their index has. On other systems PyPI has no CUDA build. RECIPEC_TORCH_BACKEND
+    overrides the choice.
     """
-    said = variables.get(TORCH)
-    if said in ("cpu", "default"):
-        return "cpu" if said == "cpu" else "default"
+    chosen = variables.get(TORCH)
+    if chosen in ("cpu", "default"):
+        return "cpu" if chosen == "cpu" else "default"
     plain = sys.platform != "linux" or has_nvidia() or Path("/dev/kfd").exists()
     return "default" if plain else "cpu"
 
 
 def offers_cpu_torch(settings: PipSettings, version: str) -> bool:
-    """Return whether what pip is configured with already has the CPU build (`2.13.0+cpu` satisfies `==2.13.0`)."""
+    """Return whether the indexes that pip is configured with have the CPU build (`2.13.0+cpu` satisfies `==2.13.0`)."""
     for place in settings.find_links:
         parsed = urlparse(place)
         folder = Path(unquote(parsed.path) if parsed.scheme == "file" else place)
@@ -103,7 +105,7 @@ def offers_cpu_torch(settings: PipSettings, version: str) -> bool:
 
 
 def find_uv() -> str | None:
-    """Return the path of uv: the package's own, else the one on PATH."""
+    """Return the path of uv: from the Python package, else from PATH; None when it is not installed."""
     try:
         from uv import find_uv_bin
 
@@ -112,17 +114,17 @@ def find_uv() -> str | None:
         return shutil.which("uv")
 
 
-def steps(
+def install_steps(
     folder: Path, pins: Pins, settings: PipSettings, variables: Mapping[str, str], uv: str | None
 ) -> tuple[list[Step], dict[Path, str]]:
-    """Return the commands in order, and the files that they read with their text."""
+    """Return the commands that create an environment, in order, and the texts of the files that they read."""
     version = pins.version("torch")
     cpu = version is not None and torch_build(variables) == "cpu" and not offers_cpu_torch(settings, version)
     python = str(folder / "bin" / "python")
     early, whole = folder.with_name(folder.name + ".early.txt"), folder.with_name(folder.name + ".pins.txt")
     files = {whole: "\n".join(pins.lines) + "\n"}
-    if pins.late:
-        files[early] = "\n".join(pins.early()) + "\n"
+    if pins.unisolated:
+        files[early] = "\n".join(pins.isolated()) + "\n"
     building = {"DS_BUILD_OPS": "0"}
     bare = ["--no-deps"] if pins.no_dependencies else []
     after = [Step([python, "-c", _REMOVER, *pins.remove], {})] if pins.remove else []
@@ -132,25 +134,25 @@ def steps(
         install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
-        made = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
-        if bare and version:  # its CUDA build comes with libraries that are not among the pins
-            made.append(Step([*install, f"torch=={version}"], more))
+        commands = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
+        if bare and version:  # torch's CUDA build needs libraries that are not among the pins
+            commands.append(Step([*install, f"torch=={version}"], more))
         install += bare
-        if pins.late:
-            made.append(Step([*install, "-r", str(early)], more))
-        apart = [part for name in pins.late for part in ("--no-build-isolation-package", name)]
-        made.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.late else {})))
-        return made + after, files
-    made = [Step([sys.executable, "-m", "venv", str(folder)], {})]
+        if pins.unisolated:
+            commands.append(Step([*install, "-r", str(early)], more))
+        apart = [part for name in pins.unisolated for part in ("--no-build-isolation-package", name)]
+        commands.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.unisolated else {})))
+        return commands + after, files
+    commands = [Step([sys.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     pip = [python, "-m", "pip", "install", *quiet]
     if cpu:
-        made.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
+        commands.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
     elif bare and version:
-        made.append(Step([*pip, f"torch=={version}"], {}))
+        commands.append(Step([*pip, f"torch=={version}"], {}))
     pip += bare
-    if pins.late:
-        made.append(Step([*pip, "-r", str(early)], {}))
-    apart = ["--no-build-isolation"] if pins.late else []
-    made.append(Step([*pip, *apart, "-r", str(whole)], building if pins.late else {}))
-    return made + after, files
+    if pins.unisolated:
+        commands.append(Step([*pip, "-r", str(early)], {}))
+    apart = ["--no-build-isolation"] if pins.unisolated else []
+    commands.append(Step([*pip, *apart, "-r", str(whole)], building if pins.unisolated else {}))
+    return commands + after, files

@@ -1,4 +1,4 @@
-"""What pip is told by its configuration, said to uv, which does not read it. Needs no pip."""
+"""The part of pip's configuration that uv, which does not read it, needs as well. Works without pip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _READ = (*_MANY, "index-url", "no-index", "cert", "timeout", "proxy")
 
 
 class PipSettings(NamedTuple):
-    """The settings that decide where packages come from."""
+    """The settings that decide where packages come from, named as in pip."""
 
     find_links: tuple[str, ...] = ()
     index_url: str | None = None
@@ -30,7 +30,8 @@ class PipSettings(NamedTuple):
 def read_pip_settings(variables: Mapping[str, str], files: Iterable[Path] | None = None) -> PipSettings:
     """Return pip's settings: its files (global, user, of this interpreter, PIP_CONFIG_FILE), then PIP_* variables.
 
-    Of each file the section [install] comes before [global], as pip has it. Files that cannot be read count as empty.
+    Later ones override earlier ones. In each file, [install] overrides [global], as in pip. Files that cannot be read
+    count as empty.
     """
     found: dict[str, str] = {}
     for file in _files(variables) if files is None else files:
@@ -61,7 +62,7 @@ def read_pip_settings(variables: Mapping[str, str], files: Iterable[Path] | None
 
 
 def _files(variables: Mapping[str, str]) -> list[Path]:
-    """Return the files pip reads, the strongest last; none when PIP_CONFIG_FILE is the null device."""
+    """Return the files that pip reads; later ones override earlier ones. None when PIP_CONFIG_FILE is the null device."""
     named = variables.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return []
@@ -76,30 +77,30 @@ def _files(variables: Mapping[str, str]) -> list[Path]:
 
 
 def uv_flags(settings: PipSettings, variables: Mapping[str, str]) -> list[str]:
-    """Return the options of `uv pip install` that say the same. What UV_* variables say already is left to them.
+    """Return the equivalent options for `uv pip install`. Settings that UV_* variables already make are left out.
 
-    `unsafe-best-match` is how pip itself looks at several indexes: all of them, the best version wins. The main index
-    is named first, since uv takes all wheels of a release from the first index that has it.
+    `unsafe-best-match` is what pip does with several indexes: look in all of them and take the best version. The main
+    index comes first, since uv takes all wheels of a release from the first index that has it.
     """
-    said = variables.keys()
+    names = variables.keys()
     flags: list[str] = []
-    if "UV_FIND_LINKS" not in said:
+    if "UV_FIND_LINKS" not in names:
         flags += [part for place in settings.find_links for part in ("--find-links", place)]
-    if not said & {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"}:
+    if not names & {"UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"}:
         urls = (settings.index_url or PYPI, *settings.extra_index_url)
         flags += [part for url in urls for part in ("--index", url)]
         flags += ["--default-index", settings.index_url] if settings.index_url else []
     if settings.no_index:
         flags.append("--no-index")
-    if "UV_INSECURE_HOST" not in said:
+    if "UV_INSECURE_HOST" not in names:
         flags += [part for host in settings.trusted_host for part in ("--allow-insecure-host", host)]
-    if "UV_INDEX_STRATEGY" not in said:
+    if "UV_INDEX_STRATEGY" not in names:
         flags += ["--index-strategy", "unsafe-best-match"]
     return flags
 
 
 def uv_variables(settings: PipSettings, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables that uv needs beside its options: certificates, proxy, timeout."""
+    """Return the environment variables that uv needs besides its options: certificates, proxy, timeout."""
     wanted = {
         "SSL_CERT_FILE": settings.cert,
         "HTTPS_PROXY": settings.proxy,

@@ -1,4 +1,4 @@
-"""Whether an environment holds exactly its pins, told from what its packages say of themselves; no tool is imported."""
+"""Whether an environment contains exactly its pins, according to the metadata of its packages; imports no tool."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from recipec.environments.install import Pins, find_uv
+from recipec.plural import counted
 
-BUILT_IN = frozenset(["pip", "setuptools", "wheel"])  # of the venv itself
-SHOWN = 20
+BUILT_IN = frozenset(["pip", "setuptools", "wheel"])  # installed by venv itself
+MAX_LINES = 20  # of the installer's check
 
 
 def verify(folder: Path, pins: Pins) -> list[str]:
-    """Return what is wrong with an environment, a line each; empty when it is exactly its pins, whole and consistent."""
+    """Return what is wrong with an environment, one line each; empty when it contains exactly its pins, all intact."""
     wanted = {canonical(name): version for name, _, version in (line.partition("==") for line in pins.lines)}
     held: dict[str, Distribution] = {}
     for package in distributions(path=[os.fspath(place) for place in folder.glob("lib*/python3*/site-packages")]):
         held[canonical(package.metadata["Name"] or "?")] = package
-    wrong = []
+    wrong: list[str] = []
     for name, version in wanted.items():
         if name not in held:
             wrong.append(f"{name}=={version} is missing")
@@ -32,19 +33,19 @@ def verify(folder: Path, pins: Pins) -> list[str]:
     for name in sorted(held):
         lost = list(_lost(held[name]))
         if lost:
-            wrong.append(f"{name}: {len(lost)} files are missing or cut short, such as {lost[0]}")
+            wrong.append(f"{name}: {counted(len(lost), 'file')} missing or truncated, such as {lost[0]}")
     return wrong + _inconsistent(folder)
 
 
 def canonical(name: str) -> str:
-    """Return the name of a package as the index spells it."""
+    """Return the normalized name of a package, as indexes spell it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _lost(package: Distribution) -> Iterator[str]:
-    """Yield the files that were installed and are gone, or are of another size."""
+    """Yield the installed files that are missing or have another size."""
     for file in package.files or []:
-        if file.hash is None or file.suffix == ".pyc":  # not promised: compiled or written later
+        if file.hash is None or file.suffix == ".pyc":  # may change: compiled or written after the installation
             continue
         try:
             size = Path(os.fspath(file.locate())).stat().st_size
@@ -56,7 +57,7 @@ def _lost(package: Distribution) -> Iterator[str]:
 
 
 def _inconsistent(folder: Path) -> list[str]:
-    """Return what the installer's own check says of requirements that are not met."""
+    """Return what the installer's own check says about unmet requirements."""
     uv, python = find_uv(), folder / "bin" / "python"
     if uv:
         command = [uv, "pip", "check", "--python", os.fspath(python)]
@@ -66,4 +67,4 @@ def _inconsistent(folder: Path) -> list[str]:
     if not done.returncode:
         return []
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[-SHOWN:] or [f"{' '.join(command)}: exit code {done.returncode}"]
+    return lines[-MAX_LINES:] or [f"{' '.join(command)}: exit code {done.returncode}"]

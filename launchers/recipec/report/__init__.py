@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing else, the same as data, and the scores as a table."""
+"""The report of a run: as one self-contained HTML page, as data, and its scores as a table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PAGE = "report.html"
 
 
 def report_html(run_dir: Path) -> str:
-    """Return the report as one page of HTML. Raises RecipeError when there is no run in the folder."""
+    """Return the report as an HTML page. Raises RecipeError when there is no run in the folder."""
     from recipec.report.page import page
 
     return page(report_data(run_dir))
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write the report into the run's folder, whole or not at all, and return its path. Raises RecipeError."""
+    """Write the report into the run's folder, in one step, and return its path. Raises RecipeError."""
     path = run_dir / PAGE
     text = report_html(run_dir)
     fresh = run_dir / f".{PAGE}.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""The loss curve as an SVG that stands inside the page: no script, colours by CSS variables, readable in print."""
+"""The loss curve as an inline SVG: no script, colours from CSS variables, readable in print."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 40
-SMOOTH = 60  # with more points than this, a smoothed line is drawn over the measured one
+SMOOTH = 60  # with more points, a smoothed line is drawn over the measured one
 
 
 def svg(train: Points, evaluation: Points) -> str:
-    """Return the curve of (step, loss) points; an empty string without any finite point."""
+    """Return the curve of (step, loss) points; an empty string when no point is finite."""
     train = [point for point in train if all(map(math.isfinite, point))]
     evaluation = [point for point in evaluation if all(map(math.isfinite, point))]
     everything = [*train, *evaluation]
@@ -75,7 +75,7 @@ def _loss_ticks(values: list[float]) -> list[float]:
 
 
 def ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[float]:
-    """Return about `count` round numbers from at most `low` to at least `high`."""
+    """Return about `count` evenly spaced round numbers, the first at most `low`, the last at least `high`."""
     span = high - low if high > low else abs(high) or 1.0
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
@@ -88,8 +88,9 @@ def ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[f
 
 
 def smoothed(points: Points, weight: float = 0.9) -> list[tuple[float, float]]:
-    """Return the points with an exponential average that is corrected for its start."""
-    mean, total, out = 0.0, 0.0, []
+    """Return the exponential moving average of the points, with bias correction."""
+    mean, total = 0.0, 0.0
+    out: list[tuple[float, float]] = []
     for x, y in points:
         mean = weight * mean + (1 - weight) * y
         total = weight * total + (1 - weight)

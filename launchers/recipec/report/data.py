@@ -1,21 +1,23 @@
-"""Everything a report says, gathered from what a run left; JSON-ready."""
+"""The contents of a report, from the files of a run; JSON-ready."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from recipec.engine.record import Record, RunFolder, json_lines
+from recipec.engine.record import Record, RunFolder
 from recipec.engine.status import status
+from recipec.json_files import read_lines
+from recipec.plural import counted
 from recipec.report.scores import ScoreRow, read_scores
 
 PACKAGES = ("axolotl", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "lm-eval")
 
 
 class Fact(NamedTuple):
-    """One row of the plan's table: its name, the value, where the recipe says it, or why it is so."""
+    """One row of the table about the plan; `source` is the place in the recipe that sets the value, or the reason for it."""
 
     name: str
     value: str
@@ -68,7 +70,7 @@ def score_rows(run_dir: Path) -> list[ScoreRow]:
 
 
 def rows_of(plan: Mapping[str, Any]) -> list[ScoreRow]:
-    """Return the scores of every evaluation stage of a plan, from the folders it names."""
+    """Return the scores of every evaluation stage of a plan, from the stages' output folders."""
     return [
         row
         for stage in plan["stages"]
@@ -78,10 +80,10 @@ def rows_of(plan: Mapping[str, Any]) -> list[ScoreRow]:
 
 
 def losses(events: Path) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Return (step, loss) of training and of validation; what an attempt did beyond its resumption point is dropped."""
+    """Return (step, loss) of training and of validation; steps that a resumed attempt repeated count once."""
     train: dict[int, float] = {}
     evaluation: dict[int, float] = {}
-    for row in json_lines(events):
+    for row in read_lines(events):
         step = row.get("step")
         if not isinstance(step, int):
             continue
@@ -107,12 +109,11 @@ def _seconds(lines: list[dict[str, Any]], stage: str) -> float:
 
 
 def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions of the tools and of the packages that matter most, as they were pinned."""
+    """Return the versions of the tools and of the most important packages, as pinned."""
     found = {stage["tool"]: stage["release"] for stage in plan["stages"] if stage.get("release")}
-    start: dict[str, Any] = next((row for row in reversed(lines) if row.get("event") == "run-started"), {})
-    pinned = {
-        line.partition("==")[0]: line.partition("==")[2] for pins in start.get("packages", {}).values() for line in pins
-    }
+    starts = [row for row in lines if row.get("event") == "run-started"]
+    packages: dict[str, list[str]] = starts[-1].get("packages", {}) if starts else {}
+    pinned = {line.partition("==")[0]: line.partition("==")[2] for pins in packages.values() for line in pins}
     found |= {name: pinned[name] for name in PACKAGES if name in pinned}
     if "lm-eval" in found:
         found.pop("lm_eval", None)
@@ -120,8 +121,8 @@ def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, 
 
 
 def facts(values: Values) -> list[Fact]:
-    """Return what a reader wants to know of a plan first, each with its source."""
-    found = []
+    """Return the most important values of a plan, each with its source."""
+    found: list[Fact] = []
     for name, paths, show in _FACTS:
         held = [values[path] for path in paths if path in values]
         if len(held) < len(paths) or held[0].get("value") in (None, False):
@@ -132,52 +133,70 @@ def facts(values: Values) -> list[Fact]:
     return found
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(_plain, cast("list[object]", value)))
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _part(value: Any) -> str:
+def _part(value: object) -> str:
     return f"{value:.0%}" if isinstance(value, float) and value < 1 else f"{_plain(value)}"
 
 
+def _upper(text: str) -> str:
+    return text.upper()
+
+
+def _length(amount: float, unit: str) -> str:
+    return f"{_plain(amount)} {unit}"
+
+
+def _batch(total: int, micro: int, accumulation: int, processes: int) -> str:
+    factors = f"{micro} micro × {accumulation} accumulation × {counted(processes, 'process')}"
+    return f"{counted(total, 'sequence')} = {factors}"
+
+
+def _learning_rate(rate: float, scheduler: str, warmup: float) -> str:
+    return f"{rate:g}, {scheduler}, warm-up {_part(warmup)}"
+
+
+def _hardware(gpu: str, per_node: int, nodes: int) -> str:
+    return "CPU" if gpu == "none" else f"{gpu} × {per_node} × {counted(nodes, 'node')}"
+
+
 _INIT = tuple(f"init.model.{name}" for name in ("family", "layers", "hidden_size", "heads", "vocab_size"))
+# Name of the fact, plan paths, and what makes their values one text; a fact whose first value is absent is left out.
 _FACTS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
-    ("From scratch", _INIT, lambda f, n, h, a, v: f"{f}, {n} layers, hidden {h}, {a} heads, vocabulary {v:,}"),
+    ("From scratch", _INIT, "{}, {} layers, hidden {}, {} heads, vocabulary {:,}".format),
     ("Model", ("train.model.path",), _plain),
-    ("Method", ("train.method",), lambda method: str(method).upper()),
+    ("Method", ("train.method",), _upper),
     (
         "Adapter",
         ("train.adapter.type", "train.adapter.rank", "train.adapter.alpha"),
-        lambda t, r, a: f"{t}, rank {r}, alpha {a:g}",
+        "{}, rank {}, alpha {:g}".format,
     ),
-    ("Longest sequence", ("train.model.max_length",), lambda n: f"{n:,} tokens"),
-    ("Training data", ("train.data.train.0.path", "train.data.train.0.format"), lambda p, f: f"{p} ({f})"),
-    ("Training data", ("train.data.train.0.hub", "train.data.train.0.format"), lambda p, f: f"{p} ({f})"),
+    ("Longest sequence", ("train.model.max_length",), "{:,} tokens".format),
+    ("Training data", ("train.data.train.0.path", "train.data.train.0.format"), "{} ({})".format),
+    ("Training data", ("train.data.train.0.hub", "train.data.train.0.format"), "{} ({})".format),
     ("Held out", ("train.data.holdout",), _part),
-    ("Length", ("train.length.amount", "train.length.unit"), lambda n, unit: f"{_plain(n)} {unit}"),
+    ("Length", ("train.length.amount", "train.length.unit"), _length),
     (
         "Batch",
         ("train.batch.total", "train.batch.micro", "train.batch.accumulation", "train.batch.data_parallel"),
-        lambda t, m, a, d: f"{t:,} sequences = {m} micro × {a} accumulation × {d} process{'es' * (d != 1)}",
+        _batch,
     ),
     (
         "Learning rate",
         ("train.optimizer.learning_rate", "train.optimizer.scheduler", "train.optimizer.warmup"),
-        lambda rate, s, w: f"{rate:g}, {s}, warm-up {_part(w)}",
+        _learning_rate,
     ),
     ("Optimiser", ("train.optimizer.name",), _plain),
-    ("Precision", ("train.numerics.precision", "train.model.load_in"), lambda p, q: f"{p}, weights in {q}"),
-    (
-        "Hardware",
-        ("hardware.gpu", "hardware.per_node", "hardware.nodes"),
-        lambda g, p, n: "CPU" if g == "none" else f"{g} × {p} × {n} node{'s' * (n != 1)}",
-    ),
+    ("Precision", ("train.numerics.precision", "train.model.load_in"), "{}, weights in {}".format),
+    ("Hardware", ("hardware.gpu", "hardware.per_node", "hardware.nodes"), _hardware),
     ("Sharding", ("train.parallel.strategy",), _plain),
     ("Evaluation", ("evaluate.tasks",), _plain),
     ("Seed", ("train.seed",), str),

@@ -1,4 +1,4 @@
-"""The HTML page of a report. The only module of the report that imports jinja2."""
+"""The HTML page of a report. No other module of the report imports jinja2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEMPLATE = "report.html.j2"
 
 
 def page(data: Mapping[str, Any]) -> str:
-    """Return the page for `report_data`. Every text in it is escaped."""
+    """Return the page for the contents `data`, as `report_data` returns them. All text in it is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -26,7 +26,7 @@ def page(data: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(clock=clock, score=_score, number=number)
-    curve = Markup(svg(data["loss"]["train"], data["loss"]["evaluation"]))  # numbers only: nothing to escape
+    curve = Markup(svg(data["loss"]["train"], data["loss"]["evaluation"]))  # contains only numbers
     seconds = sum(stage["total_seconds"] for stage in data["stages"])
     longest = max((stage["total_seconds"] for stage in data["stages"]), default=0.0)
     return environment.get_template(TEMPLATE).render(
@@ -39,7 +39,7 @@ def _score(score: Mapping[str, Any] | None, sign: bool = False) -> str:
 
 
 def _bars(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the length of each model's bar in percent, for scores between 0 and 1; nothing for others."""
+    """Return the length of each model's bar in percent; empty unless all scores are between 0 and 1."""
     values = {name: score["value"] for name, score in row["scores"].items()}
     if any(not 0 <= value <= 1 for value in values.values()):
         return {}

@@ -1,23 +1,24 @@
-"""Scores out of lm-eval's result files: each task and metric, base against tuned."""
+"""Scores from lm-eval's result files: for each task and metric, base against tuned."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recipec.json_files import read_object
+
 
 class Score(NamedTuple):
-    """One value with its standard error, where the harness gives one."""
+    """One value with its standard error, None when lm-eval gives none."""
 
     value: float
     stderr: float | None
 
 
 class ScoreRow(NamedTuple):
-    """One metric of one task, by model. `better`: whether more is better, None where the harness does not say."""
+    """One metric of one task, for each model. `better`: whether higher is better, None when lm-eval does not say."""
 
     task: str
     metric: str
@@ -27,7 +28,7 @@ class ScoreRow(NamedTuple):
 
     @property
     def delta(self) -> Score | None:
-        """The last model minus the first, the errors taken as independent; None unless both have the score."""
+        """The score of the last model minus that of the first, with independent errors; None when only one has a score."""
         names = list(self.scores)
         if len(names) < 2:
             return None
@@ -38,15 +39,15 @@ class ScoreRow(NamedTuple):
 
     @property
     def improved(self) -> bool | None:
-        """Whether the last model is better than the first; None when equal or not known."""
+        """Whether the last model is better than the first; None when they are equal or it is not known."""
         if self.delta is None or not self.delta.value or self.better is None:
             return None
         return (self.delta.value > 0) == self.better
 
 
 def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
-    """Return the rows of an evaluation stage from the newest results of each model below `output`."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    """Return the scores of an evaluation stage, from the newest results of each model below `output`."""
+    found: dict[tuple[str, str], ScoreRow] = {}
     for model in models:
         results = newest_results(output / model)
         for task, values in results.get("results", {}).items():
@@ -57,33 +58,32 @@ def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
                 error = values.get(f"{metric}_stderr,{kind}")
                 stderr = float(error) if isinstance(error, int | float) else None
                 label = metric if kind == "none" else f"{metric} ({kind})"
-                row = found.setdefault((task, label), {"scores": {}, "better": None, "samples": None})
-                row["scores"][model] = Score(float(value), stderr)
-                row["better"] = results.get("higher_is_better", {}).get(task, {}).get(metric, row["better"])
-                row["samples"] = results.get("n-samples", {}).get(task, {}).get("effective", row["samples"])
-    return [ScoreRow(task, metric, **row) for (task, metric), row in found.items()]
+                row = found.get((task, label), ScoreRow(task, label, {}, None, None))
+                found[task, label] = row._replace(
+                    scores={**row.scores, model: Score(float(value), stderr)},
+                    better=results.get("higher_is_better", {}).get(task, {}).get(metric, row.better),
+                    samples=results.get("n-samples", {}).get(task, {}).get("effective", row.samples),
+                )
+    return list(found.values())
 
 
 def newest_results(folder: Path) -> dict[str, Any]:
-    """Return lm-eval's newest readable results below a folder (their names hold the time); empty without any."""
+    """Return lm-eval's newest readable results below a folder; empty when there are none. File names contain the time."""
     files = sorted(folder.rglob("results_*.json"), key=lambda path: path.name, reverse=True)
     for file in files:
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(found, dict):
+        found = read_object(file)
+        if found is not None:
             return found
     return {}
 
 
 def number(value: float) -> str:
-    """Return a score for people: four decimals near one, fewer for large numbers."""
+    """Return a score with four decimals, or two from 10 on."""
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def score_text(score: Score | None, *, sign: bool = False) -> str:
-    """Return `0.8125 ± 0.0121`; a dash for nothing."""
+    """Return a score as `0.8125 ± 0.0121`; a dash for None."""
     if score is None:
         return "–"
     text = ("+" if sign and score.value > 0 else "") + number(score.value)
@@ -91,7 +91,7 @@ def score_text(score: Score | None, *, sign: bool = False) -> str:
 
 
 def score_table(rows: Sequence[ScoreRow]) -> str:
-    """Return the rows as a table of plain text; empty without rows."""
+    """Return the scores as a plain-text table; empty when there are none."""
     if not rows:
         return ""
     models = list(dict.fromkeys(name for row in rows for name in row.scores))
@@ -100,7 +100,7 @@ def score_table(rows: Sequence[ScoreRow]) -> str:
         cells = [row.task, row.metric, *(score_text(row.scores.get(name)) for name in models)]
         table.append(cells + ([score_text(row.delta, sign=True)] if len(models) > 1 else []))
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = []
+    lines: list[str] = []
     for index, line in enumerate(table):
         cells = [
             text.ljust(width) if column < 2 else text.rjust(width)

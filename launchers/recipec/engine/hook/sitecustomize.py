@@ -1,8 +1,7 @@
-"""Makes any Hugging Face trainer write what it does to the file $RECIPE_EVENTS, as JSON lines.
+"""Makes any Hugging Face trainer write its progress to the file $RECIPE_EVENTS, as JSON lines.
 
-Python imports this at its start, in every process of a stage, because its folder is on PYTHONPATH. It needs nothing but
-the standard library (and of that little at the start), works in the tool's Python, and must never be the reason that
-something fails.
+Python imports this when it starts, in every process of a stage, because this folder is on PYTHONPATH. It runs in the
+tool's Python, uses only the standard library (and little of it at the start), and must never make anything fail.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ STEP_INTERVAL = 0.2  # seconds between step events at least
 
 
 def chain() -> None:
-    """Run the sitecustomize that we hide, if there is one."""
+    """Run the sitecustomize that this one hides, if there is one."""
     from importlib.machinery import PathFinder
 
     places = [place for place in sys.path if os.path.abspath(place or ".") != HERE]
@@ -32,10 +31,10 @@ def chain() -> None:
 
 
 class Finder:
-    """Waits on sys.meta_path for transformers.trainer; every other import passes by."""
+    """Waits on sys.meta_path for the import of transformers.trainer; ignores every other import."""
 
     @classmethod
-    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:  # the shape of a finder
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:  # the signature of a finder
         """Return the trainer's own spec, with a loader that adds the callback."""
         if name != TRAINER:
             return None
@@ -52,7 +51,7 @@ class Finder:
                 try:
                     stop_at_the_end(getattr(module, "Trainer", None))
                     module.DEFAULT_CALLBACKS.append(callback())
-                except Exception as error:  # a trainer without our events still trains
+                except Exception as error:  # training works without events
                     sys.stderr.write(f"recipec: no live progress: {error}\n")
 
             loader.exec_module = exec_module
@@ -60,9 +59,9 @@ class Finder:
 
 
 def stop_at_the_end(trainer: Any) -> None:
-    """Keep a trainer that continues from its last step from taking one more, as Trainer 5 does within an epoch.
+    """Keep a trainer that resumes at its last step from taking one more, as transformers 5 does within an epoch.
 
-    It is continued so when it was killed after its last checkpoint and before its weights were saved or merged.
+    That happens when it was killed after its last checkpoint, before its weights were saved or merged.
     """
     run_epoch: Any = getattr(trainer, "_run_epoch", None)
     if run_epoch is None:
@@ -78,7 +77,7 @@ def stop_at_the_end(trainer: Any) -> None:
 
 
 def callback() -> type:
-    """Return the class of the callback; made late, since its base comes with transformers."""
+    """Return the class of the callback; created late, because its base class is in transformers."""
     import json
     import time
 
@@ -102,17 +101,17 @@ def callback() -> type:
                 number = float(value)
             except (TypeError, ValueError):
                 continue
-            kept[key] = number if abs(number) < 1e300 else str(number)  # JSON knows no NaN and no infinity
+            kept[key] = number if abs(number) < 1e300 else str(number)  # JSON has neither NaN nor infinity
         return kept
 
     def sizes(model: Any) -> dict[str, int]:
         counts = {"parameters": 0, "trainable": 0}
         try:
             for weight in model.parameters():
-                count = int(getattr(weight, "ds_numel", 0) or weight.numel())  # ZeRO-3 keeps the whole size apart
+                count = int(getattr(weight, "ds_numel", 0) or weight.numel())  # with ZeRO-3, numel() is 0
                 counts["parameters"] += count
                 counts["trainable"] += count if weight.requires_grad else 0
-        except (AttributeError, TypeError, RuntimeError):  # no model of the usual kind: then its size is not told
+        except (AttributeError, TypeError, RuntimeError):  # not an ordinary model: its size is left out
             return {}
         return counts
 
@@ -148,7 +147,7 @@ def callback() -> type:
 
 try:
     chain()
-except Exception as error:  # as Python itself does: said, not fatal
+except Exception as error:  # as Python does itself: reported, not fatal
     sys.stderr.write(f"Error in sitecustomize: {type(error).__name__}: {error}\n")
 if os.environ.get("RECIPE_EVENTS"):
     sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]  # a class with find_spec is all that Python asks for

@@ -1,6 +1,6 @@
-"""Rows as Axolotl prepares them: its own configuration, prompt strategies, dropping and packing, on a CPU.
+"""Rows as Axolotl prepares them: its own configuration, prompt strategies, length filter and packing, on a CPU.
 
-Nothing here is a copy of what it does: its functions are called on the emitted file, with the rows limited in number.
+Nothing is reimplemented: Axolotl's functions are called with the emitted file, on a limited number of rows.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import common
 import yaml
 
-# what a machine without the recipe's GPUs refuses or takes long to set up, and what no row depends on
+# settings that fail or are slow without the recipe's GPUs, and do not change the rows
 MACHINE = ("deepspeed", "fsdp_version", "fsdp_config", "torch_compile", "load_in_4bit", "load_in_8bit")
 OFF = ("bf16", "fp16", "tf32", "use_wandb")
 
@@ -29,7 +29,7 @@ def main() -> None:
     sources, kept = [], []
     for source in request["sources"]:
         rows, dataset = read(cfg, entries[position], tokenizer, request)
-        position += source["weight"]  # Axolotl lists a source as often as it weighs
+        position += source["weight"]  # Axolotl lists a source as often as its weight says
         sources.append(rows)
         kept += [dataset] * source["weight"]
     common.answer(
@@ -41,14 +41,14 @@ def main() -> None:
 
 
 def settings(request: dict) -> dict:
-    """Return what the emitted file says, less the machine's part, and with all that is written in the scratch folder."""
+    """Return the settings of the emitted file without those for GPUs, with all output in the scratch folder."""
     said = yaml.safe_load(Path(request["file"]).read_text(encoding="utf-8"))
     scratch = Path(request["scratch"])
     kept = {key: value for key, value in said.items() if key not in MACHINE and not key.startswith("liger_")}
     kept["plugins"] = [name for name in said.get("plugins", []) if "liger" not in name]
     own = {"output_dir": str(scratch / "output"), "dataset_prepared_path": str(scratch / "prepared")}
     if said.get("adapter") == "qlora":
-        own["adapter"] = "lora"  # qlora asks for the 4-bit base that is taken out
+        own["adapter"] = "lora"  # qlora needs load_in_4bit, which is removed
     return (
         kept
         | own
@@ -58,16 +58,17 @@ def settings(request: dict) -> dict:
 
 
 def supervised(cfg, entry, tokenizer, request) -> tuple[dict, object]:
-    """Return a source of tokens and labels, and the dataset of what is kept of it."""
+    """Return a source as tokens and labels, and the dataset of the rows that are kept."""
     from axolotl.utils.data import sft
     from axolotl.utils.data.utils import handle_long_seq_in_dataset
 
     seen = common.limited(sft, "load_dataset_with_config", request["bound"])
     dataset, _ = sft._load_and_process_single_dataset(entry, cfg, tokenizer, "train", cfg.seed or 42)
     if "labels" not in dataset.column_names:
-        return {"why": f"Axolotl prepares the columns {', '.join(dataset.column_names)} of these rows"}, None
+        why = f"Axolotl prepares the columns {', '.join(dataset.column_names)} of these rows"
+        return {"rows": [], "why": why}, None
     first = dataset.select(range(min(request["rows"], len(dataset))))
-    lengths, trained = common.counted(dataset)
+    lengths, trained = common.token_counts(dataset)
     kept = handle_long_seq_in_dataset(dataset, cfg.sequence_len, cfg)
     rows = [
         common.token_row(ids, [int(label != -100) for label in labels], tokenizer)
@@ -86,11 +87,11 @@ def supervised(cfg, entry, tokenizer, request) -> tuple[dict, object]:
 
 
 def preferences(cfg, entry, tokenizer, request) -> tuple[dict, object]:
-    """Return a source of texts: prompts with answers, as they are rendered. Which tokens are trained is DPO's own."""
+    """Return a source as rendered texts, prompts with answers. Which of their tokens are trained depends on the method."""
     from axolotl.utils.data import rl
 
     seen = common.limited(rl, "load_dataset_with_config", request["bound"])
-    limit, cfg.sequence_len = cfg.sequence_len, 1 << 30  # first all rows, then those that its own filter keeps
+    limit, cfg.sequence_len = cfg.sequence_len, 1 << 30  # load all rows; its own filter is applied below
     entries, cfg.datasets = cfg.datasets, [entry]
     dataset = rl._load_split(cfg, "train")
     cfg.datasets, cfg.sequence_len = entries, limit
@@ -120,7 +121,7 @@ def preferences(cfg, entry, tokenizer, request) -> tuple[dict, object]:
 
 
 def packed(cfg, kept: list) -> dict:
-    """Return how full the packed sequences are, by Axolotl's own sampler: sequences, tokens and their room."""
+    """Return how full the packed sequences of Axolotl's own sampler are."""
     from axolotl.utils.data.sft import merge_datasets
     from axolotl.utils.samplers import MultipackBatchSampler, get_dataset_lengths
     from axolotl.utils.trainer import process_datasets_for_packing

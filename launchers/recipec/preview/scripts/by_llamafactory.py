@@ -1,6 +1,6 @@
 """Rows as LLaMA-Factory prepares them: its own arguments, data loader, templates and processors, on a CPU.
 
-Nothing here is a copy of what it does: its functions are called on the emitted file, with the rows limited in number.
+Nothing is reimplemented: its functions are called with the emitted file, on a limited number of rows.
 """
 
 import copy
@@ -10,11 +10,11 @@ from pathlib import Path
 import common
 import yaml
 
-# what a machine without the recipe's GPUs refuses, and what no row depends on
+# settings that fail without the recipe's GPUs, and do not change the rows
 MACHINE = ("bf16", "fp16", "tf32", "torch_compile", "deepspeed", "fsdp", "fsdp_config", "preprocessing_num_workers")
-LOADED = {"dpo": "rm"}  # the stages whose workflow loads its rows as those of another stage
+LOADED_AS = {"dpo": "rm"}  # stages whose workflow loads its rows like another stage
 WHOLE = 1 << 30  # tokens: longer than any row
-NOTHING = "Cannot find valid samples"  # what it says where it takes no row
+NO_ROWS = "Cannot find valid samples"  # its error when it accepts no row
 START = "start"  # the link in the data folder that `run.sh` makes
 
 
@@ -28,16 +28,18 @@ def main() -> None:
     sources, notes, loaded = [], [], []
     for source in request["sources"]:
         seen, rows = preparation.load(names[position], request["bound"])
-        position += source["weight"]  # LLaMA-Factory lists a source as often as it weighs
+        position += source["weight"]  # LLaMA-Factory lists a source as often as its weight says
         found, lengths = read(preparation, rows, request["rows"])
         left = seen["read"] - len(found["lengths"])
         if left:
             name = source["path"] or source["hub"]
-            notes.append(f"{name}: LLaMA-Factory leaves out {left:,} of {seen['read']:,} rows, whose turns it refuses")
+            notes.append(
+                f"{name}: LLaMA-Factory skips {left:,} of {seen['read']:,} rows, because it rejects their turns"
+            )
         sources.append(found | seen)
         loaded.append((rows, lengths, source["weight"]))
     if not any(found["lengths"] for found in sources):
-        raise SystemExit("\n".join([*notes, NOTHING]))  # as its training would end
+        raise SystemExit("\n".join([*notes, NO_ROWS]))  # as its training would fail
     packing = preparation.data_args.packing and preparation.stage in ("pt", "sft")
     common.answer(
         versions=common.versions(),
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 def settings(request: dict) -> dict:
-    """Return what the emitted file says, less the machine's part; the data folder is made as `run.sh` makes it."""
+    """Return the settings of the emitted file without those for GPUs; create the data folder as `run.sh` does."""
     said = yaml.safe_load(Path(request["file"]).read_text(encoding="utf-8"))
     scratch = Path(request["scratch"])
     folder = scratch / "data"
@@ -62,7 +64,7 @@ def settings(request: dict) -> dict:
 
 
 class Preparation:
-    """LLaMA-Factory's arguments, tokenizer and template for one emitted file, and what it makes of rows with them."""
+    """Prepares rows with LLaMA-Factory's arguments, tokenizer and template for one emitted file."""
 
     def __init__(self, request: dict) -> None:
         from llamafactory.data import get_template_and_fix_tokenizer
@@ -73,10 +75,10 @@ class Preparation:
         self.module = load_tokenizer(self.model_args)
         self.tokenizer = self.module["tokenizer"]
         self.template = get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
-        self.stage = LOADED.get(finetuning.stage, finetuning.stage)
+        self.stage = LOADED_AS.get(finetuning.stage, finetuning.stage)
 
     def load(self, name: str, bound: int):
-        """Return the counts, and the rows of one data set in LLaMA-Factory's own form, before they are tokens."""
+        """Return the counts, and the rows of one data set in LLaMA-Factory's own form, not yet tokenized."""
         from llamafactory.data import loader
 
         seen = common.limited(loader, "load_dataset", bound)
@@ -84,7 +86,7 @@ class Preparation:
         return seen, rows
 
     def tokens(self, rows, **changed):
-        """Return rows as tokens and labels, with some arguments of the data changed; None where it takes no row."""
+        """Return rows as tokens and labels, with some data arguments changed; None when it accepts no row."""
         from llamafactory.data import loader
 
         data_args = copy.copy(self.data_args)
@@ -95,12 +97,12 @@ class Preparation:
                 rows, data_args, self.training_args, self.stage, self.template, **self.module
             )
         except RuntimeError as error:
-            if NOTHING not in str(error):
+            if NO_ROWS not in str(error):
                 raise
             return None
 
     def labels(self, dataset) -> list:
-        """Return the labels of each row: of texts, its workflow makes them when it puts rows into a batch."""
+        """Return the labels of each row; in pre-training, its workflow creates them when it builds a batch."""
         if self.stage != "pt":
             return list(dataset["labels"])
         from transformers import DataCollatorForLanguageModeling
@@ -110,12 +112,12 @@ class Preparation:
 
 
 def read(preparation: Preparation, rows, shown: int) -> tuple[dict, list]:
-    """Return a source for the answer, and the lengths of its rows as they are trained on."""
+    """Return a source for the answer, and the lengths of its rows in training."""
     whole = preparation.tokens(rows, cutoff_len=WHOLE, packing=False, neat_packing=False)
     empty = {"rows": [], "lengths": [], "trained": None, "dropped": 0, "cut": 0}
     if whole is None:
         return empty, []
-    if preparation.stage == "pt" and preparation.data_args.packing:  # joined and split: no row is cut off
+    if preparation.stage == "pt" and preparation.data_args.packing:  # rows are joined and split: none is cut
         kept = whole
     else:
         kept = preparation.tokens(rows, packing=False, neat_packing=False)
@@ -137,13 +139,13 @@ def read(preparation: Preparation, rows, shown: int) -> tuple[dict, list]:
 
 
 def sizes(dataset) -> list:
-    """Return the tokens of each row: of a pair, those of its longer side."""
+    """Return the number of tokens in each row; for a pair, in its longer side."""
     sides = [name for name in ("input_ids", "chosen_input_ids", "rejected_input_ids") if name in dataset.column_names]
     return [max(map(len, row)) for row in zip(*(dataset[side] for side in sides), strict=True)]
 
 
 def texts(row: dict, tokenizer) -> dict:
-    """Return prompt and answers as they are rendered. Which of their tokens are trained is the method's own."""
+    """Return the rendered prompt and answers. Which of their tokens are trained depends on the method."""
     found = {}
     for side in ("chosen", "rejected", "completion"):
         prefix = "" if side == "completion" else f"{side}_"
@@ -157,14 +159,14 @@ def texts(row: dict, tokenizer) -> dict:
 
 
 def packed(preparation: Preparation, loaded: list) -> dict:
-    """Return how full the packed sequences of all sources are, by its own packing."""
+    """Return how full the packed sequences of all sources are, with its own packing."""
     from llamafactory.data.data_utils import merge_dataset
 
     every = [rows for rows, _, weight in loaded for _ in range(weight)]
     merged = merge_dataset(every, preparation.data_args, seed=preparation.training_args.seed)
     dataset = preparation.tokens(merged)
     full = [] if dataset is None else [len(ids) for ids in dataset["input_ids"]]
-    within = sum(sum(lengths) * weight for _, lengths, weight in loaded)  # sequences of turns are filled with padding
+    within = sum(sum(lengths) * weight for _, lengths, weight in loaded)  # packed conversations are padded
     return {
         "sequences": len(full),
         "tokens": sum(full) if preparation.stage == "pt" else within,

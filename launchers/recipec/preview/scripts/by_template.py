@@ -1,4 +1,4 @@
-"""Rows as the tokenizer's own chat template renders them, for trainers whose preparation is not asked: no masks."""
+"""Rows rendered with the tokenizer's own chat template, without masks: for trainers without a script of their own."""
 
 import common
 
@@ -11,14 +11,14 @@ def main() -> None:
         return
     sources = []
     for source in request["sources"]:
-        talks = source["format"] == "chat" and tokenizer.chat_template
-        rows = [rendered(parts, tokenizer) if talks else dict(parts) for parts in source["parts"]]
+        is_chat = source["format"] == "chat" and tokenizer.chat_template
+        rows = [rendered(parts, tokenizer) if is_chat else dict(parts) for parts in source["parts"]]
         sources.append({"rows": [{"texts": texts} for texts in rows]})
     common.answer(versions=common.versions(), template=common.template_digest(tokenizer), sources=sources)
 
 
 def rendered(parts: list, tokenizer) -> dict:
-    """Return a conversation of (role, text) as one text."""
+    """Return a conversation, given as (role, text) pairs, as one text."""
     turns = [{"role": role, "content": text} for role, text in parts]
     return {"rendered": tokenizer.apply_chat_template(turns, tokenize=False)}
 

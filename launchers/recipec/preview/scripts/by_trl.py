@@ -1,6 +1,6 @@
 """Rows as TRL prepares them: the emitted script's own rows, or the command's data, and SFTTrainer's own preparation.
 
-The trainer is made around a model of a few weights on a CPU; what a row becomes does not depend on the weights.
+The trainer is created with a tiny model on the CPU: the rows do not depend on the model's weights.
 """
 
 import ast
@@ -17,11 +17,11 @@ def main() -> None:
     request = common.read_request()
     if common.load_tokenizer(request) is None:
         return
-    tell(request, Path(request["folder"]), Path(request["scratch"]))
+    answer(request, Path(request["folder"]), Path(request["scratch"]))
 
 
-def tell(request: dict, folder: Path, scratch: Path) -> None:
-    """Write the answer, with what the trainer of this process makes of the rows."""
+def answer(request: dict, folder: Path, scratch: Path) -> None:
+    """Write the answer, with the rows as the trainer in this process prepares them."""
     supervised = request["method"] in ("sft", "pretrain")
     if (folder / "train.py").exists():
         sys.path.insert(0, str(folder))
@@ -29,19 +29,19 @@ def tell(request: dict, folder: Path, scratch: Path) -> None:
         config = arguments(folder / "train.py") if supervised else {}
     else:
         tokenizer, parts, config = by_command(request, folder, scratch)
-    prepare = supervise if supervised else prefer
+    prepare = supervised_rows if supervised else preference_rows
     answers = prepare(request, config, tokenizer, parts, scratch)
     common.answer(versions=common.versions(), template=common.template_digest(tokenizer), **answers)
 
 
 def by_script(request: dict, folder: Path):
-    """Return the tokenizer, and (rows without a limit, rows that are kept, counts) of each source, by `rows.py`."""
+    """Return the tokenizer and, for each source, (all rows, kept rows, counts), loaded by the emitted `rows.py`."""
     import datasets
     import rows
 
     settings = rows.read_settings(folder / "settings.json") | {"streaming": False}
     tokenizer = rows.load_tokenizer(settings)
-    pretrain = request["method"] == "pretrain"  # whose texts are split at the limit: none is too long
+    pretrain = request["method"] == "pretrain"  # texts are split at the limit, so none is too long
     parts = []
     for source in settings["train"]:
         seen = common.limited(datasets, "load_dataset", request["bound"])
@@ -52,29 +52,29 @@ def by_script(request: dict, folder: Path):
 
 
 def by_command(request: dict, folder: Path, scratch: Path):
-    """Return the tokenizer, the rows of each source, and the arguments, as the command reads them."""
+    """Return the tokenizer, (rows, None, counts) for each source, and the arguments, as the `trl` command reads them."""
     import datasets
     import yaml
     from transformers import AutoTokenizer
     from trl import DatasetMixtureConfig, TrlParser, get_dataset
 
-    said = yaml.safe_load((folder / "trl.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((folder / "trl.yaml").read_text(encoding="utf-8"))
     tokenizer = AutoTokenizer.from_pretrained(
         request["tokenizer"], revision=request["revision"], trust_remote_code=request["trust_remote_code"]
     )
     file = scratch / "datasets.yaml"
     parts = []
-    for entry in said["datasets"]:
+    for entry in config["datasets"]:
         file.write_text(yaml.safe_dump({"datasets": [entry]}), encoding="utf-8")
         [mixture] = TrlParser(DatasetMixtureConfig).parse_args_and_config(["--config", str(file)])
         seen = common.limited(datasets, "load_dataset", request["bound"])
         rows = get_dataset(mixture)["train"]
         parts.append((rows, None, dict(seen)))
-    return tokenizer, parts, said
+    return tokenizer, parts, config
 
 
 def arguments(script: Path) -> dict:
-    """Return what the emitted script gives to its configuration, as far as it is written there as a literal."""
+    """Return the arguments that the emitted script passes to SFTConfig, as far as they are literals."""
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SFTConfig":
             return {word.arg: ast.literal_eval(word.value) for word in node.keywords if literal(word.value)}
@@ -82,21 +82,21 @@ def arguments(script: Path) -> dict:
 
 
 def literal(node) -> bool:
-    """Return whether a node of a script is a literal."""
+    """Return whether a syntax node is a literal."""
     return all(
         isinstance(n, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.Load | ast.USub | ast.UnaryOp)
         for n in ast.walk(node)
     )
 
 
-def supervise(request: dict, said: dict, tokenizer, parts: list, scratch: Path) -> dict:
-    """Return the sources as tokens and labels of SFTTrainer, and how full its packed sequences are."""
+def supervised_rows(request: dict, config: dict, tokenizer, parts: list, scratch: Path) -> dict:
+    """Return the sources as tokens and labels, and how full packed sequences are, both as SFTTrainer prepares them."""
     limit, packing = request["max_length"], request["packing"]
     sources, every = [], []
     for source, (rows, kept, seen) in zip(request["sources"], parts, strict=True):
-        trainer = made(said, rows, tokenizer, scratch)
+        trainer = make_trainer(config, rows, tokenizer, scratch)
         dataset = labelled(trainer)
-        lengths, trained = common.counted(dataset)
+        lengths, trained = common.token_counts(dataset)
         first = dataset.select(range(min(request["rows"], len(dataset))))
         shown = [
             common.token_row(ids, [int(label != -100) for label in labels], tokenizer)
@@ -106,10 +106,10 @@ def supervise(request: dict, said: dict, tokenizer, parts: list, scratch: Path) 
         if kept is None:
             fits = trainer._prepare_dataset(dataset, tokenizer, limited_to(trainer, limit), False, None, "train")
             dropped = len(dataset) - len(fits)
-            cut = 0 if said.get("packing_strategy") == "bfd_split" else long - dropped  # split, nothing is lost
+            cut = 0 if config.get("packing_strategy") == "bfd_split" else long - dropped  # split, so nothing is lost
         else:
             dropped, cut = len(dataset) - len(kept), 0
-            dataset = labelled(made(said, kept, tokenizer, scratch)) if dropped and len(kept) else dataset
+            dataset = labelled(make_trainer(config, kept, tokenizer, scratch)) if dropped and len(kept) else dataset
         found = {"rows": shown, **seen, "lengths": lengths, "trained": trained, "dropped": dropped, "cut": cut}
         sources.append(found)
         every += [dataset] * source["weight"]
@@ -126,12 +126,12 @@ def supervise(request: dict, said: dict, tokenizer, parts: list, scratch: Path) 
     }
 
 
-def made(said: dict, rows, tokenizer, scratch: Path):
-    """Return TRL's trainer with these rows and the arguments that decide what becomes of them, without a limit."""
+def make_trainer(settings: dict, rows, tokenizer, scratch: Path):
+    """Return TRL's trainer with these rows, and with the settings that change rows except for the length limit."""
     from transformers import LlamaConfig, LlamaForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    words = ("completion_only_loss", "assistant_only_loss", "packing_strategy", "dataset_text_field", "eos_token")
+    names = ("completion_only_loss", "assistant_only_loss", "packing_strategy", "dataset_text_field", "eos_token")
     config = SFTConfig(
         output_dir=str(scratch / "output"),
         report_to="none",
@@ -139,9 +139,9 @@ def made(said: dict, rows, tokenizer, scratch: Path):
         bf16=False,
         max_length=None,
         packing=False,
-        seed=said.get("seed", 42),
-        shuffle_dataset=False,  # the first rows are shown in their order
-        **{word: said[word] for word in words if word in said},
+        seed=settings.get("seed", 42),
+        shuffle_dataset=False,  # the first rows are shown in the order of the file
+        **{name: settings[name] for name in names if name in settings},
     )
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -157,7 +157,7 @@ def made(said: dict, rows, tokenizer, scratch: Path):
 
 
 def labelled(trainer):
-    """Return the trainer's rows with labels: TRL 1.9 makes them of masks only when it puts rows into a batch."""
+    """Return the trainer's rows with labels, which TRL 1.9 creates from masks only when it builds a batch."""
     dataset = trainer.train_dataset
     if "labels" in dataset.column_names:
         return dataset
@@ -174,8 +174,8 @@ def limited_to(trainer, limit: int):
     return trainer.args
 
 
-def prefer(request: dict, _said: dict, tokenizer, parts: list, _scratch: Path) -> dict:
-    """Return the sources as texts, rendered by TRL: prompts and answers, whose tokens each trainer weighs its own way."""
+def preference_rows(request: dict, _config: dict, tokenizer, parts: list, _scratch: Path) -> dict:
+    """Return the sources as texts rendered by TRL, prompts and answers. Their trained tokens depend on the method."""
     from trl.data_utils import maybe_apply_chat_template
 
     names = ("prompt", "chosen", "rejected", "completion")
@@ -191,7 +191,7 @@ def prefer(request: dict, _said: dict, tokenizer, parts: list, _scratch: Path) -
                 shown.append({"texts": texts})
         long = sum(length > request["max_length"] for length in lengths)
         dropped = 0 if kept is None else len(rows) - len(kept)
-        cut = long if kept is None and answers else 0  # prompts alone are never cut
+        cut = long if kept is None and answers else 0  # a prompt without an answer is never cut
         found = {"rows": shown, **seen, "lengths": lengths, "trained": None, "dropped": dropped, "cut": cut}
         sources.append(found)
     return {"sources": sources, "packing": None}

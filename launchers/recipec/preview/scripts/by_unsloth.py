@@ -1,7 +1,8 @@
 """Rows as Unsloth prepares them: the emitted script's own rows, and the preparation of the trainer that it patches.
 
-Without a GPU, Unsloth patches TRL's trainer for the CPU; on one it puts its own preparation in the place of TRL's, which
-is plain Python and is put there here too, for a recipe of a GPU. What else it patches there decides no token and no mask.
+Without a GPU, Unsloth patches TRL's trainer for the CPU. With a GPU, it also replaces TRL's preparation of rows by its
+own, which is plain Python; this is done here too when the recipe uses a GPU. Its other patches for GPUs change neither
+tokens nor masks.
 """
 
 import os
@@ -26,11 +27,11 @@ def main() -> None:
 
     if request["gpu"]:
         prepare_as_on_a_gpu()
-    by_trl.tell(request, Path(request["folder"]), scratch)
+    by_trl.answer(request, Path(request["folder"]), scratch)
 
 
 def prepare_as_on_a_gpu() -> None:
-    """Give TRL's trainer Unsloth's preparation, beside the packing of TRL that it finds in the trainer's module."""
+    """Give TRL's trainer Unsloth's preparation of rows; Unsloth takes the packing from TRL's trainer module."""
     import trl
     from trl.trainer.sft_trainer import pack_dataset
     from unsloth_zoo import dataset_utils

@@ -1,6 +1,7 @@
-"""What the previews of all trainers share: rows of tokens into runs of text, and the answer's file.
+"""What the scripts for all trainers share: reading the request, turning tokens into text, writing the answer.
 
-A script is called with the path of a request and of its answer, both JSON, by the Python of a tool's environment.
+A script is run by the Python of a tool's environment, with the paths of a request and of its answer, both JSON;
+preview/rows.py describes the answer.
 """
 
 import hashlib
@@ -16,20 +17,20 @@ PACKAGES = (
 
 
 def read_request() -> dict:
-    """Return what is asked for."""
+    """Return the request."""
     return json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 
 
-def answer(**said) -> None:
-    """Write the answer, whole or not at all."""
+def answer(**fields) -> None:
+    """Write the answer, in one step."""
     place = Path(sys.argv[2])
     fresh = place.with_suffix(".new")
-    fresh.write_text(json.dumps(said), encoding="utf-8")
+    fresh.write_text(json.dumps(fields), encoding="utf-8")
     fresh.replace(place)
 
 
 def versions() -> dict:
-    """Return the releases of the packages that decide what a row becomes."""
+    """Return the releases of the packages that determine how rows are prepared."""
     found = {}
     for distribution in metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
@@ -39,20 +40,20 @@ def versions() -> dict:
 
 
 def load_tokenizer(request: dict):
-    """Return the tokenizer as it is published, or None after an answer that it is not here."""
+    """Return the tokenizer as published; when it is not in the local cache, write that as the answer and return None."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(
             request["tokenizer"], revision=request["revision"], trust_remote_code=request["trust_remote_code"]
         )
-    except OSError:  # not on this disk: nothing is fetched here
+    except OSError:  # not on this disk, and nothing is downloaded
         answer(missing=request["tokenizer"])
         return None
 
 
 def has_configuration(request: dict) -> bool:
-    """Return whether the model's configuration is here; answer where it is not."""
+    """Return whether the model's configuration is in the local cache; when it is not, write that as the answer."""
     from transformers import AutoConfig
 
     try:
@@ -66,10 +67,10 @@ def has_configuration(request: dict) -> bool:
 
 
 def limited(module, name: str, bound: int) -> dict:
-    """Make a function that loads rows give the first ones only; return the counts, which its next call fills in."""
+    """Limit a function that loads rows to the first `bound`; return a dictionary of counts that its next call fills in."""
     import datasets
 
-    datasets.disable_caching()  # rows of the hub lie in the user's own cache, where nothing is left
+    datasets.disable_caching()  # data from the hub is in the user's own cache, which must not change
     found = getattr(module, name)
     original = getattr(found, "original", found)
     seen = {"read": 0, "more": 0}
@@ -87,15 +88,15 @@ def limited(module, name: str, bound: int) -> dict:
 
 
 def template_digest(tokenizer) -> str | None:
-    """Return the SHA-256 of the chat template that is in force."""
+    """Return the SHA-256 of the chat template that is used."""
     text = tokenizer.chat_template
     return hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else None
 
 
 def pieces(ids: list, mask: list, tokenizer) -> list:
-    """Return the runs of a row: (text, trained, special, number of tokens), each of one kind.
+    """Return a row as runs of tokens of one kind: (text, trained, special, number of tokens).
 
-    A run's text is what it adds to the text before it, since some tokenizers drop the space that begins a text.
+    The text of a run is what it adds to the text before it, because some tokenizers drop a space at the start.
     """
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     kinds = [(bool(m), i in special) for i, m in zip(ids, mask, strict=True)]
@@ -113,12 +114,12 @@ def pieces(ids: list, mask: list, tokenizer) -> list:
 
 
 def token_row(ids: list, mask: list, tokenizer) -> dict:
-    """Return a row for the answer: the mask is 1 where a token carries loss."""
+    """Return a row for the answer; `mask` is 1 where a token is trained."""
     return {"ids": list(ids), "mask": list(mask), "pieces": pieces(list(ids), list(mask), tokenizer)}
 
 
-def counted(dataset) -> tuple[list, list]:
-    """Return the tokens and the trained tokens of each row of a dataset with `input_ids` and `labels`."""
+def token_counts(dataset) -> tuple[list, list]:
+    """Return the numbers of tokens and of trained tokens in each row of a dataset with `input_ids` and `labels`."""
     lengths, trained = [], []
     for ids, labels in zip(dataset["input_ids"], dataset["labels"], strict=True):
         lengths.append(len(ids))

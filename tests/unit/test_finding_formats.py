@@ -14,7 +14,7 @@ import pytest
 
 from recipec.cli import FORMATS, main
 from recipec.diagnostics import Finding
-from recipec.formats import github, sarif
+from recipec.finding_formats import github, sarif
 from recipec.pipeline import compile_file
 from recipec.source import Source, Span
 
@@ -171,7 +171,7 @@ def test_colours_only_where_a_person_looks() -> None:
 
 
 def test_the_commands_of_the_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "workplaces.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ \.venv/bin/recipe (.*)$", page, re.MULTILINE)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     monkeypatch.chdir(tmp_path)

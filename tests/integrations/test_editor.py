@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from integrations.language_server import LanguageServer
 from recipec.facts import gpus
 from recipec.language.train import Train
-from workplaces.language_server import LanguageServer
 
 pytestmark = pytest.mark.real
 

@@ -1,4 +1,4 @@
-"""The first rows of a local file by role, as they stand in it: what can be shown without a tokenizer."""
+"""The first rows of a local file as texts by role or column: what can be shown without a tokenizer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recipec.kinds.train.records import DataSource
 
@@ -15,19 +15,21 @@ Parts = list[tuple[str, str]]  # (role or column, text)
 
 
 def first_rows(source: DataSource, count: int) -> list[Parts] | None:
-    """Return the parts of the first rows; None where the file is of a kind that is left to the tools.
+    """Return the texts of the first rows; None for a Parquet file or data on a hub.
 
-    Raises OSError, and ValueError for a file that is not what its name says.
+    Raises OSError, and ValueError when the contents do not match the file's extension.
     """
     if source.path is None or source.path.endswith(".parquet"):
         return None
-    return [parts(row, source) for row in islice(_rows(Path(source.path)), count) if isinstance(row, dict)]
+    first = islice(_rows(Path(source.path)), count)
+    return [parts(cast("dict[str, Any]", row), source) for row in first if isinstance(row, dict)]
 
 
-def _rows(path: Path) -> Iterator[Any]:
+def _rows(path: Path) -> Iterator[object]:
     if path.suffix == ".json":
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        yield from whole if isinstance(whole, list) else []
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, list):
+            yield from cast("list[object]", document)
         return
     with path.open(encoding="utf-8", newline="" if path.suffix == ".csv" else None) as stream:
         if path.suffix == ".csv":
@@ -37,16 +39,17 @@ def _rows(path: Path) -> Iterator[Any]:
 
 
 def parts(row: dict[str, Any], source: DataSource) -> Parts:
-    """Return what a row says: each message under its role, each other column under its standard name."""
+    """Return the texts of a row: each message under its role, every other column under its standard name."""
     found: Parts = []
     for name, column in source.columns.items():
         if name in ("role", "content") or row.get(column) in (None, ""):
             continue
-        value = row[column]
-        messages = value if isinstance(value, list) else [value]
-        if all(isinstance(message, dict) for message in messages):
+        value: object = row[column]
+        messages = cast("list[object]", value) if isinstance(value, list) else [value]
+        objects = [cast("dict[str, Any]", message) for message in messages if isinstance(message, dict)]
+        if len(objects) == len(messages):
             label = "" if name == "messages" else f"{name}: "
-            found += [(label + role, text) for role, text in (_message(message, source) for message in messages)]
+            found += [(label + role, text) for role, text in (_message(message, source) for message in objects)]
         else:
             found.append((name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
     return found

@@ -1,4 +1,4 @@
-"""Findings for where people work: SARIF 2.1.0 for code scanning, annotations for GitHub Actions. Nothing is judged here."""
+"""Findings as SARIF 2.1.0, for code scanning and editors, and as annotations for GitHub Actions."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from recipec.source import Span, visible
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
-# What the first letter of a code says. SARIF wants a sentence for each rule; the message of a result says the rest.
+# By the first letter of a code. SARIF needs a sentence for each rule; the message of a result has the details.
 FAMILIES = {
-    "S": ("Syntax", "The file can be read, and is the YAML that a recipe is written in."),
-    "R": ("Words", "Each word of the recipe exists and holds a value of its kind and range."),
-    "P": ("Plan", "What the recipe says agrees with itself and can be planned."),
-    "L": ("Lint", "What the recipe says is wise: nothing that runs, and does otherwise than was meant."),
-    "D": ("Data", "The rows that it trains on hold what the recipe says of them."),
-    "T": ("Target", "The tool of the stage can do what the recipe says, at the pinned release."),
-    "E": ("Explain", "What was asked for stands in the plan."),
-    "O": ("Output", "The output can be written without loss."),
-    "U": ("Usage", "The command line is one that the command takes."),
+    "S": ("Syntax", "The file can be read and is valid YAML."),
+    "R": ("Schema", "Every key of the recipe exists, and its value has the right type and range."),
+    "P": ("Plan", "The settings of the recipe are consistent and can be planned."),
+    "L": ("Lint", "The recipe does what was probably intended: no setting is valid but likely a mistake."),
+    "D": ("Data", "The training data is as the recipe describes it."),
+    "T": ("Target", "The tool of the stage supports what the recipe asks for, at the pinned release."),
+    "E": ("Execution", "The run, or the environment that it needs, is in order."),
+    "O": ("Output", "The output can be written without overwriting other files."),
+    "U": ("Usage", "The command line is valid."),
 }
 
 
 def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
-    """Return a SARIF 2.1.0 log of one run; columns count characters (Unicode code points), as everywhere here."""
+    """Return a SARIF 2.1.0 log of one run; columns count characters (Unicode code points)."""
     codes = sorted({finding.code for finding in findings})
     driver = {"name": "recipec", "version": version("recipec"), "rules": [_rule(code) for code in codes]}
     run = {
         "tool": {"driver": driver},
         "invocations": [{"executionSuccessful": True}],
-        "originalUriBaseIds": {"ROOT": {"description": {"text": "The folder in which recipe was run."}}},
+        "originalUriBaseIds": {"ROOT": {"description": {"text": "The folder in which recipec was run."}}},
         "columnKind": "unicodeCodePoints",
         "results": [_result(finding, codes.index(finding.code)) for finding in findings],
     }
@@ -45,12 +45,12 @@ def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
 def _rule(code: str) -> dict[str, Any]:
     documented = find_rule(code)
     if documented is not None:
-        told = documented.documentation()
+        documentation = documented.documentation()
         return {
             "id": code,
             "name": documented.name,
-            "shortDescription": {"text": told["What it does"]},
-            "fullDescription": {"text": told["Why is this bad"]},
+            "shortDescription": {"text": documentation["What it does"]},
+            "fullDescription": {"text": documentation["Why is this bad"]},
             "help": {"text": page(documented), "markdown": page(documented)},
         }
     name, text = FAMILIES.get(code[0], ("Finding", "A finding of recipec."))
@@ -59,7 +59,7 @@ def _rule(code: str) -> dict[str, Any]:
         "name": f"{name}{code[1:]}",
         "shortDescription": {"text": text},
         "fullDescription": {"text": text},
-        "help": {"text": "The message of each result says what is wrong, and what to do about it."},
+        "help": {"text": "The message of each result says what is wrong and how to fix it."},
     }
 
 
@@ -68,13 +68,13 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": finding.severity,
-        "message": {"text": _said(finding)},
+        "message": {"text": _text(finding)},
     }
     file, span = _file(finding), finding.span
     if file is not None:
-        region = _region(span) if span else {"startLine": 1}  # code scanning shows no result without a line
+        region = _region(span) if span else {"startLine": 1}  # code scanning ignores a result without a line
         result["locations"] = [{"physicalLocation": {"artifactLocation": _artifact(file), "region": region}}]
-    elif span:  # an option of the command line is no file
+    elif span:  # an option of the command line, not a file
         result["locations"] = [{"logicalLocations": [{"fullyQualifiedName": f"{span.source.name} {span.source.text}"}]}]
     return result
 
@@ -92,28 +92,28 @@ def _region(span: Span) -> dict[str, Any]:
 
 
 def _file(finding: Finding) -> str | None:
-    """Return the file that a finding is about; an option such as `--set` and the command line itself are none."""
+    """Return the file that a finding is about; None for the command line and its options, such as `--set`."""
     name = finding.span.source.name if finding.span else finding.file
     return None if not name or name.startswith("--") or finding.code.startswith("U") else name
 
 
 def _artifact(name: str) -> dict[str, str]:
-    """Return where a file is: below the folder one is in as a relative URI, elsewhere as a whole one."""
+    """Return the location of a file: a relative URI below the current folder, elsewhere an absolute one."""
     path, here = os.path.abspath(name), os.getcwd()  # noqa: PTH100, PTH109  # pathlib would follow links
     if path.startswith(here.rstrip("/") + "/"):
         return {"uri": quote(os.fsencode(os.path.relpath(path, here))), "uriBaseId": "ROOT"}
     return {"uri": "file://" + quote(os.fsencode(path))}
 
 
-def _said(finding: Finding) -> str:
-    """Return message, suggestion and advice as lines of one text; each is one line, whatever the recipe holds."""
+def _text(finding: Finding) -> str:
+    """Return message, suggestion and advice, one line each; line breaks and control characters in them are escaped."""
     hint = f'did you mean "{finding.suggestion}"?' if finding.suggestion is not None else None
     parts = [visible(part) for part in (finding.message, hint, finding.help) if part]
     return "\n".join(part if part.endswith((".", "?")) else f"{part}." for part in parts)
 
 
 def github(findings: Sequence[Finding]) -> str:
-    """Return the workflow commands with which GitHub Actions shows findings beside the lines, one a line."""
+    """Return workflow commands, one on each line, with which GitHub Actions shows findings next to the code."""
     return "\n".join(_annotation(finding) for finding in findings)
 
 
@@ -124,15 +124,15 @@ def _annotation(finding: Finding) -> str:
         properties["file"] = file
         if span:
             properties |= {"line": span.line, "endLine": span.end_line}
-            if span.line == span.end_line:  # GitHub takes columns on one line only
+            if span.line == span.end_line:  # GitHub accepts columns only within one line
                 properties |= {"col": span.column, "endColumn": span.end_column}
     properties["title"] = finding.code
     words = ",".join(f"{key}={_escaped(str(value), inside=True)}" for key, value in properties.items())
-    return f"::{finding.severity} {words}::{_escaped(_said(finding))}"
+    return f"::{finding.severity} {words}::{_escaped(_text(finding))}"
 
 
 def _escaped(text: str, *, inside: bool = False) -> str:
-    """Escape as the runner unescapes; `inside` a property, colons and commas too."""
+    """Escape text for a workflow command; `inside` a property, colons and commas too."""
     pairs = [("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), *([(":", "%3A"), (",", "%2C")] if inside else [])]
     for character, code in pairs:
         text = text.replace(character, code)

@@ -1,4 +1,4 @@
-"""The live display of a run in a terminal. The only module of the engine that imports rich."""
+"""The live display of a run in a terminal. No other module of the engine imports rich."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class _Row(NamedTuple):
     progress: Progress = Progress()
 
 
-class LiveUi:
-    """A list of stages; the one that runs has a bar, step, loss, speed and time left."""
+class LiveDisplay:
+    """A list of stages; the running one has a progress bar with step, loss, speed and time left."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._console = Console(file=stream, highlight=False)
@@ -53,17 +53,17 @@ class LiveUi:
         self._console.print(Text(text), soft_wrap=True)
 
     def stage(self, stage: str, state: str, detail: str = "") -> None:
-        """Show a stage's state."""
+        """Show the new state of a stage."""
         before = self._rows.get(stage, _Row())
         since = time.monotonic() if state == "running" else before.since
         self._rows[stage] = before._replace(state=state, detail=detail, since=since)
 
     def progress(self, stage: str, progress: Progress) -> None:
-        """Keep how far a stage is for the next refresh."""
+        """Show the progress of a stage at the next refresh."""
         self._rows[stage] = self._rows.get(stage, _Row())._replace(progress=progress)
 
     def stop(self) -> None:
-        """Leave the last state on the screen."""
+        """Stop refreshing; the last state stays on the screen."""
         if self._started:
             self._live.stop()
             self._started = False
@@ -83,7 +83,7 @@ class LiveUi:
         return Group(table)
 
     def _running(self, row: _Row, waited: str) -> Group:
-        """Return one line for how far it is and one for how well it goes: together they fit 80 columns."""
+        """Return two lines of at most 80 columns: the progress bar, then loss and speed."""
         line = Table.grid(padding=(0, 2))
         progress = row.progress
         if progress.step is not None and progress.total:

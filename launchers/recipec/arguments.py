@@ -1,0 +1,176 @@
+"""The commands of `recipe`, each with its help text and its arguments, in the form that argparse takes."""
+
+from typing import Any
+
+FORMATS = ("text", "json", "sarif", "github")
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _argument(*names: str, **options: Any) -> Argument:
+    return names, options
+
+
+_JSON_ONLY = _argument("--json", action="store_true", help="print the result as JSON")
+_FILE = _argument("file", metavar="FILE", help="recipe file")
+_FILES = _argument("files", nargs="+", metavar="FILE", help="recipe files")
+_OVERRIDES = (
+    _argument(
+        "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="override a value of the recipe"
+    ),
+    _argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="profiles",
+        help="apply a profile of the recipe",
+    ),
+    _argument(
+        "--var",
+        action="append",
+        default=[],
+        metavar="a=c",
+        dest="variables",
+        help="set a variable of the recipe",
+    ),
+)
+_COMMON = (*_OVERRIDES, _JSON_ONLY)
+_SEVERAL_FILES = (
+    _FILES,
+    *_OVERRIDES,
+    _argument("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)"),
+    _argument("--json", action="store_const", const="json", dest="format", help="the same as --format json"),
+)
+_RUN_NAME = (
+    _argument("name", metavar="NAME", help="name of the recipe"),
+    _argument("--runs", default="runs", metavar="DIR", help="folder with the runs (default: runs)"),
+    _JSON_ONLY,
+)
+
+COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
+    "compile": (
+        "check recipes and write the files that their tools read",
+        (
+            *_SEVERAL_FILES,
+            _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
+            _argument("--check", action="store_true", help="write nothing; fail with a diff if the output is stale"),
+        ),
+    ),
+    "check": (
+        "check recipes, write nothing",
+        (
+            *_SEVERAL_FILES,
+            _argument("--fix", action="store_true", help="correct misspelt names and values in the files"),
+        ),
+    ),
+    "rules": (
+        "list the rules, or explain one",
+        (_argument("rule", nargs="?", metavar="RULE", help="code or name of a rule, such as L015"), _JSON_ONLY),
+    ),
+    "run": (
+        "compile a recipe and run its stages",
+        (
+            _FILE,
+            _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
+            _argument("--fresh", action="store_true", help="move earlier results aside and start over"),
+            *_COMMON,
+        ),
+    ),
+    "data": (
+        "show the training data as the model will see it: tokens, loss mask, lengths",
+        (
+            _FILE,
+            _argument("--stage", metavar="NAME", help="only this training stage"),
+            _argument("--rows", type=int, default=3, metavar="N", help="rows to show from each source (default: 3)"),
+            _argument(
+                "--snapshot",
+                action="store_true",
+                help="write NAME.tokens.json, with which later checks compare the tokens",
+            ),
+            *_COMMON,
+        ),
+    ),
+    "explain": (
+        "show which line, rule or fact set a value",
+        (
+            _FILE,
+            _argument("path", metavar="PATH", help="a path in the recipe or the plan, or FILE:KEY of an emitted file"),
+            *_COMMON,
+        ),
+    ),
+    "show": (
+        "show which files, profiles and variables a recipe consists of, or print it as one flat recipe",
+        (
+            _FILE,
+            _argument("--resolved", action="store_true", help="print the flat recipe, with the origin of each value"),
+            *_COMMON,
+        ),
+    ),
+    "fmt": (
+        "format recipe files; comments and meaning stay the same",
+        (
+            _FILES,
+            _argument("--check", action="store_true", help="write nothing; fail if a file would change"),
+            _argument("--diff", action="store_true", help="write nothing; print what would change"),
+            _JSON_ONLY,
+        ),
+    ),
+    "set": (
+        "change values in a recipe file; comments and layout stay the same",
+        (
+            _FILE,
+            _argument("changes", nargs="*", metavar="a.b=c", help="set a value"),
+            _argument("--unset", action="append", default=[], metavar="a.b", help="remove a value"),
+            _JSON_ONLY,
+        ),
+    ),
+    "adopt": (
+        "convert a PyTorch training loop for one GPU to several GPUs, with Accelerate",
+        (
+            _argument("file", metavar="FILE", help="Python file with the training loop"),
+            _argument("--write", action="store_true", help="change the file; without this, the change is only shown"),
+            _JSON_ONLY,
+        ),
+    ),
+    "doctor": (
+        "check configuration files of the tools themselves, without a recipe",
+        (
+            _argument(
+                "files", nargs="+", metavar="FILE", help="configurations and launch scripts that are used together"
+            ),
+            _argument(
+                "--as",
+                action="append",
+                default=[],
+                metavar="[FILE=]TOOL[-RELEASE]",
+                dest="tools",
+                help="which tool, and which release of it, the files are for",
+            ),
+            _JSON_ONLY,
+        ),
+    ),
+    "schema": (
+        "print the JSON Schema for recipes",
+        (_argument("--example", action="store_true", help="print an example recipe instead"),),
+    ),
+    "status": ("show the state of a run", _RUN_NAME),
+    "logs": (
+        "print the logs of a run's stages",
+        (
+            *_RUN_NAME,
+            _argument("--stage", metavar="STAGE", help="only this stage"),
+            _argument("--follow", action="store_true", help="keep printing until the run ends"),
+        ),
+    ),
+    "report": ("write an HTML report of a run", _RUN_NAME),
+    "env": (
+        "list, create, verify or remove tool environments",
+        (
+            _argument("action", choices=("list", "create", "verify", "remove")),
+            _argument(
+                "names", nargs="*", metavar="NAME", help="such as axolotl-0.19.0; without one, `verify` checks all"
+            ),
+            _JSON_ONLY,
+        ),
+    ),
+}

@@ -1,0 +1,75 @@
+"""How a run is shown: as plain lines, or in a terminal as a live display (`live_display.py`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import IO, Protocol
+
+from recipec.engine.progress import Progress, Throttle
+
+
+class Display(Protocol):
+    """Shows a run. States of a stage: waiting, running, complete, skipped, failed, interrupted."""
+
+    def start(self, name: str, stages: Sequence[str]) -> None:
+        """Start to show a run with these stages."""
+
+    def say(self, text: str) -> None:
+        """Print lines that stay on the screen."""
+
+    def stage(self, stage: str, state: str, detail: str = "") -> None:
+        """Show the new state of a stage."""
+
+    def progress(self, stage: str, progress: Progress) -> None:
+        """Show the progress of a stage; called several times a second."""
+
+    def stop(self) -> None:
+        """Stop showing the run."""
+
+
+class PlainDisplay:
+    """Plain lines, for logs and pipes; progress at most every `interval` seconds."""
+
+    def __init__(self, stream: IO[str], interval: float = 10.0) -> None:
+        self._stream = stream
+        self._interval = interval
+        self._throttle = Throttle(interval)
+        self._shown = ""
+
+    def start(self, name: str, stages: Sequence[str]) -> None:
+        """Write the names of the run and its stages."""
+        self.say(f"{name}: {', '.join(stages)}")
+
+    def say(self, text: str) -> None:
+        """Write lines."""
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def stage(self, stage: str, state: str, detail: str = "") -> None:
+        """Write the new state of a stage."""
+        if state == "waiting":
+            return
+        self._throttle = Throttle(self._interval)
+        self._throttle.due()
+        self.say(f"{stage}: {state}" + (f" ({detail})" if detail else ""))
+
+    def progress(self, stage: str, progress: Progress) -> None:
+        """Write the progress of a stage when it is new and the last line is old enough."""
+        text = progress.text()
+        if text and text != self._shown and self._throttle.due():
+            self.say(f"{stage}: {text}")
+            self._shown = text
+
+    def stop(self) -> None:
+        """Do nothing: lines stay."""
+
+
+def display_for(stream: IO[str] | None = None, interval: float = 10.0) -> Display:
+    """Return the display for a stream (default: standard output): live in a terminal, else plain lines."""
+    target = stream if stream is not None else sys.stdout
+    if target.isatty():
+        from recipec.engine.live_display import LiveDisplay
+
+        return LiveDisplay(target)
+    return PlainDisplay(target, interval)
