@@ -299,6 +299,26 @@ def spread(path: str, keys: Mapping[str, str], why: str = "") -> Row:
     return Row(tuple(keys.values()), (path,), say, back, why=why)
 
 
+def gathered(key: str, *paths: str, why: str = "") -> Row:
+    """The key holds a list with the plan's value at each of the paths."""
+
+    def back(value: Any) -> dict[str, Any]:
+        there = isinstance(value, list) and len(value) == len(paths)
+        return dict(zip(paths, value, strict=True)) if there else {}
+
+    return Row((key,), paths, lambda *values: list(values), back, why=why)
+
+
+def below(key: str, path: str, name: str, why: str = "") -> Row:
+    """The key holds the folder of this name in the folder that the plan names."""
+
+    def back(value: Any) -> dict[str, Any]:
+        text = str(value)
+        return {path: text.removesuffix(f"/{name}")} if text.endswith(f"/{name}") else {}
+
+    return Row((key,), (path,), lambda folder: f"{folder}/{name}", back, why=why)
+
+
 def block(key: str, *parts: Row, why: str = "") -> Row:
     """The key holds a mapping, which these rows fill; where none says anything, it is left out.
 
