@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
@@ -32,6 +32,23 @@ class Only(NamedTuple):
         """Return whether it holds for a stage's values."""
         value = values.get(self.path)
         return (bool(value) if self.values is None else value in self.values) is not self.negate
+
+
+def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterator[str]:
+    """Yield the plan paths of which another value could change what a row or a check does for a stage.
+
+    All of them where every condition holds; the condition's own where a single one fails. A condition on a section asks
+    only whether it is there, and uses nothing that stands in it.
+    """
+    failed = [one for one in only if not one.holds(values)]
+    if not failed:
+        yield from paths
+    asked = failed if len(failed) == 1 else () if failed else only
+    yield from (one.path for one in asked if not _is_section(values.get(one.path)))
+
+
+def _is_section(value: Any) -> bool:
+    return hasattr(value, "_fields") or (isinstance(value, tuple) and bool(value) and hasattr(value[0], "_fields"))
 
 
 class Check(NamedTuple):
@@ -64,21 +81,36 @@ class Check(NamedTuple):
         """Return the check for these releases only."""
         return self._replace(since=since, until=until)
 
+    def has(self, release: str) -> bool:
+        """Return whether the check is there for a release."""
+        after = not self.since or version(release) >= version(self.since)
+        return after and (not self.until or version(release) < version(self.until))
+
+    def items(self, values: Values) -> Iterator[Self]:
+        """Yield the check of each item where `*` stands for items, else the check itself."""
+        section, star, _ = self.paths[0].partition(".*")
+        if not star:
+            yield self
+            return
+        for number in range(len(values.get(section) or ())):
+            yield self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths))
+
     def each(self, values: Values, release: str) -> Iterator[Refusal]:
         """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
-        section, star, _ = self.paths[0].partition(".*")
-        numbers = range(len(values.get(section) or ())) if star else range(1)
-        for number in numbers:
-            one = self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths)) if star else self
+        for one in self.items(values):
             told = one.told(values, release)
             if told is not None:
                 yield told
 
+    def uses(self, values: Values, release: str) -> Iterator[str]:
+        """Yield the plan paths of which another value could change what the check tells of this stage."""
+        if self.has(release):
+            for one in self.items(values):
+                yield from acting(one.only, one.paths, values)
+
     def told(self, values: Values, release: str) -> Refusal | None:
         """Return what there is to tell of a stage; None where the check has nothing against it."""
-        if self.since and version(release) < version(self.since):
-            return None
-        if self.until and version(release) >= version(self.until):
+        if not self.has(release):
             return None
         if not all(one.holds(values) for one in self.only):
             return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from recipec.facts import version
-from recipec.systems.check import Only, Refusal, Unsupported, Values
+from recipec.systems.check import Only, Refusal, Unsupported, Values, acting
 
 
 class Omit:
@@ -97,22 +97,11 @@ class Row(NamedTuple):
         return after and (not self.until or version(release) < version(self.until))
 
     def uses(self, values: Values) -> Iterator[str]:
-        """Yield the plan paths of which another value could change what the row emits for this stage.
-
-        A condition on a section asks only whether it is there, and uses nothing that stands in it.
-        """
-        failed = [one for one in self.only if not one.holds(values)]
-        if not failed:
+        """Yield the plan paths of which another value could change what the row emits for this stage."""
+        if self.parts and all(one.holds(values) for one in self.only):
             for part in self.parts:
                 yield from part.uses(values)
-            yield from () if self.parts else self.paths
-            yield from (one.path for one in self.only if not _is_section(values.get(one.path)))
-        elif len(failed) == 1:
-            yield failed[0].path
-
-
-def _is_section(value: Any) -> bool:
-    return hasattr(value, "_fields") or (isinstance(value, tuple) and bool(value) and hasattr(value[0], "_fields"))
+        yield from acting(self.only, () if self.parts else self.paths, values)
 
 
 def _as_list(value: Any) -> Any:
