@@ -419,11 +419,11 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
     """Return the plan values that a tool's file says, by plan path: the table, read in the other direction.
 
-    Rows whose conditions contradict what other rows have read are passed over; of code and of what a file leaves out
-    nothing is concluded.
+    Rows whose conditions contradict what rows with fewer conditions have read are passed over; of code and of what a
+    file leaves out nothing is concluded.
     """
     found: dict[str, Any] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: len(row.only)):
         if row.back is None or not row.has(release):
             continue
         given = [document.get(key, OMIT) for key in row.keys]
