@@ -5,16 +5,17 @@ says of this training is without effect, and named so.
 """
 
 from shlex import quote
-from typing import Any, get_args
+from typing import get_args
 
 from recipec.facts import pinned
 from recipec.language.model import AdapterType
 from recipec.plan import Method, TrainStage, leaf
-from recipec.references import references, text
+from recipec.references import Reference, references, text
+from recipec.render.python_writer import Expression
 from recipec.systems import GENERAL, RAY, accelerate, deepspeed
 from recipec.systems.document import Sheet
 from recipec.systems.system import Trainer
-from recipec.systems.table import Row, computed
+from recipec.systems.table import Row, constant, made, named, same
 
 FILE, HOSTS = "ray_train.py", "hostfile"
 NODE = '"${NODE_RANK:?rank of this node, from 0}"'
@@ -64,17 +65,15 @@ if __name__ == "__main__":
 '''
 
 
-def _folder(_s: TrainStage) -> Any:
-    from recipec.render.python_writer import Expression
-
-    return Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))")
-
-
 RAY_ROWS: tuple[Row, ...] = (
-    computed("ScalingConfig.num_workers", lambda s: s.hardware.world, "over all nodes"),
-    computed("ScalingConfig.use_gpu", lambda s: s.hardware.device == "gpu"),
-    computed("RunConfig.name", lambda s: f"{s.track.run_name}-{s.name}"),
-    computed("RunConfig.storage_path", _folder, "what Ray itself keeps of the run"),
+    same("ScalingConfig.num_workers", "hardware.world", "over all nodes"),
+    named("ScalingConfig.use_gpu", "hardware.device", {"gpu": True, "cpu": False}),
+    made("RunConfig.name", lambda run, stage: f"{run}-{stage}", "track.run_name", "name"),
+    constant(
+        "RunConfig.storage_path",
+        Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))"),
+        "what Ray itself keeps of the run",
+    ),
 )
 
 
@@ -91,8 +90,7 @@ def arguments(s: TrainStage) -> list[str]:
             if reference.kind == "file":
                 parts.append(f'"$here/{reference.name}"')
                 continue
-            found = leaf(s, reference.name.partition(".")[2])
-            _format_of(s, reference.name)
+            found = leaf(s, _path(reference))
             if isinstance(found, bool) and reference.end - reference.start == len(value):
                 value = found
             else:
@@ -109,11 +107,15 @@ def arguments(s: TrainStage) -> list[str]:
     return lines
 
 
-def _format_of(s: TrainStage, name: str) -> None:
-    """A source of data that the script is told of has a format, of which the recipe must speak: that is its use."""
-    steps = name.split(".")
-    if steps[1] == "data" and len(steps) > 3:
-        leaf(s, f"data.{steps[2]}.{steps[3]}.format")
+def _path(reference: Reference) -> str:
+    """Return the plan path below the stage that a reference names."""
+    return reference.name.partition(".")[2]
+
+
+def _references(s: TrainStage) -> list[Reference]:
+    """Return all that the script's arguments ask for."""
+    assert s.script is not None
+    return [reference for value in s.script.arguments.values() for reference in references(value)]
 
 
 def _sheets(s: TrainStage) -> list[Sheet]:
@@ -121,8 +123,10 @@ def _sheets(s: TrainStage) -> list[Sheet]:
     if s.script.launcher == "ray":
         release = RAY.partition("-")[2]
         return [Sheet(FILE, RAY_ROWS, "ray", release, "", "python", RAY_TEMPLATE)]
-    files = deepspeed.sheets(s, GENERAL)
-    if s.script.launcher == "accelerate":
+    launched = s.script.launcher == "accelerate"
+    asked = any(reference.kind == "file" and reference.name == deepspeed.FILE for reference in _references(s))
+    files = deepspeed.sheets(s, GENERAL) if launched or asked else []  # else nobody would read it
+    if launched:
         release = pinned(GENERAL, accelerate.TOOL)
         return [Sheet(accelerate.FILE, accelerate.ROWS, accelerate.TOOL, release, "config"), *files]
     return files
@@ -162,6 +166,24 @@ def _variables(s: TrainStage) -> dict[str, str]:
     return {"DS_ACCELERATOR": "cpu"} if s.script.launcher == "deepspeed" and s.hardware.device == "cpu" else {}
 
 
+def _uses(s: TrainStage) -> tuple[str, ...]:
+    """What the script is told, and what its launcher acts on beside files.
+
+    A source of data that the script is told of has a format, of which the recipe must speak: that is its use.
+    """
+    assert s.script is not None
+    told = [_path(reference) for reference in _references(s) if reference.kind == "plan"]
+    sources = [path.split(".")[:3] for path in told if path.startswith("data.") and path.count(".") > 2]
+    started = {
+        "accelerate": ("hardware.nodes",),
+        "torchrun": ("hardware.nodes", "hardware.per_node"),
+        "deepspeed": ("hardware.nodes", "hardware.per_node", "hardware.device"),
+        "ray": (),
+    }
+    formats = [".".join([*source, "format"]) for source in sources]
+    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats)
+
+
 TRAINER = Trainer(
     "script",
     methods=frozenset(get_args(Method)),
@@ -171,4 +193,5 @@ TRAINER = Trainer(
     commands=_commands,
     variables=_variables,
     files=_files,
+    uses=_uses,
 )
