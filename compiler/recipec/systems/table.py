@@ -49,6 +49,7 @@ class Row(NamedTuple):
     `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. `back`,
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
+    `parts` are the rows of a block.
     """
 
     keys: tuple[str, ...]
@@ -59,6 +60,7 @@ class Row(NamedTuple):
     why: str = ""
     since: str = ""
     until: str = ""
+    parts: tuple[Row, ...] = ()
 
     @property
     def key(self) -> str:
@@ -95,13 +97,22 @@ class Row(NamedTuple):
         return after and (not self.until or version(release) < version(self.until))
 
     def uses(self, values: Values) -> Iterator[str]:
-        """Yield the plan paths of which another value could change what the row emits for this stage."""
+        """Yield the plan paths of which another value could change what the row emits for this stage.
+
+        A condition on a section asks only whether it is there, and uses nothing that stands in it.
+        """
         failed = [one for one in self.only if not one.holds(values)]
         if not failed:
-            yield from self.paths
-            yield from (one.path for one in self.only)
+            for part in self.parts:
+                yield from part.uses(values)
+            yield from () if self.parts else self.paths
+            yield from (one.path for one in self.only if not _is_section(values.get(one.path)))
         elif len(failed) == 1:
             yield failed[0].path
+
+
+def _is_section(value: Any) -> bool:
+    return hasattr(value, "_fields") or (isinstance(value, tuple) and bool(value) and hasattr(value[0], "_fields"))
 
 
 def _as_list(value: Any) -> Any:
@@ -173,6 +184,16 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else str(value) if isinstance(value, dict) else value
 
 
+def renamed(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
+    """The key holds the plan's value as it is, but for those that the tool has a word of its own for (or OMIT)."""
+    backward = _inverse(path, names)
+
+    def back(value: Any) -> dict[str, Any]:
+        return {} if value is OMIT else backward(value) or {path: _as_tuple(value)}
+
+    return Row((key,), (path,), lambda value: _as_list(names.get(value, value)), back, why=why)
+
+
 def whole(key: str, path: str, message: str, why: str = "") -> Row:
     """The tool takes whole numbers only; a fraction cannot be expressed, as `message` says."""
 
@@ -217,7 +238,9 @@ def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str
     def back(value: Any) -> dict[str, Any]:
         if value is OMIT:
             return {}
-        return {path: tuple(value)} if isinstance(value, list) else {path: (words[_hashable(value)],)}
+        if isinstance(value, list):
+            return {path: tuple(value)}
+        return {path: (words[_hashable(value)],)} if _hashable(value) in words else {}
 
     return Row((key,), (path,), say, back, why=why)
 
@@ -261,6 +284,40 @@ def share_or_steps(share: str, steps: str, path: str, why: str = "") -> Row:
         return {} if given is OMIT else {path: given}
 
     return Row((share, steps), (path,), say, back, why=why)
+
+
+def spread(path: str, keys: Mapping[str, str], why: str = "") -> Row:
+    """Two or more words of a mapping, each under a key of its own; `keys` map the words to them."""
+
+    def say(given: Mapping[str, Any] | None) -> Any:
+        return tuple((given or {}).get(word, OMIT) for word in keys)
+
+    def back(*values: Any) -> dict[str, Any]:
+        there = {word: value for word, value in zip(keys, values, strict=True) if value is not OMIT}
+        return {path: there} if there else {}
+
+    return Row(tuple(keys.values()), (path,), say, back, why=why)
+
+
+def block(key: str, *parts: Row, why: str = "") -> Row:
+    """The key holds a mapping, which these rows fill; where none says anything, it is left out.
+
+    The rows may have conditions. Raises ValueError for one that only some releases have: the block must be told apart.
+    """
+    if any(part.since or part.until for part in parts):
+        raise ValueError(f"a row of the block {key} is for some releases only")
+    paths = tuple(dict.fromkeys(path for part in parts for path in (*part.paths, *(one.path for one in part.only))))
+
+    def say(*given: Any) -> Any:
+        filled = fill(parts, None, dict(zip(paths, given, strict=True)), "")
+        for refused in filled.refusals:
+            raise Unsupported(refused.path, refused.message, refused.advice)
+        return {name: entry.value for name, entry in filled.entries.items()} or OMIT
+
+    def back(value: Any) -> dict[str, Any]:
+        return read_back(parts, value, "") if isinstance(value, dict) else {}
+
+    return Row((key,), paths, say, back if any(part.back for part in parts) else None, why=why, parts=parts)
 
 
 # Rows of code.
@@ -322,7 +379,7 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
     for row in rows:
         if (row.since or row.until) and not row.has(release):
             continue
-        if row.only:
+        if row.only or row.parts:
             used.update(row.uses(values))
             if not all(one.holds(values) for one in row.only):
                 continue
@@ -337,7 +394,8 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
-        used.update(reads)
+        if not row.parts:
+            used.update(reads)
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):

@@ -1,0 +1,104 @@
+"""Kinds of rows and checks, on records of a test's own: what they say, what they read back, and what they use."""
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from recipec.systems.table import (
+    OMIT,
+    block,
+    constant,
+    fill,
+    flattened,
+    listed,
+    named,
+    read_back,
+    renamed,
+    same,
+    spread,
+)
+
+
+class Item(NamedTuple):
+    kind: str
+    size: int
+
+
+class Part(NamedTuple):
+    width: int
+    words: dict[str, Any]
+    names: tuple[str, ...]
+
+
+class Stage(NamedTuple):
+    method: str
+    part: Part | None
+    items: tuple[Item, ...]
+
+
+STAGE = Stage("sft", Part(3, {"a": 1, "b": [2]}, ("x", "y")), (Item("one", 1), Item("two", 2)))
+
+
+def filled(*rows: Any, stage: Stage = STAGE) -> tuple[dict[str, Any], set[str]]:
+    found = fill(rows, stage, flattened(stage), "1.0")
+    assert found.refusals == []
+    return {key: entry.value for key, entry in found.entries.items()}, found.used
+
+
+@pytest.mark.parametrize(("said", "key"), [("sft", "supervised"), ("dpo", "dpo")])
+def test_a_renamed_value_is_the_plan_s_own_or_the_tool_s_word(said: str, key: str) -> None:
+    row = renamed("mode", "method", {"sft": "supervised", "ppo": OMIT})
+    document, _ = filled(row, stage=STAGE._replace(method=said))
+    assert document == {"mode": key}
+    assert read_back([row], document, "1.0") == {"method": said}
+    assert filled(row, stage=STAGE._replace(method="ppo"))[0] == {}
+
+
+def test_words_are_spread_over_keys() -> None:
+    row = spread("part.words", {"a": "key_a", "b": "key_b", "c": "key_c"})
+    document, _ = filled(row)
+    assert document == {"key_a": 1, "key_b": [2]}
+    assert read_back([row], document, "1.0") == {"part.words": {"a": 1, "b": [2]}}
+    assert filled(row, stage=STAGE._replace(part=None))[0] == {}
+
+
+def test_a_block_is_filled_and_read_back_by_its_rows() -> None:
+    row = block("inner", same("w", "part.width"), constant("on", True), same("m", "method").unless("method", "sft"))
+    document, used = filled(row)
+    assert document == {"inner": {"w": 3, "on": True}}
+    assert read_back([row], document, "1.0") == {"part.width": 3}
+    assert used == {"part.width", "method"}
+
+
+def test_a_block_uses_only_what_its_rows_in_force_use() -> None:
+    row = block("inner", same("w", "part.width").when("method", "dpo").when("items"), constant("on", True))
+    assert filled(row)[1] == {"method"}  # the one condition that fails
+    assert filled(row, stage=STAGE._replace(items=()))[1] == set()
+
+
+def test_an_empty_block_is_left_out() -> None:
+    row = block("inner", same("w", "part.width"))
+    assert filled(row, stage=STAGE._replace(part=None))[0] == {}
+
+
+def test_a_block_passes_on_what_its_rows_cannot_express() -> None:
+    found = fill([block("inner", named("m", "method", {"dpo": "dpo"}))], STAGE, flattened(STAGE), "1.0")
+    assert [refusal.path for refusal in found.refusals] == ["method"]
+    assert found.entries == {}
+
+
+def test_a_block_has_no_rows_of_some_releases() -> None:
+    with pytest.raises(ValueError, match="some releases"):
+        block("inner", same("w", "part.width").at(since="2.0"))
+
+
+def test_a_condition_on_a_section_uses_nothing_that_stands_in_it() -> None:
+    assert filled(constant("on", True).when("part"))[1] == set()
+    assert filled(constant("on", True).when("items"))[1] == set()
+    assert filled(constant("on", True).when("part.width"))[1] == {"part.width"}
+
+
+def test_a_text_where_a_list_belongs_says_nothing() -> None:
+    row = listed("names", "part.names", {"all": "everything"})
+    assert read_back([row], {"names": "everything"}, "1.0") == {"part.names": ("all",)}
+    assert read_back([row], {"names": "x"}, "1.0") == {}
