@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from recipec.systems.check import refuses
 from recipec.systems.table import (
     OMIT,
     block,
@@ -102,3 +103,12 @@ def test_a_text_where_a_list_belongs_says_nothing() -> None:
     row = listed("names", "part.names", {"all": "everything"})
     assert read_back([row], {"names": "everything"}, "1.0") == {"part.names": ("all",)}
     assert read_back([row], {"names": "x"}, "1.0") == {}
+
+
+def test_a_check_of_items_is_made_of_every_one() -> None:
+    check = refuses("items.*.size", "items.*.kind", when=lambda size, _kind: size > 0, message="m", advice="a")
+    only_two = check._replace(holds=lambda _size, kind: kind == "two")
+    assert [told.path for told in check.each(flattened(STAGE), "1.0")] == ["items.0.size", "items.1.size"]
+    assert [told.path for told in only_two.each(flattened(STAGE), "1.0")] == ["items.1.size"]
+    assert list(check.when("method", "dpo").each(flattened(STAGE), "1.0")) == []
+    assert list(check.each(flattened(STAGE._replace(items=())), "1.0")) == []

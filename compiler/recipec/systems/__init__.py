@@ -61,9 +61,8 @@ def emit(stage: Stage, environment: str) -> Emitted:
             out.differences.extend(system.differences(seen))  # type: ignore[arg-type]
             out.seen.update(system.uses(stage))
             for check in system.checks(stage):
-                told = check.told(values, stage.release)
-                if told is not None:
-                    (out.refusals if check.severity == "error" else out.differences).append(told)
+                told = out.refusals if check.severity == "error" else out.differences
+                told.extend(check.each(values, stage.release))
     elif isinstance(stage, EvaluateStage):
         _fill(out, stage, values, lm_eval.sheets(stage, environment))
         out.commands.extend(lm_eval.commands(stage))

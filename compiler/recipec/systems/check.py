@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
@@ -38,7 +38,8 @@ class Check(NamedTuple):
     """What a system cannot do (`error`), or does another way than the plan says (`warning`), where `when` holds.
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
-    first is to blame. `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
+    `said`: it is told only to a person who wrote the value, since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
@@ -62,6 +63,16 @@ class Check(NamedTuple):
     def at(self, *, since: str = "", until: str = "") -> Self:
         """Return the check for these releases only."""
         return self._replace(since=since, until=until)
+
+    def each(self, values: Values, release: str) -> Iterator[Refusal]:
+        """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
+        section, star, _ = self.paths[0].partition(".*")
+        numbers = range(len(values.get(section) or ())) if star else range(1)
+        for number in numbers:
+            one = self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths)) if star else self
+            told = one.told(values, release)
+            if told is not None:
+                yield told
 
     def told(self, values: Values, release: str) -> Refusal | None:
         """Return what there is to tell of a stage; None where the check has nothing against it."""
