@@ -403,8 +403,19 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
                 continue
             if key in entries:
                 raise LookupError(f"two rows emit {key}")
-            entries[key] = Entry(one, reads, row.why)
+            entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
     return Filled(entries, used, refusals)
+
+
+def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
+    """Yield the paths, and instead of a section those of the values that stand in it: they have origins."""
+    for path in paths:
+        if not _is_section(values.get(path)):
+            yield path
+            continue
+        for below, value in values.items():
+            if below.startswith(path + ".") and value is not None and not _is_section(value):
+                yield below
 
 
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
