@@ -7,11 +7,13 @@ import pytest
 from recipec.systems.check import refuses
 from recipec.systems.table import (
     OMIT,
+    Entry,
     block,
     constant,
     fill,
     flattened,
     listed,
+    made,
     named,
     read_back,
     renamed,
@@ -97,6 +99,20 @@ def test_a_condition_on_a_section_uses_nothing_that_stands_in_it() -> None:
     assert filled(constant("on", True).when("part"))[1] == set()
     assert filled(constant("on", True).when("items"))[1] == set()
     assert filled(constant("on", True).when("part.width"))[1] == {"part.width"}
+
+
+def test_a_key_that_is_made_of_a_section_names_the_values_in_it() -> None:
+    found = fill([made("n", len, "items")], STAGE, flattened(STAGE), "1.0")
+    assert found.entries["n"].reads == ("items.0.kind", "items.0.size", "items.1.kind", "items.1.size")
+    assert found.used == {"items"}
+
+
+def test_a_star_stands_for_every_item() -> None:
+    row = made("sizes", lambda sizes: list(sizes or ()), "items.*.size")
+    found = fill([row], STAGE, flattened(STAGE), "1.0")
+    assert found.entries["sizes"] == Entry([1, 2], ("items.0.size", "items.1.size"))
+    assert found.used == {"items.0.size", "items.1.size"}
+    assert filled(row, stage=STAGE._replace(items=())) == ({"sizes": []}, set())
 
 
 def test_a_text_where_a_list_belongs_says_nothing() -> None:

@@ -25,7 +25,10 @@ OMIT = Omit()
 
 
 def flattened(stage: Any) -> dict[str, Any]:
-    """Return the value at every plan path below a stage: of each section, each item of a tuple of records, each leaf."""
+    """Return the value at every plan path below a stage: of each section, each item of a tuple of records, each leaf.
+
+    With `*` for an item, a path has the values of all items.
+    """
     found: dict[str, Any] = {}
     _flatten(stage, "", found)
     return found
@@ -41,12 +44,15 @@ def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
             for index, item in enumerate(value):
                 found[f"{path}.{index}"] = item
                 _flatten(item, f"{path}.{index}.", found)
+            for field in value[0]._fields:
+                found[f"{path}.*.{field}"] = tuple(getattr(item, field) for item in value)
 
 
 class Row(NamedTuple):
     """One key of a tool, or a few that one plan value decides together.
 
-    `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. `back`,
+    `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. A path
+    has `*` for every item of a tuple of records: its value is a tuple, one for each (None where there is none). `back`,
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
     `parts` are the rows of a block.
@@ -412,8 +418,29 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
                 continue
             if key in entries:
                 raise LookupError(f"two rows emit {key}")
-            entries[key] = Entry(one, reads, row.why)
-    return Filled(entries, used, refusals)
+            entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
+    return Filled(entries, set(_items(used, values)), refusals)
+
+
+def _items(paths: Iterable[str], values: Values) -> Iterator[str]:
+    """Yield the paths, one for each item where `*` stands for items."""
+    for path in paths:
+        section, star, _ = path.partition(".*")
+        if star:
+            yield from (path.replace("*", str(index)) for index, _ in enumerate(values.get(section) or ()))
+        else:
+            yield path
+
+
+def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
+    """Yield the paths of single values, and instead of a section those of the values in it: they have origins."""
+    for path in _items(paths, values):
+        if not _is_section(values.get(path)):
+            yield path
+            continue
+        for below, value in values.items():
+            if below.startswith(path + ".") and "*" not in below and value is not None and not _is_section(value):
+                yield below
 
 
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
