@@ -61,6 +61,7 @@ def emit(stage: Stage, environment: str) -> Emitted:
             out.differences.extend(system.differences(seen))  # type: ignore[arg-type]
             out.seen.update(system.uses(stage))
             for check in system.checks(stage):
+                out.seen.update(check.uses(values, stage.release))  # what is refused or told is not ignored
                 told = check.told(values, stage.release)
                 if told is not None:
                     (out.refusals if check.severity == "error" else out.differences).append(told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
@@ -34,6 +34,19 @@ class Only(NamedTuple):
         return (bool(value) if self.values is None else value in self.values) is not self.negate
 
 
+def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterator[str]:
+    """Yield the plan paths of which another value could change what a row or a check does for a stage.
+
+    All of them where every condition holds; the condition's own where a single one fails.
+    """
+    failed = [one.path for one in only if not one.holds(values)]
+    if not failed:
+        yield from paths
+        yield from (one.path for one in only)
+    elif len(failed) == 1:
+        yield failed[0]
+
+
 class Check(NamedTuple):
     """What a system cannot do (`error`), or does another way than the plan says (`warning`), where `when` holds.
 
@@ -63,11 +76,19 @@ class Check(NamedTuple):
         """Return the check for these releases only."""
         return self._replace(since=since, until=until)
 
+    def has(self, release: str) -> bool:
+        """Return whether the check is there for a release."""
+        after = not self.since or version(release) >= version(self.since)
+        return after and (not self.until or version(release) < version(self.until))
+
+    def uses(self, values: Values, release: str) -> Iterator[str]:
+        """Yield the plan paths of which another value could change what the check tells of this stage."""
+        if self.has(release):
+            yield from acting(self.only, self.paths, values)
+
     def told(self, values: Values, release: str) -> Refusal | None:
         """Return what there is to tell of a stage; None where the check has nothing against it."""
-        if self.since and version(release) < version(self.since):
-            return None
-        if self.until and version(release) >= version(self.until):
+        if not self.has(release):
             return None
         if not all(one.holds(values) for one in self.only):
             return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from recipec.facts import version
-from recipec.systems.check import Only, Refusal, Unsupported, Values
+from recipec.systems.check import Only, Refusal, Unsupported, Values, acting
 
 
 class Omit:
@@ -96,12 +96,7 @@ class Row(NamedTuple):
 
     def uses(self, values: Values) -> Iterator[str]:
         """Yield the plan paths of which another value could change what the row emits for this stage."""
-        failed = [one for one in self.only if not one.holds(values)]
-        if not failed:
-            yield from self.paths
-            yield from (one.path for one in self.only)
-        elif len(failed) == 1:
-            yield failed[0].path
+        yield from acting(self.only, self.paths, values)
 
 
 def _as_list(value: Any) -> Any:
