@@ -8,7 +8,7 @@ from recipec.plan import EvaluateStage, InitStage, Plan, Stage, TrainStage
 from recipec.systems import lm_eval, transformers
 from recipec.systems.check import Refusal, Values
 from recipec.systems.document import Document, Sheet
-from recipec.systems.system import Trainer
+from recipec.systems.system import Trainer, uses_nothing
 from recipec.systems.table import Reader, fill, flattened
 
 TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script")
@@ -54,11 +54,13 @@ def emit(stage: Stage, environment: str) -> Emitted:
         system = trainer(stage.trainer)
         out.refusals.extend(_cannot(system, stage))
         if not out.refusals:
-            _fill(out, stage, values, system.sheets(seen))  # type: ignore[arg-type]  # a recorder stands for the stage
-            out.commands.extend(system.commands(seen))  # type: ignore[arg-type]
-            out.variables.update(system.variables(seen))  # type: ignore[arg-type]
-            out.files.update(system.files(seen))  # type: ignore[arg-type]
-            out.differences.extend(system.differences(seen))  # type: ignore[arg-type]
+            # a recorder stands for the stage where the system does not list itself what it uses
+            read: TrainStage = seen if system.uses is uses_nothing else stage  # type: ignore[assignment]
+            _fill(out, stage, values, system.sheets(read))
+            out.commands.extend(system.commands(read))
+            out.variables.update(system.variables(read))
+            out.files.update(system.files(read))
+            out.differences.extend(system.differences(read))
             out.seen.update(system.uses(stage))
             for check in system.checks(stage):
                 out.seen.update(check.uses(values, stage.release))  # what is refused or told is not ignored

@@ -22,7 +22,8 @@ def _no_checks(_stage: TrainStage) -> tuple[Check, ...]:
     return ()
 
 
-def _no_paths(_stage: TrainStage) -> tuple[str, ...]:
+def uses_nothing(_stage: TrainStage) -> tuple[str, ...]:
+    """Stands for a system that does not list what its commands, variables and files use."""
     return ()
 
 
@@ -46,7 +47,7 @@ class Trainer(NamedTuple):
     files: Callable[[TrainStage], dict[str, str]] = _nothing
     differences: Callable[[TrainStage], list[Refusal]] = _none
     checks: Callable[[TrainStage], tuple[Check, ...]] = _no_checks
-    uses: Callable[[TrainStage], tuple[str, ...]] = _no_paths
+    uses: Callable[[TrainStage], tuple[str, ...]] = uses_nothing
     one_process: str = ""
     lm_eval: bool = False
     holds: frozenset[str] = frozenset()
