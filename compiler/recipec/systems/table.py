@@ -212,7 +212,9 @@ def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str
     def back(value: Any) -> dict[str, Any]:
         if value is OMIT:
             return {}
-        return {path: tuple(value)} if isinstance(value, list) else {path: (words[_hashable(value)],)}
+        if isinstance(value, list):
+            return {path: tuple(value)}
+        return {path: (words[_hashable(value)],)} if _hashable(value) in words else {}
 
     return Row((key,), (path,), say, back, why=why)
 
