@@ -51,7 +51,8 @@ class Check(NamedTuple):
     """What a system cannot do (`error`), or does another way than the plan says (`warning`), where `when` holds.
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
-    first is to blame. `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    first is to blame. They count as used where the conditions hold: a check belongs only to stages where what it lets
+    pass acts. `said`: it is told only to a person who wrote the value, since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
