@@ -7,6 +7,7 @@ one function sums all of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from recipec.plan import Reward, TrainStage
@@ -39,19 +40,24 @@ _SUM = (
 _NAMES = {"exact": "exact_answer", "regex": "format_matches", "length": "short_enough", "language": "in_language"}
 
 
-def named(stage: TrainStage) -> list[tuple[str, Reward]]:
-    """Return the rewards with a name for each, unlike any other's of the stage."""
+def named(rewards: Iterable[Reward]) -> list[tuple[str, Reward]]:
+    """Return the rewards of a stage with a name for each, unlike any other's."""
     found: dict[str, Reward] = {}
-    for reward in stage.rewards:
+    for reward in rewards:
         name = reward.function or _NAMES.get(reward.type, f"{reward.type}_reward")
         unique = name if name not in found else f"{name}_{len(found) + 1}"
         found[unique] = reward
     return list(found.items())
 
 
-def names(stage: TrainStage) -> list[str]:
+def called(rewards: Iterable[Reward]) -> list[str]:
     """Return what TRL's `reward_funcs` takes: `rewards.NAME` for a function, a model's path for a model."""
-    return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(stage)]
+    return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(rewards)]
+
+
+def names(stage: TrainStage) -> list[str]:
+    """Return what `called` says of the rewards of a stage."""
+    return called(stage.rewards)
 
 
 def weights(stage: TrainStage) -> list[float]:
@@ -70,7 +76,7 @@ def text(stage: TrainStage, answer: str = "answer") -> str:
     parts = [library.rstrip("\n")]
     answers, known = f'columns["{answer}"]', f'columns.get("{answer}", [""] * len(texts))'
     asked = "[text_of(prompt) for prompt in prompts]"
-    for name, reward in named(stage):
+    for name, reward in named(stage.rewards):
         if reward.type != "model":
             parts.append(
                 f"def {name}(prompts, completions, **columns):\n"
@@ -86,7 +92,7 @@ def openrlhf(stage: TrainStage) -> str:
     library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
     terms = [
         f"        ({reward.weight!r}, {_call(reward, 'labels', 'labels', 'prompts')}),  # {name}"
-        for name, reward in named(stage)
+        for name, reward in named(stage.rewards)
         if reward.type != "model"
     ]
     return "\n".join([library.rstrip("\n"), _OPENRLHF, *terms, *_SUM]) + "\n"
