@@ -63,10 +63,7 @@ def emit(stage: Stage, environment: str) -> Emitted:
             out.differences.extend(system.differences(read))
             out.seen.update(system.uses(stage))
             for check in system.checks(stage):
-<<<<<<< HEAD
                 out.seen.update(check.uses(values, stage.release))  # what is refused or told is not ignored
-=======
->>>>>>> sys-axolotl
                 told = out.refusals if check.severity == "error" else out.differences
                 told.extend(check.each(values, stage.release))
     elif isinstance(stage, EvaluateStage):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from collections.abc import Callable, Iterator, Mapping, Sequence
-=======
-from collections.abc import Callable, Iterator, Mapping
->>>>>>> sys-axolotl
 from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
@@ -85,7 +81,6 @@ class Check(NamedTuple):
         """Return the check for these releases only."""
         return self._replace(since=since, until=until)
 
-<<<<<<< HEAD
     def has(self, release: str) -> bool:
         """Return whether the check is there for a release."""
         after = not self.since or version(release) >= version(self.since)
@@ -103,27 +98,16 @@ class Check(NamedTuple):
     def each(self, values: Values, release: str) -> Iterator[Refusal]:
         """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
         for one in self.items(values):
-=======
-    def each(self, values: Values, release: str) -> Iterator[Refusal]:
-        """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
-        section, star, _ = self.paths[0].partition(".*")
-        numbers = range(len(values.get(section) or ())) if star else range(1)
-        for number in numbers:
-            one = self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths)) if star else self
->>>>>>> sys-axolotl
             told = one.told(values, release)
             if told is not None:
                 yield told
 
-<<<<<<< HEAD
     def uses(self, values: Values, release: str) -> Iterator[str]:
         """Yield the plan paths of which another value could change what the check tells of this stage."""
         if self.has(release):
             for one in self.items(values):
                 yield from acting(one.only, one.paths, values)
 
-=======
->>>>>>> sys-axolotl
     def told(self, values: Values, release: str) -> Refusal | None:
         """Return what there is to tell of a stage; None where the check has nothing against it."""
         if not self.has(release):
