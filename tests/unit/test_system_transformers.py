@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from reading_back import contradictions, read
 
 from recipec.pipeline import compile_tree
@@ -44,3 +45,11 @@ def test_settings_of_the_scripts() -> None:
     assert (said["config.json"]["model.kv_heads"], said["init.json"]["seed"]) == (2, 7)
     assert said["init.json"]["model.vocab_size"] == 400
     assert said["merge.json"]["adapter"] == "runs/x/10-train"
+
+
+@pytest.mark.parametrize("trainer", ["axolotl", "trl", "llamafactory", "unsloth"])
+def test_to_say_that_nothing_is_merged_is_no_mistake(trainer: str) -> None:
+    text = TEXT.replace("merge: true", "merge: false").replace("trainer: llamafactory", f"trainer: {trainer}")
+    found = compile_tree(read_text(Source("x.yaml", text.replace("none", "l4"))))
+    assert [finding for finding in found.findings if finding.code == "T002"] == []
+    assert "15-merge/run.sh" not in found.files
