@@ -17,8 +17,8 @@ GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where the trainer's
 VLLM = "vllm-0.33.0"
 RAY = "ray-2.60.0"  # where Ray starts a script of the user's own
 ALWAYS = (
-    "id", "name", "trainer", "release", "method", "parallel.strategy", "hardware.gpu", "hardware.host_memory_gib",
-    "track.telemetry",
+    "id", "name", "trainer", "release", "method", "adapter.merge", "parallel.strategy", "hardware.gpu",
+    "hardware.host_memory_gib", "track.telemetry",
 )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Row(NamedTuple):
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
     `parts` are the rows of a block.
+    Its keys stand in the mapping at the keys `inside`, each within the one before it; at the top where there are none.
     """
 
     keys: tuple[str, ...]
@@ -67,6 +68,7 @@ class Row(NamedTuple):
     since: str = ""
     until: str = ""
     parts: tuple[Row, ...] = ()
+    inside: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -91,6 +93,8 @@ class Row(NamedTuple):
 
     def grouped(self, group: str) -> Self:
         """Return the row of a keyword argument in a call: its keys below `group`."""
+        if self.inside:
+            return self._replace(inside=(f"{group}.{self.inside[0]}", *self.inside[1:]))
         return self._replace(keys=tuple(f"{group}.{key}" for key in self.keys))
 
     def because(self, why: str) -> Self:
@@ -135,6 +139,12 @@ def flag(key: str, path: str, why: str = "") -> Row:
     """The key is true where the plan's value is; else it is left out."""
     back = lambda value: {} if value is OMIT else {path: bool(value)}  # noqa: E731
     return Row((key,), (path,), lambda value: True if value else OMIT, back, why=why)
+
+
+def number(key: str, path: str, why: str = "") -> Row:
+    """The key holds the plan's value where that is a number; a word in its place (`all`, `task`) leaves it out."""
+    say = lambda value: value if isinstance(value, int | float) else OMIT  # noqa: E731
+    return same(key, path, why)._replace(say=say)
 
 
 def present(key: str, path: str, value: Any = True, why: str = "") -> Row:
@@ -335,6 +345,11 @@ def block(key: str, *parts: Row, why: str = "") -> Row:
     return Row((key,), paths, say, back if any(part.back for part in parts) else None, why=why, parts=parts)
 
 
+def within(key: str, *rows: Row) -> tuple[Row, ...]:
+    """Return rows whose keys stand in the mapping that `key` holds; where none of them says anything, `key` is left out."""
+    return tuple(row._replace(inside=(key, *row.inside)) for row in rows)
+
+
 # Rows of code.
 
 
@@ -416,9 +431,12 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):
             if one is None or one is OMIT:
                 continue
-            if key in entries:
+            if row.inside:
+                _put(entries, (*row.inside, key), one, tuple(_leaves(reads, values)))
+            elif key in entries:
                 raise LookupError(f"two rows emit {key}")
-            entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
+            else:
+                entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
     return Filled(entries, set(_items(used, values)), refusals)
 
 
@@ -443,6 +461,18 @@ def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
                 yield below
 
 
+def _put(entries: dict[str, Entry], keys: tuple[str, ...], value: Any, reads: tuple[str, ...]) -> None:
+    """Put a value into the mapping at its keys but the last, which is made where it is not there."""
+    before = entries.get(keys[0], Entry({}, ()))
+    at = before.value
+    for key in keys[1:-1]:
+        at = at.setdefault(key, {})
+    if keys[-1] in at:
+        raise LookupError(f"two rows emit {'.'.join(keys)}")
+    at[keys[-1]] = value
+    entries[keys[0]] = before._replace(reads=tuple(dict.fromkeys((*before.reads, *reads))))
+
+
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
     """Return the plan values that a tool's file says, by plan path: the table, read in the other direction.
 
@@ -453,10 +483,19 @@ def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) ->
     for row in sorted(rows, key=lambda row: len(row.only)):
         if row.back is None or not row.has(release):
             continue
-        given = [document.get(key, OMIT) for key in row.keys]
+        at = _inside(document, row.inside)
+        given = [at.get(key, OMIT) for key in row.keys]
         if all(value is OMIT for value in given):
             continue
         if any(one.path in found and not one.holds(found) for one in row.only):
             continue
         found |= row.back(*given)
     return found
+
+
+def _inside(document: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the mapping at these keys; an empty one where there is none."""
+    for key in keys:
+        value = document.get(key)
+        document = value if isinstance(value, Mapping) else {}
+    return document
