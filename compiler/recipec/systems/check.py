@@ -44,10 +44,10 @@ def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterat
     if not failed:
         yield from paths
     asked = failed if len(failed) == 1 else () if failed else only
-    yield from (one.path for one in asked if not _is_section(values.get(one.path)))
+    yield from (one.path for one in asked if not is_section(values.get(one.path)))
 
 
-def _is_section(value: Any) -> bool:
+def is_section(value: Any) -> bool:
     return hasattr(value, "_fields") or (isinstance(value, tuple) and bool(value) and hasattr(value[0], "_fields"))
 
 

@@ -7,7 +7,6 @@ one function sums all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from recipec.plan import Reward, TrainStage

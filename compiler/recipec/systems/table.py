@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from recipec.facts import version
-from recipec.systems.check import Only, Refusal, Unsupported, Values, acting
+from recipec.systems.check import Only, Refusal, Unsupported, Values, acting, is_section
 
 
 class Omit:
@@ -453,11 +453,11 @@ def _items(paths: Iterable[str], values: Values) -> Iterator[str]:
 def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
     """Yield the paths of single values, and instead of a section those of the values in it: they have origins."""
     for path in _items(paths, values):
-        if not _is_section(values.get(path)):
+        if not is_section(values.get(path)):
             yield path
             continue
         for below, value in values.items():
-            if below.startswith(path + ".") and "*" not in below and value is not None and not _is_section(value):
+            if below.startswith(path + ".") and "*" not in below and value is not None and not is_section(value):
                 yield below
 
 
