@@ -10,7 +10,7 @@ from recipec.plan import Stage
 from recipec.systems.check import Refusal, Values
 from recipec.systems.document import Document, Sheet
 from recipec.systems.registry import doing, system
-from recipec.systems.system import System
+from recipec.systems.system import System, uses_nothing
 from recipec.systems.table import Reader, fill, flattened
 
 
@@ -39,7 +39,8 @@ def emit(stage: Stage[Any]) -> Emitted:
     if out.refusals:
         return out
     reads: list[str] = []
-    seen: Any = Reader(body, "", reads)
+    # a recorder stands for the body where the system does not list itself what it uses
+    seen: Any = Reader(body, "", reads) if doer.uses is uses_nothing else body
     for sheet in doer.sheets(seen, stage.environment):
         _fill(out, body, values, sheet)
     out.commands.extend(doer.commands(seen))
@@ -48,9 +49,9 @@ def emit(stage: Stage[Any]) -> Emitted:
     out.differences.extend(doer.differences(seen))
     out.used.update(doer.uses(body), reads)
     for check in doer.checks(body):
-        told = check.told(values, stage.release)
-        if told is not None:
-            (out.refusals if check.severity == "error" else out.differences).append(told)
+        out.used.update(check.uses(values, stage.release))  # what is refused or told is not ignored
+        told = out.refusals if check.severity == "error" else out.differences
+        told.extend(check.each(values, stage.release))
     return out
 
 

@@ -39,7 +39,8 @@ def _none(_body: Any) -> list[Refusal]:
     return []
 
 
-def _no_paths(_body: Any) -> tuple[str, ...]:
+def uses_nothing(_body: Any) -> tuple[str, ...]:
+    """Return no paths."""
     return ()
 
 
@@ -66,7 +67,7 @@ class System(NamedTuple):
     files: Callable[[Any], dict[str, str]] = _nothing
     differences: Callable[[Any], list[Refusal]] = _none
     checks: Callable[[Any], tuple[Check, ...]] = _no_checks
-    uses: Callable[[Any], tuple[str, ...]] = _no_paths
+    uses: Callable[[Any], tuple[str, ...]] = uses_nothing
     package: str = ""
     one_process: str = ""
     own_program: bool = False

@@ -241,7 +241,7 @@ ROWS: tuple[Row, ...] = (
 
 
 def _sheets(s: Train) -> list[Sheet]:
-    files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
+    files = accelerate.sheets(s, f"{s.trainer}-{s.release}", gathers=True)
     return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
 
 
