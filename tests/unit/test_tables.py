@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 from recipec.pipeline import compile_file
-from recipec.plan import Stage, TrainStage
+from recipec.plan import Stage, TrainStage, leaf
 from recipec.source import Source, plain
 from recipec.systems import TRAINERS, environment, trainer
 from recipec.systems.document import Sheet
@@ -83,13 +83,23 @@ def typos(stage: Stage, rows: tuple[Row, ...]) -> set[str]:
     return {path for path in paths if re.sub(r"\.\d+", ".*", path) not in known_paths(type(stage))}
 
 
+def said(stage: Stage, values: dict[str, Any], path: str) -> Any:
+    """Return the plan's value at a path, which may lead into a mapping; None below what is absent."""
+    if path in values:
+        return values[path]
+    try:
+        return leaf(stage, path)
+    except (AttributeError, KeyError, IndexError):
+        return None
+
+
 def disagreements(case: Any, sheet: Sheet, rows: tuple[Row, ...], document: dict[str, Any]) -> list[str]:
     """Return where a file says something else than the plan it was made of, and what of its rows gets lost."""
     values, found = flattened(case.stage), read_back(rows, document, sheet.release)
     wrong = [
-        f"{sheet.file}: {path}: read {value!r}, the plan has {values.get(path)!r}"
+        f"{sheet.file}: {path}: read {value!r}, the plan has {said(case.stage, values, path)!r}"
         for path, value in found.items()
-        if path not in values or value != values[path]
+        if value != said(case.stage, values, path)
     ]
     for row in rows:
         given = [document.get(key, OMIT) for key in row.keys]
