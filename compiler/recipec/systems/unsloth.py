@@ -218,7 +218,7 @@ def _text(s: TrainStage) -> str:
 
 
 def _judges(s: TrainStage) -> list[str]:
-    names = zip(rewards.names(s), s.rewards, strict=True)
+    names = zip(rewards.names(s.rewards), s.rewards, strict=True)
     return [name if reward.type != "model" else literal(name) for name, reward in names]
 
 

@@ -83,8 +83,8 @@ def _trl(s: TrainStage) -> Any:
         "epsilon_high": s.rollout.clip_high,
         "scale_rewards": s.rollout.scale_rewards,
         "mask_truncated_completions": s.rollout.mask_truncated,
-        "reward_funcs": rewards.names(s),
-        "reward_weights": rewards.weights(s),
+        "reward_funcs": rewards.names(s.rewards),
+        "reward_weights": rewards.weights(s.rewards),
     }
     return block | ({"importance_sampling_level": "sequence"} if loss == "gspo" else {})
 

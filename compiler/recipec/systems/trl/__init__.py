@@ -138,7 +138,7 @@ COMMAND_ROWS: tuple[Row, ...] = (
 def _rows(s: TrainStage) -> tuple[Row, ...]:
     found = (*settings.rows(s.method), *COMMAND_ROWS)
     if s.method in settings.ONLINE:
-        found = (*found, computed("reward_funcs", lambda s: rewards.names(s), "functions of rewards.py"))
+        found = (*found, computed("reward_funcs", lambda s: rewards.names(s.rewards), "functions of rewards.py"))
     return found
 
 

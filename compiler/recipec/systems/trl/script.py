@@ -189,7 +189,7 @@ def _text(s: TrainStage) -> str:
     if online:
         chosen = ", ".join(
             name if reward.type != "model" else literal(name)
-            for name, reward in zip(rewards.names(s), s.rewards, strict=True)
+            for name, reward in zip(rewards.names(s.rewards), s.rewards, strict=True)
         )
         call["reward_funcs"] = f"[{chosen}]"
     call |= {"train_dataset": "train", "eval_dataset": "validation"}
