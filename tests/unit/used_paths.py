@@ -49,7 +49,7 @@ def misjudged(stage: TrainStage, place: str) -> tuple[set[str], set[str]]:
     emitted = emit(stage, place)
     before, idle, uncounted = _seen(emitted), set(), set()
     for path, value in flattened(stage).items():
-        others = [] if path in (*ALWAYS, *ABSENT) else _others(path, value)
+        others = [] if path in (*ALWAYS, *ABSENT) or "*" in path else _others(path, value)
         if not others:
             continue
         acts = any(_seen(emit(_changed(stage, path, other), place)) != before for other in others)
