@@ -54,11 +54,6 @@ def names(rewards: tuple[Reward, ...]) -> list[str]:
     return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(rewards)]
 
 
-def weights(rewards: tuple[Reward, ...]) -> list[float]:
-    """Return the weight of each reward, in the order of `names`."""
-    return [reward.weight for reward in rewards]
-
-
 def functions(stage: Train) -> bool:
     """Return whether any reward is a function, so that the file is needed."""
     return any(reward.type != "model" for reward in stage.rewards)

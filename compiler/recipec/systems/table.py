@@ -336,7 +336,7 @@ def block(key: str, *parts: Row, why: str = "") -> Row:
     paths = tuple(dict.fromkeys(path for part in parts for path in (*part.paths, *(one.path for one in part.only))))
 
     def say(*given: Any) -> Any:
-        filled = fill(parts, None, dict(zip(paths, given, strict=True)), "")
+        filled = fill(parts, dict(zip(paths, given, strict=True)), "")
         for refused in filled.refusals:
             raise Unsupported(refused.path, refused.message, refused.advice)
         return {name: entry.value for name, entry in filled.entries.items()} or OMIT
@@ -360,32 +360,6 @@ def made(key: str, make: Callable[..., Any], *paths: str, why: str = "") -> Row:
     return Row((key,), paths, make, why=why)
 
 
-def computed(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
-    """The key is computed of the stage itself."""
-    return Row((key,), ("",), make, why=why)
-
-
-class Reader:
-    """A stage seen through a recorder: attributes read as usual, and each leaf that is read is noted."""
-
-    __slots__ = ("_path", "_reads", "_value")
-
-    def __init__(self, value: Any, path: str, reads: list[str]) -> None:
-        self._value, self._path, self._reads = value, path, reads
-
-    def __getattr__(self, name: str) -> Any:
-        path = f"{self._path}.{name}" if self._path else name
-        return self._see(getattr(self._value, name), path)
-
-    def _see(self, value: Any, path: str) -> Any:
-        if fields(value):
-            return Reader(value, path, self._reads)
-        if isinstance(value, tuple) and value and fields(value[0]):
-            return tuple(Reader(item, f"{path}.{index}", self._reads) for index, item in enumerate(value))
-        self._reads.append(path)
-        return value
-
-
 class Entry(NamedTuple):
     """An emitted top-level key: its value, the plan paths that were read for it, and why."""
 
@@ -402,8 +376,8 @@ class Filled(NamedTuple):
     refusals: list[Refusal]
 
 
-def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Filled:
-    """Apply a table to a stage and its flattened `values`. Two rows must not emit one key."""
+def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
+    """Apply a table to the flattened values of a stage's body. Raises LookupError where two rows emit one key."""
     entries: dict[str, Entry] = {}
     used: set[str] = set()
     refusals: list[Refusal] = []
@@ -417,12 +391,7 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
                 continue
         reads = row.paths
         try:
-            if reads == ("",):
-                seen: list[str] = []
-                value = row.say(Reader(stage, "", seen))
-                reads = tuple(dict.fromkeys(seen))
-            else:
-                value = row.say(*map(get, reads))
+            value = row.say(*map(get, reads))
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
