@@ -10,7 +10,6 @@ from fake_build import make
 from recipec.engine.build import load
 from recipec.engine.checkpoints import is_complete, last_complete, set_incomplete_aside
 from recipec.engine.failure import blame, error_text
-from recipec.engine.fingerprint import meaning_hash
 from recipec.engine.progress import ProgressReader, clock, last_progress_bar
 
 LAUNCHED = """\
@@ -90,16 +89,6 @@ def test_what_makes_a_checkpoint_whole(tmp_path: Path) -> None:
     moved = [path.name for path in set_incomplete_aside(tmp_path)]
     assert moved == ["checkpoint-4.incomplete-2"] + [f"checkpoint-{n}.incomplete" for n in (6, 8, 10)]
     assert is_complete(tmp_path / "checkpoint-2")
-
-
-def test_comments_and_layout_do_not_change_a_meaning(tmp_path: Path) -> None:
-    def of(name: str, text: str) -> str:
-        (tmp_path / name).write_text(text)
-        return meaning_hash(tmp_path / name)
-
-    assert of("a.yaml", "# x\na: [1, 2]\n") == of("b.yaml", "a: [1,  2]  # y\n") != of("c.yaml", "a: [1, 3]\n")
-    assert of("a.json", '{"a": 1}') == of("b.json", '{ "a":1 }\n')
-    assert of("a.sh", "# x\nrun\n") == of("b.sh", "run\n") != of("c.sh", "run it\n")
 
 
 def test_progress_of_trainers_and_of_bars(tmp_path: Path) -> None:
