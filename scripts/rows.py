@@ -20,7 +20,9 @@ from recipec.course import bind_course  # noqa: E402
 from recipec.decide import decide  # noqa: E402
 from recipec.decide.methods import METHODS  # noqa: E402
 from recipec.facts import releases  # noqa: E402
-from recipec.plan import EvaluateStage, InitStage, Resolved, Stage, TrainStage  # noqa: E402
+from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.init import Init
+from recipec.plan import Resolved, Stage, Train  # noqa: E402
 from recipec.source import Mapping, Source  # noqa: E402
 from recipec.systems import TRAINERS, environment, lm_eval, trainer, transformers  # noqa: E402
 from recipec.systems.document import Sheet  # noqa: E402
@@ -97,11 +99,11 @@ def trainings(*, strategies: bool) -> Iterator[Case]:
 def sheets(case: Case) -> list[Sheet]:
     """Return the files of a stage, each with its table."""
     stage = case.stage
-    if isinstance(stage, TrainStage):
+    if isinstance(stage, Train):
         return trainer(stage.trainer).sheets(stage)
-    if isinstance(stage, EvaluateStage):
+    if isinstance(stage, Evaluate):
         return lm_eval.sheets(stage, case.environment)
-    return (transformers.init if isinstance(stage, InitStage) else transformers.merge).sheets(case.environment)
+    return (transformers.init if isinstance(stage, Init) else transformers.merge).sheets(case.environment)
 
 
 def identity(row: Row) -> Any:

@@ -6,8 +6,8 @@ A system declares what it uses (`Row.paths`, conditions, `uses`); here that is h
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from recipec.kinds.train.records import Train
 from recipec.language.data import COLUMNS
-from recipec.plan import TrainStage
 from recipec.systems import ALWAYS, emit
 from recipec.systems.table import flattened
 
@@ -26,7 +26,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
 FORMATS = tuple(COLUMNS)
 
 
-def misjudged(stage: TrainStage, environment: str) -> dict[str, str]:
+def misjudged(stage: Train, environment: str) -> dict[str, str]:
     """Return the plan leaves that count as used and do not act, or act and do not count, each with what is wrong.
 
     A leaf without a value needs not count: nobody wrote one, of which it could be told that it has no effect.
@@ -39,7 +39,7 @@ def misjudged(stage: TrainStage, environment: str) -> dict[str, str]:
     }
 
 
-def acting(stage: TrainStage, environment: str) -> set[str]:
+def acting(stage: Train, environment: str) -> set[str]:
     """Return the plan leaves of which another value changes what is emitted, or is refused or told."""
     before = _emitted(stage, environment)
     return {
@@ -49,20 +49,20 @@ def acting(stage: TrainStage, environment: str) -> set[str]:
     }
 
 
-def counted(stage: TrainStage, environment: str) -> set[str]:
+def counted(stage: Train, environment: str) -> set[str]:
     """Return the plan leaves that count as used, but for those that act whatever the system is."""
     seen = emit(stage, environment).seen
     steps = {path: path.split(".") for path, _value, _kind in leaves(stage)}
     return {path for path, way in steps.items() if any(".".join(way[:end]) in seen for end in range(1, len(way) + 1))}
 
 
-def leaves(stage: TrainStage) -> Iterator[tuple[str, Any, Any]]:
+def leaves(stage: Train) -> Iterator[tuple[str, Any, Any]]:
     """Yield the leaves of a stage that only its system acts on: path, value and type."""
     for path, value in flattened(stage).items():
         if hasattr(value, "_fields"):
             for name, kind in get_type_hints(type(value)).items():
                 yield from _leaf(f"{path}.{name}", getattr(value, name), kind)
-    for name, kind in get_type_hints(TrainStage).items():
+    for name, kind in get_type_hints(Train).items():
         yield from _leaf(name, getattr(stage, name), kind)
 
 
@@ -100,7 +100,7 @@ def _with(record: Any, path: str, value: Any) -> Any:
     return record._replace(**{name: _with(getattr(record, name), rest, value) if rest else value})
 
 
-def _emitted(stage: TrainStage, environment: str) -> Any:
+def _emitted(stage: Train, environment: str) -> Any:
     """Return everything that comes of a stage; of a value that cannot be worked with, its kind of error."""
     try:
         made = emit(stage, environment)

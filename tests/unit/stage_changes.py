@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_tree
-from recipec.plan import TrainStage
 from recipec.source import Source
 from recipec.systems import ALWAYS, Emitted, emit
 from recipec.systems.table import flattened
@@ -48,11 +48,11 @@ OF_SOURCES: Mapping[str, Callable[[Any], tuple[Any, ...]]] = {
 }
 
 
-def stage_of(text: str) -> TrainStage:
+def stage_of(text: str) -> Train:
     """Return the one training of a recipe that is right."""
     compiled = compile_tree(read_text(Source("test.yaml", text)))
     assert compiled.resolved is not None, compiled.findings
-    [stage] = [stage for stage in compiled.resolved.plan.stages if isinstance(stage, TrainStage)]
+    [stage] = [stage for stage in compiled.resolved.plan.stages if isinstance(stage, Train)]
     return stage
 
 
@@ -65,7 +65,7 @@ def changed(record: Any, path: str, value: Any) -> Any:
     return record._replace(**{name: changed(getattr(record, name), rest, value) if rest else value})
 
 
-def inexact(stage: TrainStage, skip: tuple[str, ...] = ()) -> list[str]:
+def inexact(stage: Train, skip: tuple[str, ...] = ()) -> list[str]:
     """Return the leaves that count as used though no other value changes anything, and the reverse, with which it is.
 
     Left out are what counts for every system, and words of a reward that belong to another type: they are refused

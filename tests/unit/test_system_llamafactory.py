@@ -9,8 +9,8 @@ from effects import misjudged
 from reading_back import contradictions, read
 
 from recipec.diagnostics import errors
+from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_file, compile_tree
-from recipec.plan import TrainStage
 from recipec.source import Source
 from recipec.systems import environment, llamafactory
 from recipec.yaml_reader import read_text
@@ -276,13 +276,13 @@ def test_what_it_does_not_hear_is_told(sections: dict[str, str], word: str) -> N
     assert refusals(**sections) == [f"{word} has no effect on 10-train"]
 
 
-def stage_of(**sections: str) -> tuple[TrainStage, str, Compiled]:
+def stage_of(**sections: str) -> tuple[Train, str, Compiled]:
     """Return the training of a small recipe, its environment, and what was compiled."""
     found = compiled(**sections)
     assert found.resolved is not None
     assert errors(found.findings) == []
     plan = found.resolved.plan
-    (stage,) = (stage for stage in plan.stages if isinstance(stage, TrainStage))
+    (stage,) = (stage for stage in plan.stages if isinstance(stage, Train))
     return stage, environment(stage, plan), found
 
 
@@ -319,7 +319,7 @@ def test_files_read_back_as_the_plan(sections: dict[str, str]) -> None:
 def test_files_of_our_recipes_read_back_as_the_plan(recipe: Path) -> None:
     found = compile_file(str(recipe))
     assert found.resolved is not None
-    (stage,) = (stage for stage in found.resolved.plan.stages if isinstance(stage, TrainStage))
+    (stage,) = (stage for stage in found.resolved.plan.stages if isinstance(stage, Train))
     said = read(found.files, stage, llamafactory.TRAINER.sheets(stage))["llamafactory.yaml"]
     assert contradictions(said, stage) == {}
     assert len(said) > 25

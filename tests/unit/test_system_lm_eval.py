@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from reading_back import contradictions, read
 
+from recipec.kinds.evaluate import Evaluate
 from recipec.pipeline import Compiled, compile_file, compile_tree
-from recipec.plan import EvaluateStage
 from recipec.source import Source, plain
 from recipec.systems import environment, lm_eval
 from recipec.yaml_reader import read_text
@@ -29,7 +29,7 @@ def test_they_read_back_as_the_plan(recipe: Path) -> None:
     found = compile_file(str(recipe))
     assert found.resolved is not None
     for stage in found.resolved.plan.stages:
-        if isinstance(stage, EvaluateStage):
+        if isinstance(stage, Evaluate):
             for said in read(
                 found.files, stage, lm_eval.sheets(stage, environment(stage, found.resolved.plan))
             ).values():

@@ -7,8 +7,9 @@ import pytest
 from stage_changes import changed, inexact, stage_of
 
 from recipec.diagnostics import errors
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file, compile_tree
-from recipec.plan import TrainStage, leaf
+from recipec.plan import leaf
 from recipec.source import Source
 from recipec.systems import emit, openrlhf
 from recipec.systems.table import OMIT, below, gathered, read_back, same
@@ -135,14 +136,14 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ALWAYS_TOLD = {"cuts rows that are longer", "whatever trust_remote_code says"}
 
 
-def with_all(stage: TrainStage, changes: dict[str, Any]) -> TrainStage:
+def with_all(stage: Train, changes: dict[str, Any]) -> Train:
     """Return the stage with other values; a section is taken from the stage that is named."""
     for path, value in changes.items():
         stage = changed(stage, path, getattr(STAGES[value], path) if path in ("adapter", "rewards") else value)
     return stage
 
 
-def told(stage: TrainStage) -> list[str]:
+def told(stage: Train) -> list[str]:
     """Return what is refused and what is done another way."""
     emitted = emit(stage, "")
     return [one.message for one in (*emitted.refusals, *emitted.differences)]
@@ -227,12 +228,12 @@ DOCUMENTED = [
 ]
 
 
-def stages(path: Path) -> list[TrainStage]:
+def stages(path: Path) -> list[Train]:
     """Return the trainings of a recipe that OpenRLHF does."""
     compiled = compile_file(str(path))
     assert compiled.resolved is not None
     plan = compiled.resolved.plan
-    return [one for one in plan.stages if isinstance(one, TrainStage) and one.trainer == "openrlhf"]
+    return [one for one in plan.stages if isinstance(one, Train) and one.trainer == "openrlhf"]
 
 
 READ = {**STAGES, **{f"{path.stem}-{one.id}": one for path in DOCUMENTED for one in stages(path)}}

@@ -23,7 +23,7 @@ class Small(NamedTuple):
 
 def filled(rows: tuple[Row, ...], name: str = "big", size: int | None = 3, limit: int | str = "all") -> Filled:
     stage = Small(Engine(name, size), limit)
-    return fill(rows, stage, flattened(stage), "1.0")
+    return fill(rows, flattened(stage), "1.0")
 
 
 NESTED = (

@@ -5,8 +5,9 @@ import json
 import pytest
 from reading_back import contradictions, read
 
+from recipec.kinds.init import Init
+from recipec.kinds.merge import Merge
 from recipec.pipeline import compile_tree
-from recipec.plan import InitStage, MergeStage
 from recipec.source import Source
 from recipec.systems import environment, transformers
 from recipec.yaml_reader import read_text
@@ -35,8 +36,8 @@ def test_settings_of_the_scripts() -> None:
     assert found.resolved is not None
     said = {}
     for stage in found.resolved.plan.stages:
-        if isinstance(stage, InitStage | MergeStage):
-            script = transformers.init if isinstance(stage, InitStage) else transformers.merge
+        if isinstance(stage, Init | Merge):
+            script = transformers.init if isinstance(stage, Init) else transformers.merge
             for name, values in read(
                 found.files, stage, script.sheets(environment(stage, found.resolved.plan))
             ).items():

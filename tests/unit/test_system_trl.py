@@ -7,8 +7,8 @@ import pytest
 from used_paths import misjudged, training
 
 from recipec.diagnostics import Finding
+from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_file, compile_tree
-from recipec.plan import TrainStage
 from recipec.source import Source
 from recipec.systems import emit, trainer
 from recipec.systems.document import Document
@@ -183,7 +183,7 @@ def said(document: Document) -> dict[str, object]:
     return found
 
 
-def held_back(stage: TrainStage, place: str) -> int:
+def held_back(stage: Train, place: str) -> int:
     """Hold what each table reads of its document against the plan; return how many values were held."""
     values, held = flattened(stage), 0
     documents = {one.file: one for one in emit(stage, place).documents}

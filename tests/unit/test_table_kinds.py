@@ -43,7 +43,7 @@ STAGE = Stage("sft", Part(3, {"a": 1, "b": [2]}, ("x", "y")), (Item("one", 1), I
 
 
 def filled(*rows: Any, stage: Stage = STAGE) -> tuple[dict[str, Any], set[str]]:
-    found = fill(rows, stage, flattened(stage), "1.0")
+    found = fill(rows, flattened(stage), "1.0")
     assert found.refusals == []
     return {key: entry.value for key, entry in found.entries.items()}, found.used
 
@@ -85,7 +85,7 @@ def test_an_empty_block_is_left_out() -> None:
 
 
 def test_a_block_passes_on_what_its_rows_cannot_express() -> None:
-    found = fill([block("inner", named("m", "method", {"dpo": "dpo"}))], STAGE, flattened(STAGE), "1.0")
+    found = fill([block("inner", named("m", "method", {"dpo": "dpo"}))], flattened(STAGE), "1.0")
     assert [refusal.path for refusal in found.refusals] == ["method"]
     assert found.entries == {}
 
@@ -102,14 +102,14 @@ def test_a_condition_on_a_section_uses_nothing_that_stands_in_it() -> None:
 
 
 def test_a_key_that_is_made_of_a_section_names_the_values_in_it() -> None:
-    found = fill([made("n", len, "items")], STAGE, flattened(STAGE), "1.0")
+    found = fill([made("n", len, "items")], flattened(STAGE), "1.0")
     assert found.entries["n"].reads == ("items.0.kind", "items.0.size", "items.1.kind", "items.1.size")
     assert found.used == {"items"}
 
 
 def test_a_star_stands_for_every_item() -> None:
     row = made("sizes", lambda sizes: list(sizes or ()), "items.*.size")
-    found = fill([row], STAGE, flattened(STAGE), "1.0")
+    found = fill([row], flattened(STAGE), "1.0")
     assert found.entries["sizes"] == Entry([1, 2], ("items.0.size", "items.1.size"))
     assert found.used == {"items.0.size", "items.1.size"}
     assert filled(row, stage=STAGE._replace(items=())) == ({"sizes": []}, set())

@@ -11,8 +11,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
-from recipec.plan import Stage, TrainStage, leaf
+from recipec.plan import Stage, leaf
 from recipec.source import Source, plain
 from recipec.systems import TRAINERS, environment, trainer
 from recipec.systems.document import Sheet
@@ -50,7 +51,7 @@ def tables(case: Any) -> Iterator[tuple[Sheet, tuple[Row, ...], Filled]]:
         yield (
             sheet,
             tuple(row for row in sheet.rows if row.paths != ("",)),
-            fill(sheet.rows, case.stage, values, sheet.release),
+            fill(sheet.rows, values, sheet.release),
         )
 
 
@@ -76,7 +77,7 @@ def typos(stage: Stage, rows: tuple[Row, ...]) -> set[str]:
     """Return the paths of rows, and of the checks and uses of the stage's system, that no plan has."""
     every = [*rows, *(part for row in rows for part in row.parts)]
     paths = {path for row in every for path in (*row.paths, *(one.path for one in row.only))}
-    if isinstance(stage, TrainStage):
+    if isinstance(stage, Train):
         system = trainer(stage.trainer)
         paths |= set(system.uses(stage))
         paths |= {path for check in system.checks(stage) for path in (*check.paths, *(one.path for one in check.only))}
@@ -130,7 +131,7 @@ def test_a_key_of_two_rows_is_found() -> None:
     case = of("axolotl")[0]
     twice = ROWS["sheets"](case)[0].rows * 2
     with pytest.raises(LookupError, match="two rows emit base_model"):
-        fill(twice, case.stage, flattened(case.stage), case.stage.release)
+        fill(twice, flattened(case.stage), case.stage.release)
 
 
 @pytest.mark.parametrize("name", [*TRAINERS, "general"])

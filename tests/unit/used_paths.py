@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled
-from recipec.plan import TrainStage
 from recipec.systems import ALWAYS, Emitted, emit, environment
 from recipec.systems.table import flattened
 
@@ -34,14 +34,14 @@ OTHER = "other.json"  # a text where any will do, which ends like a file of data
 ABSENT = ("adapter", "objective", "rollout", "rewards", "script", "data.validation")  # what a stage may be without
 
 
-def training(compiled: Compiled) -> tuple[TrainStage, str]:
+def training(compiled: Compiled) -> tuple[Train, str]:
     """Return the only training of a plan, and its environment."""
     assert compiled.resolved is not None, compiled.findings
-    [stage] = [stage for stage in compiled.resolved.plan.stages if isinstance(stage, TrainStage)]
+    [stage] = [stage for stage in compiled.resolved.plan.stages if isinstance(stage, Train)]
     return stage, environment(stage, compiled.resolved.plan)
 
 
-def misjudged(stage: TrainStage, place: str) -> tuple[set[str], set[str]]:
+def misjudged(stage: Train, place: str) -> tuple[set[str], set[str]]:
     """Return the paths that count as used though no other value changes anything, and those that act uncounted.
 
     What decides the whole plan is left out, and what a stage does not have at all.
