@@ -151,7 +151,7 @@ def test_the_emitted_file_has_a_function_for_each_reward(own: Path, tmp_path: Pa
 )
 def test_a_function_that_would_fail_is_found_first(source: str, message: str, own: Path) -> None:
     own.write_text(source)
-    (finding,) = (f for f in compile_tree(read_text(Source("r.yaml", RECIPE % own))).findings if f.code == "P097")
+    (finding,) = (f for f in compile_tree(read_text(Source("r.yaml", RECIPE % own))).findings if f.code == "P104")
     assert message in finding.message
     assert finding.span is not None
     assert finding.span.line == 13
