@@ -69,7 +69,7 @@ def known(record: type, prefix: str = "") -> Iterator[str]:
 
 
 @cache
-def known_paths(record: type) -> frozenset[str]:
+def known_paths(record: Any) -> frozenset[str]:
     return frozenset(known(record))
 
 
