@@ -148,11 +148,13 @@ def test_the_emitted_file_has_a_function_for_each_reward(own: Path, tmp_path: Pa
         ("def short(completions, prompts, answers, extra): pass", "wants extra, which nobody passes"),
         ("async def short(**all): pass", "is asynchronous"),
         ("def short(", "is not valid Python"),
+        ("def other():\n    short = 1", "has no function short"),
+        ("import short.other as other", "has no function short"),
     ],
 )
 def test_a_function_that_would_fail_is_found_first(source: str, message: str, own: Path) -> None:
     own.write_text(source)
-    (finding,) = (f for f in compile_tree(read_text(Source("r.yaml", RECIPE % own))).findings if f.code == "P097")
+    (finding,) = (f for f in compile_tree(read_text(Source("r.yaml", RECIPE % own))).findings if f.code == "P104")
     assert message in finding.message
     assert finding.span is not None
     assert finding.span.line == 13
@@ -164,6 +166,11 @@ def test_a_function_that_would_fail_is_found_first(source: str, message: str, ow
         "def short(completions, **kwargs): pass",
         "def short(completions, prompts, answers, scale=1): pass",
         "def short(*, completions, prompts, answers): pass",
+        "from functools import reduce as short",
+        "from functools import *",
+        "import functools\nshort = functools.partial(print)",
+        "try:\n    import short\nexcept ImportError:\n    def short(): pass",
+        "class short: pass",
     ],
 )
 def test_a_function_that_works_is_fine(source: str, own: Path) -> None:
