@@ -146,6 +146,9 @@ def _yaml(name: str, example: dict[str, Any]) -> list[str]:
     for word in around:
         lines.append("  " * depth + f"{word}:")
         depth += 1
+        if word == "stages":
+            lines.append("  " * depth + "- name: combined")
+            depth += 1
     listed = last in ("rewards", "stages") or (last == "train" and bool(around))
     lines.append("  " * depth + f"{last}:")
     indent = "  " * (depth + 1)

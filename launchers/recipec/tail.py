@@ -19,10 +19,6 @@ class Tail:
 
     def lines(self, limit: int = 1 << 20) -> list[bytes]:
         """Return new complete lines without their line breaks, at most about `limit` bytes."""
-        return [line for _end, line in self.lines_with_offsets(limit)]
-
-    def lines_with_offsets(self, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
-        """Return what `lines` returns, each line with the offset after it."""
         try:
             with self.path.open("rb") as stream:
                 stream.seek(self.offset)
@@ -32,12 +28,9 @@ class Tail:
         end = chunk.rfind(b"\n") + 1
         if not end and len(chunk) == limit:
             end = limit
-        begin, self.offset = self.offset, self.offset + end
-        found: list[tuple[int, bytes]] = []
-        for line in chunk[:end].split(b"\n"):
-            begin = min(begin + len(line) + 1, self.offset)
-            found.append((begin, line))
-        return found if not found or found[-1][1] else found[:-1]
+        self.offset += end
+        found = chunk[:end].split(b"\n")
+        return found if found[-1] else found[:-1]
 
 
 def last_bytes(path: Path, count: int, begin: int = 0) -> bytes:

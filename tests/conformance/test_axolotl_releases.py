@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
 
 ROOT = Path(__file__).parents[2]
@@ -24,13 +23,13 @@ def test_the_release_accepts_what_we_emit(release: str, tool_python: Callable[[s
         compiled = compile_file(str(recipe), [f"versions.axolotl={release}"])
         if compiled.resolved is None:
             continue
-        for stage in compiled.resolved.plan.stages:
-            if not isinstance(stage, Train) or stage.trainer != "axolotl":
+        for stage in compiled.resolved.plan.of_kind("train"):
+            if stage.system != "axolotl":
                 continue
             assert compiled.findings == [], recipe
             file = tmp_path / f"{compiled.name}-{stage.id}.yaml"
             file.write_text(compiled.files[f"{stage.id}/axolotl.yaml"], encoding="utf-8")
-            machine = stage.hardware
+            machine = stage.body.hardware
             gpu = {"sm": f"sm_{machine.sm}", "count": machine.world, "bf16": machine.bf16, "nodes": machine.nodes}
             jobs.append({"file": str(file), "cwd": str(tmp_path), "gpu": gpu if machine.device == "gpu" else None})
     assert len(jobs) > len(TINY)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from recipec.diagnostics import errors
-from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
 
 from .test_judges import JUDGES, Sample, compare, verdicts
@@ -42,14 +41,13 @@ def test_llamafactory_accepts_what_we_emit(tool_python: Callable[[str], Path], t
         for name, text in compiled.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
-        for stage in compiled.resolved.plan.stages:
-            if isinstance(stage, Train):
-                here, machine = folder / stage.id, stage.hardware
-                job = {"file": str(here / "llamafactory.yaml"), "cwd": str(here), "world": machine.world}
-                jobs.append({**job, "gpu": gpu(machine)})
-                if (here / "accelerate.yaml").exists():
-                    more = ["--main_process_ip", "10.0.0.1"] if machine.nodes > 1 else []  # as run.sh does
-                    launchers.append({**job, "file": str(here / "accelerate.yaml"), "arguments": more})
+        for stage in compiled.resolved.plan.of_kind("train"):
+            here, machine = folder / stage.id, stage.body.hardware
+            job = {"file": str(here / "llamafactory.yaml"), "cwd": str(here), "world": machine.world}
+            jobs.append({**job, "gpu": gpu(machine)})
+            if (here / "accelerate.yaml").exists():
+                more = ["--main_process_ip", "10.0.0.1"] if machine.nodes > 1 else []  # as run.sh does
+                launchers.append({**job, "file": str(here / "accelerate.yaml"), "arguments": more})
     for tool, asked in (("llamafactory", jobs), ("accelerate", launchers)):
         done = subprocess.run(
             [tool_python(ENVIRONMENT), JUDGES / f"{tool}.py"],

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from recipec.diagnostics import errors
-from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
 
 ROOT = Path(__file__).parents[2]
@@ -33,13 +32,13 @@ def test_it_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_path: P
         compiled = compile_file(str(recipe))
         assert errors(compiled.findings) == []
         assert compiled.resolved is not None
-        for stage in compiled.resolved.plan.stages:
-            if isinstance(stage, Train) and stage.trainer == "openrlhf":
+        for stage in compiled.resolved.plan.of_kind("train"):
+            if stage.system == "openrlhf":
                 file = tmp_path / compiled.name / f"{stage.id}.sh"
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(compiled.files[f"{stage.id}/openrlhf.sh"], encoding="utf-8")
-                jobs.append({"file": str(file), "world": stage.hardware.world})
-                methods.add(stage.method)
+                jobs.append({"file": str(file), "world": stage.body.hardware.world})
+                methods.add(stage.body.method)
     assert methods == {"sft", "reward", "dpo", "ipo", "grpo", "rloo", "ppo"}
     verdicts = judged(jobs, tool_python(ENVIRONMENT))
     assert len(verdicts) == len(jobs)

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from recipec.kinds.evaluate import Evaluate
-from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
 from recipec.plan import Hardware
 
@@ -22,7 +20,7 @@ FILES = {
     "axolotl": "axolotl.yaml",
     "deepspeed": "ds_config.json",
     "accelerate": "accelerate.yaml",
-    "lm_eval": "lm_eval.*.yaml",
+    "lm_eval": "lm_eval.yaml",
 }
 
 
@@ -45,13 +43,13 @@ def test_the_tool_accepts_what_we_emit(
         compiled = compile_file(str(recipe))
         assert compiled.resolved is not None
         for stage in compiled.resolved.plan.stages:
-            if not isinstance(stage, Train | Evaluate):
+            if stage.kind not in ("train", "evaluate"):
                 continue
             for name, text in compiled.files.items():
                 path = tmp_path / compiled.name / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
-            machine = stage.hardware
+            machine = stage.body.hardware
             for file in sorted((tmp_path / compiled.name / stage.id).glob(FILES[tool])):
                 cwd = ROOT if tool == "lm_eval" else file.parent
                 jobs.append({"file": str(file), "cwd": str(cwd), "gpu": gpu(machine), "world": machine.world})

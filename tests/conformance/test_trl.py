@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
 from recipec.systems.trl import COMMANDS
 
@@ -55,17 +54,15 @@ def test_trl_accepts_what_we_emit(release: str, tool_python: Callable[[str], Pat
             continue
         compiled = compile_file(str(recipe), [f"versions={{trl: {release}}}"])
         assert compiled.resolved is not None, [finding.message for finding in compiled.findings]
-        for stage in compiled.resolved.plan.stages:
-            if not isinstance(stage, Train):
-                continue
-            machine = stage.hardware
+        for stage in compiled.resolved.plan.of_kind("train"):
+            machine = stage.body.hardware
             gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}
             for name in ("trl.yaml", "train.py"):
                 if (text := compiled.files.get(f"{stage.id}/{name}")) is not None:
                     path = tmp_path / compiled.name / stage.id / name
                     path.parent.mkdir(parents=True)
                     path.write_text(text, encoding="utf-8")
-                    jobs.append({"file": str(path), "command": COMMANDS.get(stage.method), "gpu": gpu})
+                    jobs.append({"file": str(path), "command": COMMANDS.get(stage.body.method), "gpu": gpu})
                     jobs[-1] |= {"cwd": str(path.parent), "world": machine.world}
     assert {Path(job["file"]).name for job in jobs} == {"trl.yaml", "train.py"}
     found = verdicts(tool_python(RELEASES[release]), jobs)

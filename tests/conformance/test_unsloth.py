@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file
 
 ROOT = Path(__file__).parents[2]
@@ -59,15 +58,14 @@ def test_unsloth_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_pa
             continue
         compiled = compile_file(str(recipe))
         assert compiled.resolved is not None, [finding.message for finding in compiled.findings]
-        for stage in compiled.resolved.plan.stages:
-            if isinstance(stage, Train):
-                path = tmp_path / compiled.name / stage.id / "train.py"
-                path.parent.mkdir(parents=True)
-                path.write_text(compiled.files[f"{stage.id}/train.py"], encoding="utf-8")
-                machine = stage.hardware
-                gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}
-                jobs.append({"file": str(path), "gpu": gpu})
-                methods.add(stage.method)
+        for stage in compiled.resolved.plan.of_kind("train"):
+            path = tmp_path / compiled.name / stage.id / "train.py"
+            path.parent.mkdir(parents=True)
+            path.write_text(compiled.files[f"{stage.id}/train.py"], encoding="utf-8")
+            machine = stage.body.hardware
+            gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}
+            jobs.append({"file": str(path), "gpu": gpu})
+            methods.add(stage.body.method)
     assert methods >= {"sft", "dpo", "kto", "orpo", "grpo", "pretrain", "ipo"}
     found = verdicts(tool_python(ENVIRONMENT), jobs)
     assert [verdict for verdict in found if not verdict["ok"]] == []

@@ -19,7 +19,7 @@ from recipec.facts import releases
 from recipec.output import write
 from recipec.pipeline import compile_tree
 from recipec.source import Source
-from recipec.systems import GENERAL
+from recipec.systems.trainers import GENERAL
 from recipec.yaml_reader import read_text
 
 TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth")

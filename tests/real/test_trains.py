@@ -168,5 +168,5 @@ def test_a_course_of_two_stages(workplace: Path, tool_python: Callable[[str], Pa
     template = (runs / "25-merge" / "chat_template.jinja").read_text(encoding="utf-8")
     assert template == (workplace / "data" / "turns.jinja").read_text(encoding="utf-8")
     for model in ("pretrain", "sft"):
-        results = next((runs / "30-evaluate").glob(f"{model}/**/results_*.json"))
+        results = next((runs / f"30-evaluate-{model}").glob("**/results_*.json"))
         assert "acc,none" in json.loads(results.read_text())["results"]["drinks"]

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from recipec.language.model import AdapterType
 from recipec.output import write
 from recipec.pipeline import compile_file
-from recipec.systems.trl import COMMANDS, TRAINER
+from recipec.systems.trl import COMMANDS, SYSTEM
 
 HERE = Path(__file__).parent
 RECIPES = sorted((HERE / "trl").glob("*.yaml"))
@@ -198,7 +198,7 @@ def test_every_method_trains(environment: str, data: Path, tool_python: Callable
         method = YAML(typ="safe").load(recipe)["train"]["method"]
         methods.add(method)
         names.append((name, COMMANDS.get(method, "")))
-    assert methods == TRAINER.methods
+    assert methods == SYSTEM.can["method"]
     verdicts = drive(tool_python(environment), tmp_path, variables, names)
     assert {name: wrong for name, wrong in verdicts.items() if wrong} == {}
     for name, _ in names:

@@ -1,22 +1,44 @@
-"""A small emitted tree with real bash stages and a real, tiny environment, for the tests of the run engine."""
+"""A small emitted tree with real bash stages and a real, tiny environment, for the tests of the run engine.
+
+Its plan is one that the compiler made, with the tools taken out.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from recipec import manifest
+from recipec.manifest import Emitted, Environment, Line, Manifest
+from recipec.pipeline import compile_file
+from recipec.plan import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 300.0  # seconds after which something that was waited for counts as missing, also on a busy machine
 PINS = "# a comment\niniconfig==2.1.0\n"
-RECIPE = 'recipe: 1\nname: demo\ndata: {train: [{path: "data/train.jsonl"}]}\ntrain: {optimizer: adamw_wrong}\n'
+RECIPE = """\
+recipe: 1
+name: demo
+data: {train: [{path: "data/train.jsonl", format: text}]}
+train: {optimizer: adamw_wrong, method: pretrain, epochs: 1, learning_rate: 1e-3}
+model:
+  from_scratch: {family: llama, hidden_size: 64, layers: 1, heads: 2, vocab_size: 300}
+  max_length: 16
+hardware: {gpu: none}
+evaluate: {tasks: [shelf], models: [base, tuned]}
+"""
+ROW = '{"text": "a"}\n'
 
 # Waits for ever, in short sleeps: a shell that gets a signal just before it starts a long one sits that one out.
 FOREVER = "while :; do sleep 0.1; done"
@@ -40,17 +62,21 @@ TRAIN = """
     say end
     echo final > $output/model
 """
-EVALUATE = 'mkdir -p runs/demo/20-evaluate/base; echo "{}" > runs/demo/20-evaluate/base/results_2026.json'
+EVALUATE = 'mkdir -p runs/demo/20-evaluate-MODEL; echo "{}" > runs/demo/20-evaluate-MODEL/results_2026.json'
 
 
 def make(folder: Path, *, init: str = INIT, train: str = TRAIN, evaluate: str = EVALUATE, config: str = "a: 1") -> Path:
-    """Write an emitted tree below `folder`, with the recipe and its data; return the tree's folder."""
+    """Write an emitted tree below `folder`, with the recipe and its data; return the tree's folder.
+
+    `MODEL` in the script of the evaluations is the name of each one's model.
+    """
     build = folder / "build" / "demo"
     files = {
         "00-init/run.sh": _script(init),
         "10-train/run.sh": _script(train),
         "10-train/axolotl.yaml": config + "\noptimizer: adamw_wrong\n",
-        "20-evaluate/run.sh": _script(evaluate),
+        "20-evaluate-base/run.sh": _script(evaluate.replace("MODEL", "base")),
+        "20-evaluate-tuned/run.sh": _script(evaluate.replace("MODEL", "tuned")),
         "environments/tiny.txt": PINS,
     }
     for name, text in files.items():
@@ -58,38 +84,42 @@ def make(folder: Path, *, init: str = INIT, train: str = TRAIN, evaluate: str = 
         (build / name).write_text(text)
     (folder / "data").mkdir(exist_ok=True)
     if not (folder / "data" / "train.jsonl").exists():
-        (folder / "data" / "train.jsonl").write_text('{"text": "a"}\n')
+        (folder / "data" / "train.jsonl").write_text(ROW)
     (folder / "recipe.yaml").write_text(RECIPE)
-    lines: dict[str, Any] = {"optimizer": {"line": 2, "reads": ["train.optimizer.name"]}}
-    plan = {
-        "format": 1,
-        "recipe": {"name": "demo", "file": "recipe.yaml", "sha256": _sha(RECIPE)},
-        "stages": [
-            _stage("00-init", "init", []),
-            _stage("10-train", "train", ["00-init"]) | {"resumable": True},
-            _stage("20-evaluate", "evaluate", ["00-init", "10-train"]) | {"models": ["base", "tuned"]},
-        ],
-        "environments": {"tiny": {"file": "environments/tiny.txt", "sha256": _sha(PINS), "disk_gb": 0.001}},
-        "data": ["data/train.jsonl"],
-        "values": {
-            "train.data.train.0.path": {"value": "data/train.jsonl", "from": "recipe", "at": "recipe.yaml:3:23"},
-            "train.optimizer.name": {"value": "adamw_wrong", "from": "recipe", "at": "recipe.yaml:4:20"},
-        },
-        "files": {n: {"sha256": _sha(t), "lines": lines if n.endswith("yaml") else {}} for n, t in files.items()},
-    }
-    (build / "plan.json").write_text(json.dumps(plan))
+    lines = {"10-train/axolotl.yaml": {"optimizer": Line(2, ("train.optimizer.name",))}}
+    emitted = {name: Emitted(_sha(text), lines.get(name, {})) for name, text in files.items()}
+    (build / manifest.FILE).write_text(manifest.write(compiled().replaced(files=emitted)))
     return build
+
+
+@cache
+def compiled() -> Manifest:
+    """Return what the compiler decides for the recipe, with other tools, and an optimizer that there is not."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("data").mkdir()
+        Path("data/train.jsonl").write_text(ROW)
+        Path("recipe.yaml").write_text(RECIPE.replace("adamw_wrong", "adamw"))
+        found = compile_file("recipe.yaml")
+    assert found.files, found.findings
+    real = manifest.read(found.files[manifest.FILE])
+    return real.replaced(
+        recipe=real.recipe.replaced(sha256=_sha(RECIPE)),
+        plan=real.plan.replaced(stages=tuple(map(_with_other_tools, real.plan.stages))),
+        environments={"tiny": Environment("environments/tiny.txt", _sha(PINS))},
+    )
+
+
+def _with_other_tools(stage: Stage[Any]) -> Stage[Any]:
+    body = stage.body
+    if stage.kind == "train":
+        body = body.replaced(optimizer=body.optimizer.replaced(name="adamw_wrong"))
+    return stage.replaced(system="demo", release="1", environment="tiny", body=body)
 
 
 def python(program: str) -> str:
     """Return the body of a stage that runs a Python program in the environment."""
     text = textwrap.dedent(program).strip()
     return f"cat > tool.py <<'END'\n{text}\nEND\n\"$RECIPE_ENVIRONMENTS/tiny/bin/python\" tool.py"
-
-
-def _stage(name: str, kind: str, inputs: list[str]) -> dict[str, Any]:
-    row = {"id": name, "kind": kind, "tool": "demo", "release": "1", "environment": "tiny", "inputs": inputs}
-    return row | {"script": f"{name}/run.sh", "output": f"runs/demo/{name}"}
 
 
 def _script(body: str) -> str:

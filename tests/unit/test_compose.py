@@ -11,6 +11,7 @@ from recipec.cli import main
 from recipec.compose import compose
 from recipec.diagnostics import RecipeError
 from recipec.explain import explain
+from recipec.manifest import Text, read
 from recipec.output import digest
 from recipec.pipeline import Compiled, compile_file
 from recipec.source import find, plain, split_path
@@ -133,14 +134,14 @@ def test_settings_without_a_place_are_errors(child: str, setting: str) -> None:
 
 def test_places_reach_through_files_profiles_and_variables(child: str) -> None:
     compiled = good(compile_file(child, ["train.max_grad_norm=2"], ["debug"], ["size=13b"]))
-    manifest = json.loads(compiled.files["plan.json"])
-    assert manifest["recipe"]["file"] == "child.yaml"
-    assert manifest["recipe"]["extends"] == [{"file": "shared/base.yaml", "sha256": digest(BASE)}]
-    assert manifest["recipe"]["profiles"] == ["debug"]
+    manifest = read(compiled.files["plan.json"])
+    assert manifest.recipe.file == "child.yaml"
+    assert manifest.recipe.extends == (Text("shared/base.yaml", digest(BASE)),)
+    assert manifest.recipe.profiles == ("debug",)
     assert "Compiled from `child.yaml`, with the profile `debug`, for" in compiled.files["PLAN.md"]
 
     def because(path: str) -> str:
-        return str(explain(manifest, path)[0]["because"])
+        return explain(manifest, path)[0].because
 
     assert because("model.max_length") == "recipe: shared/base.yaml:3:52"
     assert because("model.base") == "recipe: shared/base.yaml:3:15 (size by --var size=13b)"
@@ -164,10 +165,10 @@ def test_the_flat_recipe_compiles_to_the_same_files(
     alone = good(compile_file(write(tmp_path, {"flat/child.yaml": text})))
     composed = good(compile_file(child, ["train.log_every=7"], ["big"]))
     files = [dict(compiled.files) for compiled in (alone, composed)]
-    plans = [json.loads(emitted.pop("plan.json")) for emitted in files]
+    plans = [read(emitted.pop("plan.json")).plan for emitted in files]
     files[1]["PLAN.md"] = files[1]["PLAN.md"].replace(", with the profile `big`,", "")
     assert files[0] == files[1]
-    assert plans[0]["stages"] == plans[1]["stages"]
+    assert [stage.body for stage in plans[0].stages] == [stage.body for stage in plans[1].stages]
     assert {path: row["value"] for path, row in plans[0]["values"].items()} == {
         path: row["value"] for path, row in plans[1]["values"].items()
     }

@@ -10,7 +10,6 @@ from fake_build import make
 from recipec.engine.build import load
 from recipec.engine.checkpoints import is_complete, last_complete, set_incomplete_aside
 from recipec.engine.failure import blame, error_text
-from recipec.engine.fingerprint import meaning_hash
 from recipec.engine.progress import ProgressReader, clock, last_progress_bar
 
 LAUNCHED = """\
@@ -92,16 +91,6 @@ def test_what_makes_a_checkpoint_whole(tmp_path: Path) -> None:
     assert is_complete(tmp_path / "checkpoint-2")
 
 
-def test_comments_and_layout_do_not_change_a_meaning(tmp_path: Path) -> None:
-    def of(name: str, text: str) -> str:
-        (tmp_path / name).write_text(text)
-        return meaning_hash(tmp_path / name)
-
-    assert of("a.yaml", "# x\na: [1, 2]\n") == of("b.yaml", "a: [1,  2]  # y\n") != of("c.yaml", "a: [1, 3]\n")
-    assert of("a.json", '{"a": 1}') == of("b.json", '{ "a":1 }\n')
-    assert of("a.sh", "# x\nrun\n") == of("b.sh", "run\n") != of("c.sh", "run it\n")
-
-
 def test_progress_of_trainers_and_of_bars(tmp_path: Path) -> None:
     events, log = tmp_path / "e.jsonl", tmp_path / "log"
     log.write_text("==== attempt 1\n")
@@ -118,27 +107,32 @@ def test_progress_of_trainers_and_of_bars(tmp_path: Path) -> None:
     assert [clock(s) for s in (4, 185, 7385)] == ["4 s", "3:05", "2:03:05"]
 
 
-def test_notes_say_which_part_runs_and_how_far_or_nothing(tmp_path: Path) -> None:
+def test_notes_say_how_far_an_evaluation_is_or_nothing(tmp_path: Path) -> None:
     events, log = tmp_path / "e.jsonl", tmp_path / "log"
-    log.touch()
+    log.write_text("==== attempt 1\nRequests:  77%|#######   | 7/9 [00:03<00:02]\n")
     reader = ProgressReader(events, log)
     notes = []
     for text in (
         "    @@@@  @@@@@@@@@@@@@@@@\n",
         "Failed to load /x/y.so\nSettings(a=1)\n  0%|          | 0/240 [00:00<?, ?it/s]\n",
-        "== base (1 of 2)\nLoading weights: 100%|###| 20/20 [00:00<00:00]\n",
+        "Loading weights: 100%|###| 20/20 [00:00<00:00]\n",
         "Requests:  0%|   | 0/9\rRequests:  33%|###   | 3/9 [00:01<00:02]",
-        "\rRequests: 100%|###| 9/9 [00:01<00:02]\n== tuned (2 of 2)\n",
+        "\rRequests: 100%|###| 9/9 [00:01<00:02]\n",
     ):
         with log.open("a") as stream:
             stream.write(text)
         notes.append(reader.read().text())
-    assert notes == ["", "", "base (1 of 2)", "base (1 of 2), Requests: 33% (3/9)", "tuned (2 of 2)"]
+    assert notes == ["", "", "", "Requests: 33% (3/9)", ""]
+
+
+def test_a_training_that_ended_has_no_time_left_and_says_what_goes_on(tmp_path: Path) -> None:
+    events, log = tmp_path / "e.jsonl", tmp_path / "log"
+    log.touch()
+    reader = ProgressReader(events, log)
     rows = ("begin", "log", "end")
     events.write_text("".join(f'{{"event": "{e}", "time": 1, "step": 9, "total": 9, "loss": 1}}\n' for e in rows))
-    with log.open("a") as stream:
-        stream.write("== merging the adapter\n")
-    assert reader.read().text() == "step 9/9, loss 1, merging the adapter"
+    log.write_text("Writing shards:  50%|#  | 1/2\r")
+    assert reader.read().text() == "step 9/9, loss 1, Writing shards: 50% (1/2)"
 
 
 def test_last_lines_without_an_error_blame_nothing_and_leave_out_noise(tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_build import FOREVER, TRAIN, events, finish, make, python, start, wait_for
+from fake_build import FOREVER, TRAIN, compiled, events, finish, make, python, start, wait_for
 
+from recipec import manifest
 from recipec.diagnostics import RecipeError, render
 from recipec.engine import logs, run, status, status_text
+from recipec.engine.build import load, preflight
 from recipec.engine.status import GONE
+from recipec.plan import FileRead
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,7 @@ def test_runs_every_stage_and_records_it(place: Path) -> None:
     assert events(place)[-1] == "run-finished"
     found = status(place / "runs/demo")
     assert found["state"] == "complete"
-    assert [row["state"] for row in found["stages"]] == ["complete"] * 3
+    assert [row["state"] for row in found["stages"]] == ["complete"] * 4
     assert "made a model" in "".join(logs(Path("runs/demo"), "00-init"))
     assert Path("runs/demo/plan.json").read_bytes() == Path("build/demo/plan.json").read_bytes()
     assert "optimizer" in Path("runs/demo/recipe.yaml").read_text()
@@ -50,8 +52,8 @@ def test_complete_stages_are_skipped_and_a_comment_changes_nothing(place: Path) 
     make(place, config="# another comment\na: 1")
     code, said = finish(start(place))
     assert code == 0
-    assert said.count("complete and unchanged") == 3
-    assert events(place).count("stage-started") == 3
+    assert said.count("complete and unchanged") == 4
+    assert events(place).count("stage-started") == 4
 
 
 def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
     assert "5/10" not in said
     assert "Traceback" in Path("runs/demo/logs/10-train.log").read_text()
     found = status(Path("runs/demo"))
-    assert [row["state"] for row in found["stages"]] == ["complete", "failed", "waiting"]
+    assert [row["state"] for row in found["stages"]] == ["complete", "failed", "waiting", "waiting"]
     assert events(place)[-1] == "run-failed"
 
 
@@ -142,7 +144,7 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
     assert found["state"] == GONE
     wait_for(lambda: status(Path("runs/demo"))["stages"][1]["state"] == GONE)
     assert found["stages"][1]["checkpoint"] == "runs/demo/10-train/checkpoint-3"
-    assert f"10-train     {GONE}" in status_text(status(Path("runs/demo")))
+    assert f"10-train{' ' * 11}{GONE}" in status_text(status(Path("runs/demo")))
     code, said = finish(start(place))
     assert code == 0, said
     assert "an incomplete checkpoint is now runs/demo/10-train/checkpoint-4.incomplete" in said
@@ -178,12 +180,14 @@ def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
     assert code == 1
     assert "have changed since the checkpoints in runs/demo/10-train were written" in said
     assert "--fresh to move them to runs/demo/10-train.previous" in said
-    assert events(place).count("stage-started") == 3
+    assert events(place).count("stage-started") == 4
     code, said = finish(start(place, arguments="--fresh"))
     assert code == 0, said
     assert Path("runs/demo/10-train.previous/checkpoint-6").is_dir()
     assert "00-init: skipped" in said
-    assert events(place, "20-evaluate").count("stage-finished") == 2
+    assert "20-evaluate-base: skipped" in said
+    assert events(place, "20-evaluate-base").count("stage-finished") == 1
+    assert events(place, "20-evaluate-tuned").count("stage-finished") == 2
 
 
 def test_changed_data_counts_as_another_recipe(place: Path) -> None:
@@ -204,12 +208,12 @@ def test_checkpoints_without_a_record_are_not_trusted(place: Path) -> None:
 def test_a_changed_evaluation_moves_its_old_results_aside(place: Path) -> None:
     make(place)
     assert finish(start(place))[0] == 0
-    make(place, evaluate="mkdir -p runs/demo/20-evaluate/new; touch runs/demo/20-evaluate/new/results")
+    make(place, evaluate="mkdir -p runs/demo/20-evaluate-MODEL; touch runs/demo/20-evaluate-MODEL/new")
     code, said = finish(start(place))
     assert code == 0, said
     assert "10-train: skipped" in said
-    assert Path("runs/demo/20-evaluate.previous/base").is_dir()
-    assert not Path("runs/demo/20-evaluate/base").exists()
+    assert [path.name for path in Path("runs/demo/20-evaluate-base.previous").iterdir()] == ["results_2026.json"]
+    assert [path.name for path in Path("runs/demo/20-evaluate-base").iterdir()] == ["new"]
 
 
 def test_one_run_at_a_time(place: Path) -> None:
@@ -238,6 +242,19 @@ def test_missing_data_is_found_before_anything_starts(place: Path, monkeypatch: 
     assert not Path("runs").exists()
 
 
+def test_what_is_needed_is_there_or_made_by_a_stage(place: Path) -> None:
+    build = load(make(place))
+    reads = (
+        FileRead("shop.jinja", at="shared.yaml:7:3"),
+        FileRead("runs/demo/00-init/rows.jsonl", at="recipe.yaml:3:23"),
+        FileRead("Qwen/Qwen3-0.6B", at="recipe.yaml:6:3", needed=False),
+    )
+    stages = tuple(stage.replaced(reads=(*stage.reads, *reads)) for stage in build.stages)
+    more = build._replace(manifest=build.manifest.replaced(plan=build.manifest.plan.replaced(stages=stages)))
+    found = [(one.code, one.message, one.file) for one in preflight(more, allow_edited=False)]
+    assert found == [("E005", 'no file "shop.jinja"', "shared.yaml:7:3")]
+
+
 def test_edited_files_stop_a_run_unless_allowed(place: Path) -> None:
     build = make(place)
     (build / "10-train" / "axolotl.yaml").write_text("a: 3\n")
@@ -249,7 +266,7 @@ def test_edited_files_stop_a_run_unless_allowed(place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "there is no plan"), ("{", "not valid JSON"), ('{"format": 9}', "format 9"), ('{"format": 1}', "lacks")],
+    [(None, "there is no plan"), ("{", "not valid"), ('{"format": 1}', "format 1"), ('{"format": 2}', "not valid")],
 )
 def test_a_plan_that_cannot_be_used_is_an_error(place: Path, text: str | None, message: str) -> None:
     Path("build").mkdir()
@@ -259,14 +276,24 @@ def test_a_plan_that_cannot_be_used_is_an_error(place: Path, text: str | None, m
         run(Path("build"), Path("runs"))
 
 
+def test_a_plan_that_is_not_whole_is_an_error(place: Path) -> None:
+    whole = compiled()
+    Path("build").mkdir()
+    for broken, message in (
+        (whole.replaced(environments={}), "lacks the environment tiny"),
+        (whole.replaced(plan=whole.plan.replaced(stages=whole.plan.stages[1:])), "lacks the stage 00-init"),
+    ):
+        Path("build/plan.json").write_text(manifest.write(broken))
+        with pytest.raises(RecipeError, match=message):
+            run(Path("build"), Path("runs"))
+
+
 def test_too_little_room_is_found_before_anything_starts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECIPEC_HOME", str(place / "empty"))
     build = make(place)
-    plan = json.loads((build / "plan.json").read_text())
-    plan["environments"]["tiny"]["disk_gb"] = 1e6
-    (build / "plan.json").write_text(json.dumps(plan))
+    (build / "environments/tiny.txt").write_text("# disk-gb: 1000000\niniconfig==2.1.0\n")
     with pytest.raises(RecipeError, match=r"need 1000000\.0 GB"):
-        run(build, Path("runs"))
+        run(build, Path("runs"), allow_edited=True)
 
 
 def test_a_torn_last_line_of_the_record_is_survived(place: Path) -> None:
@@ -282,6 +309,13 @@ def test_a_torn_last_line_of_the_record_is_survived(place: Path) -> None:
 def test_there_is_no_status_of_a_run_that_never_was(place: Path) -> None:
     with pytest.raises(RecipeError, match="there is no run"):
         status(Path("runs/none"))
+
+
+def test_a_run_of_another_version_is_told(place: Path) -> None:
+    Path("runs/old").mkdir(parents=True)
+    Path("runs/old/plan.json").write_text('{"format": 1, "stages": []}')
+    with pytest.raises(RecipeError, match="the plan has format 1"):
+        status(Path("runs/old"))
 
 
 def test_environment_failure_is_exit_3(place: Path) -> None:

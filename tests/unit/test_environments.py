@@ -21,7 +21,6 @@ from recipec.environments import (
     announcement,
     ensure,
     folder_of,
-    info_of,
     install,
     is_complete,
     list_environments,
@@ -103,8 +102,7 @@ def test_pins_and_their_directives() -> None:
     text = "# build-without-isolation: a\n# build-without-isolation: b, c\n# disk-gb: 4.3\na==1\nb==2\nd==3\n\n"
     pins = Pins.read(text)
     assert (pins.unisolated, pins.isolated(), pins.disk_gb, pins.version("d")) == (("a", "b", "c"), ["d==3"], 4.3, "3")
-    assert info_of(text, {"minutes": 2}) == (None, 4.3, 2)
-    assert "3 packages, 4.3 GB on disk" in announcement("x", pins, info_of(text))
+    assert "3 packages, 4.3 GB on disk" in announcement("x", pins)
 
 
 def test_late_packages_are_built_after_the_others(tmp_path: Path) -> None:

@@ -183,12 +183,12 @@ def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
     rows.write_text('{"messages": 1}\n\n{"messages": 2}\n{"messages": 3}\n', encoding="utf-8")
     made = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0].body
     assert decides(made, 2)["release"] == "axolotl 0.19.0"
-    local = source(messages="messages")._replace(path=str(rows))
+    local = source(messages="messages").replaced(path=str(rows))
     two, three = rows_digest(local, 2), rows_digest(local, 3)
     rows.write_text('{"messages": 1}\n{"messages": 2}\n{"messages": 4}\n', encoding="utf-8")
     assert rows_digest(local, 2) == two
     assert rows_digest(local, 3) != three
-    assert rows_digest(local._replace(path=str(tmp_path / "none.jsonl")), 2) is None
+    assert rows_digest(local.replaced(path=str(tmp_path / "none.jsonl")), 2) is None
 
 
 def test_a_snapshot_is_held_against_rows(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from fake_build import make
+from fake_build import compiled
 
+from recipec import manifest
 from recipec.diagnostics import RecipeError
 from recipec.engine.record import Record
+from recipec.manifest import Manifest
+from recipec.plan import ScoresOutput
 from recipec.report import report_html, report_json, score_rows, score_table, write_report
 from recipec.report.curve import smoothed, svg, ticks
 from recipec.report.data import facts, losses
@@ -32,21 +35,28 @@ def results(accuracy: float, perplexity: float) -> dict[str, Any]:
 
 
 def save(output: Path, model: str, time: str, found: dict[str, Any]) -> None:
-    folder = output / model / "runs__demo__x"
+    folder = output.with_name(f"{output.name}-{model}") / "runs__demo__x"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"results_2026-11-24T{time}.json").write_text(json.dumps(found))
+
+
+def with_model(path: str) -> Manifest:
+    """Return a plan whose training starts from this model."""
+    plan = compiled().plan
+    stages = (
+        one.replaced(body=one.body.replaced(model=one.body.model.replaced(path=path))) if one.kind == "train" else one
+        for one in plan.stages
+    )
+    return compiled().replaced(plan=plan.replaced(stages=tuple(stages)))
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run as the engine leaves it, with a title and a recipe that would break a page that escapes nothing."""
     monkeypatch.chdir(tmp_path)
-    build = make(tmp_path)
     run = tmp_path / "runs" / "demo"
     (run / "events").mkdir(parents=True)
-    plan = json.loads((build / "plan.json").read_text())
-    plan["values"]["train.method"] = {"value": "<script>alert(1)</script>", "at": "recipe.yaml:1:1"}
-    (run / "plan.json").write_text(json.dumps(plan))
+    (run / "plan.json").write_text(manifest.write(with_model("<script>alert(1)</script>")))
     (run / "recipe.yaml").write_text("recipe: 1\nname: </pre><b>\n")
     record = Record(run / "record.jsonl")
     record.add("run-started", pid=1, pid_started="x", packages={"tiny": ["torch==2.13.0", "iniconfig==2.1.0"]})
@@ -88,10 +98,11 @@ def test_the_table_is_aligned(run_dir: Path) -> None:
 
 
 def test_a_missing_model_leaves_a_gap(tmp_path: Path) -> None:
-    save(tmp_path, "base", "10-00-00", results(0.25, 80.0))
-    (tmp_path / "tuned").mkdir()
-    (tmp_path / "tuned" / "results_2026.json").write_text("{half")
-    rows = read_scores(tmp_path, ["base", "tuned"])
+    save(tmp_path / "scores", "base", "10-00-00", results(0.25, 80.0))
+    (tmp_path / "scores-tuned").mkdir()
+    (tmp_path / "scores-tuned" / "results_2026.json").write_text("{half")
+    outputs = [ScoresOutput(str(tmp_path / f"scores-{model}"), model, ("shelf",)) for model in ("base", "tuned")]
+    rows = read_scores(outputs)
     assert [row.delta for row in rows] == [None] * 3
 
 
@@ -145,7 +156,7 @@ def test_the_data_is_json_and_adds_up(run_dir: Path) -> None:
 def test_a_run_that_only_began_has_a_report(run_dir: Path) -> None:
     (run_dir / "events" / "10-train.jsonl").unlink()
     (run_dir / "recipe.yaml").unlink()
-    for file in Path("runs/demo/20-evaluate").rglob("*.json"):
+    for file in Path("runs/demo").glob("20-evaluate-*/**/*.json"):
         file.unlink()
     text = report_html(run_dir)
     assert "<svg" not in text
@@ -182,17 +193,20 @@ def test_smoothing_keeps_a_constant() -> None:
 
 
 def test_facts_name_their_source() -> None:
-    values = {
-        "train.batch.total": {"value": 32, "at": "r.yaml:2:1", "why": ""},
-        "train.batch.micro": {"value": 8},
-        "train.batch.accumulation": {"value": 2},
-        "train.batch.data_parallel": {"value": 2},
-        "train.model.path": {"value": "m", "at": None, "why": "a rule"},
-        "train.data.holdout": {"value": 0.02, "from": "rule"},
-        "train.adapter.type": {"value": None},
-    }
-    assert [tuple(fact) for fact in facts(values)] == [
-        ("Model", "m", "a rule"),
-        ("Held out", "2%", "rule"),
-        ("Batch", "32 sequences = 8 micro × 2 accumulation × 2 processes", "r.yaml:2:1"),
-    ]
+    found = {fact.name: (fact.value, fact.source) for fact in facts(compiled())}
+    assert found["From scratch"] == ("llama, 1 layers, hidden 64, 2 heads, vocabulary 300", "recipe.yaml:6:26")
+    assert found["Training data"] == ("data/train.jsonl (text)", "recipe.yaml:3:23")
+    assert found["Optimiser"] == ("adamw_wrong", "recipe.yaml:4:20")
+    assert found["Hardware"] == ("CPU", "recipe.yaml:8:17")
+    assert found["Evaluation"] == ("shelf", "recipe.yaml:9:12")
+    batch, why = found["Batch"]  # nobody wrote it: the reason is in words
+    assert batch.endswith(" accumulation × 1 process")
+    assert " " in why
+    assert not {"Adapter", "Held out"} & found.keys()
+
+
+def test_facts_of_several_trainings_have_their_names() -> None:
+    plan = compiled().plan
+    second = plan.stages[1].replaced(id="20-more", name="more")
+    found = [fact.name for fact in facts(compiled().replaced(plan=plan.replaced(stages=(*plan.stages, second))))]
+    assert [name for name in found if name.startswith("Method")] == ["Method (train)", "Method (more)"]

@@ -6,13 +6,11 @@ same everywhere. Keys: https://huggingface.co/docs/accelerate/package_reference/
 
 from __future__ import annotations
 
-from typing import Any
-
 from recipec.facts import pinned
 from recipec.kinds.train.records import Train
 from recipec.systems import deepspeed
 from recipec.systems.document import Sheet
-from recipec.systems.table import OMIT, Row, computed
+from recipec.systems.table import Row, choice, constant, made, named, same, within
 
 TOOL = "accelerate"
 FILE = "accelerate.yaml"
@@ -26,59 +24,64 @@ TYPES = {
 }
 
 
-def _fsdp(s: Train) -> Any:
-    if s.parallel.strategy != "fsdp2":
-        return OMIT
-    return {
-        "fsdp_version": 2,
-        "fsdp_reshard_after_forward": s.parallel.reshard_after_forward,
-        "fsdp_offload_params": s.parallel.parameter_offload == "cpu" and s.parallel.optimizer_offload == "cpu",
-        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "fsdp_state_dict_type": _state(s),
-        "fsdp_cpu_ram_efficient_loading": True,
-        "fsdp_activation_checkpointing": s.numerics.gradient_checkpointing,
-    }
+ZERO = ("zero1", "zero2", "zero3")
+PRECISIONS = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
 
 
-def _state(s: Train) -> str:
-    """Axolotl gathers the final model itself; the Hugging Face trainer writes none from a sharded state."""
-    return "SHARDED_STATE_DICT" if s.trainer == "axolotl" else "FULL_STATE_DICT"
+def _rows(*, gathers: bool) -> tuple[Row, ...]:
+    return (
+        constant("compute_environment", "LOCAL_MACHINE"),
+        named("distributed_type", "parallel.strategy", TYPES),
+        same("num_machines", "hardware.nodes"),
+        same("num_processes", "hardware.world", "over all nodes"),
+        constant("machine_rank", 0, "run.sh gives each node its own"),
+        # with DeepSpeed, ds_config.json says the precision, and accelerate refuses to hear it twice
+        named("mixed_precision", "numerics.precision", PRECISIONS).unless("parallel.strategy", *ZERO),
+        named("use_cpu", "hardware.device", {"cpu": True, "gpu": False}),
+        constant("main_training_function", "main"),
+        choice("rdzv_backend", "hardware.nodes", {1: "static"}, other="c10d"),
+        constant("same_network", True),
+        *(row.when("parallel.strategy", "fsdp2") for row in within("fsdp_config", *_fsdp(gathers=gathers))),
+        *(
+            row.when("parallel.strategy", *ZERO)
+            for row in within(
+                "deepspeed_config",
+                constant("deepspeed_multinode_launcher", "standard"),
+                choice("zero3_init_flag", "parallel.strategy", {"zero3": True}, other=False),
+            )
+        ),
+    )
 
 
-def _deepspeed(s: Train) -> Any:
-    if not s.parallel.strategy.startswith("zero"):
-        return OMIT
-    return {"deepspeed_multinode_launcher": "standard", "zero3_init_flag": s.parallel.strategy == "zero3"}
+def _fsdp(*, gathers: bool) -> tuple[Row, ...]:
+    return (
+        constant("fsdp_version", 2),
+        same("fsdp_reshard_after_forward", "parallel.reshard_after_forward"),
+        made("fsdp_offload_params", _both_on_cpu, "parallel.parameter_offload", "parallel.optimizer_offload"),
+        constant("fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
+        # from a sharded state the Hugging Face trainer writes no final model
+        constant("fsdp_state_dict_type", "SHARDED_STATE_DICT" if gathers else "FULL_STATE_DICT"),
+        constant("fsdp_cpu_ram_efficient_loading", True),
+        same("fsdp_activation_checkpointing", "numerics.gradient_checkpointing"),
+    )
 
 
-def _mixed(s: Train) -> Any:
-    """With DeepSpeed the file `ds_config.json` says the precision; accelerate refuses to hear it twice."""
-    if s.parallel.strategy.startswith("zero"):
-        return OMIT
-    return "no" if s.numerics.precision == "fp32" else s.numerics.precision
+def _both_on_cpu(parameters: str, optimizer: str) -> bool:
+    return parameters == "cpu" and optimizer == "cpu"
 
 
-ROWS: tuple[Row, ...] = (
-    computed("compute_environment", lambda _s: "LOCAL_MACHINE"),
-    computed("distributed_type", lambda s: TYPES[s.parallel.strategy]),
-    computed("num_machines", lambda s: s.hardware.nodes),
-    computed("num_processes", lambda s: s.hardware.world, "over all nodes"),
-    computed("machine_rank", lambda _s: 0, "run.sh gives each node its own"),
-    computed("mixed_precision", _mixed),
-    computed("use_cpu", lambda s: s.hardware.device == "cpu"),
-    computed("main_training_function", lambda _s: "main"),
-    computed("rdzv_backend", lambda s: "static" if s.hardware.nodes == 1 else "c10d"),
-    computed("same_network", lambda _s: True),
-    computed("fsdp_config", _fsdp),
-    computed("deepspeed_config", _deepspeed),
-)
+ROWS = _rows(gathers=False)
+GATHERING_ROWS = _rows(gathers=True)  # of a trainer that itself gathers the final model from its shards
 
 
-def sheets(s: Train, environment: str, *, always: bool = False) -> list[Sheet]:
-    """Return the launcher's files of a training: none for one process unless `always`, DeepSpeed's too where it shards."""
+def sheets(s: Train, environment: str, *, always: bool = False, gathers: bool = False) -> list[Sheet]:
+    """Return the launcher's files of a training: none for one process unless `always`, DeepSpeed's too where it shards.
+
+    `gathers` says that the trainer itself gathers the final model from its shards.
+    """
     if s.parallel.strategy == "single" and not always:
         return []
-    found = [Sheet(FILE, ROWS, TOOL, pinned(environment, TOOL), "config")]
+    found = [Sheet(FILE, GATHERING_ROWS if gathers else ROWS, TOOL, pinned(environment, TOOL), "config")]
     return [*found, *deepspeed.sheets(s, environment)]
 
 

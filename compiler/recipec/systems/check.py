@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 from recipec.facts import version
+from recipec.plan import fields
 
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
 
@@ -34,11 +35,30 @@ class Only(NamedTuple):
         return (bool(value) if self.values is None else value in self.values) is not self.negate
 
 
+def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterator[str]:
+    """Yield the plan paths of which another value could change what a row or a check does for a stage.
+
+    All of them where every condition holds; the condition's own where a single one fails. A condition on a section asks
+    only whether it is there, and uses nothing that stands in it.
+    """
+    failed = [one for one in only if not one.holds(values)]
+    if not failed:
+        yield from paths
+    asked = failed if len(failed) == 1 else () if failed else only
+    yield from (one.path for one in asked if not is_section(values.get(one.path)))
+
+
+def is_section(value: Any) -> bool:
+    """Return whether a value is a record, or a tuple of them."""
+    return bool(fields(value)) or (isinstance(value, tuple) and bool(value) and bool(fields(value[0])))
+
+
 class Check(NamedTuple):
     """What a system cannot do (`error`), or does another way than the plan says (`warning`), where `when` holds.
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
-    first is to blame. `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
+    `said`: it is told only to a person who wrote the value, since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
@@ -63,11 +83,36 @@ class Check(NamedTuple):
         """Return the check for these releases only."""
         return self._replace(since=since, until=until)
 
+    def has(self, release: str) -> bool:
+        """Return whether the check is there for a release."""
+        after = not self.since or version(release) >= version(self.since)
+        return after and (not self.until or version(release) < version(self.until))
+
+    def items(self, values: Values) -> Iterator[Self]:
+        """Yield the check of each item where `*` stands for items, else the check itself."""
+        section, star, _ = self.paths[0].partition(".*")
+        if not star:
+            yield self
+            return
+        for number in range(len(values.get(section) or ())):
+            yield self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths))
+
+    def each(self, values: Values, release: str) -> Iterator[Refusal]:
+        """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
+        for one in self.items(values):
+            told = one.told(values, release)
+            if told is not None:
+                yield told
+
+    def uses(self, values: Values, release: str) -> Iterator[str]:
+        """Yield the plan paths of which another value could change what the check tells of this stage."""
+        if self.has(release):
+            for one in self.items(values):
+                yield from acting(one.only, one.paths, values)
+
     def told(self, values: Values, release: str) -> Refusal | None:
         """Return what there is to tell of a stage; None where the check has nothing against it."""
-        if self.since and version(release) < version(self.since):
-            return None
-        if self.until and version(release) >= version(self.until):
+        if not self.has(release):
             return None
         if not all(one.holds(values) for one in self.only):
             return None

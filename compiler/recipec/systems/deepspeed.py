@@ -6,63 +6,74 @@ schedule are the trainer's alone. Keys: https://www.deepspeed.ai/docs/config-jso
 
 from __future__ import annotations
 
-from typing import Any
-
 from recipec.facts import pinned
 from recipec.kinds.train.records import Train
 from recipec.systems.document import Sheet
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.table import Row, choice, constant, made, named, same, within
 
 TOOL = "deepspeed"
 FILE = "ds_config.json"
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3}
 
 
-def _zero(s: Train) -> dict[str, Any]:
-    stage, bucket = STAGES[s.parallel.strategy], s.parallel.bucket_size
-    zero: dict[str, Any] = {
-        "stage": stage,
-        "overlap_comm": True,
-        "contiguous_gradients": True,
-        "reduce_bucket_size": bucket,
-    }
-    if stage == 3:
-        zero |= {
-            "stage3_prefetch_bucket_size": bucket * 9 // 10,
-            "stage3_param_persistence_threshold": 100_000,
-            "stage3_max_live_parameters": 1_000_000_000,
-            "stage3_max_reuse_distance": 1_000_000_000,
-            "stage3_gather_16bit_weights_on_model_save": True,
-            "sub_group_size": 1_000_000_000,
-        }
-    else:
-        zero |= {"allgather_partitions": True, "allgather_bucket_size": bucket, "reduce_scatter": True}
-    for key, device in (
-        ("offload_optimizer", s.parallel.optimizer_offload),
-        ("offload_param", s.parallel.parameter_offload),
-    ):
-        if device != "none":
-            zero[key] = {"device": device, "pin_memory": True}
-            if device == "nvme":
-                zero[key]["nvme_path"] = s.parallel.nvme_path
-    return zero
+_OFFLOAD = {
+    "offload_optimizer": "parallel.optimizer_offload",
+    "offload_param": "parallel.parameter_offload",
+}
 
+
+def _offloaded(key: str, device: str) -> tuple[Row, ...]:
+    """Return the rows of what is kept elsewhere than on the GPU; `device` is the plan path that says where."""
+    return within(
+        key,
+        same("device", device).unless(device, "none"),
+        constant("pin_memory", True).unless(device, "none"),
+        same("nvme_path", "parallel.nvme_path").when(device, "nvme"),
+    )
+
+
+_SHARDING = (
+    named("stage", "parallel.strategy", STAGES),
+    constant("overlap_comm", True),
+    constant("contiguous_gradients", True),
+    same("reduce_bucket_size", "parallel.bucket_size"),
+    *(
+        row.when("parallel.strategy", "zero3")
+        for row in (
+            made("stage3_prefetch_bucket_size", lambda bucket: bucket * 9 // 10, "parallel.bucket_size"),
+            constant("stage3_param_persistence_threshold", 100_000),
+            constant("stage3_max_live_parameters", 1_000_000_000),
+            constant("stage3_max_reuse_distance", 1_000_000_000),
+            constant("stage3_gather_16bit_weights_on_model_save", True),
+            constant("sub_group_size", 1_000_000_000),
+        )
+    ),
+    *(
+        row.unless("parallel.strategy", "zero3")
+        for row in (
+            constant("allgather_partitions", True),
+            same("allgather_bucket_size", "parallel.bucket_size"),
+            constant("reduce_scatter", True),
+        )
+    ),
+    *(row for key, device in _OFFLOAD.items() for row in _offloaded(key, device)),
+)
 
 ROWS: tuple[Row, ...] = (
     same("train_batch_size", "batch.total"),
     same("train_micro_batch_size_per_gpu", "batch.micro"),
     same("gradient_accumulation_steps", "batch.accumulation"),
     same("gradient_clipping", "optimizer.max_grad_norm"),
-    computed("bf16", lambda s: {"enabled": s.numerics.precision == "bf16"}),
-    computed(
+    *within("bf16", choice("enabled", "numerics.precision", {"bf16": True}, other=False)),
+    *within(
         "fp16",
-        lambda s: (
-            {"enabled": True, "loss_scale": 0, "initial_scale_power": 16} if s.numerics.precision == "fp16" else OMIT
-        ),
+        choice("enabled", "numerics.precision", {"fp16": True}),
+        constant("loss_scale", 0).when("numerics.precision", "fp16"),
+        constant("initial_scale_power", 16).when("numerics.precision", "fp16"),
     ),
-    computed("zero_optimization", _zero),
-    computed("steps_per_print", lambda _s: 1_000_000_000, "the trainer logs"),
-    computed("wall_clock_breakdown", lambda _s: False),
+    *within("zero_optimization", *_SHARDING),
+    constant("steps_per_print", 1_000_000_000, "the trainer logs"),
+    constant("wall_clock_breakdown", False),
 )
 
 

@@ -11,7 +11,7 @@ from recipec.systems.check import Refusal, Values
 from recipec.systems.document import Document, Sheet
 from recipec.systems.registry import doing, system
 from recipec.systems.system import System
-from recipec.systems.table import Reader, fill, flattened
+from recipec.systems.table import fill, flattened
 
 
 class Emitted(NamedTuple):
@@ -38,19 +38,16 @@ def emit(stage: Stage[Any]) -> Emitted:
     out.refusals.extend(_cannot(doer, stage, values))
     if out.refusals:
         return out
-    reads: list[str] = []
-    seen: Any = Reader(body, "", reads)
-    for sheet in doer.sheets(seen, stage.environment):
-        _fill(out, body, values, sheet)
-    out.commands.extend(doer.commands(seen))
-    out.variables.update(doer.variables(seen))
-    out.files.update(doer.files(seen))
-    out.differences.extend(doer.differences(seen))
-    out.used.update(doer.uses(body), reads)
+    for sheet in doer.sheets(body, stage.environment):
+        _fill(out, values, sheet)
+    out.commands.extend(doer.commands(body))
+    out.variables.update(doer.variables(body))
+    out.files.update(doer.files(body))
+    out.used.update(doer.uses(body))
     for check in doer.checks(body):
-        told = check.told(values, stage.release)
-        if told is not None:
-            (out.refusals if check.severity == "error" else out.differences).append(told)
+        out.used.update(check.uses(values, stage.release))  # what is refused or told is not ignored
+        told = out.refusals if check.severity == "error" else out.differences
+        told.extend(check.each(values, stage.release))
     return out
 
 
@@ -69,8 +66,8 @@ def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal
         yield Refusal("hardware.world", "several processes need GPUs", advice)
 
 
-def _fill(out: Emitted, body: Any, values: Values, sheet: Sheet) -> None:
-    filled = fill(sheet.rows, body, values, sheet.release)
+def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:
+    filled = fill(sheet.rows, values, sheet.release)
     out.documents.append(
         Document(sheet.file, sheet.kind, sheet.tool, sheet.release, sheet.contract, filled.entries, sheet.template)
     )

@@ -7,6 +7,8 @@ from typing import Any
 from recipec.facts import pinned
 from recipec.plan import Stage
 from recipec.systems.registry import system
+from recipec.systems.system import Need
+from recipec.systems.table import flattened
 
 
 def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
@@ -15,7 +17,7 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
     A stage whose system has no environment of its own takes the first of the others' that holds what it needs, so that a
     run makes as few as it can.
     """
-    needs = [system(stage.system).needs(stage.body) for stage in stages]
+    needs = [_need(stage) for stage in stages]
     extras: dict[str, set[str]] = {}
     holds: dict[str, frozenset[str]] = {}
     for need in needs:
@@ -30,3 +32,14 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
         release = stage.release or (pinned(name, package) if package else "")
         found.append(stage.replaced(environment=name, release=release))
     return tuple(found)
+
+
+def _need(stage: Stage[Any]) -> Need:
+    """Return what a stage needs; of what its system cannot do, which is refused, nothing is added."""
+    doer = system(stage.system)
+    need = doer.needs(stage.body)
+    if not need.extras:
+        return need
+    values = flattened(stage.body)
+    able = all(values.get(path) in (None, *known) for path, known in doer.can.items())
+    return need if able else need._replace(extras=frozenset())

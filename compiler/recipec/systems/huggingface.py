@@ -17,6 +17,7 @@ from recipec.systems.table import (
     named,
     nonzero,
     per_unit,
+    renamed,
     same,
     whole,
 )
@@ -85,10 +86,7 @@ _ROWS = (
     same("dataloader_num_workers", "data.workers"),
     choice("dataloader_pin_memory", "hardware.device", {"cpu": False}, why="pinned memory is for GPUs"),
     per_unit("save_strategy", "save_steps", "watch.save_every"),
-    choice("save_total_limit", "watch.save_keep", {"all": OMIT})._replace(
-        say=lambda keep: keep if isinstance(keep, int) else OMIT,
-        back=lambda limit: {} if limit is OMIT else {"watch.save_keep": limit},
-    ),
+    renamed("save_total_limit", "watch.save_keep", {"all": OMIT}),
     flag("save_only_model", "watch.save_only_model"),
     per_unit("eval_strategy", "eval_steps", "watch.evaluate_every"),
     same("logging_steps", "watch.log_every"),

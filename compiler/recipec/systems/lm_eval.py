@@ -8,7 +8,7 @@ from recipec.facts import pinned
 from recipec.kinds.evaluate import Evaluate
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import OMIT, Row, choice, computed, flag, made, same
+from recipec.systems.table import OMIT, Row, flag, made, named, number, same, within
 from recipec.systems.trainers import GENERAL
 
 TOOL, FILE = "lm_eval", "lm_eval.yaml"
@@ -30,56 +30,49 @@ def variables(stage: Evaluate) -> dict[str, str]:
     return {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
 
 
-def _model_args(s: Evaluate) -> dict[str, Any]:
-    model = s.model
-    args: dict[str, Any] = {"pretrained": model.path, "dtype": DTYPES[s.precision]}
-    if model.revision is not None:
-        args["revision"] = model.revision
-    if model.tokenizer not in (model.path, model.adapter):
-        args["tokenizer"] = model.tokenizer
-    if s.trust_remote_code:
-        args["trust_remote_code"] = True
-    if s.backend == "vllm":
-        args |= {"max_model_len": s.max_length, "tensor_parallel_size": s.hardware.per_node}
-        if model.adapter is not None:
-            args["lora_local_path"] = model.adapter
-    else:
-        args["max_length"] = s.max_length
-        if model.adapter is not None:
-            args["peft"] = model.adapter
-    return args
+def _tokenizer(tokenizer: str, model: str, adapter: str | None) -> Any:
+    """Return where the tokenizer is, unless it is beside the model or the adapter, where it is looked for anyway."""
+    return OMIT if tokenizer in (model, adapter) else tokenizer
 
 
-def _device(s: Evaluate) -> Any:
-    if s.backend == "vllm":
-        return OMIT
-    return "cpu" if s.hardware.device == "cpu" else "cuda:0"
-
-
-def _wandb(s: Evaluate) -> Any:
-    if s.track.wandb_project is None:
-        return OMIT
-    args = {"project": s.track.wandb_project, "name": f"{s.track.run_name}-{s.model.name}"}
-    if s.track.wandb_entity is not None:
-        args["entity"] = s.track.wandb_entity
-    return args
+HF, VLLM = ("backend", "hf"), ("backend", "vllm")
+MODEL_ARGS: tuple[Row, ...] = (
+    same("pretrained", "model.path"),
+    named("dtype", "precision", DTYPES),
+    same("revision", "model.revision"),
+    made("tokenizer", _tokenizer, "model.tokenizer", "model.path", "model.adapter"),
+    flag("trust_remote_code", "trust_remote_code"),
+    same("max_length", "max_length").when(*HF),
+    same("peft", "model.adapter").when(*HF),
+    same("max_model_len", "max_length").when(*VLLM),
+    same("tensor_parallel_size", "hardware.per_node").when(*VLLM),
+    same("lora_local_path", "model.adapter").when(*VLLM),
+)
 
 
 ROWS: tuple[Row, ...] = (
     same("model", "backend"),
-    computed("model_args", _model_args),
+    *within("model_args", *MODEL_ARGS),
     same("tasks", "tasks"),
     same("include_path", "task_folder"),
-    choice("num_fewshot", "few_shot", {"task": OMIT})._replace(say=lambda shots: OMIT if shots == "task" else shots),
+    number("num_fewshot", "few_shot"),
     same("batch_size", "batch_size"),
-    computed("device", _device),
-    choice("limit", "limit", {"all": OMIT})._replace(say=lambda limit: OMIT if limit == "all" else limit),
+    named("device", "hardware.device", {"cpu": "cpu", "gpu": "cuda:0"}).unless("backend", "vllm"),
+    number("limit", "limit"),
     same("apply_chat_template", "model.chat_template"),
     same("log_samples", "log_samples"),
     flag("confirm_run_unsafe_code", "allow_code_execution"),
-    made("seed", lambda seed: [seed, seed, seed, seed], "seed"),
+    made("seed", lambda seed: [seed] * 4, "seed"),
     same("output_path", "output"),
-    computed("wandb_args", _wandb),
+    *(
+        row.when("track.wandb_project")
+        for row in within(
+            "wandb_args",
+            same("project", "track.wandb_project"),
+            made("name", lambda run, name: f"{run}-{name}", "track.run_name", "model.name"),
+            same("entity", "track.wandb_entity"),
+        )
+    ),
 )
 
 
@@ -96,5 +89,6 @@ SYSTEM = System(
     needs=_need,
     commands=commands,
     variables=variables,
+    uses=lambda _s: ("allow_code_execution",),
     package="lm-eval",
 )

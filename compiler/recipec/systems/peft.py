@@ -48,5 +48,6 @@ SYSTEM = System(
     needs=lambda _s: Need(packages=frozenset(["peft"]), otherwise=GENERAL),
     commands=_commands,
     files=_files,
+    uses=lambda _s: ("output",),
     package=TOOL,
 )

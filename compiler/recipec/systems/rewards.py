@@ -39,24 +39,19 @@ _SUM = (
 _NAMES = {"exact": "exact_answer", "regex": "format_matches", "length": "short_enough", "language": "in_language"}
 
 
-def named(stage: Train) -> list[tuple[str, Reward]]:
-    """Return the rewards with a name for each, unlike any other's of the stage."""
+def named(rewards: tuple[Reward, ...]) -> list[tuple[str, Reward]]:
+    """Return the rewards of a stage with a name for each, unlike any other's."""
     found: dict[str, Reward] = {}
-    for reward in stage.rewards:
+    for reward in rewards:
         name = reward.function or _NAMES.get(reward.type, f"{reward.type}_reward")
         unique = name if name not in found else f"{name}_{len(found) + 1}"
         found[unique] = reward
     return list(found.items())
 
 
-def names(stage: Train) -> list[str]:
+def names(rewards: tuple[Reward, ...]) -> list[str]:
     """Return what TRL's `reward_funcs` takes: `rewards.NAME` for a function, a model's path for a model."""
-    return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(stage)]
-
-
-def weights(stage: Train) -> list[float]:
-    """Return the weight of each reward, in the order of `names`."""
-    return [reward.weight for reward in stage.rewards]
+    return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(rewards)]
 
 
 def functions(stage: Train) -> bool:
@@ -70,7 +65,7 @@ def text(stage: Train, answer: str = "answer") -> str:
     parts = [library.rstrip("\n")]
     answers, known = f'columns["{answer}"]', f'columns.get("{answer}", [""] * len(texts))'
     asked = "[text_of(prompt) for prompt in prompts]"
-    for name, reward in named(stage):
+    for name, reward in named(stage.rewards):
         if reward.type != "model":
             parts.append(
                 f"def {name}(prompts, completions, **columns):\n"
@@ -86,7 +81,7 @@ def openrlhf(stage: Train) -> str:
     library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
     terms = [
         f"        ({reward.weight!r}, {_call(reward, 'labels', 'labels', 'prompts')}),  # {name}"
-        for name, reward in named(stage)
+        for name, reward in named(stage.rewards)
         if reward.type != "model"
     ]
     return "\n".join([library.rstrip("\n"), _OPENRLHF, *terms, *_SUM]) + "\n"

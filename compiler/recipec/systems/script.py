@@ -5,17 +5,18 @@ says of this training is without effect, and named so.
 """
 
 from shlex import quote
-from typing import Any, get_args
+from typing import get_args
 
 from recipec.facts import pinned
 from recipec.kinds.train.records import Method, Train
 from recipec.language.model import AdapterType
 from recipec.plan import leaf
-from recipec.references import references, text
+from recipec.references import Reference, references, text
+from recipec.render.python_writer import Expression
 from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import Row, computed
+from recipec.systems.table import Row, constant, made, named, same
 
 RAY = "ray-2.60.0"  # where Ray starts the script
 FILE, HOSTS = "ray_train.py", "hostfile"
@@ -66,17 +67,15 @@ if __name__ == "__main__":
 '''
 
 
-def _folder(_s: Train) -> Any:
-    from recipec.render.python_writer import Expression
-
-    return Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))")
-
-
 RAY_ROWS: tuple[Row, ...] = (
-    computed("ScalingConfig.num_workers", lambda s: s.hardware.world, "over all nodes"),
-    computed("ScalingConfig.use_gpu", lambda s: s.hardware.device == "gpu"),
-    computed("RunConfig.name", lambda s: f"{s.track.run_name}-{s.name}"),
-    computed("RunConfig.storage_path", _folder, "what Ray itself keeps of the run"),
+    same("ScalingConfig.num_workers", "hardware.world", "over all nodes"),
+    named("ScalingConfig.use_gpu", "hardware.device", {"gpu": True, "cpu": False}),
+    made("RunConfig.name", lambda run, stage: f"{run}-{stage}", "track.run_name", "name"),
+    constant(
+        "RunConfig.storage_path",
+        Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))"),
+        "what Ray itself keeps of the run",
+    ),
 )
 
 
@@ -93,8 +92,7 @@ def arguments(s: Train) -> list[str]:
             if reference.kind == "file":
                 parts.append(f'"$here/{reference.name}"')
                 continue
-            found = leaf(s, reference.name.partition(".")[2])
-            _format_of(s, reference.name)
+            found = leaf(s, _path(reference))
             if isinstance(found, bool) and reference.end - reference.start == len(value):
                 value = found
             else:
@@ -111,11 +109,15 @@ def arguments(s: Train) -> list[str]:
     return lines
 
 
-def _format_of(s: Train, name: str) -> None:
-    """A source of data that the script is told of has a format, of which the recipe must speak: that is its use."""
-    steps = name.split(".")
-    if steps[1] == "data" and len(steps) > 3:
-        leaf(s, f"data.{steps[2]}.{steps[3]}.format")
+def _path(reference: Reference) -> str:
+    """Return the plan path below the stage that a reference names."""
+    return reference.name.partition(".")[2]
+
+
+def _references(s: Train) -> list[Reference]:
+    """Return all that the script's arguments ask for."""
+    assert s.script is not None
+    return [reference for value in s.script.arguments.values() for reference in references(value)]
 
 
 def _sheets(s: Train) -> list[Sheet]:
@@ -123,8 +125,10 @@ def _sheets(s: Train) -> list[Sheet]:
     if s.script.launcher == "ray":
         release = RAY.partition("-")[2]
         return [Sheet(FILE, RAY_ROWS, "ray", release, "", "python", RAY_TEMPLATE)]
-    files = deepspeed.sheets(s, trainers.GENERAL)
-    if s.script.launcher == "accelerate":
+    launched = s.script.launcher == "accelerate"
+    asked = any(reference.kind == "file" and reference.name == deepspeed.FILE for reference in _references(s))
+    files = deepspeed.sheets(s, trainers.GENERAL) if launched or asked else []  # else nobody would read it
+    if launched:
         release = pinned(trainers.GENERAL, accelerate.TOOL)
         return [Sheet(accelerate.FILE, accelerate.ROWS, accelerate.TOOL, release, "config"), *files]
     return files
@@ -164,6 +168,24 @@ def _variables(s: Train) -> dict[str, str]:
     return {"DS_ACCELERATOR": "cpu"} if s.script.launcher == "deepspeed" and s.hardware.device == "cpu" else {}
 
 
+def _uses(s: Train) -> tuple[str, ...]:
+    """What the script is told, and what its launcher acts on beside files.
+
+    A source of data that the script is told of has a format, of which the recipe must speak: that is its use.
+    """
+    assert s.script is not None
+    told = [_path(reference) for reference in _references(s) if reference.kind == "plan"]
+    sources = [path.split(".")[:3] for path in told if path.startswith("data.") and path.count(".") > 2]
+    started = {
+        "accelerate": ("hardware.nodes",),
+        "torchrun": ("hardware.nodes", "hardware.per_node"),
+        "deepspeed": ("hardware.nodes", "hardware.per_node", "hardware.device"),
+        "ray": (),
+    }
+    formats = [".".join([*source, "format"]) for source in sources]
+    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats)
+
+
 def _need(s: Train) -> Need:
     if s.script is not None and s.script.launcher == "ray":
         return trainers.need(s, base=RAY, holds=frozenset())
@@ -186,4 +208,5 @@ SYSTEM = System(
     commands=_commands,
     variables=_variables,
     files=_files,
+    uses=_uses,
 )

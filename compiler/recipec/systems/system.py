@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recipec.systems.check import Check, Refusal
+from recipec.systems.check import Check
 from recipec.systems.document import Sheet
 
 
@@ -35,11 +35,8 @@ def _no_checks(_body: Any) -> tuple[Check, ...]:
     return ()
 
 
-def _none(_body: Any) -> list[Refusal]:
-    return []
-
-
-def _no_paths(_body: Any) -> tuple[str, ...]:
+def uses_nothing(_body: Any) -> tuple[str, ...]:
+    """Return no paths."""
     return ()
 
 
@@ -64,9 +61,8 @@ class System(NamedTuple):
     can: Mapping[str, frozenset[str]] = {}
     variables: Callable[[Any], dict[str, str]] = _nothing
     files: Callable[[Any], dict[str, str]] = _nothing
-    differences: Callable[[Any], list[Refusal]] = _none
     checks: Callable[[Any], tuple[Check, ...]] = _no_checks
-    uses: Callable[[Any], tuple[str, ...]] = _no_paths
+    uses: Callable[[Any], tuple[str, ...]] = uses_nothing
     package: str = ""
     one_process: str = ""
     own_program: bool = False

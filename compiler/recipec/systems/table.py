@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from recipec.facts import version
 from recipec.plan import fields
-from recipec.systems.check import Only, Refusal, Unsupported, Values
+from recipec.systems.check import Only, Refusal, Unsupported, Values, acting, is_section
 
 
 class Omit:
@@ -26,7 +26,10 @@ OMIT = Omit()
 
 
 def flattened(stage: Any) -> dict[str, Any]:
-    """Return the value at every plan path below a stage: of each section, each item of a tuple of records, each leaf."""
+    """Return the value at every plan path below a stage: of each section, each item of a tuple of records, each leaf.
+
+    With `*` for an item, a path has the values of all items.
+    """
     found: dict[str, Any] = {}
     _flatten(stage, "", found)
     return found
@@ -43,14 +46,19 @@ def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
             for index, item in enumerate(value):
                 found[f"{path}.{index}"] = item
                 _flatten(item, f"{path}.{index}.", found)
+            for field in fields(value[0]):
+                found[f"{path}.*.{field}"] = tuple(getattr(item, field) for item in value)
 
 
 class Row(NamedTuple):
     """One key of a tool, or a few that one plan value decides together.
 
-    `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. `back`,
+    `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. A path
+    has `*` for every item of a tuple of records: its value is a tuple, one for each (None where there is none). `back`,
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
+    `parts` are the rows of a block.
+    Its keys stand in the mapping at the keys `inside`, each within the one before it; at the top where there are none.
     """
 
     keys: tuple[str, ...]
@@ -61,6 +69,8 @@ class Row(NamedTuple):
     why: str = ""
     since: str = ""
     until: str = ""
+    parts: tuple[Row, ...] = ()
+    inside: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -85,6 +95,8 @@ class Row(NamedTuple):
 
     def grouped(self, group: str) -> Self:
         """Return the row of a keyword argument in a call: its keys below `group`."""
+        if self.inside:
+            return self._replace(inside=(f"{group}.{self.inside[0]}", *self.inside[1:]))
         return self._replace(keys=tuple(f"{group}.{key}" for key in self.keys))
 
     def because(self, why: str) -> Self:
@@ -98,12 +110,10 @@ class Row(NamedTuple):
 
     def uses(self, values: Values) -> Iterator[str]:
         """Yield the plan paths of which another value could change what the row emits for this stage."""
-        failed = [one for one in self.only if not one.holds(values)]
-        if not failed:
-            yield from self.paths
-            yield from (one.path for one in self.only)
-        elif len(failed) == 1:
-            yield failed[0].path
+        if self.parts and all(one.holds(values) for one in self.only):
+            for part in self.parts:
+                yield from part.uses(values)
+        yield from acting(self.only, () if self.parts else self.paths, values)
 
 
 def _as_list(value: Any) -> Any:
@@ -131,6 +141,12 @@ def flag(key: str, path: str, why: str = "") -> Row:
     """The key is true where the plan's value is; else it is left out."""
     back = lambda value: {} if value is OMIT else {path: bool(value)}  # noqa: E731
     return Row((key,), (path,), lambda value: True if value else OMIT, back, why=why)
+
+
+def number(key: str, path: str, why: str = "") -> Row:
+    """The key holds the plan's value where that is a number; a word in its place (`all`, `task`) leaves it out."""
+    say = lambda value: value if isinstance(value, int | float) else OMIT  # noqa: E731
+    return same(key, path, why)._replace(say=say)
 
 
 def present(key: str, path: str, value: Any = True, why: str = "") -> Row:
@@ -173,6 +189,16 @@ def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable
 
 def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else str(value) if isinstance(value, dict) else value
+
+
+def renamed(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
+    """The key holds the plan's value as it is, but for those that the tool has a word of its own for (or OMIT)."""
+    backward = _inverse(path, names)
+
+    def back(value: Any) -> dict[str, Any]:
+        return {} if value is OMIT else backward(value) or {path: _as_tuple(value)}
+
+    return Row((key,), (path,), lambda value: _as_list(names.get(value, value)), back, why=why)
 
 
 def whole(key: str, path: str, message: str, why: str = "") -> Row:
@@ -219,7 +245,9 @@ def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str
     def back(value: Any) -> dict[str, Any]:
         if value is OMIT:
             return {}
-        return {path: tuple(value)} if isinstance(value, list) else {path: (words[_hashable(value)],)}
+        if isinstance(value, list):
+            return {path: tuple(value)}
+        return {path: (words[_hashable(value)],)} if _hashable(value) in words else {}
 
     return Row((key,), (path,), say, back, why=why)
 
@@ -265,38 +293,71 @@ def share_or_steps(share: str, steps: str, path: str, why: str = "") -> Row:
     return Row((share, steps), (path,), say, back, why=why)
 
 
+def spread(path: str, keys: Mapping[str, str], why: str = "") -> Row:
+    """Two or more words of a mapping, each under a key of its own; `keys` map the words to them."""
+
+    def say(given: Mapping[str, Any] | None) -> Any:
+        return tuple((given or {}).get(word, OMIT) for word in keys)
+
+    def back(*values: Any) -> dict[str, Any]:
+        there = {word: value for word, value in zip(keys, values, strict=True) if value is not OMIT}
+        return {path: there} if there else {}
+
+    return Row(tuple(keys.values()), (path,), say, back, why=why)
+
+
+def gathered(key: str, *paths: str, why: str = "") -> Row:
+    """The key holds a list with the plan's value at each of the paths."""
+
+    def back(value: Any) -> dict[str, Any]:
+        there = isinstance(value, list) and len(value) == len(paths)
+        return dict(zip(paths, value, strict=True)) if there else {}
+
+    return Row((key,), paths, lambda *values: list(values), back, why=why)
+
+
+def below(key: str, path: str, name: str, why: str = "") -> Row:
+    """The key holds the folder of this name in the folder that the plan names."""
+
+    def back(value: Any) -> dict[str, Any]:
+        text = str(value)
+        return {path: text.removesuffix(f"/{name}")} if text.endswith(f"/{name}") else {}
+
+    return Row((key,), (path,), lambda folder: f"{folder}/{name}", back, why=why)
+
+
+def block(key: str, *parts: Row, why: str = "") -> Row:
+    """The key holds a mapping, which these rows fill; where none says anything, it is left out.
+
+    The rows may have conditions. Raises ValueError for one that only some releases have: the block must be told apart.
+    """
+    if any(part.since or part.until for part in parts):
+        raise ValueError(f"a row of the block {key} is for some releases only")
+    paths = tuple(dict.fromkeys(path for part in parts for path in (*part.paths, *(one.path for one in part.only))))
+
+    def say(*given: Any) -> Any:
+        filled = fill(parts, dict(zip(paths, given, strict=True)), "")
+        for refused in filled.refusals:
+            raise Unsupported(refused.path, refused.message, refused.advice)
+        return {name: entry.value for name, entry in filled.entries.items()} or OMIT
+
+    def back(value: Any) -> dict[str, Any]:
+        return read_back(parts, value, "") if isinstance(value, dict) else {}
+
+    return Row((key,), paths, say, back if any(part.back for part in parts) else None, why=why, parts=parts)
+
+
+def within(key: str, *rows: Row) -> tuple[Row, ...]:
+    """Return rows whose keys stand in the mapping that `key` holds; where none of them says anything, `key` is left out."""
+    return tuple(row._replace(inside=(key, *row.inside)) for row in rows)
+
+
 # Rows of code.
 
 
 def made(key: str, make: Callable[..., Any], *paths: str, why: str = "") -> Row:
     """The key is computed of the values at `paths`; OMIT leaves it out. It does not read back."""
     return Row((key,), paths, make, why=why)
-
-
-def computed(key: str, make: Callable[[Any], Any], why: str = "") -> Row:
-    """The key is computed of the stage itself."""
-    return Row((key,), ("",), make, why=why)
-
-
-class Reader:
-    """A stage seen through a recorder: attributes read as usual, and each leaf that is read is noted."""
-
-    __slots__ = ("_path", "_reads", "_value")
-
-    def __init__(self, value: Any, path: str, reads: list[str]) -> None:
-        self._value, self._path, self._reads = value, path, reads
-
-    def __getattr__(self, name: str) -> Any:
-        path = f"{self._path}.{name}" if self._path else name
-        return self._see(getattr(self._value, name), path)
-
-    def _see(self, value: Any, path: str) -> Any:
-        if fields(value):
-            return Reader(value, path, self._reads)
-        if isinstance(value, tuple) and value and fields(value[0]):
-            return tuple(Reader(item, f"{path}.{index}", self._reads) for index, item in enumerate(value))
-        self._reads.append(path)
-        return value
 
 
 class Entry(NamedTuple):
@@ -315,8 +376,8 @@ class Filled(NamedTuple):
     refusals: list[Refusal]
 
 
-def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Filled:
-    """Apply a table to a stage and its flattened `values`. Two rows must not emit one key."""
+def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
+    """Apply a table to the flattened values of a stage's body. Raises LookupError where two rows emit one key."""
     entries: dict[str, Entry] = {}
     used: set[str] = set()
     refusals: list[Refusal] = []
@@ -324,47 +385,88 @@ def fill(rows: Iterable[Row], stage: Any, values: Values, release: str) -> Fille
     for row in rows:
         if (row.since or row.until) and not row.has(release):
             continue
-        if row.only:
+        if row.only or row.parts:
             used.update(row.uses(values))
             if not all(one.holds(values) for one in row.only):
                 continue
         reads = row.paths
         try:
-            if reads == ("",):
-                seen: list[str] = []
-                value = row.say(Reader(stage, "", seen))
-                reads = tuple(dict.fromkeys(seen))
-            else:
-                value = row.say(*map(get, reads))
+            value = row.say(*map(get, reads))
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
-        used.update(reads)
+        if not row.parts:
+            used.update(reads)
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):
             if one is None or one is OMIT:
                 continue
-            if key in entries:
+            if row.inside:
+                _put(entries, (*row.inside, key), one, tuple(_leaves(reads, values)))
+            elif key in entries:
                 raise LookupError(f"two rows emit {key}")
-            entries[key] = Entry(one, reads, row.why)
-    return Filled(entries, used, refusals)
+            else:
+                entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
+    return Filled(entries, set(_items(used, values)), refusals)
+
+
+def _items(paths: Iterable[str], values: Values) -> Iterator[str]:
+    """Yield the paths, one for each item where `*` stands for items."""
+    for path in paths:
+        section, star, _ = path.partition(".*")
+        if star:
+            yield from (path.replace("*", str(index)) for index, _ in enumerate(values.get(section) or ()))
+        else:
+            yield path
+
+
+def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
+    """Yield the paths of single values, and instead of a section those of the values in it: they have origins."""
+    for path in _items(paths, values):
+        if not is_section(values.get(path)):
+            yield path
+            continue
+        for below, value in values.items():
+            if below.startswith(path + ".") and "*" not in below and value is not None and not is_section(value):
+                yield below
+
+
+def _put(entries: dict[str, Entry], keys: tuple[str, ...], value: Any, reads: tuple[str, ...]) -> None:
+    """Put a value into the mapping at its keys but the last, which is made where it is not there."""
+    before = entries.get(keys[0], Entry({}, ()))
+    at = before.value
+    for key in keys[1:-1]:
+        at = at.setdefault(key, {})
+    if keys[-1] in at:
+        raise LookupError(f"two rows emit {'.'.join(keys)}")
+    at[keys[-1]] = value
+    entries[keys[0]] = before._replace(reads=tuple(dict.fromkeys((*before.reads, *reads))))
 
 
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
     """Return the plan values that a tool's file says, by plan path: the table, read in the other direction.
 
-    Rows whose conditions contradict what other rows have read are passed over; of code and of what a file leaves out
-    nothing is concluded.
+    Rows whose conditions contradict what rows with fewer conditions have read are passed over; of code and of what a
+    file leaves out nothing is concluded.
     """
     found: dict[str, Any] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: len(row.only)):
         if row.back is None or not row.has(release):
             continue
-        given = [document.get(key, OMIT) for key in row.keys]
+        at = _inside(document, row.inside)
+        given = [at.get(key, OMIT) for key in row.keys]
         if all(value is OMIT for value in given):
             continue
         if any(one.path in found and not one.holds(found) for one in row.only):
             continue
         found |= row.back(*given)
     return found
+
+
+def _inside(document: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the mapping at these keys; an empty one where there is none."""
+    for key in keys:
+        value = document.get(key)
+        document = value if isinstance(value, Mapping) else {}
+    return document

@@ -8,7 +8,7 @@ from recipec.kinds.init import Init
 from recipec.kinds.train.records import DataSource
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import Row, computed, same
+from recipec.systems.table import Row, constant, made, same, within
 from recipec.systems.trainers import GENERAL
 
 TOOL, SCRIPT, SETTINGS = "transformers", "init_model.py", "init.json"
@@ -27,20 +27,20 @@ CONFIG_ROWS: tuple[Row, ...] = (
 )
 
 
-def _source(source: DataSource) -> dict[str, Any]:
-    return {"path": source.path, "format": source.format, "columns": source.columns}
-
-
-def _tokenizer(s: Init) -> dict[str, Any]:
-    data = [_source(source) for source in s.data]
-    return {"train_on": data, "vocab_size": s.model.vocab_size, "special_tokens": SPECIAL}
+def _rows_of(sources: tuple[DataSource, ...]) -> list[dict[str, Any]]:
+    return [{"path": source.path, "format": source.format, "columns": source.columns} for source in sources]
 
 
 INIT_ROWS: tuple[Row, ...] = (
     same("seed", "seed"),
     same("output", "output"),
-    computed("config", lambda _s: "config.json"),
-    computed("tokenizer", _tokenizer),
+    constant("config", "config.json"),
+    *within(
+        "tokenizer",
+        made("train_on", _rows_of, "data"),
+        same("vocab_size", "model.vocab_size"),
+        constant("special_tokens", SPECIAL),
+    ),
     same("chat_template", "model.chat_template"),
 )
 

@@ -7,196 +7,171 @@ What it says of its arguments is in `unsloth/models/loader.py` and `llama.py`, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from recipec.facts import pinned
 from recipec.kinds.train.records import Train
 from recipec.render.python_writer import Expression, literal
 from recipec.systems import rewards, trainers
-from recipec.systems.check import Unsupported
+from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
+from recipec.systems.huggingface import BASE, base
 from recipec.systems.system import System
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.table import Row, choice, constant, flag, listed, made, named, same
 from recipec.systems.trl import script, settings
 
 TOOL = "unsloth"
 METHODS = ("pretrain", "sft", "dpo", "ipo", "kto", "orpo", "grpo")
 FULL = ("embed_tokens", "lm_head")  # what its fast path trains in full beside a LoRA
-INITS = {"default": OMIT, "gaussian": "gaussian", "orthogonal": "orthogonal"}
+INITS = ("default", "gaussian", "orthogonal")
 OWN = ("gradient_checkpointing_kwargs", "torch_compile", "trust_remote_code")  # rows of TRL's that are Unsloth's here
-DECIDED = ("r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "use_rslora", "use_dora",
-           "init_lora_weights", "random_state", "use_gradient_checkpointing")  # fmt: skip
 
 
-def _model(s: Train) -> str:
-    """An adapter that is trained further names its base itself."""
-    start = s.adapter.start_from if s.adapter is not None else None
-    return start or s.model.path
+def _dtype(*of_dtype: Any) -> Expression:
+    return Expression(f"torch.{settings.dtype(*of_dtype)}")
 
 
-def _revision(s: Train) -> Any:
-    if s.adapter is not None and s.adapter.start_from is not None:
-        return OMIT
-    return s.model.revision or OMIT
-
-
-def _dtype(s: Train) -> Expression:
-    return Expression(f"torch.{settings.dtype(s)}")
-
-
-def _four_bit(s: Train) -> bool:
-    if s.model.load_in == "fp4" or (s.model.load_in == "nf4" and not s.model.double_quant):
-        message = "Unsloth's 4-bit weights are nf4 with doubly quantised scales"
-        raise Unsupported("model.load_in", message, "use load_in: nf4, and leave double_quant out")
-    return s.model.load_in == "nf4"
-
-
-def _eight_bit(s: Train) -> Any:
-    if s.model.load_in != "int8":
-        return OMIT
-    if s.hardware.device == "cpu":
-        raise Unsupported("model.load_in", "on a CPU Unsloth loads 16-bit weights instead of int8", "use load_in: nf4")
-    return True
-
-
-def _attention(s: Train) -> Any:
-    """There is nothing to say: it takes what its environment has, which is torch's own."""
-    if s.model.attention != "sdpa":
-        raise Unsupported("model.attention", "Unsloth chooses the attention itself", "drop it; torch's own is taken")
-    return OMIT
-
-
-def _resize(s: Train) -> Any:
-    if s.model.resize_embeddings:
-        raise Unsupported("model.resize_embeddings", "Unsloth resizes only to a number of tokens", "drop it")
-    return OMIT
-
-
-def _checkpointing(s: Train) -> Any:
-    return "unsloth" if s.numerics.gradient_checkpointing else False
-
-
-def _compile(s: Train) -> Any:
-    if s.numerics.torch_compile:
-        raise Unsupported("numerics.torch_compile", "Unsloth compiles the parts of a model itself", "drop it")
-    return OMIT
-
-
+CHECKPOINTING = named("use_gradient_checkpointing", "numerics.gradient_checkpointing", {True: "unsloth", False: False})
+SEED = same("random_state", "seed")
 LOADING: tuple[Row, ...] = (
-    computed("model_name", _model),
-    computed("revision", _revision),
-    computed("use_exact_model_name", lambda _s: True, "else it loads a copy of its own in place of some models"),
+    # an adapter names its base itself; from a file alone, which of the two is named cannot be told
+    made("model_name", lambda model: model, "model.path").unless("adapter.start_from"),
+    made("model_name", lambda start: start, "adapter.start_from").when("adapter.start_from"),
+    same("revision", "model.revision").unless("adapter.start_from"),
+    constant("use_exact_model_name", True, "else it loads a copy of its own in place of some models"),
     same("max_seq_length", "model.max_length"),
-    computed("dtype", _dtype),
-    computed("load_in_4bit", _four_bit),
-    computed("load_in_8bit", _eight_bit),
-    computed("full_finetuning", lambda s: True if s.adapter is None else OMIT),
-    computed("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
-    computed("use_gradient_checkpointing", _checkpointing),
-    same("random_state", "seed"),
-    computed("attn_implementation", _attention),
-    computed("resize_model_vocab", _resize),
-    computed("float32_mixed_precision", _compile),
+    made("dtype", _dtype, *settings.DTYPE),
+    choice("load_in_4bit", "model.load_in", {"nf4": True}, other=False),
+    BASE["load_in_8bit"],
+    choice("full_finetuning", "adapter.type", {None: True}),
+    flag("trust_remote_code", "model.trust_remote_code"),
+    CHECKPOINTING,
+    SEED,
 )
-
-
-def _whole_alpha(s: Train) -> int:
-    assert s.adapter is not None
-    if s.adapter.alpha != int(s.adapter.alpha):
-        raise Unsupported("adapter.alpha", "PEFT takes whole numbers for alpha", "round it")
-    return int(s.adapter.alpha)
-
-
-def _targets(s: Train) -> Any:
-    assert s.adapter is not None
-    return "all-linear" if tuple(s.adapter.targets) == ("all-linear",) else list(s.adapter.targets)
-
-
-def _also_train(s: Train) -> Any:
-    assert s.adapter is not None
-    for name in s.adapter.also_train:
-        if name not in FULL:
-            raise Unsupported("adapter.also_train", f"Unsloth cannot train {name} in full", f"it can {', '.join(FULL)}")
-    return list(s.adapter.also_train) or OMIT
-
-
-def _init(s: Train) -> Any:
-    assert s.adapter is not None
-    init = s.adapter.init
-    if init not in INITS:
-        message = f"with {init} Unsloth changes the base, and the adapter that it saves fits the changed base only"
-        raise Unsupported("adapter.init", message, f"use {', '.join(INITS)}")
-    if init == "orthogonal" and (s.model.load_in in ("nf4", "int8") or s.adapter.rank % 2):
-        advice = "use another init"
-        raise Unsupported("adapter.init", "orthogonal needs an even rank and weights that are not quantised", advice)
-    return INITS[init]
-
-
-def _lora_plus(s: Train) -> Any:
-    assert s.adapter is not None
-    if s.adapter.lora_plus_ratio is not None:
-        raise Unsupported("adapter.lora_plus_ratio", "LoRA+ is not offered with Unsloth", "use trainer: trl")
-    return OMIT
-
-
 ADAPTER: tuple[Row, ...] = (
-    computed("r", lambda s: s.adapter.rank),
-    computed("lora_alpha", _whole_alpha),
-    computed("lora_dropout", lambda s: s.adapter.dropout),
-    computed("target_modules", _targets),
-    computed("modules_to_save", _also_train),
-    computed("use_rslora", lambda s: s.adapter.rslora or OMIT),
-    computed("use_dora", lambda s: s.adapter.dora or OMIT),
-    computed("init_lora_weights", _init),
-    computed("use_gradient_checkpointing", _checkpointing),
-    same("random_state", "seed"),
-    computed("bias", _lora_plus),
+    *base("r", "lora_alpha", "lora_dropout"),
+    listed("target_modules", "adapter.targets", {"all-linear": "all-linear"}),
+    *base("modules_to_save", "use_rslora", "use_dora"),
+    same("init_lora_weights", "adapter.init").unless("adapter.init", "default"),
+    CHECKPOINTING,
+    SEED,
+)
+DECIDED = tuple(row.key for row in ADAPTER)
+
+
+def _decided(options: dict[str, Any]) -> list[str]:
+    return [name for name in options if name in DECIDED]
+
+
+def _elsewhere(also_train: tuple[str, ...]) -> list[str]:
+    return [name for name in also_train if name not in FULL]
+
+
+CHECKS: tuple[Check, ...] = (
+    *settings.CHECKS,
+    *script.CHECKS,
+    refuses(
+        "model.load_in",
+        when=lambda load: load == "fp4",
+        message="Unsloth's 4-bit weights are nf4",
+        advice="use load_in: nf4",
+    ),
+    refuses(
+        "model.double_quant",
+        when=lambda double: not double,
+        message="Unsloth always quantises the scales of 4-bit weights too",
+        advice="drop double_quant",
+    ).when("model.load_in", "nf4"),
+    refuses(
+        "model.load_in",
+        when=lambda load: load == "int8",
+        message="on a CPU Unsloth loads 16-bit weights instead of int8",
+        advice="use load_in: nf4",
+    ).when("hardware.device", "cpu"),
+    refuses(
+        "model.attention",
+        when=lambda attention: attention != "sdpa",
+        message="Unsloth chooses the attention itself",
+        advice="drop it; torch's own is taken",
+    ),
+    refuses(
+        "model.resize_embeddings",
+        when=bool,
+        message="Unsloth resizes embeddings only to a number of tokens",
+        advice="drop it",
+    ),
+    refuses(
+        "numerics.torch_compile",
+        when=bool,
+        message="Unsloth compiles the parts of a model itself",
+        advice="drop it",
+    ),
+    refuses(
+        "optimizer.name",
+        when=lambda name: "8bit" in name or "paged" in name,
+        message=lambda name: f"on a CPU Unsloth trains with adamw instead of {name}",
+        advice="use optimizer: adamw",
+    ).when("hardware.device", "cpu"),
+    refuses(
+        "data.packing",
+        when=bool,
+        message="on a CPU Unsloth turns packing off",
+        advice="drop it",
+    ).when("hardware.device", "cpu"),
+    refuses(
+        "adapter.also_train",
+        when=_elsewhere,
+        message=lambda also: f"Unsloth cannot train {', '.join(_elsewhere(also))} in full",
+        advice=f"it can {', '.join(FULL)}",
+    ).when("adapter.type"),
+    refuses(
+        "adapter.init",
+        when=lambda init: init not in INITS,
+        message=lambda init: (
+            f"with {init} Unsloth changes the base, and the adapter that it saves fits the changed base only"
+        ),
+        advice=f"use {', '.join(INITS)}",
+    ).when("adapter.type"),
+    refuses(
+        "adapter.init",
+        "model.load_in",
+        "adapter.rank",
+        when=lambda _init, load, rank: load in settings.QUANTISED or rank % 2,
+        message="orthogonal needs an even rank and weights that are not quantised",
+        advice="use another init",
+    ).when("adapter.init", "orthogonal"),
+    refuses(
+        "adapter.lora_plus_ratio",
+        when=lambda ratio: ratio is not None,
+        message="Unsloth does not offer LoRA+",
+        advice="use trainer: trl",
+    ),
+    refuses(
+        "adapter.options",
+        when=_decided,
+        message=lambda options: f"the recipe's own words decide {', '.join(_decided(options))}",
+        advice=lambda options: f"drop {', '.join(f'options.{name}' for name in _decided(options))}",
+    ).when("adapter.type"),
 )
 
 
-def _option(name: str) -> Any:
-    def read(s: Train) -> Any:
-        assert s.adapter is not None
-        if name in DECIDED:
-            advice = f"drop options.{name}"
-            raise Unsupported("adapter.options", f"{name} is decided by the recipe's own words", advice)
-        return s.adapter.options[name]
-
-    return read
-
-
-def _optimizer(s: Train) -> Any:
-    if s.hardware.device == "cpu" and ("8bit" in s.optimizer.name or "paged" in s.optimizer.name):
-        message = f"on a CPU Unsloth trains with adamw instead of {s.optimizer.name}"
-        raise Unsupported("optimizer.name", message, "use optimizer: adamw")
-    return OMIT
-
-
-def _packing(s: Train) -> Any:
-    if s.hardware.device == "cpu" and s.data.packing:
-        raise Unsupported("data.packing", "on a CPU Unsloth turns packing off", "drop it")
-    return OMIT
-
-
-def _training(s: Train) -> tuple[Row, ...]:
-    """TRL's own table without what Unsloth decides, and with what it would change in silence refused."""
-    found = [row for row in settings.rows(s.method) if row.key not in OWN]
-    return (*found, computed("push_to_hub", _optimizer), computed("hub_model_id", _packing))
-
-
-def _grouped(group: str, rows: tuple[Row, ...]) -> list[Row]:
+def _grouped(group: str, rows: Iterable[Row]) -> list[Row]:
     return [row.grouped(group) for row in rows]
 
 
 def _sheets(s: Train) -> list[Sheet]:
     stem = script.TRAINERS[s.method][1]
-    found = [*_grouped("from_pretrained", LOADING), *_grouped(f"{stem}Config", _training(s))]
+    found = _grouped("from_pretrained", LOADING)
+    found += _grouped(f"{stem}Config", (row for row in settings.rows(s) if row.key not in OWN))
     if s.adapter is not None:
-        options = tuple(computed(name, _option(name)) for name in s.adapter.options)
+        more = [name for name in s.adapter.options if name not in DECIDED]
+        options = (made(name, itemgetter(name), "adapter.options") for name in more)
         found += _grouped("get_peft_model", (*ADAPTER, *options))
     own = Sheet(script.FILE, tuple(found), TOOL, s.release, f"{stem}Config", "python", _text(s))
     datasets = pinned(f"{TOOL}-{s.release}", "datasets")
-    return [own, Sheet(script.SETTINGS, script.SETTING_ROWS, "datasets", datasets, "", "json")]
+    return [own, Sheet(script.SETTINGS, script.setting_rows(s), "datasets", datasets, "", "json")]
 
 
 def _text(s: Train) -> str:
@@ -218,7 +193,7 @@ def _text(s: Train) -> str:
 
 
 def _judges(s: Train) -> list[str]:
-    names = zip(rewards.names(s), s.rewards, strict=True)
+    names = zip(rewards.names(s.rewards), s.rewards, strict=True)
     return [name if reward.type != "model" else literal(name) for name, reward in names]
 
 
@@ -284,6 +259,18 @@ def _files(s: Train) -> dict[str, str]:
     return {**script.files(), **judged}
 
 
+def _uses(_s: Train) -> tuple[str, ...]:
+    """Return what is written into the script and its variables, and what decides that there is one process.
+
+    Another `packing` or `double_quant` where there is no row for it is refused before a trainer is asked.
+    """
+    return (
+        "rewards", "adapter.type", "adapter.merge", "adapter.options", "data.packing", "data.cache", "model.double_quant", "model.load_in",
+        "hardware.nodes", "hardware.world", "track.wandb_project", "track.wandb_entity", "track.mlflow_uri",
+        "track.mlflow_experiment",
+    )  # fmt: skip
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["train"]),
@@ -297,5 +284,7 @@ SYSTEM = System(
     commands=_commands,
     variables=_variables,
     files=_files,
+    checks=lambda _s: CHECKS,
+    uses=_uses,
     one_process="Unsloth trains in one process",
 )

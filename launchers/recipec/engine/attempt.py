@@ -7,13 +7,14 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from recipec.engine.build import Build, Stage
+from recipec.engine.build import Build
 from recipec.engine.display import Display
 from recipec.engine.failure import LOG_TAIL, ErrorText, blame, error_text
 from recipec.engine.progress import ProgressReader, clock
 from recipec.engine.record import Record, RunFolder, now
+from recipec.plan import Stage
 from recipec.processes import Child, Signals
 from recipec.tail import last_bytes
 
@@ -38,7 +39,7 @@ class AttemptResult(NamedTuple):
     seconds: float
 
 
-def variables_of(run: RunFolder, stage: Stage, resume: Path | None, base: Mapping[str, str]) -> dict[str, str]:
+def variables_of(run: RunFolder, stage: Stage[Any], resume: Path | None, base: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables for a stage's script."""
     found = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
     found["PYTHONPATH"] = os.pathsep.join(part for part in (str(HOOK), base.get("PYTHONPATH", "")) if part)
@@ -53,7 +54,7 @@ def variables_of(run: RunFolder, stage: Stage, resume: Path | None, base: Mappin
 def attempt(
     build: Build,
     run: RunFolder,
-    stage: Stage,
+    stage: Stage[Any],
     record: Record,
     display: Display,
     signals: Signals,
@@ -67,14 +68,14 @@ def attempt(
     log.parent.mkdir(parents=True, exist_ok=True)
     events.parent.mkdir(parents=True, exist_ok=True)
     origin = f", resuming from {resume}" if resume else ""
-    display.stage(stage.id, "running", f"attempt {number}{origin}" if number > 1 or resume else stage.tool)
+    display.stage(stage.id, "running", f"attempt {number}{origin}" if number > 1 or resume else stage.system)
     began = time.monotonic()
     with log.open("ab") as output:
         output.write(f"==== {stage.id}, attempt {number}, {now()}{origin} ====\n".encode())
         output.flush()
         begin = output.tell()
-        reader = ProgressReader(events, log, stage.steps)
-        command = ["bash", "-c", _RUN_SCRIPT, str(build.folder / stage.script)]
+        reader = ProgressReader(events, log)
+        command = ["bash", "-c", _RUN_SCRIPT, str(build.script(stage))]
         with Child(command, output=output, variables=variables_of(run, stage, resume, os.environ)) as child:
             record.add(
                 "stage-started",
@@ -117,7 +118,7 @@ def attempt(
     return AttemptResult("failed", code, seconds)
 
 
-def _reason(stage: Stage, reader: ProgressReader, code: int) -> str | None:
+def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
     """Return why an attempt failed; None when it succeeded. Some tools exit with 0 without doing their work."""
     number = -code if code < 0 else code - 128  # the script's shell was killed, or a tool that it ran
     if number in set(signal.Signals):
@@ -134,9 +135,9 @@ def _reason(stage: Stage, reader: ProgressReader, code: int) -> str | None:
     return None
 
 
-def failure_text(stage: Stage, reason: str, error: ErrorText, log: Path) -> str:
+def failure_text(stage: Stage[Any], reason: str, error: ErrorText, log: Path) -> str:
     """Return what to show of a failed stage."""
-    lines = [f"{stage.tool or stage.id} failed in {stage.id} ({reason}). Its last output:"]
+    lines = [f"{stage.system} failed in {stage.id} ({reason}). Its last output:"]
     lines += [f"    {line[:300]}" for line in error.lines] or ["    (none)"]
     lines.append(f"  full output: {log}")
     return "\n".join(lines)

@@ -3,55 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from recipec import manifest
 from recipec.diagnostics import Finding, RecipeError
-from recipec.environments import environments_folder, folder_of, info_of, is_complete
+from recipec.environments import environments_folder, folder_of, is_complete, read_pins
+from recipec.manifest import About, Manifest, Unreadable
+from recipec.plan import FileRead, Stage
 from recipec.source import Source, Span
 
-FORMAT = 1
-PLAN = "plan.json"
-
-
-class Stage(NamedTuple):
-    """One stage of a plan. Plan paths of its values start with `name`; `output` is relative to the working folder."""
-
-    id: str
-    name: str
-    kind: str
-    tool: str
-    release: str
-    environment: str
-    script: str
-    output: str
-    inputs: tuple[str, ...]
-    resumable: bool
-    steps: int | None
+SCRIPT = "run.sh"  # of each stage, in its folder
 
 
 class Build(NamedTuple):
-    """An emitted tree. `plan` is plan.json as data; `recipe` is the recipe's file, None when it is not available."""
+    """An emitted tree. `text` is its plan.json; `recipe` is the recipe's file, None when it is not available."""
 
     folder: Path
-    name: str
-    plan: dict[str, Any]
+    manifest: Manifest
     text: bytes
-    stages: tuple[Stage, ...]
     recipe: Source | None
+
+    @property
+    def name(self) -> str:
+        """The name of the recipe, and of its runs."""
+        return self.manifest.recipe.name
+
+    @property
+    def stages(self) -> tuple[Stage[Any], ...]:
+        """The stages, each behind those that it waits for."""
+        return self.manifest.plan.stages
+
+    def script(self, stage: Stage[Any]) -> Path:
+        """Return the script that runs a stage."""
+        return self.folder / stage.id / SCRIPT
 
     def pins(self, environment: str) -> Path:
         """Return the file with an environment's pins."""
-        return self.folder / str(self.plan["environments"][environment]["file"])
+        return self.folder / self.manifest.environments[environment].file
+
+    def files_of(self, stage: Stage[Any]) -> list[str]:
+        """Return the emitted files of a stage, sorted."""
+        return sorted(name for name in self.manifest.files if name.startswith(f"{stage.id}/"))
 
     def files_read(self) -> list[str]:
         """Return the emitted files that a run reads: those of its stages and their environments."""
-        folders = tuple(f"{stage.id}/" for stage in self.stages)
-        pins = {str(row["file"]) for row in self.plan["environments"].values()}
-        return [name for name in self.plan.get("files", {}) if name.startswith(folders) or name in pins]
+        pins = {row.file for row in self.manifest.environments.values()}
+        return [name for stage in self.stages for name in self.files_of(stage)] + sorted(pins)
+
+    def made(self, path: str) -> bool:
+        """Return whether a path is inside the output of a stage."""
+        place = Path(path).absolute()
+        return any(place.is_relative_to(Path(stage.output).absolute()) for stage in self.stages)
 
     def span(self, at: str | None) -> Span | None:
         """Return the place that plan.json writes as `file:line:column`; None without the recipe's text."""
@@ -67,25 +72,15 @@ class Build(NamedTuple):
             end = min(end, cut) if cut > 0 else end
         return Span(self.recipe, line, column, line, column + max(1, len(rest[:end].rstrip())))
 
-    def where(self, at: str | None) -> str:
+    def where(self, at: str) -> str:
         """Return a place with the file named as the user named it."""
         span = self.span(at)
-        return span.where() if span else at or ""
+        return span.where() if span else at
 
-    def origin_of(self, value: str) -> str | None:
-        """Return where the recipe sets a value, as plan.json writes it."""
-        for row in self.plan.get("values", {}).values():
-            if row.get("value") == value and row.get("at"):
-                return str(row["at"])
-        return None
-
-    def data(self) -> Iterator[tuple[str, str | None]]:
-        """Yield the local data files, each with the place in the recipe that names it."""
-        for row in self.plan.get("data", []):
-            if isinstance(row, str):
-                yield row, self.origin_of(row)
-            else:
-                yield str(row["path"]), row.get("at") or self.origin_of(str(row["path"]))
+    def missing(self) -> Iterator[FileRead]:
+        """Yield each file that a stage needs, that no stage makes, and that is not there."""
+        needed = {read.path: read for stage in self.stages for read in stage.reads if read.needed}
+        return (read for read in needed.values() if not self.made(read.path) and not Path(read.path).exists())
 
 
 def _split(at: str | None) -> tuple[str, int, int]:
@@ -94,64 +89,48 @@ def _split(at: str | None) -> tuple[str, int, int]:
     return (name, int(line), int(column)) if line.isdecimal() and column.isdecimal() else (name, 0, 0)
 
 
-def load(folder: Path, recipe: Path | None = None) -> Build:
-    """Read an emitted tree; `recipe` lets findings show the recipe's line. Raises RecipeError."""
-    path = folder / PLAN
-    again = "run `recipe compile` again"
+def read(path: Path, again: str) -> tuple[Manifest, bytes]:
+    """Return what a plan.json says, and its text; `again` is the advice to make it anew. Raises RecipeError."""
     try:
         text = path.read_bytes()
-        held: Any = json.loads(text)
     except FileNotFoundError:
         raise _refused(
             "E001", "there is no plan here: this folder is not the output of `recipe compile`", path, again
         ) from None
     except OSError as error:
         raise _refused("E001", f"the plan cannot be read: {error.strerror}", path, again) from None
-    except ValueError as error:
-        raise _refused("E002", f"the plan is not valid JSON: {error}", path, again) from None
-    plan = cast("dict[str, Any]", held) if isinstance(held, dict) else {}
-    found = plan.get("format")
-    if found != FORMAT:
-        message = f"the plan has format {json.dumps(found)}, this version of recipec runs format {FORMAT}"
-        raise _refused("E003", message, path, f"{again} with this version")
     try:
-        stages = tuple(_stage(row) for row in plan["stages"])
-        name = str(plan["recipe"]["name"])
-        known = plan["environments"]
-        lost = [stage.environment for stage in stages if stage.environment not in known]
-        if lost:
-            raise KeyError(lost[0])
-        source = _recipe_source(recipe, plan["recipe"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _refused("E002", f"the plan lacks {error}", path, again) from None
-    return Build(folder, name, plan, text, stages, source)
+        found = manifest.read(text)
+    except Unreadable as error:
+        if error.format is None:
+            raise _refused("E002", f"the plan is not valid: {error}", path, again) from None
+        message = f"the plan has format {error.format}, this version of recipec runs format {manifest.FORMAT}"
+        raise _refused("E003", message, path, f"{again} with this version") from None
+    before: set[str] = set()
+    for stage in found.plan.stages:
+        if stage.environment not in found.environments:
+            raise _refused("E002", f"the plan lacks the environment {stage.environment}", path, again)
+        if lost := [id for id in stage.after if id not in before]:
+            raise _refused("E002", f"the plan lacks the stage {lost[0]}, which {stage.id} waits for", path, again)
+        before.add(stage.id)
+    return found, text
 
 
-def _stage(row: dict[str, Any]) -> Stage:
-    return Stage(
-        row["id"],
-        row.get("name", row["kind"]),
-        row["kind"],
-        row.get("tool", ""),
-        row.get("release", ""),
-        row["environment"],
-        row["script"],
-        row["output"],
-        tuple(row.get("inputs", ())),
-        bool(row.get("resumable", False)),
-        row.get("steps"),
-    )
+def load(folder: Path, recipe: Path | None = None) -> Build:
+    """Read an emitted tree; `recipe` lets findings show the recipe's line. Raises RecipeError."""
+    found, text = read(folder / manifest.FILE, "run `recipe compile` again")
+    return Build(folder, found, text, _recipe_source(recipe, found.recipe))
 
 
-def _recipe_source(recipe: Path | None, row: dict[str, Any]) -> Source | None:
+def _recipe_source(recipe: Path | None, about: About) -> Source | None:
     """Return the recipe's text; None when its file has changed since it was compiled, or cannot be read."""
     try:
-        text = (recipe or Path(row["file"])).read_bytes()
+        text = (recipe or Path(about.file)).read_bytes()
     except OSError:
         return None
-    if hashlib.sha256(text).hexdigest() != row.get("sha256"):
+    if hashlib.sha256(text).hexdigest() != about.sha256:
         return None
-    return Source(str(recipe or row["file"]), text.decode("utf-8", "replace"), str(row["file"]))
+    return Source(str(recipe or about.file), text.decode("utf-8", "replace"), about.file)
 
 
 def _refused(code: str, message: str, path: Path, advice: str) -> RecipeError:
@@ -161,11 +140,11 @@ def _refused(code: str, message: str, path: Path, advice: str) -> RecipeError:
 def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
     """Return everything that would stop a run; called before any environment is created or stage started."""
     findings = [] if allow_edited else _edited(build)
-    for path, at in build.data():
-        if not Path(path).exists():
-            advice = f"paths are relative to the folder you run from: {Path.cwd()}"
-            file = None if build.span(at) else path
-            findings.append(Finding("E005", f'no file "{path}"', build.span(at), help=advice, file=file))
+    for read in build.missing():
+        advice = f"paths are relative to the folder you run from: {Path.cwd()}"
+        span = build.span(read.at)
+        file = None if span else read.at or read.path
+        findings.append(Finding("E005", f'no file "{read.path}"', span, help=advice, file=file))
     if shutil.which("bash") is None:
         findings.append(Finding("E007", "bash is not installed", help="the stages are bash scripts"))
     if not findings:
@@ -183,7 +162,7 @@ def _edited(build: Build) -> list[Finding]:
         except OSError as error:
             findings.append(Finding("E004", f"cannot be read: {error.strerror}", help="recompile", file=str(path)))
             continue
-        if held != build.plan["files"][name].get("sha256"):
+        if held != build.manifest.files[name].sha256:
             message = "edited by hand: the run would not follow the recipe"
             findings.append(Finding("E004", message, help=advice, file=str(path)))
     return findings
@@ -192,9 +171,9 @@ def _edited(build: Build) -> list[Finding]:
 def _room(build: Build) -> list[Finding]:
     """Return a finding when there is too little disk space for the environments that must be created."""
     needed = 0.0
-    for name, row in build.plan["environments"].items():
+    for name in build.manifest.environments:
         if not is_complete(folder_of(name, build.pins(name))):
-            needed += info_of(build.pins(name), row).disk_gb or 0.0
+            needed += read_pins(build.pins(name)).disk_gb or 0.0
     place = environments_folder()
     while not place.exists():
         place = place.parent

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from recipec.engine.build import Build, Stage
+from recipec.engine.build import Build
 from recipec.engine.progress import clean_lines, is_progress_bar
+from recipec.manifest import Manifest
+from recipec.plan import Stage
 
 MAX_LINES = 14  # of an error
 LOG_TAIL = 1 << 18  # bytes at the end of a log that are searched
@@ -95,7 +96,7 @@ def _traceback(lines: list[str], begin: int) -> ErrorText | None:
     return None
 
 
-def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
+def blame(build: Build, stage: Stage[Any], error: ErrorText) -> list[Blame]:
     """Return up to two places in the recipe that an error names, by a value, an emitted key, or the path of a data file.
 
     Only the message is searched, not the frames: source code is full of words that are also keys.
@@ -104,36 +105,32 @@ def blame(build: Build, stage: Stage, error: ErrorText) -> list[Blame]:
         return []
     message = "\n".join(error.message)
     found: list[tuple[int, Blame]] = []
-    values = build.plan.get("values", {})
-    for file, key, row in _keys(build, stage):
-        for path in row.get("reads", []):
-            about = values.get(path, {})
-            at, value = about.get("at"), about.get("value")
-            if not at:
-                continue
-            weight = 0
-            name = key.rpartition(".")[2]
-            if isinstance(value, str) and len(value) >= _MIN_WORD and _names(message, value):
-                weight = 2000 + len(value)
-            elif "_" in name and _names(message, name):
-                weight = 1000 + len(name)
-            if weight:
-                emitted = f"{build.folder / file}:{row.get('line', 1)} {key}"
-                found.append((weight, Blame(build.where(at), path, emitted)))
-    for path, at in build.data():
-        if at and _names(message, path):
-            found.append((3000, Blame(build.where(at), "data", path)))
+    for file in build.files_of(stage):
+        for key, line in build.manifest.files[file].lines.items():
+            for path in line.reads:
+                at, value = _said(build.manifest, path)
+                name, weight = key.rpartition(".")[2], 0
+                if isinstance(value, str) and len(value) >= _MIN_WORD and _names(message, value):
+                    weight = 2000 + len(value)
+                elif "_" in name and _names(message, name):
+                    weight = 1000 + len(name)
+                if at and weight:
+                    emitted = f"{build.folder / file}:{line.line} {key}"
+                    found.append((weight, Blame(build.where(at), path, emitted)))
+    for read in stage.reads:
+        if read.at and _names(message, read.path):
+            found.append((3000, Blame(build.where(read.at), "data", read.path)))
     found.sort(key=lambda pair: -pair[0])
     first = {culprit.where: culprit for _weight, culprit in reversed(found)}
     return sorted(first.values(), key=[culprit for _weight, culprit in found].index)[:2]
 
 
-def _keys(build: Build, stage: Stage) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for file, about in build.plan.get("files", {}).items():
-        if file.startswith(f"{stage.id}/"):
-            lines: dict[str, dict[str, Any]] = about.get("lines") or {}
-            for key, row in lines.items():
-                yield file, key, row
+def _said(manifest: Manifest, path: str) -> tuple[str | None, Any]:
+    """Return where the recipe sets what stands at a path, and the value; None where it does not say it."""
+    if (because := manifest.because.get(path)) is not None:
+        return because.at, manifest.value(path)
+    written = manifest.written.get(path)
+    return (written.at, written.value) if written is not None else (None, None)
 
 
 def _names(text: str, word: str) -> bool:

@@ -10,72 +10,53 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from recipec.diagnostics import RecipeError
-from recipec.engine.build import Build, Stage
+from recipec.engine.build import Build
 from recipec.json_files import read_object
+from recipec.plan import Stage
 
 HASHED_WHOLE = 256 << 20  # bytes; of larger files (model weights), only samples are hashed
 SAMPLES, SAMPLE_BYTES = 16, 1 << 20
-_PATH_KEYS = frozenset(["path", "task_folder", "tokenizer", "start_from", "adapter"])
 _FILE_NAME = re.compile(r"[\w./@+-]+\.(?:jsonl?|csv|tsv|parquet|txt|py)\b")
 
 
 def fingerprints(build: Build, cache: Path) -> dict[str, str]:
     """Return the fingerprint of every stage, by id; the file `cache` keeps the hashes of data files between runs."""
-    hashes = _Hashes(cache)
+    hashes = _Hashes(cache, [Path(stage.output).absolute() for stage in build.stages])
     found: dict[str, str] = {}
-    outputs = [Path(stage.output).absolute() for stage in build.stages]
-    inside = [outputs[0].parent] if outputs else []
     for stage in build.stages:
         digest = hashlib.sha256()
-        for part in _parts(build, stage, hashes, [*outputs, *inside]):
+        for part in _parts(build, stage, hashes):
             digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
-        for earlier in stage.inputs:
-            digest.update(found.get(earlier, "").encode() + b"\0")
+        for earlier in stage.after:
+            digest.update(found[earlier].encode() + b"\0")
         found[stage.id] = digest.hexdigest()
     hashes.save()
     return found
 
 
-def _parts(build: Build, stage: Stage, hashes: _Hashes, ours: list[Path]) -> Iterator[str]:
-    yield f"{stage.kind} {stage.tool} {stage.release}"
-    names = {name for name in build.plan.get("files", {}) if name.startswith(f"{stage.id}/")} | {stage.script}
-    for name in sorted(names):
+def _parts(build: Build, stage: Stage[Any], hashes: _Hashes) -> Iterator[str]:
+    """Yield all that shapes a stage beside earlier stages: its files, its pins, and what it reads that is here."""
+    yield f"{stage.kind} {stage.system} {stage.release}"
+    for name in build.files_of(stage):
         yield f"{name} {meaning_hash(build.folder / name)}"
     yield meaning_hash(build.pins(stage.environment))
-    for path in sorted(_data(build, stage)):
-        place = Path(path).absolute()
-        if not any(place.is_relative_to(folder) for folder in ours):
-            yield f"{path} {hashes.of(place)}"
+    for path in sorted(_reads(stage, hashes)):
+        if not build.made(path) and Path(path).exists():
+            yield f"{path} {hashes.of(Path(path).absolute())}"
 
 
-def _data(build: Build, stage: Stage) -> set[str]:
-    """Return the local files and folders that a stage reads, according to the plan."""
-    found: set[str] = set()
-    for key, row in build.plan.get("values", {}).items():
-        if key.partition(".")[0] in (stage.name, stage.id):
-            found.update(_paths(key.rpartition(".")[2], row.get("value")))
-    if not any(Path(path).exists() for path in found):
-        found |= {path for path, _at in build.data()}
-    found = {path for path in found if path and Path(path).exists()}
-    for path in list(found):
-        for file in Path(path).glob("*.y*ml") if stage.kind == "evaluate" and Path(path).is_dir() else ():
+def _reads(stage: Stage[Any], hashes: _Hashes) -> set[str]:
+    """Return the paths that a stage reads. Tasks of lm-eval name data files in their text, so these count too."""
+    found = {read.path for read in stage.reads}
+    tasks = stage.body.task_folder if stage.kind == "evaluate" else None
+    for file in hashes.files(Path(tasks).absolute()) if tasks else ():
+        if file.suffix in (".yaml", ".yml"):
             mentioned = _FILE_NAME.findall(file.read_text(encoding="utf-8", errors="replace"))
             found |= {name for name in mentioned if Path(name).is_file()}
     return found
-
-
-def _paths(key: str, value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, inner in cast("dict[str, object]", value).items():
-            yield from _paths(name, inner)
-    elif isinstance(value, list):
-        for inner in cast("list[object]", value):
-            yield from _paths(key, inner)
-    elif isinstance(value, str) and key in _PATH_KEYS:
-        yield value
 
 
 def meaning_hash(path: Path) -> str:
@@ -110,19 +91,27 @@ def _hash(text: str) -> str:
 
 
 class _Hashes:
-    """Hashes of files and folders; a file with the same size, modification time and inode is not read again."""
+    """Hashes of files and folders; a file with the same size, modification time and inode is not read again.
 
-    def __init__(self, cache: Path) -> None:
+    What the run itself writes (`outputs`, and the folder of `cache`) is no part of a folder around it.
+    """
+
+    def __init__(self, cache: Path, outputs: list[Path]) -> None:
         self._cache = cache
         self._new: dict[str, Any] = {}
         self._old = read_object(cache) or {}
+        self._left_out = [cache.parent.absolute(), *outputs]
 
     def of(self, path: Path) -> str:
         """Return the hash of a file, or of the names and contents of all files below a folder."""
         if path.is_file():
             return self._file(path)
-        files = sorted(file for file in path.rglob("*") if file.is_file() and ".git" not in file.parts)
-        return _hash("".join(f"{file.relative_to(path)} {self._file(file)}\n" for file in files))
+        return _hash("".join(f"{file.relative_to(path)} {self._file(file)}\n" for file in self.files(path)))
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return the files below a folder, sorted."""
+        found = (file for file in folder.rglob("*") if file.is_file() and ".git" not in file.parts)
+        return sorted(file for file in found if not any(file.is_relative_to(one) for one in self._left_out))
 
     def save(self) -> None:
         """Write the cache for the next run."""

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from recipec.tail import Tail, last_bytes
 
 WINDOW = 30.0  # seconds over which speed is measured
-HEADING = "== "  # starts the lines with which an emitted script announces its next part
 _BAR = re.compile(r"^(?P<what>[^|]*?):?\s*(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -60,14 +59,12 @@ def clock(seconds: float) -> str:
 class ProgressReader:
     """Reads the progress of one attempt from its events and its log, starting where both end now."""
 
-    def __init__(self, events: Path, log: Path, steps: int | None = None) -> None:
+    def __init__(self, events: Path, log: Path) -> None:
         self._events = Tail.at_end(events)
         self._log = log
-        self._lines = Tail.at_end(log)
-        self._begin = self._lines.offset
-        self._heading = ""
+        self._begin = log.stat().st_size if log.exists() else 0
         self._times: deque[tuple[float, int]] = deque()
-        self.progress = Progress(total=steps)
+        self.progress = Progress()
         self.began = False
         self.ended = False
 
@@ -79,13 +76,8 @@ class ProgressReader:
                 self._take(row)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
-        for place, written in self._lines.lines_with_offsets():
-            for text in clean_lines(written.decode("utf-8", "replace")):
-                if text.startswith(HEADING):
-                    self._heading, self._begin = text.removeprefix(HEADING), place
         training = self.progress.step is not None and not self.ended
-        note = "" if training else ", ".join(filter(None, (self._heading, last_progress_bar(self._log, self._begin))))
-        self.progress = self.progress._replace(note=note)
+        self.progress = self.progress._replace(note="" if training else last_progress_bar(self._log, self._begin))
         if self.ended:
             self.progress = self.progress._replace(speed=None, eta=None)
         return self.progress

@@ -8,16 +8,17 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.attempt import attempt
-from recipec.engine.build import Build, Stage, load, preflight
+from recipec.engine.build import Build, load, preflight
 from recipec.engine.checkpoints import checkpoints, free_name, last_complete, set_incomplete_aside
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import fingerprints
 from recipec.engine.record import Record, RunFolder, StageHistory, history_of, now
-from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, info_of
+from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure
+from recipec.plan import Stage
 from recipec.processes import Signals, alive, group_members, start_of, stop_group
 
 DONE, FAILED, INTERRUPTED = 0, 3, 130
@@ -31,7 +32,7 @@ _CLOSING_LINES = {
 class Decision(NamedTuple):
     """What a run does with a stage: skip it, run it, or `renew` it: move its old output aside, then run it."""
 
-    stage: Stage
+    stage: Stage[Any]
     action: Literal["skip", "run", "renew"]
     history: StageHistory
     why: str = ""
@@ -96,8 +97,8 @@ def decide(build: Build, record: Record, hashes: dict[str, str], *, fresh: bool)
         output = Path(stage.output)
         there = output.is_dir() and any(output.iterdir())
         same = history.fingerprint == hashes[stage.id]
-        inputs_done = all(history.finished_at > finished.get(earlier, 1 << 60) for earlier in stage.inputs)
-        if same and there and history.state == "finished" and inputs_done:
+        newer = all(history.finished_at > finished.get(earlier, 1 << 60) for earlier in stage.after)
+        if same and there and history.state == "finished" and newer:
             finished[stage.id] = history.finished_at
             decisions.append(Decision(stage, "skip", history, "complete and unchanged"))
         elif there and fresh:
@@ -115,7 +116,7 @@ def decide(build: Build, record: Record, hashes: dict[str, str], *, fresh: bool)
     return decisions
 
 
-def _mixed(build: Build, stage: Stage, history: StageHistory) -> Finding:
+def _mixed(build: Build, stage: Stage[Any], history: StageHistory) -> Finding:
     if history.fingerprint is None:
         message = f"{stage.output} has checkpoints that no recorded run of {stage.id} wrote"
     else:
@@ -133,14 +134,12 @@ def _begin(build: Build, folder: RunFolder, record: Record) -> None:
         folder.recipe.write_text(build.recipe.text, encoding="utf-8")
     else:
         folder.recipe.unlink(missing_ok=True)
-    pins = {name: build.pins(name).read_text(encoding="utf-8").splitlines() for name in build.plan["environments"]}
+    pins = {name: build.pins(name).read_text(encoding="utf-8").splitlines() for name in build.manifest.environments}
     packages = {name: [line for line in lines if line and not line.startswith("#")] for name, lines in pins.items()}
-    sha = build.plan["recipe"].get("sha256")
-    build_dir = os.fspath(build.folder)
     record.add(
         "run-started",
-        recipe_sha256=sha,
-        build=build_dir,
+        recipe_sha256=build.manifest.recipe.sha256,
+        build=os.fspath(build.folder),
         pid=os.getpid(),
         pid_started=start_of(os.getpid()),
         host=os.uname().nodename,
@@ -202,13 +201,13 @@ def _carry_out(
     return DONE
 
 
-def _set_events_aside(folder: RunFolder, stage: Stage) -> None:
+def _set_events_aside(folder: RunFolder, stage: Stage[Any]) -> None:
     events = folder.events(stage.id)
     if events.exists():
         events.rename(free_name(events, "previous"))
 
 
-def _resume(stage: Stage, record: Record, display: Display) -> Path | None:
+def _resume(stage: Stage[Any], record: Record, display: Display) -> Path | None:
     """Return the checkpoint to resume from, after moving incomplete ones to where the trainer does not see them."""
     output = Path(stage.output)
     for moved in set_incomplete_aside(output):
@@ -222,9 +221,7 @@ def _resume(stage: Stage, record: Record, display: Display) -> Path | None:
 
 def _provide(build: Build, folder: RunFolder, name: str, record: Record, display: Display, signals: Signals) -> None:
     """Create an environment if it is missing, and link it where the stages look for it."""
-    pins = build.pins(name)
-    info = info_of(pins, build.plan["environments"][name])
-    place = ensure(name, pins, info=info, progress=display.say, signals=signals)
+    place = ensure(name, build.pins(name), progress=display.say, signals=signals)
     folder.environments.mkdir(exist_ok=True)
     fresh, link = folder.environments / f".{name}.new", folder.environments / name
     fresh.unlink(missing_ok=True)

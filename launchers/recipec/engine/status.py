@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from recipec.diagnostics import Finding, RecipeError
+from recipec.engine import build
 from recipec.engine.checkpoints import last_complete
 from recipec.engine.progress import clock
 from recipec.engine.record import Record, RunFolder, history_of
-from recipec.json_files import read_lines, read_object
+from recipec.json_files import read_lines
+from recipec.manifest import Manifest
+from recipec.plan import Stage
 from recipec.processes import alive, group_members
 
 GONE = "stopped (process gone)"
@@ -50,20 +53,20 @@ def status(run_dir: Path) -> RunStatus:
     """Return the state of a run and its stages, as JSON-ready data.
 
     States: waiting, running, complete, failed, interrupted, and `stopped (process gone)` for what was killed and could
-    not record it. Raises RecipeError when there is no run in the folder.
+    not record it. Raises RecipeError when there is no run in the folder, or one of another version.
     """
-    folder, lines, plan = _read(run_dir)
+    folder, lines, manifest = read_run(run_dir)
     start = next((row for row in reversed(lines) if row["event"] == "run-started"), None)
     after = lines[lines.index(start) :] if start else []
     end = next((row for row in after if row["event"] in ("run-finished", "run-failed", "run-interrupted")), None)
     living = start is not None and end is None and alive(int(start["pid"]), start.get("pid_started"))
-    stages = [_stage(folder, lines, row, living=living) for row in plan.get("stages", [])]
+    stages = [_stage(folder, lines, stage, living=living) for stage in manifest.plan.stages]
     if end is not None:
         state = {"run-finished": "complete", "run-failed": "failed"}.get(end["event"], "interrupted")
     else:
         state = "waiting" if start is None else "running" if living else GONE
     return {
-        "name": plan["recipe"]["name"],
+        "name": manifest.recipe.name,
         "state": state,
         "started": start["time"] if start else None,
         "ended": end["time"] if end else None,
@@ -73,13 +76,13 @@ def status(run_dir: Path) -> RunStatus:
     }
 
 
-def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], *, living: bool) -> StageStatus:
-    history = history_of(lines, row["id"])
+def _stage(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], *, living: bool) -> StageStatus:
+    history = history_of(lines, stage.id)
     last = history.last
-    checkpoint = last_complete(Path(row["output"])) if row.get("resumable") else None
-    log = folder.log(row["id"])
+    checkpoint = last_complete(Path(stage.output)) if stage.resumable else None
+    log = folder.log(stage.id)
     found: StageStatus = {
-        "stage": row["id"],
+        "stage": stage.id,
         "state": _STATES.get(history.state, "running"),
         "attempts": history.attempts,
         "seconds": last.get("seconds"),
@@ -93,7 +96,7 @@ def _stage(folder: RunFolder, lines: list[dict[str, Any]], row: dict[str, Any], 
     if history.state == "started":
         here = living or bool(group_members(int(last["pid"]), last.get("pid_started")))
         found["state"] = "running" if here else GONE
-        events = [event for event in read_lines(folder.events(row["id"])) if "step" in event]
+        events = [event for event in read_lines(folder.events(stage.id)) if "step" in event]
         if events:
             found["step"], found["total"] = events[-1]["step"], events[-1].get("total")
             losses = [event["loss"] for event in events if event.get("event") == "log"]
@@ -127,8 +130,8 @@ def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> It
 
     Raises RecipeError when there is no such run or stage.
     """
-    folder, _lines, plan = _read(run_dir)
-    names = [row["id"] for row in plan.get("stages", [])]
+    folder, _lines, manifest = read_run(run_dir)
+    names = [one.id for one in manifest.plan.stages]
     if stage is not None and stage not in names:
         from recipec.suggest import nearest
 
@@ -156,14 +159,13 @@ def _follow(folder: RunFolder, offsets: dict[str, int], *, follow: bool) -> Iter
         time.sleep(0.3)
 
 
-def _read(run_dir: Path) -> tuple[RunFolder, list[dict[str, Any]], dict[str, Any]]:
+def read_run(run_dir: Path) -> tuple[RunFolder, list[dict[str, Any]], Manifest]:
+    """Return the folder of a run, the lines of its record, and its plan. Raises RecipeError, as `status` does."""
     folder = RunFolder(run_dir)
-    lines = Record(folder.record).read()
-    plan = read_object(folder.plan)
-    if plan is None:
+    if not folder.plan.is_file():
         message = f'there is no run "{run_dir.name}"'
         raise RecipeError([Finding("E020", message, help="start it with `recipe run`", file=str(run_dir))])
-    return folder, lines, plan
+    return folder, Record(folder.record).read(), build.read(folder.plan, "run the recipe again")[0]
 
 
-__all__ = ["GONE", "logs", "status", "status_text"]
+__all__ = ["GONE", "logs", "read_run", "status", "status_text"]

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from recipec.environments.install import TORCH, Pins, find_uv, install_steps, torch_build
 from recipec.environments.pip_settings import read_pip_settings
@@ -30,14 +30,6 @@ from recipec.tail import Tail, last_bytes
 MARKER = ".complete"
 FAILURE_LINES = 15  # lines shown of a failed installation
 _URL_SECRET = re.compile(r"//[^/@\s]+@")
-
-
-class EnvironmentInfo(NamedTuple):
-    """What it costs to create an environment, according to the plan; None where it is not known."""
-
-    download_gb: float | None = None
-    disk_gb: float | None = None
-    minutes: float | None = None
 
 
 class EnvironmentFailure(Exception):
@@ -79,7 +71,8 @@ def environments_folder() -> Path:
     return Path(os.environ.get("RECIPEC_HOME") or Path.home() / ".cache" / "recipec").absolute() / "environments"
 
 
-def _read(pins: Path | str) -> Pins:
+def read_pins(pins: Path | str) -> Pins:
+    """Return the pins in a file, or in a text. Raises OSError when the file cannot be read."""
     return Pins.read(pins if isinstance(pins, str) else pins.read_text(encoding="utf-8"))
 
 
@@ -88,7 +81,7 @@ def folder_of(name: str, pins: Path | str) -> Path:
 
     `pins` is their file or their text; comments in it do not matter. Raises OSError when the file cannot be read.
     """
-    read = _read(pins)
+    read = read_pins(pins)
     # The words in it may never change: environments on disk would no longer be found.
     hashed = [
         *sorted(read.lines),
@@ -108,25 +101,17 @@ def is_complete(folder: Path) -> bool:
     return (folder / MARKER).is_file() and (folder / "bin" / "python").exists()
 
 
-def info_of(pins: Path | str, given: Mapping[str, Any] | None = None) -> EnvironmentInfo:
-    """Return the cost of an environment: `given` (a row of plan.json), else the directives in the pins."""
-    read, row = _read(pins), given or {}
-    return EnvironmentInfo(
-        row.get("download_gb", read.download_gb), row.get("disk_gb", read.disk_gb), row.get("minutes", read.minutes)
-    )
-
-
-def announcement(name: str, pins: Pins, info: EnvironmentInfo) -> str:
+def announcement(name: str, pins: Pins) -> str:
     """Return the line that says what it costs to create an environment."""
     parts = [counted(len(pins.lines), "package")]
-    if info.download_gb is not None:
-        parts.append(f"about {info.download_gb:g} GB to download")
-    if info.disk_gb is not None:
-        parts.append(f"{info.disk_gb:g} GB on disk")
+    if pins.download_gb is not None:
+        parts.append(f"about {pins.download_gb:g} GB to download")
+    if pins.disk_gb is not None:
+        parts.append(f"{pins.disk_gb:g} GB on disk")
     if pins.version("torch") and sys.platform == "linux" and torch_build(os.environ) == "default":
         parts.append("not counting torch's GPU libraries")
-    if info.minutes is not None:
-        parts.append(f"about {counted(info.minutes, 'minute')}")
+    if pins.minutes is not None:
+        parts.append(f"about {counted(pins.minutes, 'minute')}")
     return f"creating environment {name}: {', '.join(parts)}; created once, kept in {environments_folder()}"
 
 
@@ -135,17 +120,15 @@ def ensure(
     pins: Path | str,
     progress: Callable[[str], None],
     *,
-    info: EnvironmentInfo | None = None,
     installer: Literal["auto", "uv", "pip"] = "auto",
     signals: Signals | None = None,
 ) -> Path:
     """Return the folder of the environment with these pins; create it first if it is missing.
 
-    `pins` is their file or their text; `progress` is called with lines to show; `info` says what creation costs (default:
-    what the pins say). Two processes that need the same environment create it once. Raises EnvironmentFailure with the
+    `pins` is their file or their text; `progress` is called with lines to show. Two processes that need the same environment create it once. Raises EnvironmentFailure with the
     installer's last lines, EnvironmentInterrupted after a signal, OSError when the pins cannot be read.
     """
-    read = _read(pins)
+    read = read_pins(pins)
     folder = folder_of(name, pins)
     if is_complete(folder):
         return folder
@@ -156,7 +139,7 @@ def ensure(
             stack.enter_context(_locked(folder, progress, caught))
             if is_complete(folder):
                 return folder
-            progress(announcement(name, read, info or info_of(pins)))
+            progress(announcement(name, read))
             began = time.monotonic()
             uv = None if installer == "pip" else find_uv()
             if installer == "uv" and uv is None:
@@ -335,13 +318,11 @@ class _InstallerOutput:
 __all__ = [
     "Environment",
     "EnvironmentFailure",
-    "EnvironmentInfo",
     "EnvironmentInterrupted",
     "announcement",
     "ensure",
     "environments_folder",
     "folder_of",
-    "info_of",
     "is_complete",
     "is_locked",
     "list_environments",

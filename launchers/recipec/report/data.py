@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from recipec.engine.record import Record, RunFolder
-from recipec.engine.status import status
+from recipec.engine.status import read_run, status
 from recipec.json_files import read_lines
+from recipec.manifest import Manifest
+from recipec.plan import ScoresOutput
 from recipec.plural import counted
 from recipec.report.scores import ScoreRow, read_scores
 
@@ -24,26 +24,21 @@ class Fact(NamedTuple):
     source: str
 
 
-Values = Mapping[str, Mapping[str, Any]]
-
-
 def report_data(run_dir: Path) -> dict[str, Any]:
     """Return the report of a run. Raises RecipeError when there is no run in the folder."""
     found = status(run_dir)
-    folder = RunFolder(run_dir)
-    plan = json.loads(folder.plan.read_text(encoding="utf-8"))
-    lines = Record(folder.record).read()
-    training = next((row for row in plan["stages"] if row["kind"] == "train"), None)
-    train, evaluation = losses(folder.events(training["id"])) if training else ([], [])
+    folder, lines, manifest = read_run(run_dir)
+    training = next(manifest.plan.of_kind("train"), None)
+    train, evaluation = losses(folder.events(training.id)) if training else ([], [])
     recipe = folder.recipe.read_text(encoding="utf-8") if folder.recipe.exists() else None
-    rows = rows_of(plan)
+    rows = rows_of(manifest)
     return {
         "name": found["name"],
         "state": found["state"],
         "started": found["started"],
         "ended": found["ended"],
         "stages": [stage | {"total_seconds": _seconds(lines, stage["stage"])} for stage in found["stages"]],
-        "facts": [fact._asdict() for fact in facts(plan.get("values", {}))],
+        "facts": [fact._asdict() for fact in facts(manifest)],
         "loss": {"train": train, "evaluation": evaluation},
         "models": list(dict.fromkeys(name for row in rows for name in row.scores)),
         "scores": [
@@ -58,25 +53,20 @@ def report_data(run_dir: Path) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "versions": versions(lines, plan),
-        "recipe": {"file": plan["recipe"]["file"], "sha256": plan["recipe"]["sha256"], "text": recipe},
+        "versions": versions(lines, manifest),
+        "recipe": {"file": manifest.recipe.file, "sha256": manifest.recipe.sha256, "text": recipe},
     }
 
 
 def score_rows(run_dir: Path) -> list[ScoreRow]:
     """Return the scores of a run's evaluations. Raises RecipeError when there is no run in the folder."""
-    status(run_dir)
-    return rows_of(json.loads(RunFolder(run_dir).plan.read_text(encoding="utf-8")))
+    return rows_of(read_run(run_dir)[2])
 
 
-def rows_of(plan: Mapping[str, Any]) -> list[ScoreRow]:
-    """Return the scores of every evaluation stage of a plan, from the stages' output folders."""
-    return [
-        row
-        for stage in plan["stages"]
-        if stage["kind"] == "evaluate"
-        for row in read_scores(Path(stage["output"]), stage.get("models", ["base", "tuned"]))
-    ]
+def rows_of(manifest: Manifest) -> list[ScoreRow]:
+    """Return the scores that the stages of a run have left, those of all models side by side."""
+    outputs = (output for stage in manifest.plan.stages for output in stage.outputs)
+    return read_scores(output for output in outputs if isinstance(output, ScoresOutput))
 
 
 def losses(events: Path) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
@@ -108,9 +98,9 @@ def _seconds(lines: list[dict[str, Any]], stage: str) -> float:
     return round(total, 1)
 
 
-def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, str]:
+def versions(lines: list[dict[str, Any]], manifest: Manifest) -> dict[str, str]:
     """Return the versions of the tools and of the most important packages, as pinned."""
-    found = {stage["tool"]: stage["release"] for stage in plan["stages"] if stage.get("release")}
+    found = {stage.system: stage.release for stage in manifest.plan.stages if stage.release}
     starts = [row for row in lines if row.get("event") == "run-started"]
     packages: dict[str, list[str]] = starts[-1].get("packages", {}) if starts else {}
     pinned = {line.partition("==")[0]: line.partition("==")[2] for pins in packages.values() for line in pins}
@@ -120,24 +110,39 @@ def versions(lines: list[dict[str, Any]], plan: Mapping[str, Any]) -> dict[str, 
     return {name: found[name] for name in sorted(found, key=lambda name: [*PACKAGES, name].index(name))}
 
 
-def facts(values: Values) -> list[Fact]:
-    """Return the most important values of a plan, each with its source."""
+def facts(manifest: Manifest) -> list[Fact]:
+    """Return the most important values of a plan, each with its source; those of several trainings with their names."""
     found: list[Fact] = []
-    for name, paths, show in _FACTS:
-        held = [values[path] for path in paths if path in values]
-        if len(held) < len(paths) or held[0].get("value") in (None, False):
-            continue
-        first = next((row for row in held if row.get("at")), held[0])
-        source = first.get("at") or first.get("why") or first.get("from", "")
-        found.append(Fact(name, show(*(row.get("value") for row in held)), str(source)))
+    for name, root, leaves, show in _FACTS:
+        for place, label in _places(manifest, root, name):
+            paths = [f"{place}.{leaf}" for leaf in leaves]
+            try:
+                values = [manifest.value(path) for path in paths]
+            except LookupError:  # such as the rank, where there is no adapter
+                continue
+            if values[0] in (None, False):
+                continue
+            reasons = [manifest.because[path] for path in paths if path in manifest.because]
+            sources = [one.at for one in reasons] + [one.why for one in reasons] + [one.origin for one in reasons]
+            found.append(Fact(label, show(*values), next((text for text in sources if text), "")))
     return found
+
+
+def _places(manifest: Manifest, root: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield where the paths of a fact start, and what it is called there."""
+    if root == "hardware":
+        yield root, name
+        return
+    stages = list(manifest.plan.of_kind(root))
+    for stage in stages[:1] if root == "evaluate" else stages:  # every evaluation has the same tasks
+        yield stage.name, name if len(stages) == 1 or root == "evaluate" else f"{name} ({stage.name})"
 
 
 def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(_plain, cast("list[object]", value)))
+    if isinstance(value, tuple):
+        return ", ".join(map(_plain, value))
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -168,36 +173,34 @@ def _hardware(gpu: str, per_node: int, nodes: int) -> str:
     return "CPU" if gpu == "none" else f"{gpu} × {per_node} × {counted(nodes, 'node')}"
 
 
-_INIT = tuple(f"init.model.{name}" for name in ("family", "layers", "hidden_size", "heads", "vocab_size"))
-# Name of the fact, plan paths, and what makes their values one text; a fact whose first value is absent is left out.
-_FACTS: tuple[tuple[str, tuple[str, ...], Callable[..., str]], ...] = (
-    ("From scratch", _INIT, "{}, {} layers, hidden {}, {} heads, vocabulary {:,}".format),
-    ("Model", ("train.model.path",), _plain),
-    ("Method", ("train.method",), _upper),
+# Name of the fact, kind of the stages that it is of (or `hardware`), paths below them, and what makes their values one
+# text; a fact whose first value is absent is left out.
+_FACTS: tuple[tuple[str, str, Sequence[str], Callable[..., str]], ...] = (
     (
-        "Adapter",
-        ("train.adapter.type", "train.adapter.rank", "train.adapter.alpha"),
-        "{}, rank {}, alpha {:g}".format,
+        "From scratch",
+        "init",
+        ("model.family", "model.layers", "model.hidden_size", "model.heads", "model.vocab_size"),
+        "{}, {} layers, hidden {}, {} heads, vocabulary {:,}".format,
     ),
-    ("Longest sequence", ("train.model.max_length",), "{:,} tokens".format),
-    ("Training data", ("train.data.train.0.path", "train.data.train.0.format"), "{} ({})".format),
-    ("Training data", ("train.data.train.0.hub", "train.data.train.0.format"), "{} ({})".format),
-    ("Held out", ("train.data.holdout",), _part),
-    ("Length", ("train.length.amount", "train.length.unit"), _length),
-    (
-        "Batch",
-        ("train.batch.total", "train.batch.micro", "train.batch.accumulation", "train.batch.data_parallel"),
-        _batch,
-    ),
+    ("Model", "train", ("model.path",), _plain),
+    ("Method", "train", ("method",), _upper),
+    ("Adapter", "train", ("adapter.type", "adapter.rank", "adapter.alpha"), "{}, rank {}, alpha {:g}".format),
+    ("Longest sequence", "train", ("model.max_length",), "{:,} tokens".format),
+    ("Training data", "train", ("data.train.0.path", "data.train.0.format"), "{} ({})".format),
+    ("Training data", "train", ("data.train.0.hub", "data.train.0.format"), "{} ({})".format),
+    ("Held out", "train", ("data.holdout",), _part),
+    ("Length", "train", ("length.amount", "length.unit"), _length),
+    ("Batch", "train", ("batch.total", "batch.micro", "batch.accumulation", "batch.data_parallel"), _batch),
     (
         "Learning rate",
-        ("train.optimizer.learning_rate", "train.optimizer.scheduler", "train.optimizer.warmup"),
+        "train",
+        ("optimizer.learning_rate", "optimizer.scheduler", "optimizer.warmup"),
         _learning_rate,
     ),
-    ("Optimiser", ("train.optimizer.name",), _plain),
-    ("Precision", ("train.numerics.precision", "train.model.load_in"), "{}, weights in {}".format),
-    ("Hardware", ("hardware.gpu", "hardware.per_node", "hardware.nodes"), _hardware),
-    ("Sharding", ("train.parallel.strategy",), _plain),
-    ("Evaluation", ("evaluate.tasks",), _plain),
-    ("Seed", ("train.seed",), str),
+    ("Optimiser", "train", ("optimizer.name",), _plain),
+    ("Precision", "train", ("numerics.precision", "model.load_in"), "{}, weights in {}".format),
+    ("Hardware", "hardware", ("gpu", "per_node", "nodes"), _hardware),
+    ("Sharding", "train", ("parallel.strategy",), _plain),
+    ("Evaluation", "evaluate", ("tasks",), _plain),
+    ("Seed", "train", ("seed",), str),
 )

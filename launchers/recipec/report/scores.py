@@ -1,13 +1,14 @@
-"""Scores from lm-eval's result files: for each task and metric, base against tuned."""
+"""Scores from lm-eval's result files: for each task and metric, every model beside the others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec.json_files import read_object
+from recipec.plan import ScoresOutput
 
 
 class Score(NamedTuple):
@@ -45,11 +46,11 @@ class ScoreRow(NamedTuple):
         return (self.delta.value > 0) == self.better
 
 
-def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
-    """Return the scores of an evaluation stage, from the newest results of each model below `output`."""
+def read_scores(outputs: Iterable[ScoresOutput]) -> list[ScoreRow]:
+    """Return the scores of evaluations in one table, from the newest results of each."""
     found: dict[tuple[str, str], ScoreRow] = {}
-    for model in models:
-        results = newest_results(output / model)
+    for output in outputs:
+        results = newest_results(Path(output.place))
         for task, values in results.get("results", {}).items():
             for name, value in values.items():
                 metric, comma, kind = name.partition(",")
@@ -60,7 +61,7 @@ def read_scores(output: Path, models: Sequence[str]) -> list[ScoreRow]:
                 label = metric if kind == "none" else f"{metric} ({kind})"
                 row = found.get((task, label), ScoreRow(task, label, {}, None, None))
                 found[task, label] = row._replace(
-                    scores={**row.scores, model: Score(float(value), stderr)},
+                    scores={**row.scores, output.model: Score(float(value), stderr)},
                     better=results.get("higher_is_better", {}).get(task, {}).get(metric, row.better),
                     samples=results.get("n-samples", {}).get(task, {}).get("effective", row.samples),
                 )

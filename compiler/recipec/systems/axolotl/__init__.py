@@ -12,236 +12,243 @@ from shlex import quote
 from typing import Any
 
 from recipec.kinds.train.records import Train
-from recipec.systems import accelerate, rewards, trainers
+from recipec.systems import accelerate, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
-from recipec.systems.check import Refusal, Unsupported
+from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
+from recipec.systems.huggingface import BASE, base
 from recipec.systems.system import System
-from recipec.systems.table import OMIT, Row, computed, named, same
+from recipec.systems.table import (
+    OMIT,
+    Row,
+    block,
+    choice,
+    constant,
+    flag,
+    made,
+    named,
+    present,
+    renamed,
+    same,
+    share_or_steps,
+)
 
 TOOL = "axolotl"
 FILE = "axolotl.yaml"
 
 OPTIMIZERS = {
-    "adamw": "adamw_torch_fused",
-    "adamw_8bit": "adamw_bnb_8bit",
+    **huggingface.OPTIMIZERS,
     "adamw_4bit": "adamw_torch_4bit",
-    "adamw_paged": "paged_adamw_32bit",
-    "adamw_paged_8bit": "paged_adamw_8bit",
     "adamw_schedule_free": "schedule_free_adamw",
     "ademamix": "ademamix",
     "ademamix_8bit": "ademamix_8bit",
-    "adafactor": "adafactor",
-    "sgd": "sgd",
-    "lion": "lion_32bit",
-    "lion_8bit": "lion_8bit",
     "muon": "muon",
 }
-SCHEDULERS = {
-    **{
-        name: name
-        for name in (
-            "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial",
-            "inverse_sqrt", "warmup_stable_decay",
-        )
-    },
-    "cosine_with_min_lr": "cosine",
-}  # fmt: skip
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 ALL = 1_000_000  # more checkpoints than any training writes
-CAUSAL = ("pretrain", "sft", "reward")  # built by Axolotl's causal builder, which alone knows some keys
+OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
 
 
-def _template(s: Train) -> Any:
-    if s.model.chat_template_file is not None:
-        return "jinja"
-    if s.model.chat_template == "tokenizer":
-        return "tokenizer_default" if data.talks(s) or s.method == "reward" else OMIT
-    return s.model.chat_template
+def _tokens_back(tokens: Any) -> dict[str, Any]:
+    told = tokens.items() if isinstance(tokens, dict) else ()
+    return {"model.special_tokens": {n.removesuffix("_token"): token for n, token in told if n.endswith("_token")}}
 
 
-def _on_all(s: Train) -> Any:
-    return True if s.data.train_on == "all" and s.method == "sft" else OMIT
+def _template(template: str, formats: tuple[str, ...], method: str) -> Any:
+    """Leave out the tokenizer's own template where nothing is rendered by it."""
+    if template != "tokenizer":
+        return template
+    return "tokenizer_default" if method == "reward" or not data.TALKING.isdisjoint(formats) else OMIT
 
 
-def _warmup(s: Train, *, share: bool) -> Any:
-    value = s.optimizer.warmup
-    if s.method == "simpo" and isinstance(value, float):
-        value = _steps(s, value, "optimizer.warmup", "Axolotl's SimPO takes warmup in steps")
-    return value if isinstance(value, float) is share else OMIT
+def _template_back(name: str) -> dict[str, Any]:
+    template = "tokenizer" if name == "tokenizer_default" else name
+    return {} if name == "jinja" else {"model.chat_template": template}
 
 
-def _steps(s: Train, share: float, path: str, message: str) -> int:
-    """Return a share of all steps in steps."""
-    if s.length.unit != "steps":
-        raise Unsupported(path, message, "give a number of steps, or train.steps instead of epochs")
-    return ceil(share * s.length.amount)
+def _scheduler(name: str, floor: float) -> Any:
+    """Axolotl has no name for a cosine with a floor: it is `cosine` beside a floor."""
+    return ("cosine", floor) if name == "cosine_with_min_lr" else (name, OMIT)
 
 
-def _schedule(s: Train) -> Any:
-    if s.optimizer.scheduler == "cosine_with_restarts":
-        return {"num_cycles": s.optimizer.cycles}
-    if s.optimizer.scheduler != "warmup_stable_decay":
+def _scheduler_back(name: Any, floor: Any) -> dict[str, Any]:
+    if floor is not OMIT:
+        return {"optimizer.scheduler": "cosine_with_min_lr", "optimizer.min_lr_ratio": floor}
+    return {"optimizer.scheduler": name}
+
+
+def _steps(length: float, unit: str, amount: float) -> Any:
+    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
+    if _without_steps(length, unit):
         return OMIT
-    decay = s.optimizer.decay
-    if isinstance(decay, float):
-        decay = _steps(s, decay, "optimizer.decay", "Axolotl takes the decay in steps")
-    return {"num_decay_steps": decay}
+    return ceil(length * amount) if isinstance(length, float) else length
 
 
-def _early(s: Train) -> Any:
-    if s.watch.early_stopping is not None and s.method not in CAUSAL:
-        advice = f"drop it, or use one of {', '.join(CAUSAL)}"
-        raise Unsupported("watch.early_stopping", f"Axolotl does not stop {s.method} early", advice)
-    return s.watch.early_stopping
-
-
-def _adam(word: str) -> Any:
-    """Return a row's function: Adam's `word` with the optimisers that have it."""
-    return lambda s: getattr(s.optimizer, word) if s.optimizer.name.startswith(("adamw", "ademamix")) else OMIT
-
-
-def _liger(*methods: str) -> Any:
-    return lambda s: True if s.numerics.liger_kernel and (not methods or s.method in methods) else OMIT
-
-
-def _every(unit: Any) -> Any:
-    return unit if isinstance(unit, int) else OMIT
-
-
-def _strategy(unit: Any) -> str:
-    return {"epoch": "epoch", "never": "no"}.get(unit, "steps")
-
-
-def _fsdp(s: Train) -> Any:
-    if s.parallel.strategy != "fsdp2":
-        return OMIT
-    return {
-        "reshard_after_forward": s.parallel.reshard_after_forward,
-        "offload_params": s.parallel.parameter_offload == "cpu" and s.parallel.optimizer_offload == "cpu",
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "state_dict_type": "SHARDED_STATE_DICT",
-        "final_state_dict_type": "FULL_STATE_DICT",
-        "cpu_ram_efficient_loading": True,
-        "activation_checkpointing": s.numerics.gradient_checkpointing,
-    }
-
-
-def _checkpointing(s: Train) -> Any:
-    return OMIT if s.parallel.strategy == "fsdp2" else s.numerics.gradient_checkpointing
-
-
-def _cpu(value: Any) -> Any:
-    return lambda s: value if s.hardware.device == "cpu" else OMIT
+def _without_steps(length: float, unit: str) -> bool:
+    """Return whether a length is a share of steps whose number is not known."""
+    return isinstance(length, float) and unit != "steps"
 
 
 ROWS: tuple[Row, ...] = (
     same("base_model", "model.path"),
     same("revision_of_model", "model.revision"),
-    computed("tokenizer_config", lambda s: OMIT if s.model.tokenizer == s.model.path else s.model.tokenizer),
-    computed("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
-    computed("resize_token_embeddings_to_32x", lambda s: True if s.model.resize_embeddings else OMIT),
-    computed("special_tokens", lambda s: {f"{n}_token": t for n, t in s.model.special_tokens.items()} or OMIT),
-    computed("chat_template", _template),
-    same("chat_template_jinja", "model.chat_template_file"),
-    named(
-        "attn_implementation",
-        "model.attention",
-        {name: name for name in ("eager", "sdpa", "flash_attention_2", "flex_attention")},
+    Row(
+        ("tokenizer_config",),
+        ("model.tokenizer", "model.path"),
+        lambda tokenizer, path: OMIT if tokenizer == path else tokenizer,
+        lambda tokenizer: {"model.tokenizer": tokenizer},
     ),
+    BASE["trust_remote_code"],
+    flag("resize_token_embeddings_to_32x", "model.resize_embeddings"),
+    Row(
+        ("special_tokens",),
+        ("model.special_tokens",),
+        lambda tokens: {f"{name}_token": token for name, token in tokens.items()} or OMIT,
+        _tokens_back,
+    ),
+    present("chat_template", "model.chat_template_file", "jinja"),
+    Row(("chat_template",), ("model.chat_template", "data.train.*.format", "method"), _template, _template_back).unless(
+        "model.chat_template_file"
+    ),
+    same("chat_template_jinja", "model.chat_template_file"),
+    same("attn_implementation", "model.attention"),
     *adapter.ROWS,
     *objective.ROWS,
-    computed("pretraining_dataset", data.streamed),
-    computed("datasets", lambda s: OMIT if s.data.streaming else data.datasets(s, s.data.train)),
-    computed("test_datasets", lambda s: data.datasets(s, s.data.validation)),
-    computed("val_set_size", data.holdout),
-    same("dataset_prepared_path", "data.cache"),
-    computed("dataset_num_proc", _cpu(1), "one process is enough, and starts at once"),
-    same("shuffle_merged_datasets", "data.shuffle"),
-    computed("train_on_inputs", _on_all),
-    computed("sequence_len", lambda s: s.model.max_length if s.method != "grpo" else OMIT),
-    computed(
-        "excess_length_strategy",
-        lambda s: "drop" if s.method not in ("pretrain", "grpo", "reward") else OMIT,
-        "rows that are too long are dropped whole",
-    ),
-    computed("sample_packing", lambda s: s.data.packing if s.method in ("sft", "pretrain") else OMIT),
-    computed("group_by_length", lambda s: True if s.data.group_by_length and s.method in CAUSAL else OMIT),
-    computed(
-        "eval_sample_packing", lambda s: False if s.data.packing else OMIT, "validation loss per row, not per pack"
-    ),
-    computed(
-        "pad_to_sequence_len", lambda s: True if s.data.packing else OMIT, "one shape, so that memory does not vary"
-    ),
+    *data.ROWS,
     same("micro_batch_size", "batch.micro"),
-    same("gradient_accumulation_steps", "batch.accumulation"),
-    computed("num_epochs", lambda s: s.length.amount if s.length.unit == "epochs" else OMIT),
-    computed("max_steps", lambda s: s.length.amount if s.length.unit == "steps" else OMIT),
+    BASE["gradient_accumulation_steps"],
+    BASE["num_train_epochs"].called("num_epochs", "max_steps"),
     named("optimizer", "optimizer.name", OPTIMIZERS),
-    same("learning_rate", "optimizer.learning_rate"),
-    named("lr_scheduler", "optimizer.scheduler", SCHEDULERS),
-    computed("cosine_min_lr_ratio", lambda s: s.optimizer.min_lr_ratio or OMIT),
-    computed("lr_scheduler_kwargs", _schedule),
-    computed("warmup_ratio", lambda s: _warmup(s, share=True)),
-    computed("warmup_steps", lambda s: _warmup(s, share=False)),
-    same("weight_decay", "optimizer.weight_decay"),
+    BASE["learning_rate"],
+    Row(
+        ("lr_scheduler", "cosine_min_lr_ratio"),
+        ("optimizer.scheduler", "optimizer.min_lr_ratio"),
+        _scheduler,
+        _scheduler_back,
+    ),
+    block("lr_scheduler_kwargs", same("num_cycles", "optimizer.cycles")).when(
+        "optimizer.scheduler", "cosine_with_restarts"
+    ),
+    block(
+        "lr_scheduler_kwargs", made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount")
+    ).when("optimizer.scheduler", "warmup_stable_decay"),
+    share_or_steps("warmup_ratio", "warmup_steps", "optimizer.warmup").unless("method", "simpo"),
+    made("warmup_steps", _steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
+    BASE["weight_decay"],
     same("embedding_lr", "optimizer.embedding_learning_rate"),
     same("neftune_noise_alpha", "optimizer.neftune_alpha"),
-    *(computed(f"adam_{word}", _adam(word)) for word in ("beta1", "beta2", "epsilon")),
-    same("max_grad_norm", "optimizer.max_grad_norm"),
-    computed("bf16", lambda s: s.numerics.precision == "bf16"),
-    computed("fp16", lambda s: s.numerics.precision == "fp16"),
-    computed("tf32", lambda s: s.hardware.sm >= 80),
-    computed("gradient_checkpointing", _checkpointing),
-    computed(
+    *base("adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "bf16", "fp16"),
+    made("tf32", lambda sm: sm >= 80, "hardware.sm"),
+    same("gradient_checkpointing", "numerics.gradient_checkpointing").unless("parallel.strategy", "fsdp2"),
+    choice(
         "gradient_checkpointing_kwargs",
-        lambda s: {"use_reentrant": False} if _checkpointing(s) is True else OMIT,
-        "re-entrant checkpointing breaks LoRA under DDP",
-    ),
-    computed("plugins", lambda s: [LIGER] if s.numerics.liger_kernel else OMIT),
-    *(computed(f"liger_{part}", _liger()) for part in ("rope", "rms_norm", "glu_activation")),
-    computed("liger_fused_linear_cross_entropy", _liger("pretrain", "sft")),
-    computed("torch_compile", lambda s: True if s.numerics.torch_compile else OMIT),
-    computed("fsdp_version", lambda s: 2 if s.parallel.strategy == "fsdp2" else OMIT),
-    computed("fsdp_config", _fsdp),
-    same("dataloader_num_workers", "data.workers"),
-    computed("dataloader_pin_memory", _cpu(False), "pinned memory is for GPUs"),
-    computed("save_strategy", lambda s: _strategy(s.watch.save_every)),
-    computed("save_steps", lambda s: _every(s.watch.save_every)),
-    computed(
-        "save_total_limit",
-        lambda s: s.watch.save_keep if isinstance(s.watch.save_keep, int) else ALL,
-        "unasked, Axolotl keeps 4",
-    ),
-    computed("save_only_model", lambda s: True if s.watch.save_only_model else OMIT),
-    computed("eval_strategy", lambda s: _strategy(s.watch.evaluate_every)),
-    computed("eval_steps", lambda s: _every(s.watch.evaluate_every)),
-    computed("early_stopping_patience", _early),
-    computed(
+        "numerics.gradient_checkpointing",
+        {True: {"use_reentrant": False}},
+        why=huggingface.REENTRANT,
+    ).unless("parallel.strategy", "fsdp2"),
+    choice("plugins", "numerics.liger_kernel", {True: [LIGER]}),
+    *(flag(f"liger_{part}", "numerics.liger_kernel") for part in ("rope", "rms_norm", "glu_activation")),
+    flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
+    BASE["torch_compile"],
+    choice("fsdp_version", "parallel.strategy", {"fsdp2": 2}),
+    block(
+        "fsdp_config",
+        same("reshard_after_forward", "parallel.reshard_after_forward"),
+        Row(
+            ("offload_params",),
+            OFFLOAD,
+            lambda *devices: set(devices) == {"cpu"},
+            lambda on: dict.fromkeys(OFFLOAD, "cpu" if on else "none"),
+        ),
+        constant("auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
+        constant("state_dict_type", "SHARDED_STATE_DICT"),
+        constant("final_state_dict_type", "FULL_STATE_DICT"),
+        constant("cpu_ram_efficient_loading", True),
+        same("activation_checkpointing", "numerics.gradient_checkpointing"),
+    ).when("parallel.strategy", "fsdp2"),
+    *base("dataloader_num_workers", "dataloader_pin_memory", "save_strategy"),
+    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "unasked, Axolotl keeps 4"),
+    *base("save_only_model", "eval_strategy"),
+    same("early_stopping_patience", "watch.early_stopping").when("method", *data.CAUSAL),
+    choice(
         "load_best_model_at_end",
-        lambda s: s.watch.early_stopping is not None if s.method in CAUSAL else OMIT,
-        "only where the recipe stops early; unasked, Axolotl would",
-    ),
-    same("logging_steps", "watch.log_every"),
-    computed("use_wandb", lambda s: s.track.wandb_project is not None),
+        "watch.early_stopping",
+        {None: False},
+        other=True,
+        why="only where the recipe stops early; unasked, Axolotl would",
+    ).when("method", *data.CAUSAL),
+    BASE["logging_steps"],
+    choice("use_wandb", "track.wandb_project", {None: False}, other=True),
     same("wandb_project", "track.wandb_project"),
     same("wandb_entity", "track.wandb_entity"),
-    computed("wandb_name", lambda s: s.track.run_name if s.track.wandb_project is not None else OMIT),
-    computed("use_mlflow", lambda s: True if s.track.mlflow_uri is not None else OMIT),
+    same("wandb_name", "track.run_name").when("track.wandb_project"),
+    present("use_mlflow", "track.mlflow_uri"),
     same("mlflow_tracking_uri", "track.mlflow_uri"),
     same("mlflow_experiment_name", "track.mlflow_experiment"),
-    computed("use_trackio", lambda s: True if s.track.trackio_project is not None else OMIT),
+    present("use_trackio", "track.trackio_project"),
     same("trackio_project_name", "track.trackio_project"),
     same("trackio_space_id", "track.trackio_space"),
-    computed("trackio_run_name", lambda s: s.track.run_name if s.track.trackio_project is not None else OMIT),
-    computed("use_tensorboard", lambda s: True if s.track.tensorboard else OMIT),
-    same("seed", "seed"),
-    same("output_dir", "output"),
+    same("trackio_run_name", "track.run_name").when("track.trackio_project"),
+    flag("use_tensorboard", "track.tensorboard"),
+    *base("seed", "output_dir"),
+)
+
+
+CHECKS: tuple[Check, ...] = (
+    *adapter.CHECKS,
+    *objective.CHECKS,
+    *data.CHECKS,
+    refuses(
+        "optimizer.warmup",
+        "length.unit",
+        when=_without_steps,
+        message="Axolotl's SimPO takes warmup in steps",
+        advice="give a number of steps, or train.steps instead of epochs",
+    ).when("method", "simpo"),
+    refuses(
+        "optimizer.decay",
+        "length.unit",
+        when=_without_steps,
+        message="Axolotl takes the decay in steps",
+        advice="give a number of steps, or train.steps instead of epochs",
+    ).when("optimizer.scheduler", "warmup_stable_decay"),
+    refuses(
+        "watch.early_stopping",
+        "method",
+        when=lambda patience, _method: patience is not None,
+        message=lambda _patience, method: f"Axolotl does not stop {method} early",
+        advice=f"drop it, or use one of {', '.join(data.CAUSAL)}",
+    ).unless("method", *data.CAUSAL),
+    differs(
+        "optimizer.warmup",
+        when=lambda warmup: warmup == 1 and not isinstance(warmup, float),
+        message="Axolotl warms up over 2 steps where 1 is asked for",
+        advice="use 0, or 2",
+    ),
+    *(
+        differs(
+            "seed",
+            "method",
+            "adapter.type",
+            "adapter.start_from",
+            when=when,
+            message=f"Axolotl draws the first weights of {new} before it sets the seed",
+            advice="two runs differ from their second step on; trl, llamafactory and unsloth seed it",
+            said=True,
+        )
+        for new, when in (
+            ("a new adapter", lambda _seed, _method, kind, start: kind is not None and start is None),
+            (
+                "the head of a reward model",
+                lambda _seed, method, kind, start: method == "reward" and (kind is None or start is not None),
+            ),
+        )
+    ),
 )
 
 
 def _sheets(s: Train) -> list[Sheet]:
-    files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
+    files = accelerate.sheets(s, f"{s.trainer}-{s.release}", gathers=True)
     return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
 
 
@@ -280,20 +287,23 @@ def _forget_old_rows(s: Train) -> list[str]:
 
 def _files(s: Train) -> dict[str, str]:
     """Return Python beside the configuration: loaders of ours, and the reward functions."""
-    files = {loaders.file(s, source): loaders.text(s, source) for source in data.used(s)}
+    own = data.used(s.method, s.data.train, s.data.validation)
+    files = {loaders.file(s.method, source): loaders.text(s.method, source) for source in own}
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 
-def _differences(s: Train) -> list[Refusal]:
-    found = []
-    if s.optimizer.warmup == 1:
-        found.append(Refusal("optimizer.warmup", "Axolotl warms up over 2 steps where 1 is asked for", "use 0, or 2"))
-    if (s.adapter is not None and s.adapter.start_from is None) or s.method == "reward":
-        new = "the head of a reward model" if s.adapter is None else "a new adapter"
-        advice = "two runs differ from their second step on; trl, llamafactory and unsloth seed it"
-        message = f"Axolotl draws the first weights of {new} before it sets the seed"
-        found.append(Refusal("seed", message, advice, when_said=True))
-    return found
+def _uses(s: Train) -> tuple[str, ...]:
+    """Return what commands, variables and files act on, and what only a check judges."""
+    used = ["data.train", "data.validation", "data.streaming", "parallel.strategy", "track.telemetry"]
+    if not s.data.streaming:
+        used += ["data.cache", "model.chat_template_file"]
+    if s.parallel.strategy != "single":
+        used += ["hardware.nodes"]
+    if s.method == "grpo":
+        used += ["rewards", "rollout.engine"]
+    if s.method == "kto":
+        used += ["objective.loss"]
+    return tuple(used)
 
 
 def _variables(s: Train) -> dict[str, str]:
@@ -313,6 +323,7 @@ SYSTEM = System(
     commands=_commands,
     variables=_variables,
     files=_files,
-    differences=_differences,
+    checks=lambda _stage: CHECKS,
+    uses=_uses,
     one_process="Axolotl starts one process on CPU whatever it is told",
 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.facts import version
-from recipec.kinds.train.records import Train
-from recipec.systems.check import Unsupported
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.check import Check, refuses
+from recipec.systems.huggingface import BASE, FOUR_BIT
+from recipec.systems.table import OMIT, Row, block, constant, renamed, same, spread, whole
 
 # Fields of PEFT's LoraConfig that Axolotl hands on, by its own names.
 OPTIONS = {
@@ -21,104 +20,117 @@ OPTIONS = {
     "trainable_token_indices": "peft_trainable_token_indices",
     "ensure_weight_tying": "peft_ensure_weight_tying",
 }
-SINCE = {"rank_pattern": "0.18.0", "alpha_pattern": "0.18.0"}
-QUANTISED = ("int8", "nf4", "fp4")
+LATE, LATER = "0.18.0", ("rank_pattern", "alpha_pattern")  # the release that began to hand these on
+EARLY = {name: key for name, key in OPTIONS.items() if name not in LATER}
+QUANTISED = ("int8", *FOUR_BIT)
 
 
-def _kind(s: Train) -> Any:
-    if s.adapter is None:
+def _kind(kind: str | None, load_in: str) -> Any:
+    """Axolotl has a name of its own for LoRA beside 4-bit weights."""
+    if kind is None:
         return OMIT
-    return "qlora" if s.adapter.type == "lora" and s.model.load_in in ("nf4", "fp4") else "lora"
+    return "qlora" if load_in in FOUR_BIT else "lora"
 
 
-def _alpha(s: Train) -> Any:
-    if s.adapter is None:
-        return OMIT
-    if s.adapter.alpha != int(s.adapter.alpha):
-        raise Unsupported("adapter.alpha", "Axolotl takes whole numbers for alpha", "round it")
-    return int(s.adapter.alpha)
+def _targets(targets: tuple[str, ...] | None, pattern: str | None) -> Any:
+    if targets is None:
+        return OMIT, OMIT
+    if pattern is not None:
+        return OMIT, pattern
+    return (True, OMIT) if targets == ("all-linear",) else (OMIT, list(targets))
 
 
-def _four_bit(s: Train) -> Any:
-    if s.model.load_in not in ("nf4", "fp4"):
-        return OMIT
-    return {"bnb_4bit_quant_type": s.model.load_in, "bnb_4bit_use_double_quant": s.model.double_quant}
-
-
-def _targets(s: Train, *, linear: bool) -> Any:
-    if s.adapter is None:
-        return OMIT
-    if s.adapter.target_pattern is not None:
-        return OMIT if linear else s.adapter.target_pattern
-    everything = tuple(s.adapter.targets) == ("all-linear",)
-    if linear:
-        return True if everything else OMIT
-    return OMIT if everything else list(s.adapter.targets)
-
-
-def _init(s: Train) -> Any:
-    """PEFT's init. Those that move a part of the base into the adapter need the base as it is, not quantised."""
-    if s.adapter is None or s.adapter.init == "default":
-        return OMIT
-    init = s.adapter.init
-    if init == "eva":
-        advice = "use init: default or pissa"
-        raise Unsupported("adapter.init", "Axolotl does not collect the activations that EVA starts from", advice)
-    if init == "loftq":
-        advice = "use init: default, or pissa with unquantised weights"
-        raise Unsupported("adapter.init", "LoftQ changes the base, and Axolotl saves the adapter alone", advice)
-    if init.startswith("pissa_niter"):
-        advice = "use init: pissa, whose exact start a reload finds again"
-        raise Unsupported("adapter.init", f"{init} starts at random, and Axolotl saves the adapter alone", advice)
-    if init.startswith(("pissa", "olora")) and s.model.load_in in QUANTISED:
-        advice = "use init: default, or drop load_in"
-        raise Unsupported("adapter.init", f"{init} needs base weights that are not quantised", advice)
-    return init
-
-
-def _option(name: str, key: str) -> Row:
-    row = computed(key, lambda s: s.adapter.options.get(name, OMIT) if s.adapter is not None else OMIT)
-    return row.at(since=SINCE.get(name, ""))
-
-
-def _known(s: Train) -> Any:
-    for name in s.adapter.options if s.adapter is not None else ():
-        if name not in OPTIONS:
-            advice = f"it knows {', '.join(OPTIONS)}"
-            raise Unsupported("adapter.options", f"Axolotl hands no {name} on to PEFT", advice)
-        if name in SINCE and version(s.release) < version(SINCE[name]):
-            advice = f"use Axolotl {SINCE[name]} or later"
-            raise Unsupported("adapter.options", f"Axolotl {s.release} hands no {name} on to PEFT", advice)
-    return OMIT
-
-
-def _no_kernel(s: Train) -> Any:
-    return False if s.hardware.device == "cpu" and s.adapter is not None else OMIT
+def _targets_back(linear: Any, modules: Any) -> dict[str, Any]:
+    if modules is OMIT:
+        return {"adapter.targets": ("all-linear",)} if linear is True else {}
+    return {"adapter.target_pattern": modules} if isinstance(modules, str) else {"adapter.targets": tuple(modules)}
 
 
 ROWS: tuple[Row, ...] = (
-    computed("load_in_4bit", lambda s: True if s.model.load_in in ("nf4", "fp4") else OMIT),
-    computed("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
-    computed("bnb_config_kwargs", _four_bit),
-    computed("adapter", _kind),
-    same("lora_model_dir", "adapter.start_from"),
-    same("lora_r", "adapter.rank"),
-    computed("lora_alpha", _alpha),
-    same("lora_dropout", "adapter.dropout"),
-    computed("lora_target_linear", lambda s: _targets(s, linear=True)),
-    computed("lora_target_modules", lambda s: _targets(s, linear=False)),
-    computed(
-        "lora_modules_to_save",
-        lambda s: list(s.adapter.also_train) if s.adapter is not None and s.adapter.also_train else OMIT,
+    BASE["load_in_4bit"],
+    BASE["load_in_8bit"],
+    block(
+        "bnb_config_kwargs",
+        BASE["bnb_4bit_quant_type"],
+        BASE["bnb_4bit_use_double_quant"],
+    ).when("model.load_in", *FOUR_BIT),
+    Row(
+        ("adapter",),
+        ("adapter.type", "model.load_in"),
+        _kind,
+        lambda kind: {"adapter.type": "lora"} if kind in ("lora", "qlora") else {},
     ),
-    computed("peft_use_dora", lambda s: True if s.adapter is not None and s.adapter.dora else OMIT),
-    computed("peft_use_rslora", lambda s: True if s.adapter is not None and s.adapter.rslora else OMIT),
-    computed("peft_init_lora_weights", _init),
-    same("loraplus_lr_ratio", "adapter.lora_plus_ratio"),
-    computed("\0options", _known),
-    *(_option(name, key) for name, key in OPTIONS.items()),
+    same("lora_model_dir", "adapter.start_from"),
+    BASE["r"].called("lora_r"),
+    whole("lora_alpha", "adapter.alpha", "Axolotl takes whole numbers for alpha"),
+    BASE["lora_dropout"],
+    Row(
+        ("lora_target_linear", "lora_target_modules"),
+        ("adapter.targets", "adapter.target_pattern"),
+        _targets,
+        _targets_back,
+    ),
+    BASE["modules_to_save"].called("lora_modules_to_save"),
+    BASE["use_dora"].called("peft_use_dora"),
+    BASE["use_rslora"].called("peft_use_rslora"),
+    renamed("peft_init_lora_weights", "adapter.init", {"default": OMIT}),
+    BASE["loraplus_lr_ratio"],
+    spread("adapter.options", OPTIONS).at(since=LATE),
+    spread("adapter.options", EARLY).at(until=LATE),
     *(
-        computed(f"lora_{part}_kernel", _no_kernel, "Triton kernels need a GPU")
+        constant(f"lora_{part}_kernel", False, "Triton kernels need a GPU")
+        .when("hardware.device", "cpu")
+        .when("adapter.type")
         for part in ("mlp", "qkv", "o", "embedding")
     ),
+)
+
+
+def _unknown(options: dict[str, Any] | None, known: dict[str, str] = OPTIONS) -> str:
+    return ", ".join(name for name in options or () if name not in known)
+
+
+def _late(options: dict[str, Any] | None) -> str:
+    return ", ".join(name for name in options or () if name in LATER)
+
+
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "adapter.init",
+        when=lambda init: init == "eva",
+        message="Axolotl does not collect the activations that EVA starts from",
+        advice="use init: default or pissa",
+    ),
+    refuses(
+        "adapter.init",
+        when=lambda init: init == "loftq",
+        message="LoftQ changes the base, and Axolotl saves the adapter alone",
+        advice="use init: default, or pissa with unquantised weights",
+    ),
+    refuses(
+        "adapter.init",
+        when=lambda init: init is not None and init.startswith("pissa_niter"),
+        message=lambda init: f"{init} starts at random, and Axolotl saves the adapter alone",
+        advice="use init: pissa, whose exact start a reload finds again",
+    ),
+    # These move a part of the base into the adapter.
+    refuses(
+        "adapter.init",
+        when=lambda init: init in ("pissa", "olora"),
+        message=lambda init: f"{init} needs base weights that are not quantised",
+        advice="use init: default, or drop load_in",
+    ).when("model.load_in", *QUANTISED),
+    refuses(
+        "adapter.options",
+        when=_unknown,
+        message=lambda options: f"Axolotl hands no {_unknown(options)} on to PEFT",
+        advice=f"it hands on {', '.join(OPTIONS)}",
+    ),
+    refuses(
+        "adapter.options",
+        "release",
+        when=lambda options, _release: _late(options),
+        message=lambda options, release: f"Axolotl {release} hands no {_late(options)} on to PEFT",
+        advice=f"use Axolotl {LATE} or later",
+    ).at(until=LATE),
 )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.kinds.train.records import DataSource, Train
+from recipec.kinds.train.records import DataSource
 from recipec.systems.axolotl import loaders
-from recipec.systems.check import Unsupported
-from recipec.systems.table import OMIT
+from recipec.systems.axolotl.objective import RL
+from recipec.systems.check import Check, refuses
+from recipec.systems.table import OMIT, Row, choice, constant, flag, made, nonzero, same
 
 FILE_KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
-NO_KIND = ("dpo", "ipo", "simpo", "kto")  # their data has no key for the kind of a file: its name tells it
-PREFERRED = ("preference", "unpaired-preference", "prompt")
-TALKING = ("chat", "preference")
+NO_KIND = ("dpo", "ipo", "simpo", "kto")  # no key for the kind of a file, which its name tells, nor for a subset
+SUPERVISED = ("pretrain", "sft")
+PREFERRED = ("reward", *RL)
+CAUSAL = (*SUPERVISED, "reward")  # built by Axolotl's causal builder, which alone knows some keys
+TALKING = frozenset(["chat", "preference"])  # formats that hold conversations, which a chat template renders
 
-
-def talks(s: Train) -> bool:
-    """Return whether any source holds conversations, which a chat template renders."""
-    return any(source.format in TALKING for source in s.data.train)
+Sources = tuple[DataSource, ...]
 
 
 def _place(source: DataSource) -> dict[str, Any]:
@@ -32,20 +32,16 @@ def _place(source: DataSource) -> dict[str, Any]:
     return place
 
 
-def _row(s: Train, source: DataSource) -> dict[str, Any]:
-    row = _place(source)
-    if s.method in NO_KIND:
-        row.pop("ds_type", None)
-        if "name" in row:
-            advice = "use a copy that has only this subset"
-            raise Unsupported("data.train", f"Axolotl's {s.method} data cannot choose a subset", advice)
-    if source.format in PREFERRED:
-        kind = _preferences(s, source)
-        return row | ({"type": kind} if kind is not OMIT else {})
-    return row | _supervised(s, source)
+def _weighed(sources: Sources) -> list[DataSource]:
+    """Return each source as often as it weighs."""
+    return [source for source in sources for _copy in range(source.weight)]
 
 
-def _supervised(s: Train, source: DataSource) -> dict[str, Any]:
+def _supervised(sources: Sources, template: str) -> Any:
+    return [_place(source) | _kind(source, template) for source in _weighed(sources)] or OMIT
+
+
+def _kind(source: DataSource, template: str) -> dict[str, Any]:
     columns, kind = source.columns, source.format
     if kind == "chat":
         row: dict[str, Any] = {"type": "chat_template", "field_messages": columns["messages"]}
@@ -54,9 +50,7 @@ def _supervised(s: Train, source: DataSource) -> dict[str, Any]:
             row["roles"] = {role: list(names) for role, names in source.roles.items()}
         return {**row, "roles_to_train": ["assistant"], "train_on_eos": "turn"}
     if kind == "instruction":
-        if s.model.chat_template in ("tokenizer", "alpaca") and columns == {
-            k: k for k in ("instruction", "input", "output")
-        }:
+        if template in ("tokenizer", "alpaca") and columns == {k: k for k in ("instruction", "input", "output")}:
             return {"type": "alpaca"}
         fields = {f"field_{name}": column for name, column in columns.items()}
         return {"type": {**fields, "format": "{instruction}\n{input}\n", "no_input_format": "{instruction}\n"}}
@@ -66,17 +60,27 @@ def _supervised(s: Train, source: DataSource) -> dict[str, Any]:
     return {"type": "completion", "field": columns["text"]}
 
 
-def _preferences(s: Train, source: DataSource) -> Any:
+def _preferred(sources: Sources, method: str, *, validated: bool) -> Any:
+    rows = []
+    for source in _weighed(sources):
+        row, kind = _place(source), _loader(method, source, validated=validated)
+        if method in NO_KIND:
+            row = {key: value for key, value in row.items() if key not in ("ds_type", "name")}
+        rows.append(row | ({"type": kind} if kind is not OMIT else {}))
+    return rows or OMIT
+
+
+def _loader(method: str, source: DataSource, *, validated: bool) -> Any:
     """Axolotl's own loader where it reads the rows as they are; else one of ours, which is emitted beside the file.
 
     Its loaders read the columns of a validation source from the training source of the same number.
     """
-    columns, own = source.columns, loaders.name(s, source)
-    if s.data.validation or s.method in ("orpo", "reward"):
+    columns, own = source.columns, loaders.name(method, source)
+    if validated or method in ("orpo", "reward"):
         return own
-    if s.method == "kto":
+    if method == "kto":
         return {f"field_{name}": columns[name] for name in ("prompt", "completion", "label")}
-    if s.method == "grpo":
+    if method == "grpo":
         return OMIT if all(name == column for name, column in columns.items()) else own
     if "prompt" in columns:
         return {f"field_{name}": columns[name] for name in ("prompt", "chosen", "rejected")}
@@ -84,36 +88,88 @@ def _preferences(s: Train, source: DataSource) -> Any:
     return "chat_template.default" if plain and not source.roles else own
 
 
-def used(s: Train) -> list[DataSource]:
+def used(method: str, train: Sources, validation: Sources) -> list[DataSource]:
     """Return the sources that a loader of ours reads."""
-    sources = [source for source in (*s.data.train, *s.data.validation) if source.format in PREFERRED]
-    return [source for source in sources if _preferences(s, source) == loaders.name(s, source)]
+    if method not in PREFERRED:
+        return []
+    sources = (*train, *validation)
+    return [s for s in sources if _loader(method, s, validated=bool(validation)) == loaders.name(method, s)]
 
 
-def datasets(s: Train, sources: tuple[DataSource, ...]) -> Any:
-    """Return the entries of `datasets`, each as often as it weighs."""
-    if not sources:
-        return OMIT
-    return [_row(s, source) for source in sources for _copy in range(source.weight)]
-
-
-def streamed(s: Train) -> Any:
+def _streamed(sources: Sources) -> Any:
     """Return `pretraining_dataset`, which is read while training."""
-    if not s.data.streaming:
-        return OMIT
-    if len(s.data.train) > 1 or s.data.train[0].weight > 1:
-        raise Unsupported("data.streaming", "Axolotl streams one data source", "give one source, or drop streaming")
-    source = s.data.train[0]
+    source = sources[0]
     row = _place(source)
     if source.path is not None:
         row = {"path": row["ds_type"], "data_files": source.path, "split": source.split}
     return [{**row, "text_column": source.columns["text"], "type": "pretrain"}]
 
 
-def holdout(s: Train) -> Any:
-    """Return `val_set_size`, a fraction of the rows."""
-    share = s.data.holdout
-    if isinstance(share, int) and share > 0:
-        advice = "give a percentage, such as holdout: 2%"
-        raise Unsupported("data.holdout", "Axolotl holds out a fraction of the rows, not a number", advice)
-    return float(share) if share else OMIT
+ROWS: tuple[Row, ...] = (
+    made("pretraining_dataset", _streamed, "data.train").when("data.streaming"),
+    made("datasets", _supervised, "data.train", "model.chat_template")
+    .when("method", *SUPERVISED)
+    .unless("data.streaming"),
+    made(
+        "datasets",
+        lambda train, validation, method: _preferred(train, method, validated=bool(validation)),
+        "data.train",
+        "data.validation",
+        "method",
+    ).when("method", *PREFERRED),
+    made("test_datasets", _supervised, "data.validation", "model.chat_template").when("method", *SUPERVISED),
+    made(
+        "test_datasets",
+        lambda validation, method: _preferred(validation, method, validated=True),
+        "data.validation",
+        "method",
+    ).when("method", *PREFERRED),
+    nonzero("val_set_size", "data.holdout"),
+    same("dataset_prepared_path", "data.cache"),
+    constant("dataset_num_proc", 1, "one process is enough, and starts at once").when("hardware.device", "cpu"),
+    same("shuffle_merged_datasets", "data.shuffle"),
+    choice("train_on_inputs", "data.train_on", {"all": True}).when("method", "sft"),
+    same("sequence_len", "model.max_length").unless("method", "grpo"),
+    constant("excess_length_strategy", "drop", "rows that are too long are dropped whole").unless(
+        "method", "pretrain", "grpo", "reward"
+    ),
+    same("sample_packing", "data.packing").when("method", *SUPERVISED),
+    flag("group_by_length", "data.group_by_length").when("method", *CAUSAL),
+    choice("eval_sample_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
+    flag("pad_to_sequence_len", "data.packing", "one shape, so that memory does not vary"),
+)
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "data.streaming",
+        "data.train",
+        when=lambda streaming, sources: streaming and len(_weighed(sources)) > 1,
+        message="Axolotl streams one data source",
+        advice="give one source, or drop streaming",
+    ),
+    refuses(
+        "data.holdout",
+        when=lambda share: isinstance(share, int) and share > 0,
+        message="Axolotl holds out a fraction of the rows, not a number",
+        advice="give a percentage, such as holdout: 2%",
+    ),
+    *(
+        refuses(
+            f"data.{group}.*.subset",
+            "method",
+            when=lambda subset, _method: subset is not None,
+            message=lambda _subset, method: f"Axolotl's {method} data cannot choose a subset",
+            advice="use a copy that has only this subset",
+        ).when("method", *NO_KIND)
+        for group in ("train", "validation")
+    ),
+    *(
+        refuses(
+            f"data.{group}.*.roles",
+            f"data.{group}.*.columns",
+            when=lambda roles, columns: roles and "prompt" in columns,
+            message="rows with a prompt hold texts, which have no roles",
+            advice="drop roles; or drop the column prompt, if the rows hold conversations",
+        )
+        for group in ("train", "validation")
+    ),
+)

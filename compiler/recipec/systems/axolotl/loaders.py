@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from recipec.kinds.train.records import DataSource, Train
+from recipec.kinds.train.records import DataSource
 from recipec.render.python_writer import literal
 
 _HEAD = '"""How rows of {place} become what {method} learns from."""\n\n'
@@ -93,29 +93,31 @@ _TARGETS = {
 }
 
 
-def name(s: Train, source: DataSource) -> str:
+def name(method: str, source: DataSource) -> str:
     """Return the loader's dotted name. It holds a hash of its text: Axolotl reuses tokenised rows by names alone."""
-    return f"rows_{sha256(text(s, source).encode()).hexdigest()[:8]}.{'pairs' if s.method == 'reward' else 'default'}"
+    return (
+        f"rows_{sha256(text(method, source).encode()).hexdigest()[:8]}.{'pairs' if method == 'reward' else 'default'}"
+    )
 
 
-def file(s: Train, source: DataSource) -> str:
+def file(method: str, source: DataSource) -> str:
     """Return the loader's file, from the folder that is on Python's path."""
-    module = name(s, source).partition(".")[0]
-    return f"{module}/pairs.py" if s.method == "reward" else f"{module}.py"
+    module = name(method, source).partition(".")[0]
+    return f"{module}/pairs.py" if method == "reward" else f"{module}.py"
 
 
-def text(s: Train, source: DataSource) -> str:
+def text(method: str, source: DataSource) -> str:
     """Return the loader's text."""
     columns = source.columns
-    head = _HEAD.format(place=source.path or source.hub, method=s.method)
+    head = _HEAD.format(place=source.path or source.hub, method=method)
     named = {name: literal(column) for name, column in columns.items()}
     if source.format == "preference" and "prompt" not in columns:
         roles = {role: list(names) for role, names in source.roles.items()}
-        if s.method == "reward":
+        if method == "reward":
             back = {each: role for role, names in roles.items() for each in names}
             return head + _PAIRS.format(roles=literal(back), **named)
         return head + _TALKS.format(source=literal(_source(columns, roles)))
-    if s.method == "reward":
+    if method == "reward":
         return head + _PROMPTED.format(**named)
     pairs = ", ".join(f"{literal(name)}: row[{named[name]}]" for name in _TARGETS[source.format] if name in named)
     return head.rstrip("\n") + "\n" + _TEXTS.format(pairs=pairs)

@@ -4,105 +4,116 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.kinds.train.records import Train
 from recipec.systems import rewards
-from recipec.systems.check import Unsupported
-from recipec.systems.table import OMIT, Row, computed
+from recipec.systems.check import Check, refuses
+from recipec.systems.table import OMIT, Row, block, choice, constant, made, nonzero, same
 
 RL = {"dpo": "dpo", "ipo": "dpo", "orpo": "orpo", "kto": "kto", "simpo": "simpo", "grpo": "grpo"}
-GRPO_LOSSES = {"gspo": "grpo"}  # the sequence level of its ratio makes it GSPO
+SMOOTHED = ("sigmoid", "robust", "exo_pair")  # the losses of DPO that know of wrong labels
 
 
-def _losses(s: Train) -> Any:
-    """DPO's losses are a list whose weighted sum is the loss; TRL's `sft` is that on the chosen answer."""
-    if s.method == "ipo":
-        return ["ipo"]
-    if s.method != "dpo" or s.objective is None:
-        return OMIT
-    return [s.objective.loss, *(["sft"] if s.objective.sft_weight else [])]
+def _losses_back(losses: Any) -> dict[str, Any]:
+    return {"method": "dpo", "objective.loss": losses[0]} if isinstance(losses, list) and losses else {}
 
 
-def _weights(s: Train) -> Any:
-    if s.method != "dpo" or s.objective is None or not s.objective.sft_weight:
-        return OMIT
-    return [1.0, s.objective.sft_weight]
+def _weights_back(weights: Any) -> dict[str, Any]:
+    return {"objective.sft_weight": weights[1]} if isinstance(weights, list) and len(weights) == 2 else {}
 
 
-def _smoothing(s: Train) -> Any:
-    if s.method != "dpo" or s.objective is None or not s.objective.label_smoothing:
-        return OMIT
-    if s.objective.loss not in ("sigmoid", "robust", "exo_pair"):
-        advice = "drop it, or use loss: sigmoid, robust or exo_pair"
-        raise Unsupported("objective.label_smoothing", f"loss {s.objective.loss} knows no wrong labels", advice)
-    return s.objective.label_smoothing
-
-
-def _beta(s: Train) -> Any:
-    return s.objective.beta if s.objective is not None and s.method != "grpo" else OMIT
-
-
-def _kto_loss(s: Train) -> Any:
-    if s.method == "kto" and s.objective is not None and s.objective.loss != "kto":
-        advice = "use loss: kto, or trainer: trl"
-        raise Unsupported("objective.loss", f"Axolotl's KTO has no loss {s.objective.loss}", advice)
-    return OMIT
-
-
-def _of(method: str, word: str) -> Any:
-    """Return a row's function: the objective's `word` with this method, else nothing."""
-    return lambda s: getattr(s.objective, word) if s.method == method else OMIT
-
-
-def _trl(s: Train) -> Any:
-    """GRPO's own block."""
-    if s.rollout is None or s.objective is None:
-        return OMIT
-    if s.rollout.engine == "vllm":
-        advice = "use engine: hf, or another trainer"
-        raise Unsupported("rollout.engine", "the pinned environment of Axolotl has no vLLM", advice)
-    for index, reward in enumerate(s.rewards):
-        if reward.type == "model" and "." not in str(reward.path):
-            advice = "use trainer: trl, or a path with a dot in it"
-            raise Unsupported(f"rewards.{index}.path", "Axolotl takes this name for a Python module", advice)
-    group, own = s.rollout.completions, s.batch.micro * s.batch.accumulation
-    if own % group:  # check_grpo_batch_size of its schema, 0.19
-        advice = f"make it a multiple of {group} by train.batch_size, or use trainer: trl"
-        message = f"Axolotl wants whole groups of {group} completions in the {own} that a process takes per step"
-        raise Unsupported("batch.accumulation", message, advice)
-    loss = s.objective.loss
-    block: dict[str, Any] = {
-        "use_vllm": False,
-        "beta": s.objective.beta,
-        "loss_type": GRPO_LOSSES.get(str(loss), loss),
-        "num_generations": s.rollout.completions,
-        "max_completion_length": s.rollout.max_new_tokens,
-        "temperature": s.rollout.temperature,
-        "top_p": s.rollout.top_p,
-        "num_iterations": s.rollout.iterations,
-        "epsilon": s.rollout.clip,
-        "epsilon_high": s.rollout.clip_high,
-        "scale_rewards": s.rollout.scale_rewards,
-        "mask_truncated_completions": s.rollout.mask_truncated,
-        "reward_funcs": rewards.names(s),
-        "reward_weights": rewards.weights(s),
-    }
-    return block | ({"importance_sampling_level": "sequence"} if loss == "gspo" else {})
-
+GRPO = block(
+    "trl",
+    constant("use_vllm", False),
+    same("beta", "objective.beta"),
+    same("loss_type", "objective.loss").unless("objective.loss", "gspo"),
+    constant("loss_type", "grpo").when("objective.loss", "gspo"),
+    same("num_generations", "rollout.completions"),
+    same("max_completion_length", "rollout.max_new_tokens"),
+    same("temperature", "rollout.temperature"),
+    same("top_p", "rollout.top_p"),
+    same("num_iterations", "rollout.iterations"),
+    same("epsilon", "rollout.clip"),
+    same("epsilon_high", "rollout.clip_high"),
+    same("scale_rewards", "rollout.scale_rewards"),
+    same("mask_truncated_completions", "rollout.mask_truncated"),
+    made("reward_funcs", rewards.names, "rewards"),
+    same("reward_weights", "rewards.*.weight"),
+    # The sequence level of GRPO's ratio makes it GSPO.
+    choice("importance_sampling_level", "objective.loss", {"gspo": "sequence"}),
+)
 
 ROWS: tuple[Row, ...] = (
-    computed("rl", lambda s: RL.get(s.method, OMIT)),
-    computed("rl_beta", _beta),
-    computed("dpo_loss_type", _losses),
-    computed("dpo_loss_weights", _weights, "of the losses, in their order"),
-    computed("dpo_label_smoothing", _smoothing),
-    computed("simpo_gamma", _of("simpo", "margin")),
-    computed("cpo_alpha", _of("simpo", "sft_weight"), "SimPO alone has no next-token loss; Axolotl's own default is 1"),
-    computed("kto_desirable_weight", _of("kto", "desirable_weight")),
-    computed("kto_undesirable_weight", _of("kto", "undesirable_weight")),
-    computed("\0kto_loss", _kto_loss),
-    computed("trl", _trl),
-    computed("reward_model", lambda s: True if s.method == "reward" else OMIT),
-    computed("model_type", lambda s: "AutoModelForSequenceClassification" if s.method == "reward" else OMIT),
-    computed("num_labels", lambda s: 1 if s.method == "reward" else OMIT, "one score"),
-    computed("remove_unused_columns", lambda s: False if s.method in ("kto", "grpo") else OMIT, "they are its data"),
+    choice("rl", "method", RL),
+    same("rl_beta", "objective.beta").unless("method", "grpo"),
+    # DPO's losses are a list whose weighted sum is the loss; TRL's `sft` is that on the chosen answer.
+    choice("dpo_loss_type", "method", {"ipo": ["ipo"]}).when("method", "ipo"),
+    Row(
+        ("dpo_loss_type",),
+        ("objective.loss", "objective.sft_weight"),
+        lambda loss, sft_weight: [loss, "sft"] if sft_weight else [loss],
+        _losses_back,
+    ).when("method", "dpo"),
+    Row(
+        ("dpo_loss_weights",),
+        ("objective.sft_weight",),
+        lambda sft_weight: [1.0, sft_weight] if sft_weight else OMIT,
+        _weights_back,
+        why="of the losses, in their order",
+    ).when("method", "dpo"),
+    nonzero("dpo_label_smoothing", "objective.label_smoothing").when("method", "dpo"),
+    same("simpo_gamma", "objective.margin").when("method", "simpo"),
+    same("cpo_alpha", "objective.sft_weight", "SimPO alone has no next-token loss; Axolotl's own default is 1").when(
+        "method", "simpo"
+    ),
+    same("kto_desirable_weight", "objective.desirable_weight").when("method", "kto"),
+    same("kto_undesirable_weight", "objective.undesirable_weight").when("method", "kto"),
+    GRPO.when("method", "grpo"),
+    choice("reward_model", "method", {"reward": True}),
+    choice("model_type", "method", {"reward": "AutoModelForSequenceClassification"}),
+    choice("num_labels", "method", {"reward": 1}, why="one score"),
+    constant("remove_unused_columns", False, "they are its data").when("method", "kto", "grpo"),
+)
+
+
+def _per_step(accumulation: int, micro: int, completions: int) -> str:
+    own = micro * accumulation
+    return f"Axolotl wants whole groups of {completions} completions in the {own} that a process takes per step"
+
+
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "objective.label_smoothing",
+        "objective.loss",
+        when=lambda smoothing, loss: smoothing and loss not in SMOOTHED,
+        message=lambda _smoothing, loss: f"loss {loss} knows no wrong labels",
+        advice="drop it, or use loss: sigmoid, robust or exo_pair",
+    ).when("method", "dpo"),
+    refuses(
+        "objective.loss",
+        when=lambda loss: loss != "kto",
+        message=lambda loss: f"Axolotl's KTO has no loss {loss}",
+        advice="use loss: kto, or trainer: trl",
+    ).when("method", "kto"),
+    refuses(
+        "rollout.engine",
+        when=lambda engine: engine == "vllm",
+        message="the pinned environment of Axolotl has no vLLM",
+        advice="use engine: hf, or another trainer",
+    ).when("method", "grpo"),
+    refuses(
+        "rewards.*.path",
+        "rewards.*.type",
+        when=lambda path, kind: kind == "model" and "." not in str(path),
+        message="Axolotl takes this name for a Python module",
+        advice="use trainer: trl, or a path with a dot in it",
+    ).when("method", "grpo"),
+    refuses(
+        "batch.accumulation",
+        "batch.micro",
+        "rollout.completions",
+        when=lambda accumulation, micro, completions: micro * accumulation % completions,
+        message=_per_step,  # check_grpo_batch_size of its schema, 0.19
+        advice=lambda _accumulation, _micro, completions: (
+            f"make it a multiple of {completions} by train.batch_size, or use trainer: trl"
+        ),
+    ).when("method", "grpo"),
 )

@@ -6,13 +6,15 @@ link to the folder that the recipe's paths start at. What a set may say is in `l
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recipec.kinds.train.records import DataSource, Train
-from recipec.systems.check import Refusal, Unsupported
-from recipec.systems.table import OMIT, Row, computed
+from recipec.systems.check import Check, differs, refuses
+from recipec.systems.table import OMIT, Row, choice, constant, flag, made, nonzero, same
 
 FILE = "dataset_info.json"
+GROUPS = ("train", "validation")
 START = "start"  # the link in the data folder to the folder that paths start at
 
 TEMPLATES = {
@@ -26,6 +28,14 @@ TEMPLATES = {
 }
 WITHOUT_BREAK = ("llama3", "mistral_v3_tekken")  # whose turns end with a token, and no line break behind it
 TAGS = {"system": "system_tag", "user": "user_tag", "assistant": "assistant_tag", "tool": "observation_tag"}
+# the standard columns behind its names, of rows that are no conversations
+COLUMNS = {
+    "instruction": {"prompt": "instruction", "query": "input", "response": "output", "system": "system"},
+    "completion": {"prompt": "prompt", "response": "completion"},
+    "text": {"prompt": "text"},
+    "preference": {"prompt": "prompt"},
+    "unpaired-preference": {"prompt": "prompt", "response": "completion", "kto_tag": "label"},
+}
 
 
 def sources_of(s: Train) -> tuple[DataSource, ...]:
@@ -33,142 +43,234 @@ def sources_of(s: Train) -> tuple[DataSource, ...]:
     return (*s.data.train, *s.data.validation)
 
 
-def talks(source: DataSource) -> bool:
+def _placed(s: Train) -> Iterator[tuple[str, DataSource]]:
+    """Yield the sources of a stage, each with its plan path."""
+    for group in GROUPS:
+        for index, source in enumerate(getattr(s.data, group)):
+            yield f"data.{group}.{index}", source
+
+
+def _talks(source: DataSource) -> bool:
     """Return whether its rows are conversations."""
     return source.format == "chat" or (source.format == "preference" and "messages" in source.columns)
 
 
-def template(s: Train) -> Any:
-    """Return the one template that renders every row of a stage; left out, it is taken from the tokenizer."""
-    name, sources = s.model.chat_template, sources_of(s)
-    if s.method == "pretrain":
-        return "empty"
-    if any(source.format == "text" for source in sources):
-        raise Unsupported(
-            "data.train", f"{s.method} of LLaMA-Factory has no rows of plain text", "use method: pretrain for them"
-        )
-    if name == "tokenizer":
-        if any(talks(source) for source in sources):
-            return OMIT
-        return "alpaca" if all(source.format == "instruction" for source in sources) else "empty"
-    if name not in TEMPLATES:
-        known = ", ".join(TEMPLATES)
-        advice = f"use one of {known}; or drop it and set overrides.llamafactory.template, such as mistral"
-        raise Unsupported("model.chat_template", f"LLaMA-Factory has no template like {name}", advice)
-    return TEMPLATES[name]
+def rows(s: Train) -> tuple[Row, ...]:
+    """Return the rows of `dataset_info.json`: one for each data set."""
+    found = []
+    for group in GROUPS:
+        sources = getattr(s.data, group)
+        for name, index in _names(group, [source.weight for source in sources]):
+            found.append(_row(name, f"data.{group}.{index}", sources[index]))
+    return tuple(found)
 
 
-def _entry(source: DataSource) -> dict[str, Any]:
-    """One data set of `dataset_info.json`; its own names of roles hold one name each."""
-    columns, row = source.columns, _place(source)
-    if talks(source):
+def _row(name: str, at: str, source: DataSource) -> Row:
+    """Return the row of one data set: the source at a plan path."""
+    leaves = ["hub", "split", "subset"] if source.path is None else ["path", "split"]
+    leaves += ["format", "columns", *["roles"][: _talks(source)]]
+    return made(
+        name, lambda *given: _entry(dict(zip(leaves, given, strict=True))), *(f"{at}.{leaf}" for leaf in leaves)
+    )
+
+
+def _names(group: str, weights: Sequence[int]) -> list[tuple[str, int]]:
+    """Return the names of a group's data sets, each with its source's place; a weight of n makes n of them."""
+    return [
+        (f"{group}-{index + 1}" + (f"-copy-{copy + 1}" if copy else ""), index)
+        for index, weight in enumerate(weights)
+        for copy in range(weight)
+    ]
+
+
+def _entry(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one data set of `dataset_info.json`; a source has `roles` where its rows are conversations."""
+    path, columns, form = source.get("path"), source["columns"], source["format"]
+    if path is not None:
+        row = {"file_name": path if path.startswith("/") else f"{START}/{path}", "split": source["split"]}
+    else:
+        row = {"hf_hub_url": source["hub"], "split": source["split"]}
+        row |= {"subset": source["subset"]} if source["subset"] is not None else {}
+    if "roles" in source:
         row |= {"formatting": "sharegpt", "columns": {"messages": columns["messages"]}}
         row["tags"] = {"role_tag": columns["role"], "content_tag": columns["content"]}
-        for role, tag in TAGS.items():
-            names = source.roles.get(role, (role,))
-            if len(names) > 1:
-                message = f"LLaMA-Factory knows one name of a role, not {', '.join(names)}"
-                raise Unsupported("data.train", message, "give one name, or rename the roles in the data")
-            row["tags"][tag] = names[0]
+        row["tags"] |= {tag: source["roles"].get(role, (role,))[0] for role, tag in TAGS.items()}
     else:
         row["formatting"] = "alpaca"
-        row["columns"] = {
-            "instruction": {"prompt": "instruction", "query": "input", "response": "output", "system": "system"},
-            "completion": {"prompt": "prompt", "response": "completion"},
-            "text": {"prompt": "text"},
-            "preference": {"prompt": "prompt"},
-            "unpaired-preference": {"prompt": "prompt", "response": "completion", "kto_tag": "label"},
-        }[source.format]
-        row["columns"] = {key: columns[name] for key, name in row["columns"].items() if name in columns}
-    if source.format == "preference":
+        row["columns"] = {key: columns[name] for key, name in COLUMNS[form].items() if name in columns}
+    if form == "preference":
         row["ranking"] = True
         row["columns"] |= {"chosen": columns["chosen"], "rejected": columns["rejected"]}
     return row
 
 
-def _place(source: DataSource) -> dict[str, Any]:
-    if source.path is not None:
-        return {
-            "file_name": source.path if source.path.startswith("/") else f"{START}/{source.path}",
-            "split": source.split,
-        }
-    if source.revision is not None:
-        advice = "drop revision, or download that revision and give its path"
-        raise Unsupported("data.train", "LLaMA-Factory takes hub data as it is now, not at a revision", advice)
-    row: dict[str, Any] = {"hf_hub_url": source.hub, "split": source.split}
-    return row | ({"subset": source.subset} if source.subset is not None else {})
+def settings(s: Train) -> tuple[Row, ...]:
+    """Return what `llamafactory.yaml` says of the data."""
+    return (
+        same("dataset_dir", "data.cache", f"run.sh puts {FILE} there"),
+        _listed("dataset", "train", s),
+        _listed("eval_dataset", "validation", s),
+        nonzero("val_size", "data.holdout"),
+        *_template(s),
+        same("cutoff_len", "model.max_length"),
+        choice("train_on_prompt", "data.train_on", {"all": True}).when("method", "sft"),
+        # pre-training packs unless it is told not to, and only untold in blocks of cutoff_len
+        choice("packing", "data.packing", {False: False}).when("method", "pretrain"),
+        flag("packing", "data.packing").unless("method", "pretrain"),
+        flag("neat_packing", "data.packing", "attention stays within a row").when("method", "sft"),
+        flag("streaming", "data.streaming"),
+        choice("disable_shuffling", "data.shuffle", {False: True}),
+    )
 
 
-def _names(group: str, sources: tuple[DataSource, ...]) -> list[tuple[str, int]]:
-    """Return the names of a group's data sets, each with its source's place; a weight of n makes n of them."""
-    return [
-        (f"{group}-{index + 1}" + (f"-copy-{copy + 1}" if copy else ""), index)
-        for index, source in enumerate(sources)
-        for copy in range(source.weight)
-    ]
+def _listed(key: str, group: str, s: Train) -> Row:
+    """Return the row of the names of a group's data sets."""
+    weights = (f"data.{group}.{index}.weight" for index in range(len(getattr(s.data, group))))
+    return made(key, lambda *given: ",".join(name for name, _ in _names(group, given)) or OMIT, *weights)
 
 
-def listed(group: str) -> Any:
-    """Return the row of the names of `train` or `validation`."""
-
-    def names(s: Train) -> Any:
-        found = _names(group, getattr(s.data, group))
-        return ",".join(name for name, _index in found) if found else OMIT
-
-    return names
-
-
-def rows(s: Train) -> tuple[Row, ...]:
-    """Return the rows of `dataset_info.json`: one for each data set."""
-
-    def row(group: str, name: str, index: int) -> Row:
-        return computed(name, lambda stage: _entry(getattr(stage.data, group)[index]))
-
-    groups = ("train", "validation")
-    return tuple(row(group, *found) for group in groups for found in _names(group, getattr(s.data, group)))
+def _template(s: Train) -> Iterator[Row]:
+    """Yield what chooses the one template that renders every row; left out, it is taken from the tokenizer."""
+    yield constant("template", "empty").when("method", "pretrain")
+    named = {name: own for name, own in TEMPLATES.items() if name != "alpaca"}
+    yield choice("template", "model.chat_template", named).unless("method", "pretrain")
+    # read back, it may be what the rows below chose
+    yield constant("template", "alpaca").when("model.chat_template", "alpaca").unless("method", "pretrain")
+    if not any(_talks(source) for source in sources_of(s)):
+        formats = [f"{at}.format" for at, _source in _placed(s)]
+        plain = made("template", lambda *given: "alpaca" if set(given) == {"instruction"} else "empty", *formats)
+        yield plain.when("model.chat_template", "tokenizer").unless("method", "pretrain")
 
 
-def held_out(s: Train) -> Any:
-    """Return the share or the number of rows that are held out."""
-    share = s.data.holdout
-    if not share:
-        return OMIT
-    if share == 1:
-        raise Unsupported(
-            "data.holdout", "LLaMA-Factory takes 1 for all rows, not for one", "hold out 2 rows or a percentage"
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "model.chat_template",
+        when=lambda name: name != "tokenizer" and name not in TEMPLATES,
+        message=lambda name: f"LLaMA-Factory has no template like {name}",
+        advice=f"use one of {', '.join(TEMPLATES)}; or drop it and set overrides.llamafactory.template, such as mistral",
+    ).unless("method", "pretrain"),
+    refuses(
+        "data.holdout",
+        when=lambda share: share == 1,
+        message="LLaMA-Factory takes 1 for all rows, not for one",
+        advice="hold out 2 rows or a percentage",
+    ),
+    refuses(
+        "data.holdout",
+        when=lambda share: isinstance(share, float),
+        message="streamed rows cannot be held out by percentage",
+        advice="hold out a number of rows",
+    ).when("data.streaming"),
+    refuses(
+        "data.shuffle",
+        when=lambda shuffle: not shuffle,
+        message="LLaMA-Factory always shuffles what it streams",
+        advice="drop shuffle or streaming",
+    ).when("data.streaming"),
+    differs(
+        "data.workers",
+        when=lambda workers: workers == 0,
+        message="LLaMA-Factory streams with at least one worker",
+        advice="use workers: 1",
+        said=True,
+    ).when("data.streaming"),
+    differs(
+        "data.packing",
+        when=bool,
+        message="LLaMA-Factory joins texts and cuts them at max_length; they attend to one another",
+        advice="drop packing where that matters",
+    ).when("method", "pretrain"),
+)
+
+
+def checks(s: Train) -> tuple[Check, ...]:
+    """Return what it cannot do with the data of a stage, or does another way."""
+    placed = list(_placed(s))
+    talking = [(at, source) for at, source in placed if _talks(source)]
+    return (
+        *CHECKS,
+        *(check for at, source in placed for check in _of_source(at, source)),
+        *(_of_conversations(*talking[0]) if talking else _of_other_rows([f"{at}.format" for at, _source in placed])),
+    )
+
+
+def _of_source(at: str, source: DataSource) -> Iterator[Check]:
+    """Yield what it cannot do with the source at a plan path."""
+    yield refuses(
+        f"{at}.format",
+        "method",
+        when=lambda form, _method: form == "text",
+        message=lambda _form, method: f"{method} of LLaMA-Factory has no rows of plain text",
+        advice="use method: pretrain for them",
+    ).unless("method", "pretrain")
+    yield refuses(
+        f"{at}.revision",
+        when=lambda revision: revision is not None,
+        message="LLaMA-Factory takes hub data as it is now, not at a revision",
+        advice="drop revision, or download that revision and give its path",
+    )
+    if _talks(source):
+        yield refuses(
+            f"{at}.roles",
+            when=lambda roles: any(len(names) > 1 for names in roles.values()),
+            message=lambda roles: (
+                f"LLaMA-Factory knows one name of a role, not {next(', '.join(n) for n in roles.values() if len(n) > 1)}"
+            ),
+            advice="give one name, or rename the roles in the data",
         )
-    if s.data.streaming and isinstance(share, float):
-        advice = "hold out a number of rows"
-        raise Unsupported("data.holdout", "streamed rows cannot be held out by percentage", advice)
-    return share
+    yield refuses(
+        f"{at}.columns",
+        when=lambda columns: (
+            "prompt" in columns and any(columns.get(word, word) != word for word in ("role", "content"))
+        ),
+        message="LLaMA-Factory takes the answers beside a prompt as text, which has no role and no content",
+        advice="drop role and content from columns, or give messages instead of a prompt",
+    ).when(f"{at}.format", "preference")
 
 
-def streamed(s: Train) -> Any:
-    """Return whether rows are read while training."""
-    if not s.data.streaming:
-        return OMIT
-    if not s.data.shuffle:
-        raise Unsupported("data.shuffle", "LLaMA-Factory always shuffles what it streams", "drop shuffle or streaming")
-    return True
+def _of_conversations(at: str, first: DataSource) -> Iterator[Check]:
+    """Yield what it does another way with conversations, of which the first stand at a plan path."""
+    yield differs(
+        f"{at}.{'hub' if first.path is None else 'path'}",
+        "model.chat_template",
+        when=lambda _place, _template: True,
+        message=lambda _place, template: (
+            "LLaMA-Factory leaves out conversations in which user and assistant do not alternate"
+            + (
+                ""
+                if template in WITHOUT_BREAK
+                else "; a line break that its template puts behind an answer carries loss"
+            )
+        ),
+        advice="see that the conversations alternate and end with an answer",
+    )
+    yield differs(
+        "model.chat_template",
+        when=lambda name: name == "tokenizer",
+        message="LLaMA-Factory rebuilds the tokenizer's template from single turns, which not every template allows",
+        advice=f"name it: {', '.join(TEMPLATES)}",
+    )
 
 
-def packing(s: Train) -> Any:
-    """Return whether rows are packed: pre-training does unless told not to, and only untold in blocks of cutoff_len."""
-    if s.method == "pretrain":
-        return OMIT if s.data.packing else False
-    return True if s.data.packing else OMIT
-
-
-def rendered(s: Train) -> list[Refusal]:
-    """Return how rows without turns are rendered another way."""
-    name = s.model.chat_template
-    if name not in ("tokenizer", "alpaca"):
-        message = f"LLaMA-Factory renders every row as turns of the template {name}, not as plain text"
-        return [Refusal("model.chat_template", message, "drop chat_template where plain text is meant")]
-    if all(source.format == "instruction" for source in sources_of(s)):
-        message = (
-            "in LLaMA-Factory's alpaca template the input stands below the instruction without a heading of its own"
-        )
-        return [Refusal("data.train", message, "name a chat template to have turns instead")]
-    message = "plain text ends without an end-of-text token in LLaMA-Factory: where to stop is not learnt"
-    return [Refusal("data.train", message, "name a chat template, such as model.chat_template: chatml")]
+def _of_other_rows(formats: list[str]) -> Iterator[Check]:
+    """Yield how it renders rows without turns another way; `formats` are the plan paths of their formats."""
+    yield differs(
+        "model.chat_template",
+        when=lambda name: name in TEMPLATES and name != "alpaca",
+        message=lambda name: f"LLaMA-Factory renders every row as turns of the template {name}, not as plain text",
+        advice="drop chat_template where plain text is meant",
+    ).unless("method", "pretrain")
+    for when, message, advice in (
+        (
+            lambda *given: set(given) == {"instruction"},
+            "in LLaMA-Factory's alpaca template the input stands below the instruction without a heading of its own",
+            "name a chat template to have turns instead",
+        ),
+        (
+            lambda *given: set(given) != {"instruction"},
+            "plain text ends without an end-of-text token in LLaMA-Factory: where to stop is not learnt",
+            "name a chat template, such as model.chat_template: chatml",
+        ),
+    ):
+        plain = differs(*formats, when=when, message=message, advice=advice)
+        yield plain.when("model.chat_template", "tokenizer", "alpaca").unless("method", "pretrain")

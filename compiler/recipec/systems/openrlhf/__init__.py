@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from recipec.kinds.train.records import Train
 from recipec.systems import rewards, trainers
-from recipec.systems.check import Refusal
+from recipec.systems.check import Check
 from recipec.systems.document import Sheet
-from recipec.systems.openrlhf import cluster, reinforcement, supervised
-from recipec.systems.openrlhf.data import PAIRED
+from recipec.systems.openrlhf import cluster, common, data, reinforcement, supervised
 from recipec.systems.system import System
 
 TOOL = "openrlhf"
@@ -39,25 +38,19 @@ def _commands(s: Train) -> list[str]:
 
 
 def _files(s: Train) -> dict[str, str]:
-    if s.method in ONLINE and rewards.functions(s) and not reinforcement.is_remote(s):
+    if s.method in ONLINE and rewards.functions(s) and not reinforcement.is_remote(s.rewards):
         return {rewards.FILE: rewards.openrlhf(s)}
     return {}
 
 
-def _differences(s: Train) -> list[Refusal]:
-    found = []
-    if s.method in SUPERVISED:
-        says = "OpenRLHF cuts rows that are longer than max_length, and ends each in the end token; only a prompt that"
-        says += " leaves no room for an answer drops its row"
-        found.append(Refusal("model.max_length", says, "choose max_length so that few rows are longer"))
-    if s.method in PAIRED and "messages" in s.data.train[0].columns:
-        says = "OpenRLHF adds the chosen and rejected answers to the messages: both are lists of messages"
-        found.append(Refusal("data.train", says, "give [{role: assistant, content: …}] in the data, not a text"))
-    if s.method == "rloo" or (s.objective is not None and s.objective.loss == "dr_grpo"):
-        what = "RLOO sums over the tokens of a completion" if s.method == "rloo" else "Dr. GRPO divides by a constant"
-        says = f"OpenRLHF averages the loss over all tokens of a step; {what}"
-        found.append(Refusal("method", says, "use trl where that matters"))
-    return found
+def _checks(s: Train) -> tuple[Check, ...]:
+    own = reinforcement.CHECKS if s.method in ONLINE else supervised.CHECKS
+    return (*common.CHECKS, *data.CHECKS, *own)
+
+
+def _uses(s: Train) -> tuple[str, ...]:
+    """The kind of adapter is used where it is the only one that OpenRLHF can do: others are refused."""
+    return ("adapter.type", "hardware.nodes", "hardware.per_node", *(["rewards"] if _files(s) else []))
 
 
 SYSTEM = System(
@@ -73,5 +66,6 @@ SYSTEM = System(
     needs=lambda s: trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"])),
     commands=_commands,
     files=_files,
-    differences=_differences,
+    checks=_checks,
+    uses=_uses,
 )

@@ -2,112 +2,164 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from recipec.kinds.train.records import DataSource, Train
-from recipec.systems.check import Unsupported
-from recipec.systems.table import OMIT, Row, computed
+from recipec.kinds.train.records import DataSource
+from recipec.systems.check import Check, differs, refuses
+from recipec.systems.table import OMIT, Row, choice, constant, made, same
 
 PAIRED = ("dpo", "ipo", "reward")
+COLUMNS = "data.train.0.columns"  # checks see to it that all sources have the same columns and the same format
+FORMAT = "data.train.0.format"
+_PREPARE = "prepare a file of the rows that are wanted"
 
 
-def _paths(sources: tuple[DataSource, ...], group: str) -> Any:
-    """Sources as OpenRLHF's `datasets/utils.py` reads them: separated by commas, `@` before a folder."""
-    if not sources:
-        return OMIT
-    places = []
-    for index, source in enumerate(sources):
-        at = f"data.{group}.{index}"
-        place = source.path or source.hub
-        assert place is not None
-        for word, wrong, message in (
-            ("subset", source.subset is not None, "cannot choose a subset of a dataset"),
-            ("revision", source.revision is not None, "cannot choose the revision of a dataset"),
-            ("split", source.split != sources[0].split, "takes the same split of every source"),
-            ("columns", source.columns != sources[0].columns, "takes the same columns of every source"),
-            ("format", source.format != sources[0].format, "takes the same format of every source"),
-            ("path", "," in place or "@" in place, "reads a comma or @ in a name as a separator"),
-        ):
-            if wrong:
-                raise Unsupported(f"{at}.{word}", f"OpenRLHF {message}", "prepare a file of the rows that are wanted")
-        if source.roles:
-            raise Unsupported(f"{at}.roles", "OpenRLHF maps no roles", "name the roles user and assistant in the data")
-        if (source.columns.get("role", "role"), source.columns.get("content", "content")) != ("role", "content"):
-            advice = "name them role and content in the data"
-            raise Unsupported(f"{at}.columns", "OpenRLHF cannot map the columns of messages", advice)
-        places += [place] * source.weight
-    return ",".join(places)
-
-
-def _train(s: Train) -> Any:
-    if not s.data.shuffle:
-        raise Unsupported("data.shuffle", "OpenRLHF always shuffles the rows", "drop it")
-    if s.data.holdout:
-        raise Unsupported("data.holdout", "OpenRLHF holds no rows out", "give data.validation a file of its own")
-    if s.data.packing:
-        advice = "use attention: flash_attention_2, with which it computes no padding"
-        raise Unsupported("data.packing", "OpenRLHF does not fill sequences with several rows", advice)
-    return _paths(s.data.train, "train")
-
-
-def _split(sources: tuple[DataSource, ...]) -> Any:
-    return sources[0].split if sources else OMIT
-
-
-def evaluate_every(s: Train) -> Any:
-    """-1, the default, is once an epoch; the programs for reinforcement learning take it for never."""
-    every = s.watch.evaluate_every
-    return every if isinstance(every, int) else OMIT
-
-
-def column(name: str, default: str | None = None) -> Any:
-    """A row's function: what the data calls this column; `default` where it has no such column."""
-    return lambda s: s.data.train[0].columns.get(name, default) or OMIT
-
-
-def _input(s: Train) -> Any:
-    source = s.data.train[0]
-    if source.format not in ("chat", "completion"):
-        advice = "use format chat or completion"
-        raise Unsupported("data.train.0.format", f"OpenRLHF cannot read rows of format {source.format}", advice)
-    if s.data.train_on != "assistant":
-        raise Unsupported("data.train_on", "OpenRLHF trains on answers only", "drop it, or use another trainer")
-    return source.columns["messages" if source.format == "chat" else "prompt"]
-
-
-def _chat(s: Train) -> Any:
-    return True if s.data.train[0].format == "chat" else OMIT
+def _places(sources: tuple[DataSource, ...]) -> Any:
+    """Sources as OpenRLHF's `datasets/utils.py` reads them, separated by commas: each as often as it weighs."""
+    return ",".join(str(source.path or source.hub) for source in sources for _ in range(source.weight)) or OMIT
 
 
 def sources(train: str, split: str) -> tuple[Row, ...]:
-    """Where the rows come from; `train` and `split` are the options for the training set."""
+    """Return the rows of where the data comes from; `train` and `split` are the options for the training set."""
     return (
-        computed(f"data.{train}", _train),
-        computed(f"data.{split}", lambda s: _split(s.data.train)),
-        computed("eval.dataset", lambda s: _paths(s.data.validation, "validation")),
-        computed("eval.split", lambda s: _split(s.data.validation)),
+        made(f"data.{train}", _places, "data.train"),
+        same(f"data.{split}", "data.train.0.split"),
+        made("eval.dataset", _places, "data.validation"),
+        same("eval.split", "data.validation.0.split"),
     )
 
 
+def column(key: str, name: str, why: str = "") -> Row:
+    """The key holds what the data calls this standard column; it is left out where the data has none."""
+
+    def say(columns: Mapping[str, str]) -> Any:
+        return columns.get(name, OMIT)
+
+    return Row((key,), (COLUMNS,), say, lambda value: {} if value is OMIT else {f"{COLUMNS}.{name}": value}, why=why)
+
+
+def _talks(columns: Mapping[str, str]) -> bool:
+    """Return whether preferences begin with a conversation, not with a prompt as it is."""
+    return "messages" in columns
+
+
 SFT: tuple[Row, ...] = (
-    computed("data.input_key", _input),
-    computed("data.output_key", column("completion")),
-    computed("data.apply_chat_template", _chat),
-    computed("data.multiturn", _chat, "every turn of the assistant carries loss"),
-    computed("data.input_template", lambda s: OMIT if _chat(s) is True else "{}", "the prompt as it is"),
+    column("data.input_key", "messages").when(FORMAT, "chat"),
+    column("data.input_key", "prompt").when(FORMAT, "completion"),
+    column("data.output_key", "completion"),
+    choice("data.apply_chat_template", FORMAT, {"chat": True}),
+    choice("data.multiturn", FORMAT, {"chat": True}, why="every turn of the assistant carries loss"),
+    choice("data.input_template", FORMAT, {"completion": "{}"}, why="the prompt as it is"),
 )
 PAIRS: tuple[Row, ...] = (
-    computed("data.prompt_key", lambda s: column("messages")(s) if _talks(s) else column("prompt")(s)),
-    computed("data.chosen_key", column("chosen")),
-    computed("data.rejected_key", column("rejected")),
-    computed("data.apply_chat_template", lambda s: True if _talks(s) else OMIT),
+    made("data.prompt_key", lambda columns: columns["messages" if _talks(columns) else "prompt"], COLUMNS),
+    column("data.chosen_key", "chosen"),
+    column("data.rejected_key", "rejected"),
+    made("data.apply_chat_template", lambda columns: True if _talks(columns) else OMIT, COLUMNS),
 )
 PROMPTS: tuple[Row, ...] = (
-    computed("data.input_key", column("prompt")),
-    computed("data.label_key", column("answer")),
-    computed("data.apply_chat_template", lambda _s: True, "a prompt that is plain text becomes a turn of the user"),
+    column("data.input_key", "prompt"),
+    column("data.label_key", "answer"),
+    constant("data.apply_chat_template", True, "a prompt that is plain text becomes a turn of the user"),
 )
 
 
-def _talks(s: Train) -> bool:
-    return "messages" in s.data.train[0].columns
+def _of(group: str) -> Iterator[Check]:
+    """Yield the checks of every source of `train` or `validation`."""
+    each = f"data.{group}.*"
+    yield refuses(
+        f"{each}.subset",
+        when=lambda subset: subset is not None,
+        message="OpenRLHF cannot choose a subset of a dataset",
+        advice=_PREPARE,
+    )
+    yield refuses(
+        f"{each}.revision",
+        when=lambda revision: revision is not None,
+        message="OpenRLHF cannot choose the revision of a dataset",
+        advice=_PREPARE,
+    )
+    yield refuses(
+        f"{each}.split",
+        f"data.{group}.0.split",
+        when=lambda split, first: split != first,
+        message="OpenRLHF takes the same split of every source",
+        advice=_PREPARE,
+    )
+    yield refuses(
+        f"{each}.format",
+        FORMAT,
+        when=lambda format, first: format != first,
+        message="OpenRLHF takes the same format of every source",
+        advice=_PREPARE,
+    )
+    yield refuses(
+        each,
+        "data.train.0",
+        when=lambda source, first: source.format == first.format and source.columns != first.columns,
+        message="OpenRLHF takes the same columns of every source",
+        advice=_PREPARE,
+    )
+    for word in ("path", "hub"):
+        yield refuses(
+            f"{each}.{word}",
+            when=lambda place: place is not None and ("," in place or "@" in place),
+            message="OpenRLHF reads a comma or @ in a name as a separator",
+            advice=_PREPARE,
+        )
+    yield refuses(
+        f"{each}.roles",
+        when=bool,
+        message="OpenRLHF maps no roles",
+        advice="name the roles user and assistant in the data",
+    )
+    yield refuses(
+        f"{each}.columns",
+        when=lambda columns: any(columns.get(name, name) != name for name in ("role", "content")),
+        message="OpenRLHF cannot map the columns of messages",
+        advice="name them role and content in the data",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "data.shuffle",
+        when=lambda shuffled: not shuffled,
+        message="OpenRLHF always shuffles the rows",
+        advice="drop it",
+    ),
+    refuses(
+        "data.holdout",
+        when=bool,
+        message="OpenRLHF holds no rows out",
+        advice="give data.validation a file of its own",
+    ),
+    refuses(
+        "data.packing",
+        when=bool,
+        message="OpenRLHF does not fill sequences with several rows",
+        advice="use attention: flash_attention_2, with which it computes no padding",
+    ),
+    *_of("train"),
+    *_of("validation"),
+    refuses(
+        FORMAT,
+        when=lambda format: format not in ("chat", "completion"),
+        message=lambda format: f"OpenRLHF cannot read rows of format {format}",
+        advice="use format chat or completion",
+    ).when("method", "sft"),
+    refuses(
+        "data.train_on",
+        when=lambda trained: trained != "assistant",
+        message="OpenRLHF trains on answers only",
+        advice="drop it, or use another trainer",
+    ).when(FORMAT, "chat", "completion"),
+    differs(
+        FORMAT,
+        COLUMNS,
+        when=lambda _format, columns: _talks(columns),
+        message="OpenRLHF adds the chosen and rejected answers to the messages: both are lists of messages",
+        advice="give [{role: assistant, content: …}] in the data, not a text",
+    ).when("method", *PAIRED),
+)

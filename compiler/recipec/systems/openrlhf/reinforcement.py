@@ -7,88 +7,55 @@ and the critic and reward model the other, or the actor everything where there i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from recipec.kinds.train.records import Rollout, Train
+from recipec.kinds.train.records import Reward
 from recipec.render.arguments_writer import Expanded
 from recipec.systems import rewards
-from recipec.systems.check import Unsupported
+from recipec.systems.check import Check, differs, refuses
 from recipec.systems.openrlhf import common, data
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.table import (
+    OMIT,
+    Row,
+    below,
+    choice,
+    constant,
+    gathered,
+    made,
+    named,
+    renamed,
+    same,
+)
 
 NO_CLIP = 1_000_000
+# OpenRLHF's words for how the losses of a step are averaged, by GRPO's losses
+AGGREGATED = {
+    "grpo": "seq-mean-token-mean",
+    "gspo": "seq-mean-token-mean",
+    "dapo": "token-mean",
+    "dr_grpo": "token-mean",
+}
+REWARD = "rewards.0.type"  # checks see to it that a reward model is the only reward
 
 
-def _rollout(s: Train) -> Rollout:
-    assert s.rollout is not None  # only online methods come here
-    return s.rollout
+def with_critic(row: Row) -> Row:
+    """Return the row for stages that train a value model beside the policy."""
+    return row.when("method", "ppo").unless("objective.loss", "reinforce++")
 
 
-def has_critic(s: Train) -> bool:
-    """Whether a value model is trained beside the policy."""
-    return s.method == "ppo" and s.objective is not None and s.objective.loss != "reinforce++"
+def with_reference(row: Row) -> Row:
+    """Return the row for stages that are pulled towards a reference model."""
+    return row.when("objective.beta")
 
 
-def reward_model(s: Train) -> str | None:
-    """Return the path of the reward model; None where rewards come from functions or an endpoint."""
-    models = [index for index, reward in enumerate(s.rewards) if reward.type == "model"]
-    if not models:
-        return None
-    if len(s.rewards) > 1:
-        at = f"rewards.{models[0]}"
-        raise Unsupported(at, "OpenRLHF has one reward model, and then no functions beside it", "keep one of them")
-    if s.rewards[0].weight != 1:
-        raise Unsupported("rewards.0.weight", "OpenRLHF does not scale the reward of a model", "drop weight")
-    return s.rewards[0].path
+def with_reward_model(row: Row) -> Row:
+    """Return the row for stages whose reward is that of a model, not of functions or an endpoint."""
+    return row.when(REWARD, "model")
 
 
-def is_remote(s: Train) -> bool:
-    """Whether the only reward is that of an HTTP endpoint, which OpenRLHF asks itself in the same words."""
-    return len(s.rewards) == 1 and s.rewards[0].type == "remote" and s.rewards[0].weight == 1
-
-
-def _remote_url(s: Train) -> Any:
-    if reward_model(s) is not None:
-        return OMIT
-    if is_remote(s):
-        url = s.rewards[0].url
-        assert url is not None
-        if "," in url:
-            raise Unsupported("rewards.0.url", "OpenRLHF reads a comma in an address as a separator", "write it as %2C")
-        return url
-    return Expanded(f"$here/{rewards.FILE}")
-
-
-def shares(s: Train) -> bool:
-    """Whether the engines share the GPUs of the models. `train_ppo_ray` can generate only by vLLM, in bf16."""
-    roll = _rollout(s)
-    if roll.engine != "vllm":
-        raise Unsupported("rollout.engine", "OpenRLHF generates by vLLM only", "set rollout.engine: vllm")
-    if s.numerics.precision != "bf16":  # asserted by vllm_worker_wrap.py
-        raise Unsupported("numerics.precision", "OpenRLHF's vLLM engines compute in bf16", "use precision: bf16")
-    if s.adapter is not None:  # vllm_worker_wrap.py hands vLLM each parameter by the name that PEFT gave it
-        raise Unsupported("adapter", "OpenRLHF cannot hand an adapter's weights to vLLM", "train all weights")
-    if s.model.load_in != "bf16":
-        raise Unsupported("model.load_in", "OpenRLHF cannot hand quantised weights to vLLM", "use load_in: bf16")
-    if roll.max_new_tokens >= s.model.max_length:  # utils/agent.py leaves the rest to the prompt
-        message = f"max_new_tokens {roll.max_new_tokens} leaves no room for a prompt in {s.model.max_length} tokens"
-        raise Unsupported("rollout.max_new_tokens", message, "raise model.max_length, or lower it")
-    if roll.mask_truncated:
-        raise Unsupported("rollout.mask_truncated", "OpenRLHF keeps cut completions in the loss", "drop it")
-    return roll.engines is None
-
-
-def _engines(s: Train) -> Any:
-    """As many as fill the shared GPUs: asserted by `train_ppo_ray` before it starts any model."""
-    roll = _rollout(s)
-    per_node, world, each = s.hardware.per_node, s.hardware.world, roll.tensor_parallel
-    if not shares(s):
-        return roll.engines
-    if world % each or (each > per_node and each % per_node) or (each < per_node and per_node % each):
-        message = f"engines of {each} GPUs do not fill nodes of {per_node}"
-        raise Unsupported("rollout.tensor_parallel", message, f"use a divisor of {per_node}")
-    return world // each
+def is_remote(chosen: tuple[Reward, ...]) -> bool:
+    """Return whether the only reward is that of an HTTP endpoint, which OpenRLHF asks itself in the same words."""
+    return len(chosen) == 1 and chosen[0].type == "remote" and chosen[0].weight == 1
 
 
 def nodes_and_gpus(gpus: int, per_node: int) -> tuple[int, int]:
@@ -97,133 +64,104 @@ def nodes_and_gpus(gpus: int, per_node: int) -> tuple[int, int]:
     return nodes, gpus // nodes
 
 
-def _sized(name: str, there: Callable[[Train], bool]) -> tuple[Row, Row]:
+def _sized(name: str) -> Row:
     """Nodes and GPUs of a group of processes; all groups of a run are equally large."""
 
-    def part(index: int) -> Callable[[Train], Any]:
-        return lambda s: nodes_and_gpus(s.batch.data_parallel, s.hardware.per_node)[index] if there(s) else OMIT
+    def back(nodes: Any, gpus: Any) -> dict[str, Any]:
+        return {} if OMIT in (nodes, gpus) else {"batch.data_parallel": nodes * gpus}
 
-    return computed(f"{name}.num_nodes", part(0)), computed(f"{name}.num_gpus_per_node", part(1))
-
-
-def _pulled(s: Train) -> bool:
-    """Whether there is a reference model."""
-    return s.objective is not None and s.objective.beta > 0
+    keys = (f"{name}.num_nodes", f"{name}.num_gpus_per_node")
+    return Row(keys, ("batch.data_parallel", "hardware.per_node"), nodes_and_gpus, back)
 
 
-def _estimator(s: Train) -> Any:
-    assert s.objective is not None
-    if s.method == "ppo":
-        return "gae" if has_critic(s) else "reinforce"
-    if s.method == "rloo":
-        return "rloo"
-    scale = _rollout(s).scale_rewards
-    if scale == "batch":
-        advice = "use group or none"
-        raise Unsupported("rollout.scale_rewards", "OpenRLHF cannot scale rewards by the batch", advice)
-    if s.objective.loss == "dr_grpo" and scale == "group":
-        advice = "set rollout.scale_rewards: none, as Dr. GRPO has it"
-        raise Unsupported("objective.loss", "OpenRLHF's dr_grpo divides by no standard deviation", advice)
-    return "group_norm" if scale == "group" else "dr_grpo"
-
-
-def _policy_loss(s: Train) -> Any:
-    return "gspo" if s.objective is not None and s.objective.loss == "gspo" else "ppo"
-
-
-def _aggregate(s: Train) -> Any:
-    if s.method != "grpo":
-        return "token-mean"
-    assert s.objective is not None
-    known = dict.fromkeys(("grpo", "gspo"), "seq-mean-token-mean") | dict.fromkeys(("dapo", "dr_grpo"), "token-mean")
-    if s.objective.loss not in known:
-        message = f"OpenRLHF has no {s.objective.loss} loss"
-        raise Unsupported("objective.loss", message, f"it can do {', '.join(known)}")
-    return known[s.objective.loss]
-
-
-def _in_loss(s: Train) -> bool:
-    """Whether the pull towards the reference is part of the loss, as in GRPO, and not of the reward."""
-    return s.method == "grpo" and _pulled(s)
-
-
-def _prompts(s: Train) -> Any:
-    return s.batch.total // _rollout(s).completions
-
-
-def _critic(make: Callable[[Train], Any]) -> Callable[[Train], Any]:
-    return lambda s: make(s) if has_critic(s) else OMIT
-
-
-def _evaluate(s: Train) -> Any:
-    """`train_ppo_ray` asserts that rewards for validation come from functions or an endpoint; -1 is never."""
-    if not s.data.validation:
-        return OMIT
-    if reward_model(s) is not None:
-        advice = "drop data.validation, or reward by a function"
-        raise Unsupported("data.validation", "OpenRLHF validates only with reward functions", advice)
-    if s.watch.evaluate_every == "epoch":
-        advice = "set train.evaluate_every to a number of steps"
-        raise Unsupported("watch.evaluate_every", "OpenRLHF validates every so many steps", advice)
-    return s.watch.evaluate_every
+def _shared(key: str, why: str = "") -> Row:
+    """The key is true where the engines share the GPUs of the models."""
+    return choice(key, "rollout.engines", {None: True}, other=False, why=why)
 
 
 PLACEMENT: tuple[Row, ...] = (
-    *_sized("actor", lambda _s: True),
-    *_sized("ref", _pulled),
-    *_sized("critic", has_critic),
-    *_sized("reward", lambda s: reward_model(s) is not None),
-    computed("train.colocate_all", lambda s: shares(s), "every model and engine shares every GPU"),
-    computed(
-        "train.colocate_actor_ref",
-        lambda s: not shares(s) and _pulled(s),
-        "actor and reference share theirs",
+    _sized("actor"),
+    with_reference(_sized("ref")),
+    with_critic(_sized("critic")),
+    with_reward_model(_sized("reward")),
+    _shared("train.colocate_all", "every model and engine shares every GPU"),
+    with_reference(
+        constant("train.colocate_actor_ref", True, "actor and reference share theirs").when("rollout.engines")
     ),
-    computed(
-        "train.colocate_critic_reward",
-        lambda s: not shares(s) and has_critic(s) and reward_model(s) is not None,
-        "critic and reward model share theirs",
+    with_reward_model(
+        with_critic(
+            constant("train.colocate_critic_reward", True, "critic and reward model share theirs").when(
+                "rollout.engines"
+            )
+        )
     ),
-    computed("vllm.num_engines", _engines),
+    same("vllm.num_engines", "rollout.engines").when("rollout.engines"),
+    # as many as fill the shared GPUs: asserted by `train_ppo_ray` before it starts any model
+    made("vllm.num_engines", lambda world, each: world // each, "hardware.world", "rollout.tensor_parallel").unless(
+        "rollout.engines"
+    ),
     same("vllm.tensor_parallel_size", "rollout.tensor_parallel"),
     same("vllm.gpu_memory_utilization", "rollout.gpu_memory_share"),
-    computed("vllm.enable_sleep", lambda s: shares(s), "engines leave the memory to training, and the reverse"),
-    computed("ds.enable_sleep", lambda s: shares(s)),
+    _shared("vllm.enable_sleep", "engines leave the memory to training, and the reverse"),
+    _shared("ds.enable_sleep"),
+)
+REWARDS: tuple[Row, ...] = (
+    with_reward_model(same("reward.model_name_or_path", "rewards.0.path")),
+    made(
+        "reward.remote_url",
+        lambda chosen: chosen[0].url if is_remote(chosen) else Expanded(f"$here/{rewards.FILE}"),
+        "rewards",
+    ).unless(REWARD, "model"),
+    constant("reward.clip_range", [-NO_CLIP, NO_CLIP], "rewards count as they are"),
+    with_critic(
+        made(
+            "critic.model_name_or_path",
+            lambda kind, judge, policy: judge if kind == "model" else policy,
+            REWARD,
+            "rewards.0.path",
+            "model.path",
+            why="its start: the reward model, else the policy with a new head",
+        )
+    ),
 )
 BATCH: tuple[Row, ...] = (
-    computed("train.batch_size", lambda s: s.batch.total, "completions per optimiser step"),
-    computed("train.micro_batch_size", lambda s: (s.batch.micro, s.batch.accumulation)[0]),
-    computed("rollout.batch_size", _prompts, "prompts whose completions are one optimiser step"),
+    same("train.batch_size", "batch.total", "completions per optimiser step"),
+    same("train.micro_batch_size", "batch.micro"),
+    made(
+        "rollout.batch_size",
+        lambda total, completions: total // completions,
+        "batch.total",
+        "rollout.completions",
+        why="prompts whose completions are one optimiser step",
+    ),
     same("rollout.n_samples_per_prompt", "rollout.completions"),
     same("rollout.micro_batch_size", "batch.micro"),
-    computed("train.num_episodes", common.epochs, "passes over the prompts"),
-    computed("train.max_epochs", lambda s: _rollout(s).iterations, "passes over each batch of completions"),
-    computed("eval.steps", _evaluate),
+    common.passes("train.num_episodes", "passes over the prompts"),
+    same("train.max_epochs", "rollout.iterations", "passes over each batch of completions"),
+    renamed("eval.steps", "watch.evaluate_every", {"epoch": OMIT, "never": OMIT}),  # unsaid, it is never
     same("data.dataloader_num_workers", "data.workers"),
 )
 POLICY: tuple[Row, ...] = (
     same("rollout.max_new_tokens", "rollout.max_new_tokens"),
     same("rollout.temperature", "rollout.temperature"),
     same("rollout.top_p", "rollout.top_p"),
-    computed("algo.advantage.estimator", _estimator),
-    computed("algo.advantage.lambd", _critic(lambda s: _rollout(s).gae_lambda)),
-    computed("algo.advantage.gamma", lambda s: _rollout(s).discount if s.method == "ppo" else OMIT),
-    same("algo.kl.init_coef", "objective.beta"),
-    computed("algo.kl.use_loss", _in_loss),
-    computed("algo.kl.estimator", lambda s: ("k3" if _in_loss(s) else "k1") if _pulled(s) else OMIT),
-    computed("actor.policy_loss_type", _policy_loss),
-    computed("actor.loss_agg_mode", _aggregate),
-    computed("actor.eps_clip_low_high", lambda s: [_rollout(s).clip, _rollout(s).clip_high]),
-)
-REWARDS: tuple[Row, ...] = (
-    computed("reward.model_name_or_path", reward_model),
-    computed("reward.remote_url", _remote_url),
-    computed("reward.clip_range", lambda _s: [-NO_CLIP, NO_CLIP], "rewards count as they are"),
-    computed(
-        "critic.model_name_or_path",
-        _critic(lambda s: reward_model(s) or s.model.path),
-        "its start: the reward model, else the policy with a new head",
+    choice("algo.advantage.estimator", "objective.loss", {"reinforce++": "reinforce"}, other="gae").when(
+        "method", "ppo"
     ),
+    constant("algo.advantage.estimator", "rloo").when("method", "rloo"),
+    named("algo.advantage.estimator", "rollout.scale_rewards", {"group": "group_norm", "none": "dr_grpo"}).when(
+        "method", "grpo"
+    ),
+    with_critic(same("algo.advantage.lambd", "rollout.gae_lambda")),
+    same("algo.advantage.gamma", "rollout.discount").when("method", "ppo"),
+    same("algo.kl.init_coef", "objective.beta"),
+    # GRPO's pull is part of the loss, that of the others of the reward
+    with_reference(choice("algo.kl.use_loss", "method", {"grpo": True}, other=False)),
+    with_reference(choice("algo.kl.estimator", "method", {"grpo": "k3"}, other="k1")),
+    choice("actor.policy_loss_type", "objective.loss", {"gspo": "gspo"}, other="ppo"),
+    named("actor.loss_agg_mode", "objective.loss", AGGREGATED).when("method", "grpo"),
+    constant("actor.loss_agg_mode", "token-mean").unless("method", "grpo"),
+    gathered("actor.eps_clip_low_high", "rollout.clip", "rollout.clip_high"),
 )
 ROWS: tuple[Row, ...] = (
     *common.model("actor"),
@@ -233,8 +171,108 @@ ROWS: tuple[Row, ...] = (
     *REWARDS,
     *BATCH,
     *POLICY,
-    *common.optimiser("actor.", common.learning_rate),
-    *common.optimiser("critic.", lambda s: _rollout(s).critic_learning_rate, has_critic),
+    *common.optimiser("actor.", "optimizer.learning_rate"),
+    *map(with_critic, common.optimiser("critic.", "rollout.critic_learning_rate")),
     *common.KEEPING,
-    computed("logger.tensorboard_dir", lambda s: f"{s.output}/tensorboard" if s.track.tensorboard else OMIT),
+    below("logger.tensorboard_dir", "output", "tensorboard").when("track.tensorboard"),
+)
+
+
+def _does_not_fill(each: int, per_node: int, world: int) -> bool:
+    return bool(world % each or (each > per_node and each % per_node) or (each < per_node and per_node % each))
+
+
+_AVERAGED = "OpenRLHF averages the loss over all tokens of a step"
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "rollout.engine",
+        when=lambda engine: engine != "vllm",
+        message="OpenRLHF generates by vLLM only",
+        advice="set rollout.engine: vllm",
+    ),
+    refuses(  # asserted by vllm_worker_wrap.py
+        "numerics.precision",
+        when=lambda precision: precision != "bf16",
+        message="OpenRLHF's vLLM engines compute in bf16",
+        advice="use precision: bf16",
+    ),
+    refuses(  # vllm_worker_wrap.py hands vLLM each parameter by the name that PEFT gave it
+        "adapter",
+        when=lambda adapter: adapter is not None,
+        message="OpenRLHF cannot hand an adapter's weights to vLLM",
+        advice="train all weights",
+    ),
+    refuses(  # utils/agent.py leaves the rest to the prompt
+        "rollout.max_new_tokens",
+        "model.max_length",
+        when=lambda tokens, length: tokens >= length,
+        message=lambda tokens, length: f"max_new_tokens {tokens} leaves no room for a prompt in {length} tokens",
+        advice="raise model.max_length, or lower it",
+    ),
+    refuses(
+        "rollout.mask_truncated",
+        when=bool,
+        message="OpenRLHF keeps completions that were cut off in the loss",
+        advice="drop it",
+    ),
+    refuses(
+        "rollout.tensor_parallel",
+        "hardware.per_node",
+        "hardware.world",
+        when=_does_not_fill,
+        message=lambda each, per_node, _world: f"engines of {each} GPUs do not fill nodes of {per_node}",
+        advice=lambda _each, per_node, _world: f"use a divisor of {per_node}",
+    ).unless("rollout.engines"),
+    refuses(
+        "objective.loss",
+        "rollout.scale_rewards",
+        when=lambda loss, scale: loss == "dr_grpo" and scale == "group",
+        message="OpenRLHF's dr_grpo divides by no standard deviation",
+        advice="set rollout.scale_rewards: none, as Dr. GRPO has it",
+    ).when("method", "grpo"),
+    refuses(
+        "rewards.*.type",
+        "rewards",
+        when=lambda kind, chosen: kind == "model" and len(chosen) > 1,
+        message="OpenRLHF has one reward model, and then no functions beside it",
+        advice="keep one of them",
+    ),
+    refuses(
+        "rewards.0.weight",
+        when=lambda weight: weight != 1,
+        message="OpenRLHF does not scale the reward of a model",
+        advice="drop weight",
+    ).when(REWARD, "model"),
+    refuses(
+        "rewards.0.url",
+        "rewards",
+        when=lambda url, chosen: is_remote(chosen) and "," in url,
+        message="OpenRLHF reads a comma in an address as a separator",
+        advice="write it as %2C",
+    ),
+    refuses(  # asserted by train_ppo_ray
+        "data.validation",
+        when=bool,
+        message="OpenRLHF validates only with reward functions",
+        advice="drop data.validation, or reward by a function",
+    ).when(REWARD, "model"),
+    refuses(
+        "watch.evaluate_every",
+        when=lambda every: every == "epoch",
+        message="OpenRLHF validates every so many steps",
+        advice="set train.evaluate_every to a number of steps",
+    ).unless(REWARD, "model"),
+    differs(
+        "method",
+        when=lambda _method: True,
+        message=f"{_AVERAGED}; RLOO sums over the tokens of a completion",
+        advice="use trl where that matters",
+    ).when("method", "rloo"),
+    differs(
+        "method",
+        "objective.loss",
+        when=lambda _method, loss: loss == "dr_grpo",
+        message=f"{_AVERAGED}; Dr. GRPO divides by a constant",
+        advice="use trl where that matters",
+    ).when("method", "grpo"),
 )

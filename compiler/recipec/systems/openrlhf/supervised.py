@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from recipec.kinds.train.records import Train
-from recipec.systems.check import Unsupported
+from recipec.systems.check import Check, differs, refuses
 from recipec.systems.openrlhf import common, data
-from recipec.systems.table import OMIT, Row, computed, named, same
+from recipec.systems.table import OMIT, Row, below, choice, nonzero, renamed, same
 
 
 def launcher(s: Train) -> str:
@@ -19,29 +17,41 @@ def launcher(s: Train) -> str:
     return f'torchrun {sizes} {where} --master_port "${{MASTER_PORT:-29500}}" -m'
 
 
-def _tensorboard(s: Train) -> Any:
-    if not s.track.tensorboard:
-        return OMIT
-    if s.track.wandb_project is not None:
-        advice = "choose one of them"
-        raise Unsupported("track.tensorboard", "OpenRLHF writes to wandb or TensorBoard, not to both", advice)
-    return f"{s.output}/tensorboard"
-
-
 BATCH: tuple[Row, ...] = (
     same("train.batch_size", "batch.total"),
-    computed("train.micro_batch_size", lambda s: (s.batch.micro, s.batch.accumulation)[0]),
-    computed("train.max_epochs", common.epochs),
-    computed("eval.steps", data.evaluate_every),
+    same("train.micro_batch_size", "batch.micro"),
+    common.passes("train.max_epochs"),
+    renamed("eval.steps", "watch.evaluate_every", {"epoch": OMIT, "never": OMIT}),  # unsaid, it is once an epoch
     same("data.dataloader_num_workers", "data.workers"),
-    computed("logger.tensorboard_dir", _tensorboard),
+    below("logger.tensorboard_dir", "output", "tensorboard").when("track.tensorboard"),
 )
 DPO: tuple[Row, ...] = (
     same("model.beta", "objective.beta"),
-    computed("model.ipo_enable", lambda s: True if s.method == "ipo" else OMIT),
-    named("_loss", "objective.loss", {"sigmoid": OMIT}),
-    computed("model.label_smoothing", lambda s: s.objective.label_smoothing or OMIT),
-    computed("model.nll_loss_coef", lambda s: s.objective.sft_weight or OMIT),
+    choice("model.ipo_enable", "method", {"ipo": True}),
+    nonzero("model.label_smoothing", "objective.label_smoothing"),
+    nonzero("model.nll_loss_coef", "objective.sft_weight"),
+)
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "track.tensorboard",
+        "track.wandb_project",
+        when=lambda tensorboard, project: tensorboard and project is not None,
+        message="OpenRLHF writes to wandb or TensorBoard, not to both",
+        advice="choose one of them",
+    ),
+    refuses(
+        "objective.loss",
+        when=lambda loss: loss != "sigmoid",
+        message=lambda loss: f"OpenRLHF has no {loss} loss of dpo",
+        advice="use loss: sigmoid, or another trainer",
+    ).when("method", "dpo"),
+    differs(
+        "model.max_length",
+        when=lambda _length: True,
+        message="OpenRLHF cuts rows that are longer than max_length, and ends each in the end token; only a prompt that"
+        " leaves no room for an answer drops its row",
+        advice="choose max_length so that few rows are longer",
+    ),
 )
 
 
@@ -55,6 +65,6 @@ def rows(method: str) -> tuple[Row, ...]:
         *read,
         *objective,
         *BATCH,
-        *common.optimiser("", common.learning_rate),
+        *common.optimiser("", "optimizer.learning_rate"),
         *common.KEEPING,
     )

@@ -11,10 +11,11 @@ from typing import Any
 from recipec.facts import pinned
 from recipec.kinds.train.records import DataSource, Train
 from recipec.systems import accelerate, rewards, trainers
-from recipec.systems.check import Refusal
+from recipec.systems.check import Check, differs
 from recipec.systems.document import Sheet
+from recipec.systems.huggingface import BASE, base
 from recipec.systems.system import System
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.table import Row, choice, flag, made, present, same
 from recipec.systems.trl import adapters, script, settings
 
 TOOL = "trl"
@@ -83,12 +84,7 @@ def _plain(s: Train) -> bool:
         and adapter.lora_plus_ratio is None
         and not adapter.options
         and adapter.start_from is None
-        and adapter.alpha == int(adapter.alpha)
     )
-
-
-def _datasets(s: Train) -> list[dict[str, Any]]:
-    return [_dataset(source) for source in s.data.train]
 
 
 def _dataset(source: DataSource) -> dict[str, Any]:
@@ -100,52 +96,72 @@ def _dataset(source: DataSource) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def _completes(s: Train) -> bool:
-    return s.method == "sft" and s.data.train[0].format == "completion"
-
-
-def _lora(make: Any) -> Any:
-    return lambda s: OMIT if s.adapter is None else make(s.adapter)
-
-
 COMMAND_ROWS: tuple[Row, ...] = (
     same("model_name_or_path", "model.path"),
-    computed("model_revision", lambda s: s.model.revision or OMIT),
-    computed("dtype", settings.dtype),
-    computed("attn_implementation", settings.attention),
-    computed("load_in_4bit", lambda s: True if s.model.load_in in settings.FOUR_BIT else OMIT),
-    computed("load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
-    computed("bnb_4bit_quant_type", lambda s: s.model.load_in if s.model.load_in in settings.FOUR_BIT else OMIT),
-    computed("use_bnb_nested_quant", lambda s: s.model.double_quant if s.model.load_in in settings.FOUR_BIT else OMIT),
-    computed("use_peft", lambda s: True if s.adapter is not None else OMIT),
-    same("lora_r", "adapter.rank"),
-    computed("lora_alpha", _lora(lambda adapter: int(adapter.alpha))),
-    same("lora_dropout", "adapter.dropout"),
-    computed("lora_target_modules", _lora(lambda adapter: list(adapter.targets))),
-    computed("lora_modules_to_save", _lora(lambda adapter: list(adapter.also_train) or OMIT)),
-    computed("lora_task_type", lambda s: adapters.task(s) if s.adapter is not None else OMIT),
-    computed("use_dora", _lora(lambda adapter: adapter.dora or OMIT)),
-    computed("use_rslora", _lora(lambda adapter: adapter.rslora or OMIT)),
-    computed("datasets", _datasets),
-    computed("completion_only_loss", lambda s: s.data.train_on == "assistant" if _completes(s) else OMIT),
-    computed("streaming", lambda s: True if s.data.streaming else OMIT),
-    computed(
-        "packing_strategy", lambda s: "bfd_split" if s.method == "pretrain" else OMIT, "long texts are split, not cut"
+    same("model_revision", "model.revision"),
+    made("dtype", settings.dtype, *settings.DTYPE),
+    same("attn_implementation", "model.attention"),
+    *base("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type"),
+    BASE["bnb_4bit_use_double_quant"].called("use_bnb_nested_quant"),
+    present("use_peft", "adapter.type"),
+    BASE["r"].called("lora_r"),
+    *base("lora_alpha", "lora_dropout"),
+    same("lora_target_modules", "adapter.targets"),
+    BASE["modules_to_save"].called("lora_modules_to_save"),
+    adapters.TASK.called("lora_task_type").when("adapter.type"),
+    *base("use_dora", "use_rslora"),
+    made("datasets", lambda sources: [_dataset(source) for source in sources], "data.train"),
+    choice("completion_only_loss", "data.train_on", {"assistant": True, "all": False})
+    .when("method", "sft")
+    .when("data.train.0.format", "completion"),
+    flag("streaming", "data.streaming"),
+    choice("packing_strategy", "method", {"pretrain": "bfd_split"}, why="long texts are split, not cut"),
+    made("reward_funcs", rewards.names, "rewards", why="functions of rewards.py").when("method", *settings.ONLINE),
+)
+CHECKS = (*settings.CHECKS, *adapters.CHECKS)
+COMMAND_CHECKS: tuple[Check, ...] = (
+    differs(
+        "model.max_length",
+        "method",
+        when=lambda *_: True,
+        message=lambda _length, method: (
+            f"trl {COMMANDS[method]} cuts rows that are longer than max_length, and trains on the rest of them"
+        ),
+        advice="sort long rows out of the data, if there are any",
+    ).unless("method", "pretrain", *settings.ONLINE),
+    differs(
+        "data.shuffle",
+        "data.streaming",
+        when=lambda shuffle, streaming: shuffle and streaming,
+        message=f"trl {COMMANDS['pretrain']} takes streamed rows in the order of the data",
+        advice="shuffle the data once, or set data.shuffle: false",
     ),
 )
 
 
-def _rows(s: Train) -> tuple[Row, ...]:
-    found = (*settings.rows(s.method), *COMMAND_ROWS)
-    if s.method in settings.ONLINE:
-        found = (*found, computed("reward_funcs", lambda s: rewards.names(s), "functions of rewards.py"))
-    return found
+def _checks(s: Train) -> tuple[Check, ...]:
+    return (*CHECKS, *(COMMAND_CHECKS if by_command(s) else script.CHECKS))
+
+
+def _uses(s: Train) -> tuple[str, ...]:
+    """Return what decides between command and script, what is written into the script, and what starts them.
+
+    Another `packing` or `double_quant` where there is no row for it is refused before a trainer is asked.
+    """
+    return (
+        "data.train", "data.holdout", "data.packing", "data.shuffle", "rewards", "model.path", "model.tokenizer",
+        "model.resize_embeddings", "model.double_quant", "adapter.type", "adapter.merge", "adapter.init",
+        "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "hardware.nodes", "hardware.world",
+        "track.wandb_project", "track.wandb_entity", "track.mlflow_uri", "track.mlflow_experiment",
+        *["data.train_on"] * script.masked(s),
+        *["model.chat_template"] * any(source.format == "chat" for source in s.data.train),
+    )  # fmt: skip
 
 
 def _sheets(s: Train) -> list[Sheet]:
     environment = f"{TOOL}-{s.release}"
     if by_command(s):
-        own = [Sheet(FILE, _rows(s), TOOL, s.release, COMMANDS[s.method])]
+        own = [Sheet(FILE, (*settings.rows(s), *COMMAND_ROWS), TOOL, s.release, COMMANDS[s.method])]
     else:
         own = script.sheets(s, s.release, pinned(environment, "datasets"))
     return [*own, *accelerate.sheets(s, environment, always=by_command(s))]
@@ -177,29 +193,19 @@ def _files(s: Train) -> dict[str, str]:
     return {**found, rewards.FILE: rewards.text(s)} if s.rewards and rewards.functions(s) else found
 
 
-def _differences(s: Train) -> list[Refusal]:
-    found = []
-    if by_command(s) and s.method not in ("pretrain", *settings.ONLINE):
-        message = f"trl {COMMANDS[s.method]} cuts rows that are longer than max_length, and trains on the rest of them"
-        found.append(Refusal("model.max_length", message, "sort long rows out of the data, if there are any"))
-    if s.numerics.precision == "fp16" and settings.dtype(s) == "float32":
-        message = "TRL trains all weights in fp16 by mixed precision, which keeps them in fp32"
-        found.append(Refusal("numerics.precision", message, "it needs twice the memory of fp16 weights"))
-    return found
-
-
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["train"]),
     can={
         "method": frozenset(script.TRAINERS),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
-        "adapter.type": frozenset(adapters.CLASSES),
+        "adapter.type": frozenset(adapters.KINDS),
     },
     sheets=lambda s, _environment: _sheets(s),
     needs=trainers.need,
     commands=_commands,
     variables=_variables,
     files=_files,
-    differences=_differences,
+    checks=_checks,
+    uses=_uses,
 )

@@ -2,141 +2,161 @@
 
 from __future__ import annotations
 
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from recipec.kinds.train.records import Train
-from recipec.systems.check import Unsupported
-from recipec.systems.table import OMIT, Row, computed
+from recipec.systems.check import Check, refuses
+from recipec.systems.huggingface import BASE, base
+from recipec.systems.table import OMIT, Row, choice, constant, listed, made, nonzero, same
 
-CLASSES = {
-    "lora": "LoraConfig",
-    "adalora": "AdaLoraConfig",
-    "loha": "LoHaConfig",
-    "lokr": "LoKrConfig",
-    "oft": "OFTConfig",
-    "boft": "BOFTConfig",
-    "hra": "HRAConfig",
-    "vera": "VeraConfig",
-    "vblora": "VBLoRAConfig",
-    "fourierft": "FourierFTConfig",
-    "bone": "MissConfig",  # PEFT's name for it since 0.18
-    "ia3": "IA3Config",
-    "ln_tuning": "LNTuningConfig",
-    "prompt_tuning": "PromptTuningConfig",
-    "prefix_tuning": "PrefixTuningConfig",
-    "p_tuning": "PromptEncoderConfig",
+
+class Kind(NamedTuple):
+    """A kind of adapter: its configuration class, and that class's names for rank, alpha and dropout ("": it has none)."""
+
+    config: str
+    rank: str = ""
+    alpha: str = ""
+    dropout: str = ""
+
+
+KINDS = {
+    "lora": Kind("LoraConfig", "r", "lora_alpha", "lora_dropout"),
+    "adalora": Kind("AdaLoraConfig", "init_r", "lora_alpha", "lora_dropout"),
+    "loha": Kind("LoHaConfig", "r", "alpha", "module_dropout"),
+    "lokr": Kind("LoKrConfig", "r", "alpha", "module_dropout"),
+    "oft": Kind("OFTConfig", "r", dropout="module_dropout"),
+    "boft": Kind("BOFTConfig", dropout="boft_dropout"),
+    "hra": Kind("HRAConfig", "r"),
+    "vera": Kind("VeraConfig", "r", dropout="vera_dropout"),
+    "vblora": Kind("VBLoRAConfig", dropout="vblora_dropout"),
+    "fourierft": Kind("FourierFTConfig"),
+    "bone": Kind("MissConfig", "r", dropout="miss_dropout"),  # PEFT's name for it since 0.18
+    "ia3": Kind("IA3Config"),
+    "ln_tuning": Kind("LNTuningConfig"),
+    "prompt_tuning": Kind("PromptTuningConfig"),
+    "prefix_tuning": Kind("PrefixTuningConfig"),
+    "p_tuning": Kind("PromptEncoderConfig"),
 }
-DROPOUT = {
-    "lora": "lora_dropout",
-    "adalora": "lora_dropout",
-    "loha": "module_dropout",
-    "lokr": "module_dropout",
-    "oft": "module_dropout",
-    "boft": "boft_dropout",
-    "vera": "vera_dropout",
-    "vblora": "vblora_dropout",
-    "bone": "miss_dropout",
-}
-ALPHA = {"lora": "lora_alpha", "adalora": "lora_alpha", "loha": "alpha", "lokr": "alpha"}
 PROMPTS = ("prompt_tuning", "prefix_tuning", "p_tuning")
 FEEDFORWARD = r".*\.(down_proj|dense_4h_to_h|fc2|c_proj)"
 RESIDUAL = ("olora", "pissa", "pissa_niter_4", "pissa_niter_16")  # these change the base; the result is converted back
-INITS = {"default": OMIT, "loftq": "loftq", "eva": "eva", "gaussian": "gaussian", "orthogonal": "orthogonal"}
+EVERYTHING = ("all-linear",)
+ALPHA = BASE["lora_alpha"]
+
+TASK = choice("task_type", "method", {"reward": "SEQ_CLS"}, other="CAUSAL_LM")
+LORA: tuple[Row, ...] = (
+    *base("use_dora", "use_rslora"),
+    same("init_lora_weights", "adapter.init").unless("adapter.init", "default"),
+    constant("loftq_config", {"loftq_bits": 4, "loftq_iter": 1}).when("adapter.init", "loftq"),
+)
+ADALORA: tuple[Row, ...] = (
+    made("target_r", lambda rank: max(1, rank // 2), "adapter.rank"),
+    same("total_step", "length.amount").when("length.unit", "steps"),  # it spreads its pruning over all of them
+)
+# as a pattern: PEFT 0.21 cannot read back the names that it saves beside all-linear
+IA3 = constant("feedforward_modules", FEEDFORWARD, "their input is scaled, not their output")
 
 
-def task(s: Train) -> str:
-    """Return PEFT's name of what the model does."""
-    return "SEQ_CLS" if s.method == "reward" else "CAUSAL_LM"
+def table(kind: str) -> tuple[Row, ...]:
+    """Return the table of a kind of adapter; the keys are those of its class."""
+    names = KINDS[kind]
+    found = [TASK]
+    if kind not in PROMPTS:  # a learnt prompt has no modules; PEFT knows each family's normalisation layers
+        found.append(
+            listed("target_modules", "adapter.targets", {"all-linear": OMIT if kind == "ln_tuning" else "all-linear"})
+        )
+    if names.rank:
+        found.append(same(names.rank, "adapter.rank"))
+    if kind == "adalora":
+        found += ADALORA
+    if kind == "oft":
+        found.append(constant("oft_block_size", 0, "the rank decides the size of the blocks"))
+    if kind in PROMPTS:
+        found.append(same("num_virtual_tokens", "adapter.virtual_tokens"))
+    if names.alpha:
+        found.append(ALPHA.called(names.alpha))
+    if kind == "ia3":
+        found.append(IA3)
+    if names.dropout:
+        found.append(same(names.dropout, "adapter.dropout"))
+    if kind not in PROMPTS:
+        found.append(nonzero("modules_to_save", "adapter.also_train"))
+    return (*found, *LORA) if kind == "lora" else tuple(found)
 
 
-def _targets(s: Train) -> Any:
-    assert s.adapter is not None
-    kind, targets = s.adapter.type, tuple(s.adapter.targets)
-    everything = targets == ("all-linear",)
-    if kind in PROMPTS or kind == "ln_tuning":
-        if everything:
-            return OMIT  # PEFT knows each family's normalisation layers; a learnt prompt has no modules
-        if kind in PROMPTS:
-            raise Unsupported("adapter.targets", f"{kind} changes no modules", "drop targets")
-    return "all-linear" if everything else list(targets)
-
-
-def _alpha(s: Train) -> Any:
-    assert s.adapter is not None
-    if s.adapter.alpha != int(s.adapter.alpha):
-        raise Unsupported("adapter.alpha", "PEFT takes whole numbers for alpha", "round it")
-    return int(s.adapter.alpha)
-
-
-def _steps(s: Train) -> Any:
-    """AdaLoRA spreads its pruning over a known number of steps."""
-    if s.length.unit != "steps":
-        raise Unsupported("length.amount", "AdaLoRA needs to know the number of steps", "give train.steps")
-    return s.length.amount
-
-
-def _dropout(s: Train, key: str) -> Any:
-    assert s.adapter is not None
-    if key:
-        return s.adapter.dropout
-    if s.adapter.dropout:
-        raise Unsupported("adapter.dropout", f"{s.adapter.type} has no dropout", "drop it")
-    return OMIT
-
-
-def _option(name: str) -> Any:
-    return lambda s: s.adapter.options[name]
+def _decided(options: dict[str, Any], kind: str) -> list[str]:
+    """Return the options that the recipe has words of its own for."""
+    known = {row.key for row in table(kind)} - {IA3.key}
+    return [name for name in options if name in known]
 
 
 def rows(s: Train) -> tuple[Row, ...]:
-    """Return the table of the adapter's configuration; the keys are those of its class."""
-    assert s.adapter is not None
-    kind = s.adapter.type
-    group = CLASSES[kind]
-
-    def row(key: str, make: Any, why: str = "") -> Row:
-        return computed(f"{group}.{key}", make, why)
-
-    found = [row("task_type", task), row("target_modules", _targets)]
-    if s.adapter.rank:
-        found.append(row({"adalora": "init_r"}.get(kind, "r"), lambda s: s.adapter.rank))
-    if kind == "adalora":
-        found += [row("target_r", lambda s: max(1, s.adapter.rank // 2)), row("total_step", _steps)]
-    if kind == "oft":
-        found.append(row("oft_block_size", lambda _s: 0, "the rank decides the size of the blocks"))
-    if kind in PROMPTS:
-        found.append(row("num_virtual_tokens", lambda s: s.adapter.virtual_tokens))
-    if kind in ALPHA:
-        found.append(row(ALPHA[kind], _alpha))
-    if kind == "ia3" and "feedforward_modules" not in s.adapter.options:
-        # as a pattern: PEFT 0.21 cannot read back the names that it saves beside all-linear
-        found.append(row("feedforward_modules", lambda _s: FEEDFORWARD, "their input is scaled, not their output"))
-    key = DROPOUT.get(kind, "")
-    found.append(row(key or "dropout", lambda s: _dropout(s, key)))
-    if kind not in PROMPTS:
-        found.append(row("modules_to_save", lambda s: list(s.adapter.also_train) or OMIT))
-    elif s.adapter.also_train:
-        found.append(row("modules_to_save", _no_more))
-    if kind == "lora":
-        found += [
-            row("use_dora", lambda s: s.adapter.dora or OMIT),
-            row("use_rslora", lambda s: s.adapter.rslora or OMIT),
-            row("init_lora_weights", lambda s: INITS.get(s.adapter.init, s.adapter.init)),
-            row("loftq_config", lambda s: {"loftq_bits": 4, "loftq_iter": 1} if s.adapter.init == "loftq" else OMIT),
-        ]
-    known = {r.key.partition(".")[2] for r in found}
-    for name in s.adapter.options:
-        found.append(row(name, _decided(name) if name in known else _option(name)))
-    return tuple(found)
+    """Return the table of a stage's adapter, with its further options; each key stands below the class's name."""
+    if s.adapter is None:
+        return ()
+    kind, options = s.adapter.type, s.adapter.options
+    found = [row for row in table(kind) if row is not IA3 or IA3.key not in options]
+    known = {row.key for row in found}
+    found += [made(name, itemgetter(name), "adapter.options") for name in options if name not in known]
+    return tuple(row.grouped(KINDS[kind].config) for row in found)
 
 
-def _no_more(s: Train) -> Any:
-    assert s.adapter is not None
-    raise Unsupported("adapter.also_train", f"{s.adapter.type} trains nothing beside its prompt", "drop also_train")
-
-
-def _decided(name: str) -> Any:
-    def refuse(_s: Train) -> Any:
-        raise Unsupported("adapter.options", f"{name} is decided by the recipe's own words", f"drop options.{name}")
-
-    return refuse
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "adapter.targets",
+        "adapter.type",
+        when=lambda targets, _kind: tuple(targets) != EVERYTHING,
+        message=lambda _targets, kind: f"{kind} changes no modules",
+        advice="drop targets",
+    ).when("adapter.type", *PROMPTS),
+    refuses(
+        "adapter.dropout",
+        "adapter.type",
+        when=lambda dropout, _kind: dropout,
+        message=lambda _dropout, kind: f"{kind} has no dropout",
+        advice="drop it",
+    ).when("adapter.type", *(kind for kind, names in KINDS.items() if not names.dropout)),
+    refuses(
+        "adapter.also_train",
+        "adapter.type",
+        when=lambda also, _kind: also,
+        message=lambda _also, kind: f"{kind} trains nothing beside its prompt",
+        advice="drop also_train",
+    ).when("adapter.type", *PROMPTS),
+    refuses(
+        "length.amount",
+        "length.unit",
+        when=lambda _amount, unit: unit != "steps",
+        message="AdaLoRA needs to know the number of steps",
+        advice="set train.steps",
+    ).when("adapter.type", "adalora"),
+    refuses(
+        "adapter.options",
+        "adapter.type",
+        when=_decided,
+        message=lambda options, kind: f"the recipe's own words decide {', '.join(_decided(options, kind))}",
+        advice=lambda options, kind: f"drop {', '.join(f'options.{name}' for name in _decided(options, kind))}",
+    ).when("adapter.type"),
+    refuses(
+        "adapter.init",
+        "method",
+        when=lambda init, method: init == "eva" and method not in ("sft", "pretrain"),
+        message=lambda _init, method: f"eva looks at rows of sft, not of {method}",
+        advice="choose another init",
+    ),
+    refuses(
+        "adapter.init",
+        "hardware.device",
+        when=lambda init, device: init == "loftq" and device == "cpu",
+        message="PEFT computes LoftQ on a GPU only",
+        advice="choose another init, such as pissa",
+    ),
+    refuses(
+        "adapter.init",
+        "parallel.strategy",
+        when=lambda init, strategy: strategy in ("fsdp2", "zero3") and init in ("eva", "loftq", *RESIDUAL),
+        message=lambda init, strategy: f"{init} needs all of the base in one place, which {strategy} shards",
+        advice="use zero2, or another init",
+    ),
+)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recipec.kinds.train.records import DataSource, Train
+from recipec.kinds.train.records import Train
 from recipec.render.python_writer import literal
 from recipec.systems import rewards
-from recipec.systems.check import Unsupported
+from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.table import OMIT, Row, computed, same
+from recipec.systems.huggingface import FOUR_BIT, base
+from recipec.systems.table import Row, constant, made, same
 from recipec.systems.trl import adapters, settings
 
 FILE, SETTINGS, LIBRARY = "train.py", "settings.json", "rows.py"
@@ -30,99 +31,122 @@ TRAINERS = {
 }
 
 
-def _source(source: DataSource) -> dict[str, Any]:
-    words = ("path", "hub", "subset", "split", "revision", "format", "columns", "roles", "weight")
-    return {word: getattr(source, word) for word in words}
+# the standard words of a source, as `rows.py` reads them
+WORDS = ("path", "hub", "subset", "split", "revision", "format", "columns", "roles", "weight")
+# the templates that `rows.py` knows; of any other it would keep the tokenizer's own
+TEMPLATES = ("tokenizer", "llama3", "gemma", "phi_3", "qwen3", "chatml", "mistral_v1", "mistral_v3_tekken", "alpaca")
 
 
-def _streaming(s: Train) -> bool:
-    if s.data.streaming and s.data.holdout:
-        raise Unsupported("data.holdout", "streamed rows cannot be split", "give data.validation instead")
-    return s.data.streaming
+def _sources(group: str, count: int, words: tuple[str, ...] = WORDS) -> Row:
+    """The key holds the sources of a group, `count` of them, each a mapping of its `words`; without a weight it is 1."""
+    width = len(words)
+
+    def say(*values: Any) -> list[dict[str, Any]]:
+        parts = [dict(zip(words, values[at : at + width], strict=True)) for at in range(0, len(values), width)]
+        return [part | {"weight": part.get("weight", 1)} for part in parts]
+
+    def back(sources: Any) -> dict[str, Any]:
+        return {
+            f"data.{group}.{index}.{word}": _roles(source[word]) if word == "roles" else source[word]
+            for index, source in enumerate(sources)
+            for word in words
+            if word in source
+        }
+
+    paths = tuple(f"data.{group}.{index}.{word}" for index in range(count) for word in words)
+    return Row((group,), paths, say, back)
 
 
-def _revision(s: Train) -> str:
-    return (s.model.revision if s.model.tokenizer == s.model.path else None) or "main"
+def _roles(roles: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {role: tuple(names) for role, names in roles.items()}
 
 
-SETTING_ROWS: tuple[Row, ...] = (
-    same("method", "method"),
-    same("model", "model.path"),
-    same("adapter", "adapter.start_from"),
-    same("tokenizer", "model.tokenizer"),
-    computed("revision", _revision),
-    same("trust_remote_code", "model.trust_remote_code"),
-    same("chat_template", "model.chat_template"),
-    computed("train", lambda s: [_source(source) for source in s.data.train]),
-    computed("validation", lambda s: [_source(source) for source in s.data.validation]),
-    same("holdout", "data.holdout"),
-    same("shuffle", "data.shuffle"),
-    computed("streaming", _streaming),
-    computed("train_on", lambda s: s.data.train_on if s.method == "sft" else "all"),
-    same("max_length", "model.max_length"),
-    computed("max_new_tokens", lambda s: s.rollout.max_new_tokens if s.rollout is not None else 0),
-    same("seed", "seed"),
+def masked(s: Train) -> bool:
+    """Return whether some rows have a part that may carry no loss; of plain text all of it does."""
+    return s.method == "sft" and any(source.format != "text" for source in (*s.data.train, *s.data.validation))
+
+
+def setting_rows(s: Train) -> tuple[Row, ...]:
+    """Return the table of `settings.json`, from which `rows.py` prepares the rows of a stage."""
+    own = s.model.tokenizer == s.model.path  # else the tokenizer comes from a place with revisions of its own
+    revision = same("revision", "model.revision")._replace(
+        say=lambda given: given or "main", back=lambda given: {} if given == "main" else {"model.revision": given}
+    )
+    return (
+        same("method", "method"),
+        same("model", "model.path"),
+        same("adapter", "adapter.start_from"),
+        same("tokenizer", "model.tokenizer"),
+        revision if own else constant("revision", "main"),
+        same("trust_remote_code", "model.trust_remote_code"),
+        same("chat_template", "model.chat_template"),
+        _sources("train", len(s.data.train)),
+        _sources("validation", len(s.data.validation), WORDS[:-1]),  # none of them is repeated
+        same("holdout", "data.holdout"),
+        same("shuffle", "data.shuffle"),
+        same("streaming", "data.streaming"),
+        same("train_on", "data.train_on") if masked(s) else constant("train_on", "all"),
+        same("max_length", "model.max_length"),
+        same("max_new_tokens", "rollout.max_new_tokens") if s.rollout else constant("max_new_tokens", 0),
+        same("seed", "seed"),
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "data.holdout",
+        "data.streaming",
+        when=lambda holdout, streaming: holdout and streaming,
+        message="streamed rows cannot be split",
+        advice="give data.validation instead",
+    ),
+    refuses(
+        "model.chat_template",
+        when=lambda name: name not in TEMPLATES,
+        message=lambda name: f"TRL has no chat template {name}",
+        advice=f"use {', '.join(TEMPLATES)}",
+    ),
 )
 
 
-def _model(s: Train) -> dict[str, Any]:
-    words: dict[str, Any] = {"dtype": settings.dtype(s), "attn_implementation": settings.attention(s)}
-    if s.model.revision is not None:
-        words["revision"] = s.model.revision
-    if TRAINERS[s.method][0] != "trl":
-        words["device_map"] = None  # these trainers would spread the model over every GPU of every process
-    return words
+def _loading(package: str) -> Row:
+    """The words with which TRL loads the model."""
+    apart = (
+        {} if package == "trl" else {"device_map": None}
+    )  # else the model would be spread over all GPUs of a process
+
+    def say(revision: str | None, attention: str, *of_dtype: Any) -> dict[str, Any]:
+        words = {"dtype": settings.dtype(*of_dtype), "attn_implementation": attention}
+        return words | ({} if revision is None else {"revision": revision}) | apart
+
+    def back(words: Any) -> dict[str, Any]:
+        names = {"attn_implementation": "model.attention", "revision": "model.revision"}
+        return {path: words[name] for name, path in names.items() if name in words} if isinstance(words, dict) else {}
+
+    return Row(("model_init_kwargs",), ("model.revision", "model.attention", *settings.DTYPE), say, back)
 
 
 def quantised(s: Train) -> bool:
     """Return whether the base weights are held by bitsandbytes."""
-    return s.model.load_in in (*settings.FOUR_BIT, "int8")
+    return s.model.load_in in settings.QUANTISED
 
 
-def _quantisation() -> tuple[Row, ...]:
-    group = "BitsAndBytesConfig"
-    return (
-        computed(f"{group}.load_in_4bit", lambda s: True if s.model.load_in in settings.FOUR_BIT else OMIT),
-        computed(f"{group}.load_in_8bit", lambda s: True if s.model.load_in == "int8" else OMIT),
-        computed(f"{group}.bnb_4bit_quant_type", lambda s: s.model.load_in if s.model.load_in != "int8" else OMIT),
-        computed(
-            f"{group}.bnb_4bit_use_double_quant",
-            lambda s: s.model.double_quant if s.model.load_in != "int8" else OMIT,
-        ),
-        computed(
-            f"{group}.bnb_4bit_compute_dtype",
-            lambda s: settings.dtype(s) if s.model.load_in != "int8" else OMIT,
-        ),
-    )
-
-
-def _initialised(s: Train) -> Any:
-    """Refuse initial weights that cannot be taken here; those of a sharded base are not in one place."""
-    assert s.adapter is not None
-    init = s.adapter.init
-    if init == "eva" and s.method not in ("sft", "pretrain"):
-        raise Unsupported("adapter.init", f"eva looks at rows of sft, not of {s.method}", "choose another init")
-    if init == "loftq" and s.hardware.device == "cpu":
-        raise Unsupported("adapter.init", "PEFT computes LoftQ on a GPU", "choose another init, such as pissa")
-    sharded = s.parallel.strategy in ("fsdp2", "zero3")
-    if sharded and (init in ("eva", "loftq") or init in adapters.RESIDUAL):
-        message = f"{init} needs all of the base in one place, which {s.parallel.strategy} shards"
-        raise Unsupported("adapter.init", message, "use zero2, or another init")
-    return OMIT
+QUANTISATION: tuple[Row, ...] = (
+    *base("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant"),
+    made("bnb_4bit_compute_dtype", settings.dtype, *settings.DTYPE).when("model.load_in", *FOUR_BIT),
+)
 
 
 def sheets(s: Train, release: str, datasets: str) -> list[Sheet]:
     """Return the script and what it reads, for a release of TRL and of datasets."""
-    name = f"{TRAINERS[s.method][1]}Config"
-    own = [row.grouped(name) for row in settings.rows(s.method)]
-    own.append(computed(f"{name}.model_init_kwargs", _model))
-    if s.adapter is not None:
-        own += adapters.rows(s)
-        own.append(computed(f"{name}.init", _initialised))
+    package, stem = TRAINERS[s.method]
+    name = f"{stem}Config"
+    own = [row.grouped(name) for row in (*settings.rows(s), _loading(package))]
+    own += adapters.rows(s)
     if quantised(s):
-        own += _quantisation()
+        own += [row.grouped("BitsAndBytesConfig") for row in QUANTISATION]
     script = Sheet(FILE, tuple(own), "trl", release, name, "python", _text(s))
-    return [script, Sheet(SETTINGS, SETTING_ROWS, "datasets", datasets, "", "json")]
+    return [script, Sheet(SETTINGS, setting_rows(s), "datasets", datasets, "", "json")]
 
 
 def files() -> dict[str, str]:
@@ -141,7 +165,7 @@ def _text(s: Train) -> str:
     loaded = given or s.model.resize_embeddings or (quantised(s) and package != "trl")
     judge = s.method == "reward"
     auto = "AutoModelForSequenceClassification" if judge else "AutoModelForCausalLM"
-    peft = [adapters.CLASSES[adapter.type]] if adapter is not None else []
+    peft = [adapters.KINDS[adapter.type].config] if adapter is not None else []
     plus = adapter is not None and adapter.lora_plus_ratio is not None
     peft += ["initialize_lora_eva_weights"] * eva
     words = [auto] * loaded + ["BitsAndBytesConfig"] * quantised(s)
@@ -167,7 +191,7 @@ def _text(s: Train) -> str:
     if quantised(s):
         parts.append("quantization = BitsAndBytesConfig(\n    {{BitsAndBytesConfig}}\n)")
     if adapter is not None:
-        kind = adapters.CLASSES[adapter.type]
+        kind = adapters.KINDS[adapter.type].config
         parts.append(f"adapter = {kind}(\n    {{{{{kind}}}}}\n)")
     parts += [
         "tokenizer = rows.load_tokenizer(settings)",
@@ -189,7 +213,7 @@ def _text(s: Train) -> str:
     if online:
         chosen = ", ".join(
             name if reward.type != "model" else literal(name)
-            for name, reward in zip(rewards.names(s), s.rewards, strict=True)
+            for name, reward in zip(rewards.names(s.rewards), s.rewards, strict=True)
         )
         call["reward_funcs"] = f"[{chosen}]"
     call |= {"train_dataset": "train", "eval_dataset": "validation"}

@@ -5,142 +5,83 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.kinds.train.records import Train
-from recipec.systems.check import Unsupported
-from recipec.systems.table import OMIT, Row, computed, named, same
+from recipec.systems.check import Check, differs, refuses
+from recipec.systems.huggingface import FOUR_BIT, base
+from recipec.systems.table import OMIT, Row, choice, constant, made, named, nonzero, same
 
-OPTIMIZERS = {
-    "adamw": "adamw_torch_fused",
-    "adamw_8bit": "adamw_bnb_8bit",
-    "adamw_paged": "paged_adamw_32bit",
-    "adamw_paged_8bit": "paged_adamw_8bit",
-    "adafactor": "adafactor",
-    "sgd": "sgd",
-    "lion": "lion_32bit",
-    "lion_8bit": "lion_8bit",
-}
 SCHEDULERS = {name: name for name in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr")}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-FOUR_BIT = ("nf4", "fp4")
+QUANTISED = (*FOUR_BIT, "int8")
+ZERO = ("zero1", "zero2", "zero3")
 ONLINE = ("grpo", "rloo")
+SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")  # the losses of DPO that know label_smoothing
 
 
-def dtype(s: Train) -> str:
+def dtype(precision: str, load_in: str, adapter: str | None, strategy: str) -> str:
     """Return the number format of the weights that are not quantised."""
-    if s.numerics.precision == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
+    if precision == "fp16" and adapter is None and strategy not in ZERO:
         return "float32"  # AMP cannot step fp16 weights; told as a difference
-    return DTYPES[s.numerics.precision if s.model.load_in in (*FOUR_BIT, "int8") else s.model.load_in]
+    return DTYPES[precision if load_in in QUANTISED else load_in]
 
 
-def attention(s: Train) -> str:
-    """Return the attention implementation, all of which TRL passes to Transformers."""
-    return s.model.attention
+DTYPE = ("numerics.precision", "model.load_in", "adapter.type", "parallel.strategy")  # the paths that `dtype` takes
 
 
-def _only(condition: Any, value: Any) -> Any:
-    return value if condition else OMIT
-
-
-def _every(unit: Any) -> Any:
-    return unit if isinstance(unit, int) else OMIT
-
-
-def _strategy(unit: Any) -> str:
-    return {"epoch": "epoch", "never": "no"}.get(unit, "steps")
-
-
-def _checkpointing(s: Train) -> bool:
-    """With FSDP2 accelerate checkpoints the activations; the trainer must not do it again."""
-    return s.numerics.gradient_checkpointing and s.parallel.strategy != "fsdp2"
-
-
-def _cpu(value: Any) -> Any:
-    return lambda s: value if s.hardware.device == "cpu" else OMIT
-
-
-def _adam(s: Train, word: str) -> Any:
-    return getattr(s.optimizer, word) if "adam" in s.optimizer.name else OMIT
-
-
-def _trackers(s: Train) -> Any:
-    found = ["wandb"] * (s.track.wandb_project is not None) + ["mlflow"] * (s.track.mlflow_uri is not None)
-    return [*found, *["tensorboard"] * s.track.tensorboard] or "none"
-
-
-def _order(s: Train) -> Any:
-    return OMIT if s.data.shuffle else "sequential"
+def _floor(words: Any) -> dict[str, Any]:
+    return (
+        {"optimizer.min_lr_ratio": words["min_lr_rate"]} if isinstance(words, dict) and "min_lr_rate" in words else {}
+    )
 
 
 TRAINING: tuple[Row, ...] = (
-    same("output_dir", "output"),
-    computed("run_name", lambda s: s.track.run_name),
-    same("per_device_train_batch_size", "batch.micro"),
-    computed(
-        "per_device_eval_batch_size",
-        lambda s: s.rollout.completions if s.method in ONLINE else s.batch.micro,
-    ),
-    same("gradient_accumulation_steps", "batch.accumulation"),
-    computed("num_train_epochs", lambda s: s.length.amount if s.length.unit == "epochs" else OMIT),
-    computed("max_steps", lambda s: s.length.amount if s.length.unit == "steps" else OMIT),
-    named("optim", "optimizer.name", OPTIMIZERS),
-    same("learning_rate", "optimizer.learning_rate"),
+    *base("output_dir", "run_name", "per_device_train_batch_size"),
+    # what a file says of validation alone tells neither of the two
+    made("per_device_eval_batch_size", lambda micro: micro, "batch.micro").unless("method", *ONLINE),
+    made("per_device_eval_batch_size", lambda group: group, "rollout.completions").when("method", *ONLINE),
+    *base("gradient_accumulation_steps", "num_train_epochs", "optim", "learning_rate"),
     named("lr_scheduler_type", "optimizer.scheduler", SCHEDULERS),
-    computed(
-        "lr_scheduler_kwargs", lambda s: _only(s.optimizer.min_lr_ratio, {"min_lr_rate": s.optimizer.min_lr_ratio})
+    nonzero("lr_scheduler_kwargs", "optimizer.min_lr_ratio")._replace(
+        say=lambda ratio: {"min_lr_rate": ratio} if ratio else OMIT, back=_floor
     ),
-    computed("warmup_steps", lambda s: s.optimizer.warmup, "below 1 a fraction of all steps"),
-    same("weight_decay", "optimizer.weight_decay"),
-    computed("adam_beta1", lambda s: _adam(s, "beta1")),
-    computed("adam_beta2", lambda s: _adam(s, "beta2")),
-    computed("adam_epsilon", lambda s: _adam(s, "epsilon")),
-    same("max_grad_norm", "optimizer.max_grad_norm"),
-    computed("bf16", lambda s: s.numerics.precision == "bf16"),
-    computed("fp16", lambda s: s.numerics.precision == "fp16"),
-    computed("tf32", lambda s: True if s.hardware.sm >= 80 else OMIT),
-    computed("use_cpu", _cpu(True)),
-    computed("gradient_checkpointing", _checkpointing),
-    computed(
-        "gradient_checkpointing_kwargs",
-        lambda s: {"use_reentrant": False} if _checkpointing(s) else OMIT,
-        "re-entrant checkpointing breaks LoRA under DDP",
-    ),
-    computed("torch_compile", lambda s: True if s.numerics.torch_compile else OMIT),
-    computed("trust_remote_code", lambda s: True if s.model.trust_remote_code else OMIT),
-    same("dataloader_num_workers", "data.workers"),
-    computed("dataloader_pin_memory", _cpu(False), "pinned memory is for GPUs"),
-    computed("save_strategy", lambda s: _strategy(s.watch.save_every)),
-    computed("save_steps", lambda s: _every(s.watch.save_every)),
-    computed("save_total_limit", lambda s: _every(s.watch.save_keep)),
-    computed("eval_strategy", lambda s: _strategy(s.watch.evaluate_every)),
-    computed("eval_steps", lambda s: _every(s.watch.evaluate_every)),
-    same("logging_steps", "watch.log_every"),
-    computed("report_to", _trackers),
-    same("seed", "seed"),
+    *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+    *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing", "gradient_checkpointing_kwargs"),
+    *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),
+    *base("save_strategy", "save_total_limit", "eval_strategy", "logging_steps", "report_to", "seed"),
 )
 
 
-def _dpo_losses(s: Train) -> list[str]:
-    """IPO is a loss of DPO's; next-token loss on the chosen answer stands beside as a loss of its own."""
-    first = "ipo" if s.method == "ipo" else s.objective.loss  # type: ignore[union-attr]  # these methods have an objective
-    return [str(first), *["sft"] * bool(s.objective.sft_weight)]  # type: ignore[union-attr]
+def _losses(loss: str, sft_weight: float) -> tuple[Any, Any]:
+    """Next-token loss on the chosen answer stands beside DPO's own, as a loss with a weight."""
+    return ([loss, "sft"], [1.0, sft_weight]) if sft_weight else ([loss], OMIT)
 
 
-def _scale(s: Train) -> Any:
-    """RLOO's baseline is the other completions of the prompt; it can normalise only over the whole batch."""
-    if s.rollout.scale_rewards == "group":  # type: ignore[union-attr]  # online methods have rollouts
-        raise Unsupported("rollout.scale_rewards", "TRL's RLOO does not divide by a group's deviation", "batch or none")
-    return s.rollout.scale_rewards == "batch"  # type: ignore[union-attr]
+def _of_losses(losses: Any, weights: Any) -> dict[str, Any]:
+    names = [losses] if isinstance(losses, str) else losses
+    if names == ["ipo"]:
+        return {"method": "ipo"}
+    if isinstance(names, list) and len(names) == 1 and weights is OMIT:
+        return {"objective.loss": names[0], "objective.sft_weight": 0.0}
+    if isinstance(names, list) and names[1:] == ["sft"] and isinstance(weights, list) and weights[:1] == [1]:
+        return {"objective.loss": names[0], "objective.sft_weight": weights[1]}
+    return {}
 
 
-def _hf(s: Train) -> Any:
-    """Generation by Transformers needs no key; vLLM needs another torch than this environment."""
-    if s.rollout.engine == "vllm":  # type: ignore[union-attr]
-        message = "vLLM needs another torch than TRL's environment"
-        raise Unsupported("rollout.engine", message, "use engine: hf, or a trainer whose environment has vLLM")
-    return OMIT
+def _importance(loss: str) -> tuple[Any, Any]:
+    """GSPO is GRPO's loss with one ratio for a whole sequence."""
+    return ("grpo", "sequence") if loss == "gspo" else (loss, OMIT)
 
 
+def _of_importance(loss: Any, level: Any) -> dict[str, Any]:
+    if loss is OMIT or level not in (OMIT, "token", "sequence") or (level == "sequence" and loss != "grpo"):
+        return {}
+    return {"objective.loss": "gspo" if level == "sequence" else loss}
+
+
+BETA = same("beta", "objective.beta")
+LENGTH = same("max_length", "model.max_length")
+ORDER = choice("train_sampling_strategy", "data.shuffle", {False: "sequential"})
 SAMPLING: tuple[Row, ...] = (
-    same("beta", "objective.beta"),
+    BETA,
     same("num_generations", "rollout.completions"),
     same("max_completion_length", "rollout.max_new_tokens"),
     same("temperature", "rollout.temperature"),
@@ -149,47 +90,34 @@ SAMPLING: tuple[Row, ...] = (
     same("epsilon", "rollout.clip"),
     same("epsilon_high", "rollout.clip_high"),
     same("mask_truncated_completions", "rollout.mask_truncated"),
-    computed("use_vllm", _hf),
-    computed("shuffle_dataset", lambda s: s.data.shuffle),
+    same("shuffle_dataset", "data.shuffle"),
 )
-ORDER = computed("train_sampling_strategy", _order)
-LENGTH = same("max_length", "model.max_length")
-PAIRS: tuple[Row, ...] = (
-    same("beta", "objective.beta"),
-    computed("loss_type", _dpo_losses),
-    computed("loss_weights", lambda s: _only(s.objective.sft_weight, [1.0, s.objective.sft_weight])),
-    computed("label_smoothing", lambda s: s.objective.label_smoothing or OMIT),
-    LENGTH,
-    ORDER,
-)
-
-
-def _pairs_in_a_batch(s: Train) -> Any:
-    """KTO estimates its KL term from the other rows of a forward pass."""
-    if s.objective.loss == "kto" and s.batch.micro < 2:  # type: ignore[union-attr]  # KTO has an objective
-        raise Unsupported("batch.micro", "KTO estimates its KL term from at least two rows", "micro_batch_size: 2")
-    return s.objective.loss  # type: ignore[union-attr]
-
-
 METHODS: dict[str, tuple[Row, ...]] = {
     "sft": (
         LENGTH,
         ORDER,
-        computed("packing", lambda s: s.data.packing),
-        computed("eval_packing", lambda s: False if s.data.packing else OMIT, "validation loss per row, not per pack"),
+        same("packing", "data.packing"),
+        choice("eval_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
     ),
-    "dpo": PAIRS,
+    "dpo": (
+        BETA,
+        Row(("loss_type", "loss_weights"), ("objective.loss", "objective.sft_weight"), _losses, _of_losses),
+        nonzero("label_smoothing", "objective.label_smoothing"),
+        LENGTH,
+        ORDER,
+    ),
+    "ipo": (BETA, constant("loss_type", ["ipo"]), LENGTH, ORDER),
     "kto": (
-        same("beta", "objective.beta"),
-        computed("loss_type", _pairs_in_a_batch),
+        BETA,
+        same("loss_type", "objective.loss"),
         same("desirable_weight", "objective.desirable_weight"),
         same("undesirable_weight", "objective.undesirable_weight"),
         LENGTH,
     ),
     "reward": (LENGTH, ORDER),
-    "orpo": (same("beta", "objective.beta"), LENGTH, ORDER),
+    "orpo": (BETA, LENGTH, ORDER),
     "cpo": (
-        same("beta", "objective.beta"),
+        BETA,
         same("loss_type", "objective.loss"),
         same("cpo_alpha", "objective.sft_weight"),
         same("label_smoothing", "objective.label_smoothing"),
@@ -197,8 +125,8 @@ METHODS: dict[str, tuple[Row, ...]] = {
         ORDER,
     ),
     "simpo": (
-        same("beta", "objective.beta"),
-        computed("loss_type", lambda _s: "simpo"),
+        BETA,
+        constant("loss_type", "simpo"),
         same("simpo_gamma", "objective.margin"),
         same("cpo_alpha", "objective.sft_weight"),
         LENGTH,
@@ -206,20 +134,75 @@ METHODS: dict[str, tuple[Row, ...]] = {
     ),
     "grpo": (
         *SAMPLING,
-        computed("loss_type", lambda s: "grpo" if s.objective.loss == "gspo" else s.objective.loss),
-        computed("importance_sampling_level", lambda s: "sequence" if s.objective.loss == "gspo" else OMIT),
+        Row(("loss_type", "importance_sampling_level"), ("objective.loss",), _importance, _of_importance),
         same("scale_rewards", "rollout.scale_rewards"),
-        computed("reward_weights", lambda s: [reward.weight for reward in s.rewards]),
     ),
     "rloo": (
         *SAMPLING,
-        computed("normalize_advantages", _scale),
-        computed("reward_weights", lambda s: [reward.weight for reward in s.rewards]),
+        choice("normalize_advantages", "rollout.scale_rewards", {"batch": True}, other=False),
     ),
 }
-METHODS |= {"pretrain": METHODS["sft"], "ipo": PAIRS}
+METHODS["pretrain"] = METHODS["sft"]
 
 
-def rows(method: str) -> tuple[Row, ...]:
-    """Return the table of a method."""
-    return (*TRAINING, *METHODS[method])
+def _weights(count: int) -> Row:
+    """The key holds the weight of each reward."""
+    paths = tuple(f"rewards.{index}.weight" for index in range(count))
+
+    def back(weights: Any) -> dict[str, Any]:
+        return {f"rewards.{index}.weight": weight for index, weight in enumerate(weights)}
+
+    return Row(("reward_weights",), paths, lambda *weights: list(weights), back)
+
+
+def rows(s: Train) -> tuple[Row, ...]:
+    """Return the table of a stage."""
+    found = (*TRAINING, *METHODS[s.method])
+    return (*found, _weights(len(s.rewards))) if s.method in ONLINE else found
+
+
+CHECKS: tuple[Check, ...] = (
+    refuses(
+        "rollout.engine",
+        when=lambda engine: engine == "vllm",
+        message="vLLM needs another torch than this trainer's environment has",
+        advice="use engine: hf, or a trainer whose environment has vLLM",
+    ),
+    refuses(
+        "rollout.scale_rewards",
+        when=lambda scale: scale == "group",
+        message="TRL's RLOO cannot divide by the deviation of a group",
+        advice="use batch or none",
+    ).when("method", "rloo"),
+    refuses(
+        "batch.micro",
+        when=lambda micro: micro < 2,
+        message="KTO estimates its KL term from at least two rows",
+        advice="set micro_batch_size to 2 or more",
+    )
+    .when("method", "kto")
+    .when("objective.loss", "kto"),
+    refuses(
+        "objective.label_smoothing",
+        "objective.loss",
+        when=lambda share, loss: share and loss not in SMOOTHED,
+        message=lambda _share, loss: f"TRL's DPO ignores label_smoothing with loss {loss}",
+        advice=f"use a loss that knows it ({', '.join(SMOOTHED)}), or drop it",
+    ).when("method", "dpo"),
+    refuses(
+        "objective.label_smoothing",
+        when=bool,
+        message="TRL's CPO ignores label_smoothing with loss hinge",
+        advice="use loss: sigmoid, or drop it",
+    )
+    .when("method", "cpo")
+    .when("objective.loss", "hinge"),
+    differs(
+        "numerics.precision",
+        when=lambda precision: precision == "fp16",
+        message="TRL keeps all weights in fp32 and computes in fp16 by mixed precision",
+        advice="expect twice the memory of fp16 weights",
+    )
+    .unless("adapter.type")
+    .unless("parallel.strategy", *ZERO),
+)

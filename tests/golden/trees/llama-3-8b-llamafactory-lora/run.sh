@@ -42,4 +42,5 @@ need data/support_heldout.jsonl
 make_environment llamafactory-0.9.5 '' --no-deps 'torchaudio/lib/*.so'
 bash "$here/10-train/run.sh"
 bash "$here/15-merge/run.sh"
-bash "$here/20-evaluate/run.sh"
+bash "$here/20-evaluate-base/run.sh"
+bash "$here/20-evaluate-tuned/run.sh"

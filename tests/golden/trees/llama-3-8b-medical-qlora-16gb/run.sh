@@ -35,4 +35,5 @@ need() {  # data file
 need data/medical.jsonl
 make_environment axolotl-0.19.0 ''
 bash "$here/10-train/run.sh"
-bash "$here/20-evaluate/run.sh"
+bash "$here/20-evaluate-base/run.sh"
+bash "$here/20-evaluate-tuned/run.sh"

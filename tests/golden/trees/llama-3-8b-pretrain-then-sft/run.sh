@@ -38,4 +38,6 @@ make_environment axolotl-0.19.0 ''
 bash "$here/10-pretrain/run.sh"
 bash "$here/20-sft/run.sh"
 bash "$here/25-merge/run.sh"
-bash "$here/30-evaluate/run.sh"
+bash "$here/30-evaluate-base/run.sh"
+bash "$here/30-evaluate-pretrain/run.sh"
+bash "$here/30-evaluate-sft/run.sh"

@@ -36,4 +36,5 @@ need data/questions.csv
 make_environment axolotl-0.19.0 ''
 bash "$here/10-train/run.sh"
 bash "$here/15-merge/run.sh"
-bash "$here/20-evaluate/run.sh"
+bash "$here/20-evaluate-base/run.sh"
+bash "$here/20-evaluate-tuned/run.sh"
