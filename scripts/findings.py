@@ -1,6 +1,6 @@
 """Every code of findings, with what it says in one example: `python scripts/findings.py` prints `docs/findings.md`.
 
-The examples are the wrong recipes of the test suite and what is shown for them.
+The examples are what is shown for the wrong recipes of the test suite and for the example of each rule.
 """
 
 import re
@@ -60,7 +60,7 @@ def document() -> str:
     known, shown = codes(), examples()
     parts = [
         "# Findings\n\nEvery code that `recipe check` and `recipe compile` may print, made by `make generated` from the sources and\n"
-        "from the wrong recipes of the test suite (`tests/bad/recipes`). [rules.md](rules.md) has more about `L`,\n[doctor.md](doctor.md) about what `recipe doctor` says of files of the tools.\n"
+        "from the wrong recipes of the test suite (`tests/bad/recipes`). [rules.md](rules.md) has more about `L` and `P`,\n[doctor.md](doctor.md) about what `recipe doctor` says of files of the tools.\n"
     ]
     for letter, title in FAMILIES.items():
         rows = []

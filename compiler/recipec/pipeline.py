@@ -81,13 +81,14 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     findings += [*_secrets(tree), *misplaced(tree)]
     if course is None:
         return Compiled("", {}, tidy(findings), None)
+    findings += rules.unallowable(course)
     recipe = course.recipe
     decision = decide(course)
     more = rules.contradictions(course, decision)
-    findings += more
-    if errors(more) or any(part.wrong for part in course.parts):
-        return Compiled(recipe.name, {}, tidy(findings), None)
-    findings = rules.findings(course, decision, findings)
+    left = rules.unallowed(course, more)
+    if errors(left) or any(part.wrong for part in course.parts):
+        return Compiled(recipe.name, {}, tidy([*findings, *left]), None)
+    findings = rules.findings(course, decision, [*findings, *more])
     placed = place(course, decision.resolved, findings)
     findings = tidy(findings)
     if errors(findings):

@@ -201,17 +201,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _rules(options: argparse.Namespace) -> int:
-    from recipec.rules import RULES
-    from recipec.rules.catalogue import as_json, find_rule, page, table
+    from recipec.rules.catalogue import EVERY, as_json, find_rule, page, table
 
     if options.rule is None:
-        _print(_json([as_json(one) for one in RULES]) if options.json else table())
+        _print(_json([as_json(one) for one in EVERY]) if options.json else table())
         return DONE
     one = find_rule(options.rule)
     if one is None:
         from recipec.suggest import nearest
 
-        close = nearest(options.rule, [name for each in RULES for name in (each.code, each.name)])
+        close = nearest(options.rule, [name for each in EVERY for name in (each.code, each.name)])
         finding = Finding("U002", f'there is no rule "{options.rule}"', None, close, "`recipe rules` lists them")
         _print_findings([finding._replace(file="command line")], as_json=options.json)
         return USAGE

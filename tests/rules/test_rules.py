@@ -1,17 +1,21 @@
-"""Every rule finds its own example, with this exact text (`CODE.out`), and is silent on what it says to use instead."""
+"""Every rule and every contradiction finds its own example, with this exact text (`CODE.out`), and not what is right."""
 
-import shutil
-import subprocess
-import sys
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+from recipec import rows
+from recipec.cli import main
+from recipec.diagnostics import render, summary
 from recipec.pipeline import Compiled, compile_file, compile_tree
 from recipec.rules import RULES
-from recipec.rules.catalogue import document, find_rule
-from recipec.rules.rule import HEADINGS, Rule
-from recipec.source import Source
+from recipec.rules.catalogue import EVERY, as_json, document, find_rule, page
+from recipec.rules.contradictions import CONTRADICTIONS
+from recipec.rules.rule import HEADINGS, MEANT, Rule
+from recipec.source import Source, plain
 from recipec.yaml_reader import read_text
 
 HERE = Path(__file__).parent
@@ -23,12 +27,41 @@ data: {train: [{path: data/chat.jsonl, format: chat}]}
 train: {learning_rate: 1e-5}
 hardware: {gpu: a100-80gb}
 """
+FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = YAML(typ="safe").load(HERE / "contradictions.yaml")
+PAIRS = [
+    pytest.param(code, kind, more, id=f"{code}-{kind}-{number}")
+    for code, kinds in FURTHER.items()
+    for kind, listed in kinds.items()
+    for number, more in enumerate(listed)
+]
+
+
+def sections(text: str) -> dict[str, str]:
+    """Return the lines of each section of a recipe, by its name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        name = name if line.startswith(" ") else line.partition(":")[0]
+        found[name] = found.get(name, "") + line + "\n"
+    return found
 
 
 def laid(text: str, above: str) -> str:
-    """Lay the lines of an example over a recipe that has a section on each line."""
-    rows = {line.partition(":")[0]: line for line in text.splitlines()}
-    return "\n".join((rows | {line.partition(":")[0]: line for line in above.splitlines()}).values()) + "\n"
+    """Lay the sections of an example over a recipe; an example that is a whole recipe stands alone."""
+    over = sections(above)
+    return "".join((over if "recipe" in over else sections(text) | over).values())
+
+
+def example(one: Rule) -> str:
+    """Return a recipe that the rule finds."""
+    return laid(RIGHT, one.documentation()["Example"])
+
+
+def rule(word: str) -> Rule:
+    """Return the rule of this code or name."""
+    found = find_rule(word)
+    assert found is not None
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -41,51 +74,113 @@ def compiled(text: str) -> Compiled:
     return compile_tree(read_text(Source("example.yaml", text)))
 
 
-@pytest.mark.parametrize("one", RULES, ids=lambda one: one.code)
-def test_its_example_is_found_and_its_alternative_is_not(one: Rule, tmp_path: Path, update: bool) -> None:
-    parts = one.documentation()
-    bad = laid(RIGHT, parts["Example"])
-    shutil.copytree(HERE / "files", tmp_path, dirs_exist_ok=True)
-    (tmp_path / "example.yaml").write_text(bad, encoding="utf-8")
-    command = [sys.executable, "-m", "recipec.cli", "check", "example.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == (1 if one.severity == "error" else 0)
+def codes(text: str) -> list[str]:
+    return [finding.code for finding in compiled(text).findings]
+
+
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.code)
+def test_its_example_is_found_and_its_alternative_is_not(one: Rule, update: bool) -> None:
+    bad = example(one)
+    result = compiled(bad)
+    assert {(finding.code, finding.severity) for finding in result.findings} == {(one.code, one.severity)}
+    assert (result.files == {}) is (one.severity == "error")
+    shown = render(result.findings) + "\n" + summary(result.findings) + "\n"
     expected = HERE / f"{one.code}.out"
     if update:
-        expected.write_text(done.stderr, encoding="utf-8")
-    assert done.stderr == expected.read_text(encoding="utf-8")
-    found = compiled(bad).findings
-    assert {finding.code for finding in found} == {one.code}
-    good = laid(bad, parts["Use instead"])
-    assert compiled(good).findings == []
+        expected.write_text(shown, encoding="utf-8")
+    assert shown == expected.read_text(encoding="utf-8")
+    right = compiled(laid(bad, one.documentation()["Use instead"]))
+    assert right.findings == []
+    assert right.files
 
 
-@pytest.mark.parametrize("one", RULES, ids=lambda one: one.code)
-def test_it_can_be_allowed_with_a_reason(one: Rule) -> None:
-    bad = laid(RIGHT, one.documentation()["Example"])
-    assert compiled(bad + f"allow: {{{one.name}: it is a test}}\n").findings == []
-    told = compiled(RIGHT + f"allow: {{{one.name}: it is a test}}\n").findings
+@pytest.mark.parametrize(("code", "kind", "more"), PAIRS)
+def test_what_else_a_contradiction_finds_and_does_not(code: str, kind: str, more: dict[str, Any]) -> None:
+    recipe: Any = plain(read_text(Source("example.yaml", example(rule(code)))))
+    told = codes(json.dumps({word: value for word, value in (recipe | more).items() if value is not None}))
+    assert set(told) == ({code} if kind == "bad" else set())
+
+
+def test_further_pairs_are_of_contradictions() -> None:
+    assert set(FURTHER) <= {one.code for one in CONTRADICTIONS}
+    assert {kind for kinds in FURTHER.values() for kind in kinds} == {"bad", "good"}
+
+
+@pytest.mark.parametrize("one", [one for one in EVERY if one.waivable], ids=lambda one: one.code)
+@pytest.mark.parametrize("word", ["name", "code"])
+def test_it_can_be_allowed_with_a_reason(one: Rule, word: str) -> None:
+    allow = f"allow: {{{getattr(one, word)}: it is a test}}\n"
+    result = compiled(example(one) + allow)
+    assert result.findings == []
+    assert result.files
+    told = compiled(RIGHT + allow).findings
     assert [(finding.code, finding.severity) for finding in told] == [("L002", "warning")]
 
 
+@pytest.mark.parametrize("one", [one for one in CONTRADICTIONS if not one.waivable], ids=lambda one: one.code)
+@pytest.mark.parametrize("word", ["name", "code"])
+def test_a_contradiction_that_nobody_means_cannot_be_allowed(one: Rule, word: str) -> None:
+    allow = f"allow: {{{getattr(one, word)}: it is a test}}\n"
+    told = compiled(example(one) + allow).findings
+    assert {finding.code for finding in told} == {one.code, "L003"}
+    (refused,) = compiled(RIGHT + allow).findings
+    assert (refused.code, refused.severity, refused.suggestion) == ("L003", "error", None)
+    assert getattr(one, word) in refused.message
+
+
 def test_names_and_codes_are_each_used_once() -> None:
-    assert len({one.code for one in RULES}) == len({one.name for one in RULES}) == len(RULES)
+    named = {one.code: one.name for one in EVERY} | rows.NAMES
+    assert len(named) == len(set(named.values())) == len(EVERY) + len(rows.NAMES)
 
 
-@pytest.mark.parametrize("one", RULES, ids=lambda one: one.code)
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.code)
 def test_it_is_documented(one: Rule) -> None:
-    assert list(one.documentation()) == ["What it does", *HEADINGS]
+    meant = one in CONTRADICTIONS and one.waivable
+    assert list(one.documentation()) == ["What it does", *HEADINGS, *[MEANT][:meant]]
     assert all(one.documentation().values())
-    assert find_rule(one.name) is one
+    assert find_rule(one.name) is find_rule(one.code) is one
+    assert (f"allow: {{{one.name}:" in page(one)) is as_json(one)["can_be_allowed"] is one.waivable
+    assert (MEANT in page(one)) is meant
+
+
+def test_the_list_names_every_rule_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[1:4].isdigit()]
+    assert sorted(listed) == sorted([*(one.code for one in EVERY), *rows.NAMES])
+    assert main(["rules", "--json"]) == 0
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)] == [one.code for one in EVERY]
 
 
 def test_the_page_is_current() -> None:
     assert (ROOT / "docs" / "rules.md").read_text(encoding="utf-8") == document()
 
 
-def test_an_unknown_name_is_an_error() -> None:
-    told = compiled(RIGHT + "allow: {length-beyond-contxt: it is a test}\n").findings
-    assert [(finding.code, finding.suggestion) for finding in told] == [("L001", "length-beyond-context")]
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [
+        ("length-beyond-contxt", "length-beyond-context"),
+        ("sharding-that-nothing-dos", "sharding-that-nothing-does"),
+        ("unknown-rols", "unknown-roles"),
+        ("l015", "L015"),
+        ("length-given-twce", None),  # is near to what cannot be allowed
+        ("something-else", None),
+    ],
+)
+@pytest.mark.parametrize("text", [RIGHT, example(find_rule("P061") or RULES[0])], ids=["right", "contradictory"])
+def test_an_unknown_name_is_an_error(word: str, nearest: str | None, text: str) -> None:
+    told = compiled(text + f"allow: {{{word}: it is a test}}\n").findings
+    assert [(one.severity, one.suggestion) for one in told if one.code == "L001"] == [("error", nearest)]
+    assert {one.code for one in told} <= {"L001", "P061"}
+
+
+def test_all_that_is_wrong_with_allowances_is_told_at_once() -> None:
+    text = example(rule("L040")) + "allow: {length-beyond-context: a, length-given-twice: b, something-else: c}\n"
+    assert sorted(codes(text)) == ["L001", "L002", "L003", "L040"]
+
+
+def test_an_allowance_beside_a_contradiction_is_not_said_to_match_nothing() -> None:
+    text = example(rule("P061")) + "allow: {length-beyond-context: it is a test}\n"
+    assert codes(text) == ["P061"]
 
 
 def test_a_recipe_that_is_wrong_elsewhere_keeps_its_allowances() -> None:
@@ -100,9 +195,6 @@ def test_no_recipe_of_ours_is_found(file: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_length_that_sampling_does_not_use_is_not_judged() -> None:
-    example = find_rule("L043")
-    assert example is not None
-    parts = example.documentation()
-    text = laid(laid(RIGHT, parts["Example"]), parts["Use instead"])
+    text = laid(example(rule("L043")), rule("L043").documentation()["Use instead"])
     text = text.replace("meta-llama/Meta-Llama-3-8B-Instruct", "meta-llama/Llama-2-7b-chat-hf").replace("1024", "64")
     assert compiled(text).findings == []

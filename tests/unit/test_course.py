@@ -94,7 +94,7 @@ def test_each_mistake_is_told_once() -> None:
 def test_what_a_stage_lacks_is_told_where_it_stands() -> None:
     text = HEAD.replace(", learning_rate: 1e-4", "") + FIRST
     (finding,) = compiled(text).findings
-    assert finding.code == "R002"
+    assert finding.code == "P107"
 
 
 def test_the_shared_words_that_no_stage_uses_are_named() -> None:

@@ -147,6 +147,8 @@ def test_the_emitted_file_has_a_function_for_each_reward(own: Path, tmp_path: Pa
         ("def short(completions, prompts, answers, extra): pass", "wants extra, which nobody passes"),
         ("async def short(**all): pass", "is asynchronous"),
         ("def short(", "is not valid Python"),
+        ("def other():\n    short = 1", "has no function short"),
+        ("import short.other as other", "has no function short"),
     ],
 )
 def test_a_function_that_would_fail_is_found_first(source: str, message: str, own: Path) -> None:
@@ -163,6 +165,11 @@ def test_a_function_that_would_fail_is_found_first(source: str, message: str, ow
         "def short(completions, **kwargs): pass",
         "def short(completions, prompts, answers, scale=1): pass",
         "def short(*, completions, prompts, answers): pass",
+        "from functools import reduce as short",
+        "from functools import *",
+        "import functools\nshort = functools.partial(print)",
+        "try:\n    import short\nexcept ImportError:\n    def short(): pass",
+        "class short: pass",
     ],
 )
 def test_a_function_that_works_is_fine(source: str, own: Path) -> None:

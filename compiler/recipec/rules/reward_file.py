@@ -33,10 +33,31 @@ def trouble(path: str, name: str) -> Trouble | None:
         reason = getattr(error, "msg", None) or str(error)
         return Trouble("path", f"{path}:{line} is not valid Python: {reason}", "correct the file")
     found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    if name not in found and _bound_otherwise(tree) & {name, "*"}:
+        return None  # imported, or made by a call: what it takes is not to be seen here
     if name not in found:
         there = f"it defines {', '.join(found)}" if found else "it defines no function"
         return Trouble("function", f"{path} has no function {name}", there, nearest(name, list(found)))
     return _signature(path, found[name])
+
+
+def _bound_otherwise(tree: ast.Module) -> set[str]:
+    """Return the names that a module binds by imports, assignments and conditional definitions; `*` for any name."""
+    names: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(statement, ast.ClassDef):
+            names.add(statement.name)
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.alias):
+                names.add(node.asname or node.name.partition(".")[0])
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.FunctionDef):
+                names.add(node.name)
+    return names
 
 
 def _signature(path: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Trouble | None:

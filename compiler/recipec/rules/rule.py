@@ -16,7 +16,8 @@ from recipec.plan import ModelOutput, Plan, Resolved, Stage
 from recipec.source import Mapping, Span, beginning, find, key_span, split_path
 
 HEADINGS = ("Why is this bad", "Example", "Use instead")
-_HEADING = re.compile(r"^(Why is this bad|Example|Use instead):\s*", re.MULTILINE)
+MEANT = "When it is meant"  # a heading of contradictions that can be allowed
+_HEADING = re.compile(rf"^({'|'.join([*HEADINGS, MEANT])}):\s*", re.MULTILINE)
 
 
 class Fault(NamedTuple):
@@ -71,7 +72,7 @@ class Rule(NamedTuple):
 
     `of` are the kinds of stages whose bodies it judges; `recipe` stands for the recipe as a whole, `part` for what the
     recipe says of each part of its course. A contradiction names the recipe paths that it rests on as `words`: where one
-    of them was wrong itself, nothing is said. `waivable`: somebody may mean it.
+    of them was wrong itself, nothing is said. `waivable`: a recipe may allow it, because somebody may mean it.
     """
 
     code: str
@@ -84,7 +85,7 @@ class Rule(NamedTuple):
     waivable: bool = True
 
     def documentation(self) -> dict[str, str]:
-        """Return the parts of its documentation: `What it does`, and one for each of HEADINGS."""
+        """Return the parts of its documentation: `What it does`, one for each of HEADINGS, and MEANT where it has one."""
         lines = (self.judge.__doc__ or "").split("\n")
         text = "\n".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])]).strip()
         parts = _HEADING.split(text)
@@ -103,7 +104,10 @@ def rule(code: str, name: str, severity: Severity, *of: str, sources: str = "") 
 def contradiction(
     code: str, name: str, *of: str, words: tuple[str, ...], severity: Severity = "error", waivable: bool = False
 ) -> Callable[[Judge], Rule]:
-    """Make a rule of a function that yields where a recipe contradicts itself; `words` are what it rests on."""
+    """Make a rule of a function that yields where a recipe contradicts itself; `words` are what it rests on.
+
+    One that is `waivable` has a last part in its documentation that says when it may be meant.
+    """
     return lambda judge: Rule(code, name, severity, of or ("train",), "", judge, words, waivable)
 
 
@@ -131,26 +135,48 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     return found
 
 
+def unwaived(names: dict[str, str], course: Course, findings: list[Finding]) -> list[Finding]:
+    """Return the findings that the recipe does not allow; `names` gives the name of each code that may be allowed."""
+    allowed = {names.get(word, word) for word in course.recipe.allow}
+    return [finding for finding in findings if names.get(finding.code) not in allowed]
+
+
 def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure: set[str]) -> list[Finding]:
-    """Return the findings without those that the recipe allows; an allowance that matches nothing is found too.
+    """Return the findings that the recipe does not allow, and a warning for each allowance that matches none of them.
 
     `names` gives the name of each code that may be allowed; of those that are `unsure`, nothing is said of no match.
     """
-    allowed = {names.get(word, word): word for word in course.recipe.allow}
-    left = [finding for finding in findings if names.get(finding.code) not in allowed]
-    used = {names[finding.code] for finding in findings if finding.code in names}
-    for name, word in allowed.items():
-        span = key_span(course.tree, ("allow", word))
-        if name not in names.values():
-            from recipec.suggest import nearest
-
-            advice = "`recipe rules` lists what can be allowed"
-            close = nearest(word, [*names.values(), *names])
-            left.append(Finding("L001", f'there is no rule "{word}"', span, close, advice))
-        elif name not in used | unsure:
+    left = unwaived(names, course, findings)
+    settled = {names[finding.code] for finding in findings if finding.code in names} | unsure
+    for word in course.recipe.allow:
+        if names.get(word, word) in set(names.values()) - settled:
             message = f'"{word}" is allowed, but nothing here would be found by it'
+            span = key_span(course.tree, ("allow", word))
             left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
     return left
+
+
+def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -> list[Finding]:
+    """Return an error for each allowance of what may never be allowed, or of what no rule is called.
+
+    `names` and `never` give the names of the codes that may be allowed, and of those that may not.
+    """
+    found = []
+    for word in course.recipe.allow:
+        span = key_span(course.tree, ("allow", word))
+        if word in never or word in never.values():
+            advice = "correct what it finds, and drop it from allow"
+            found.append(
+                Finding("L003", f'"{word}" cannot be allowed: the recipe would contradict itself', span, help=advice)
+            )
+        elif word not in names and word not in names.values():
+            from recipec.suggest import nearest
+
+            close = nearest(word, [*names, *names.values(), *never, *never.values()])
+            may = close if close in names or close in names.values() else None
+            advice = "`recipe rules` lists what can be allowed"
+            found.append(Finding("L001", f'there is no rule "{word}"', span, may, advice))
+    return found
 
 
 def _place(tree: Mapping, resolved: Resolved, context: Context, paths: str) -> Span:

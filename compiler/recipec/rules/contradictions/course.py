@@ -20,14 +20,42 @@ SPARSE = ("ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "da
 
 @contradiction("P000", "nothing-to-do", "recipe", words=("recipe",))
 def nothing(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a recipe that neither trains nor evaluates."""
+    """Finds a recipe that neither trains nor evaluates.
+
+    Why is this bad:
+    There is nothing to compile.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {base: my-lab/my-model}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k]}
+    """
     if recipe.evaluate is None and recipe.train is None and not recipe.stages and not see.plan.stages:
         yield Fault("recipe", "the recipe neither trains nor evaluates", "add train, or evaluate")
 
 
 @contradiction("P025", "tokenizer-without-text", "recipe", words=("model.from_scratch", "train", "data"))
 def untrained_tokenizer(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a model from scratch in a recipe that trains nothing."""
+    """Finds a model from scratch in a recipe that trains nothing.
+
+    Why is this bad:
+    Its weights are random, and its tokenizer is made from the training data: there are none.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}}
+        hardware: {gpu: a100-80gb}
+        evaluate: {tasks: [gsm8k]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+        train: {learning_rate: 1e-3}
+    """
     if recipe.model.from_scratch is not None and recipe.train is None and not recipe.stages:
         message = "a tokenizer from scratch needs training data"
         yield Fault("model.from_scratch", message, "add data and train")
@@ -35,7 +63,18 @@ def untrained_tokenizer(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P026", "tokenizer-without-local-text", "init", words=("data.train",))
 def remote_text(_see: Context, s: object) -> Iterator[Fault]:
-    """Finds a tokenizer from scratch whose training data are all on a hub."""
+    """Finds a tokenizer from scratch whose training data are all on a hub.
+
+    Why is this bad:
+    The tokenizer is made before the trainer starts, and reads local files only.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}}
+        data: {train: [{hub: my-lab/chat, format: chat}]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+    """
     if not getattr(s, "data", ()):
         message = "a tokenizer from scratch is trained on local data"
         yield Fault("data.train", message, "add a source with path")
@@ -43,14 +82,42 @@ def remote_text(_see: Context, s: object) -> Iterator[Fault]:
 
 @contradiction("P027", "no-adapter-to-start-from", words=("parent_adapter",))
 def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a stage that continues or merges an adapter where there is none."""
+    """Finds a stage that continues or merges an adapter where there is none.
+
+    Why is this bad:
+    The stage starts from whole weights. Either the stage before should have trained an adapter, or another one was meant.
+
+    Example:
+        stages:
+          - {name: first}
+          - {name: second, parent_adapter: merge}
+
+    Use instead:
+        stages:
+          - {name: first}
+          - {name: second}
+    """
     if see.said.part.parent_adapter is not None and not _left_adapter(see):
         yield Fault("parent_adapter", "there is no adapter to start from", "drop parent_adapter")
 
 
 @contradiction("P028", "what-becomes-of-an-adapter", words=("parent_adapter", "start_from"))
 def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a stage that starts from an adapter and does not say whether it is merged or continued."""
+    """Finds a stage that starts from an adapter and does not say whether it is merged or continued.
+
+    Why is this bad:
+    Both are usual, and they end in different weights: a new adapter beside merged weights, or the same one trained further.
+
+    Example:
+        stages:
+          - {name: first, adapter: {rank: 16}}
+          - {name: second, adapter: {rank: 16}}
+
+    Use instead:
+        stages:
+          - {name: first, adapter: {rank: 16}}
+          - {name: second, adapter: {rank: 16}, parent_adapter: merge}
+    """
     name = _left_adapter(see)
     if see.said.part.parent_adapter is None and name:
         message = f"{name} leaves an adapter, and this stage does not say what becomes of it"
@@ -67,14 +134,45 @@ def _left_adapter(see: Context) -> str:
 
 @contradiction("P036", "adapter-without-training", "part", words=("adapter", "train"))
 def untrained_adapter(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds an adapter in a recipe that trains nothing."""
+    """Finds an adapter in a recipe that trains nothing.
+
+    Why is this bad:
+    Nothing makes the adapter: the base model would be evaluated alone.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {base: my-lab/my-model}
+        adapter: {rank: 16}
+        hardware: {gpu: a100-80gb}
+        evaluate: {tasks: [gsm8k]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+        train: {learning_rate: 1e-4}
+    """
     if recipe.adapter is not None and recipe.train is None and see.said.part.kind == "train":
         yield Fault("adapter", "an adapter is given, but nothing is trained", "add train, or drop adapter")
 
 
 @contradiction("P037", "word-of-a-training-without-one", "part", words=("train", *WITH_TRAINING))
 def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds words that only a training acts on in a recipe that trains nothing."""
+    """Finds words that only a training acts on in a recipe that trains nothing.
+
+    Why is this bad:
+    They have no effect, and the training that was meant does not happen.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {base: my-lab/my-model}
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+        hardware: {gpu: a100-80gb}
+        evaluate: {tasks: [gsm8k]}
+
+    Use instead:
+        train: {learning_rate: 1e-5}
+    """
     if recipe.train is not None or see.said.part.own is not None:
         return
     for word in WITH_TRAINING:
@@ -85,14 +183,43 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P038", "stage-without-training", "part", words=("train", "merge"))
 def stage_without_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a stage that says neither how it trains nor what it merges."""
+    """Finds a stage that says neither how it trains nor what it merges.
+
+    Why is this bad:
+    The stage has nothing to do, and those after it start from what it should have left.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {base: my-lab/my-model}
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+        hardware: {gpu: a100-80gb}
+        stages: [{name: first, train: {learning_rate: 1e-5}}, {name: second}]
+
+    Use instead:
+        stages: [{name: first, train: {learning_rate: 1e-5}}, {name: second, train: {learning_rate: 1e-6}}]
+    """
     if see.said.part.own is not None and recipe.train is None and see.said.part.kind == "train":
         yield Fault("train", "the stage has no training", "give it train, or give train to the recipe")
 
 
 @contradiction("P040", "training-without-data", "part", words=("train", "data", "trainer"))
 def no_data(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a training that names no data."""
+    """Finds a training that names no data.
+
+    Why is this bad:
+    There is nothing to learn from.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {base: my-lab/my-model}
+        train: {learning_rate: 1e-5}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+    """
     wanted = recipe.train is not None and see.said.part.kind == "train"
     if wanted and recipe.data is None and not system(recipe.trainer).own_program:
         yield Fault("train", "there is a training, but no data", "add data: {train: […]}")
@@ -100,7 +227,17 @@ def no_data(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P080", "unknown-model-to-evaluate", "recipe", words=("evaluate.models", "train", "stages"))
 def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds the name of a model to evaluate that no stage makes."""
+    """Finds the name of a model to evaluate that no stage makes.
+
+    Why is this bad:
+    The evaluation would end with an error, after all trainings.
+
+    Example:
+        evaluate: {tasks: [gsm8k], models: [tuned2]}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], models: [tuned]}
+    """
     if recipe.evaluate is None or recipe.evaluate.models is None:
         return
     there = known(see.graph)
@@ -116,7 +253,17 @@ def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P081", "code-that-nobody-allowed", "recipe", words=("evaluate.tasks", "evaluate.allow_code_execution"))
 def runs_code(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a benchmark that runs code which the model wrote, without a word that allows it."""
+    """Finds a benchmark that runs code which the model wrote, without a word that allows it.
+
+    Why is this bad:
+    A model may write code that deletes files or opens connections, and the benchmark executes it with your rights.
+
+    Example:
+        evaluate: {tasks: [humaneval]}
+
+    Use instead:
+        evaluate: {tasks: [humaneval], allow_code_execution: true}
+    """
     if recipe.evaluate is None or recipe.evaluate.allow_code_execution:
         return
     for task in recipe.evaluate.tasks:
@@ -127,14 +274,39 @@ def runs_code(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P082", "vllm-without-a-gpu", "evaluate", words=("evaluate.backend", "hardware.gpu"))
 def vllm_on_cpu(_see: Context, s: Evaluate) -> Iterator[Fault]:
-    """Finds an evaluation by vLLM on a machine without a GPU."""
+    """Finds an evaluation by vLLM on a machine without a GPU.
+
+    Why is this bad:
+    The vLLM of the evaluation's environment is built for CUDA, and does not start.
+
+    Example:
+        hardware: {gpu: none}
+        evaluate: {tasks: [gsm8k], backend: vllm}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], backend: hf}
+    """
     if s.backend == "vllm" and s.hardware.device == "cpu":
         yield Fault("evaluate.backend", "the vllm back end needs a GPU", "use hf")
 
 
 @contradiction("P110", "unknown-adapter-to-merge", "part", words=("merge",))
 def unknown_adapter(see: Context, _recipe: Recipe) -> Iterator[Fault]:
-    """Finds a merge of what no stage before it makes, or of a model that is no adapter."""
+    """Finds a merge of what no stage before it makes, or of a model that is no adapter.
+
+    Why is this bad:
+    A merge adds adapters to their base. Weights that are whole already have nothing to add.
+
+    Example:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: whole, merge: math}
+
+    Use instead:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: whole, merge: maths}
+    """
     given = see.said.part.merge
     names = [given] if isinstance(given, str) else list(given.adapters) if given is not None else []
     before = _before(see)
@@ -156,7 +328,23 @@ def _before(see: Context) -> tuple[str, ...]:
 
 @contradiction("P111", "adapters-of-different-bases", "merge", words=("merge",))
 def different_bases(see: Context, _s: Merge) -> Iterator[Fault]:
-    """Finds adapters of different bases that are to be combined."""
+    """Finds adapters of different bases that are to be combined.
+
+    Why is this bad:
+    An adapter is a difference to the weights that it was trained on. On others it means nothing, and where the shapes agree no error says so.
+
+    Example:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: korean, start_from: base, adapter: {rank: 16}, model: {base: my-lab/another}}
+          - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}}}
+
+    Use instead:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: korean, start_from: base, adapter: {rank: 16}}
+          - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}}}
+    """
     stage = see.stage
     bases = list(dict.fromkeys(getattr(one.output, "path", "") for one in stage.inputs)) if stage is not None else []
     if len(bases) > 1:
@@ -166,7 +354,23 @@ def different_bases(see: Context, _s: Merge) -> Iterator[Fault]:
 
 @contradiction("P112", "density-of-a-merge", "merge", words=("merge",))
 def density(_see: Context, s: Merge) -> Iterator[Fault]:
-    """Finds a way of combining adapters without the density that it needs, or with one that it does not have."""
+    """Finds a way of combining adapters without the density that it needs, or with a word that it does not have.
+
+    Why is this bad:
+    PEFT cannot compute a sparse way without a density, and ignores the words of another way.
+
+    Example:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: korean, start_from: base, adapter: {rank: 16}}
+          - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}, how: ties}}
+
+    Use instead:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: korean, start_from: base, adapter: {rank: 16}}
+          - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}, how: ties, density: 0.5}}
+    """
     if s.how in SPARSE and s.density is None:
         yield Fault("merge.how", f"{s.how} needs a density", "set merge.density, such as 0.5")
     if s.how is not None and s.how not in SPARSE and s.density is not None:
@@ -177,7 +381,22 @@ def density(_see: Context, s: Merge) -> Iterator[Fault]:
 
 @contradiction("P113", "words-beside-a-merge", "part", words=("merge",))
 def beside_a_merge(see: Context, _recipe: Recipe) -> Iterator[Fault]:
-    """Finds a merge stage that says how to train."""
+    """Finds a merge stage that says how to train.
+
+    Why is this bad:
+    A merge trains nothing: the words have no effect, and the training that was meant does not happen.
+
+    Example:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: whole, merge: maths, train: {learning_rate: 1e-6}}
+
+    Use instead:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: whole, merge: maths}
+          - {name: after, train: {learning_rate: 1e-6}}
+    """
     part = see.said.part
     if part.kind != "merge" or part.own is None:
         return
@@ -188,7 +407,23 @@ def beside_a_merge(see: Context, _recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P114", "ranks-that-do-not-add-up", "merge", words=("merge",))
 def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
-    """Finds adapters of different ranks combined in a way that adds their matrices."""
+    """Finds adapters of different ranks combined in a way that adds their matrices.
+
+    Why is this bad:
+    Matrices of different ranks have different shapes. PEFT refuses to add them, after all trainings.
+
+    Example:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: korean, start_from: base, adapter: {rank: 8}}
+          - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}, how: linear}}
+
+    Use instead:
+        stages:
+          - {name: maths, adapter: {rank: 16}}
+          - {name: korean, start_from: base, adapter: {rank: 8}}
+          - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}, how: svd}}
+    """
     stage = see.stage
     taken = [one.stage for one in stage.inputs] if stage is not None else []
     makers = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]

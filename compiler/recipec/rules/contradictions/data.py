@@ -33,21 +33,56 @@ def _written(see: Context) -> Iterator[tuple[str, SourceWords]]:
 
 @contradiction("P041", "packing-of-pairs", words=("data.packing", "train.method"))
 def packed_pairs(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds packing with a method whose rows are not single sequences."""
+    """Finds packing with a method whose rows are not single sequences.
+
+    Why is this bad:
+    Packing joins rows to one sequence. A pair of answers, or a prompt without one, must stay by itself.
+
+    Example:
+        adapter: {rank: 16}
+        data: {train: [{path: data/pairs.jsonl, format: preference}], packing: true}
+        train: {method: dpo, learning_rate: 5e-6}
+
+    Use instead:
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+    """
     if s.data.packing and s.method not in ("sft", "pretrain"):
         yield Fault("data.packing", f"the rows of {s.method} cannot be packed", "drop packing")
 
 
 @contradiction("P042", "streaming-of-conversations", words=("data.streaming", "train.method"))
 def streamed_method(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds streaming with another method than pretrain."""
+    """Finds streaming with another method than pretrain.
+
+    Why is this bad:
+    The other methods read all rows before the first step, to render and to filter them.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], streaming: true}
+        train: {learning_rate: 1e-5, steps: 100}
+
+    Use instead:
+        data: {train: [{path: data/text.jsonl, format: text}], streaming: true}
+        train: {method: pretrain, learning_rate: 1e-5, steps: 100}
+    """
     if s.data.streaming and s.method != "pretrain":
         yield Fault("data.streaming", f"{s.method} cannot stream its data", "streaming is for method: pretrain")
 
 
 @contradiction("P043", "streaming-for-epochs", words=("data.streaming", "train.steps"))
 def endless_stream(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds streamed data without a number of steps."""
+    """Finds streamed data without a number of steps.
+
+    Why is this bad:
+    The length of a stream is not known before it ends, so neither is that of an epoch, of warmup or of the schedule.
+
+    Example:
+        data: {train: [{path: data/text.jsonl, format: text}], streaming: true}
+        train: {method: pretrain, learning_rate: 1e-5, epochs: 1}
+
+    Use instead:
+        train: {method: pretrain, learning_rate: 1e-5, steps: 100}
+    """
     if s.data.streaming and s.length.unit != "steps":
         advice = "give train.steps instead of epochs"
         yield Fault("data.streaming", "streamed data has no known length", advice)
@@ -55,7 +90,19 @@ def endless_stream(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P044", "loss-that-the-method-decides", words=("data.train_on", "train.method"))
 def train_on(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds `train_on` with a method that decides itself which tokens carry loss."""
+    """Finds `train_on` with a method that decides itself which tokens carry loss.
+
+    Why is this bad:
+    Preference and reinforcement methods score answers, pretraining all tokens. The word has no effect.
+
+    Example:
+        adapter: {rank: 16}
+        data: {train: [{path: data/pairs.jsonl, format: preference}], train_on: all}
+        train: {method: dpo, learning_rate: 5e-6}
+
+    Use instead:
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+    """
     if see.said.wrote("data.train_on") and s.method != "sft" and s.data.train_on != "assistant":
         message = f"{s.method} decides itself which tokens carry loss"
         yield Fault("data.train_on", message, "drop train_on")
@@ -63,7 +110,17 @@ def train_on(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P045", "source-of-two-places", words=SOURCES)
 def one_place(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a source that has neither path nor hub, or both."""
+    """Finds a source that has neither path nor hub, or both.
+
+    Why is this bad:
+    It is not clear which rows are read.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, hub: my-lab/chat, format: chat}]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+    """
     for here, source in sources(s):
         if (source.path is None) == (source.hub is None):
             advice = "give the file, or the hub name"
@@ -72,7 +129,17 @@ def one_place(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P046", "unknown-kind-of-file", words=SOURCES)
 def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a data file of a kind that no trainer reads."""
+    """Finds a data file of a kind that no trainer reads.
+
+    Why is this bad:
+    The trainer is told how to read a file by its suffix.
+
+    Example:
+        data: {train: [{path: data/chat.txt, format: chat}]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+    """
     for here, source in sources(s):
         if source.path is not None and not source.path.endswith(SUFFIXES):
             yield Fault(f"{here}.path", "the kind of file is not known", f"use one of {', '.join(SUFFIXES)}")
@@ -80,7 +147,17 @@ def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P047", "word-of-a-hub-dataset", words=SOURCES)
 def hub_words(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a subset or a revision of a local file."""
+    """Finds a subset or a revision of a local file.
+
+    Why is this bad:
+    They choose a part and a version of a dataset on a hub. A file has neither.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, revision: v1, format: chat}]}
+
+    Use instead:
+        data: {train: [{hub: my-lab/chat, revision: v1, format: chat}]}
+    """
     for here, source in sources(s):
         for word in ("subset", "revision") if source.path is not None else ():
             if see.said.wrote(f"{here}.{word}"):
@@ -89,7 +166,18 @@ def hub_words(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P048", "format-of-another-method", words=SOURCES)
 def formats(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds rows of a format that the method cannot learn from."""
+    """Finds rows of a format that the method cannot learn from.
+
+    Why is this bad:
+    A preference method needs two answers to compare, a supervised one an answer, a reinforcement method a prompt.
+
+    Example:
+        adapter: {rank: 16}
+        train: {method: dpo, learning_rate: 5e-6}
+
+    Use instead:
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+    """
     known = METHODS[s.method].formats
     for here, source in sources(s):
         if source.format not in known:
@@ -99,7 +187,17 @@ def formats(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P049", "unknown-column", words=SOURCES)
 def columns(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a column that the format does not have."""
+    """Finds a column that the format does not have.
+
+    Why is this bad:
+    The mapping would be read by nothing, and the column that was meant keeps its usual name.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat, columns: {mesages: turns}}]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat, columns: {messages: turns}}]}
+    """
     for here, source in _written(see):
         names = COLUMNS[source.format]
         for name in source.columns:
@@ -111,7 +209,17 @@ def columns(see: Context, _s: Train) -> Iterator[Fault]:
 
 @contradiction("P050", "roles-without-turns", words=SOURCES)
 def roles(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds names of roles for rows that have none."""
+    """Finds names of roles for rows that have none.
+
+    Why is this bad:
+    Only the turns of a conversation have roles.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: instruction, roles: {user: [human]}}]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat, roles: {user: [human]}}]}
+    """
     for here, source in sources(s):
         if source.roles and "role" not in COLUMNS[source.format]:
             yield Fault(f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
@@ -119,14 +227,34 @@ def roles(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P051", "validation-given-twice", words=("data.holdout", "data.validation"))
 def which_validation(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds both held out rows and sources for validation."""
+    """Finds both held out rows and sources for validation.
+
+    Why is this bad:
+    One set is validated on. Rows that are held out beside it would be lost for training.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], validation: [{path: data/held.jsonl, format: chat}], holdout: 5%}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+    """
     if see.said.wrote("data.holdout") and s.data.validation:
         yield Fault("data.holdout", "both holdout and validation are given", "give one of them")
 
 
 @contradiction("P052", "holdout-of-everything", words=("data.holdout",))
 def holdout(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a share of rows held out that leaves nothing to train or to validate on."""
+    """Finds a share of rows held out that leaves nothing to train or to validate on.
+
+    Why is this bad:
+    With 0% there is no validation although the recipe reads as if there were; with 100% there is no training.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 100%}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+    """
     data = see.said.recipe.data
     given = data.holdout if data is not None else None
     if isinstance(given, str) and not 0 < float(given.rstrip("%")) < 100:
@@ -136,7 +264,17 @@ def holdout(see: Context, _s: Train) -> Iterator[Fault]:
 
 @contradiction("P053", "packing-beside-grouping", words=("data.packing", "data.group_by_length"))
 def packed_and_grouped(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds rows that are packed and grouped by length."""
+    """Finds rows that are packed and grouped by length.
+
+    Why is this bad:
+    Packed rows all have the whole length: there is nothing to group.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], packing: true, group_by_length: true}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}], packing: true}
+    """
     if s.data.group_by_length and s.data.packing:
         advice = "drop group_by_length, or packing"
         yield Fault("data.group_by_length", "packed rows have one length", advice)

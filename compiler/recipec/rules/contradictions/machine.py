@@ -16,7 +16,17 @@ OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardwa
 
 @contradiction("P001", "unknown-gpu", "recipe", words=("hardware.gpu",))
 def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a GPU that the hardware facts do not hold."""
+    """Finds a GPU that the hardware facts do not hold.
+
+    Why is this bad:
+    Memory, number formats and kernels follow from the GPU. Nothing can be decided or judged for one that is not known.
+
+    Example:
+        hardware: {gpu: a100-80g}
+
+    Use instead:
+        hardware: {gpu: a100-80gb}
+    """
     name, known = recipe.hardware.gpu, sorted(gpus())
     if name not in known:
         message = f'"{name}" is not a GPU of the hardware facts'
@@ -25,7 +35,18 @@ def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P010", "one-process-on-several-gpus", words=STRATEGY)
 def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds `strategy: single` on more than one GPU."""
+    """Finds `strategy: single` on more than one GPU.
+
+    Why is this bad:
+    One process trains on one GPU. The others are paid for and stand idle.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: single}
+
+    Use instead:
+        parallel: {strategy: ddp}
+    """
     if s.parallel.strategy == "single" and s.hardware.world > 1:
         message = f"strategy single uses one GPU, but {s.hardware.world} are declared"
         yield Fault("parallel.strategy", message, "choose ddp, fsdp2, zero2 or zero3")
@@ -33,7 +54,17 @@ def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P011", "several-processes-on-one-gpu", words=STRATEGY)
 def too_many_processes(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds DDP or FSDP2 on one GPU."""
+    """Finds DDP or FSDP2 on one GPU.
+
+    Why is this bad:
+    Both start a process for each GPU and exchange gradients or shards between them. With one there is nothing to exchange.
+
+    Example:
+        parallel: {strategy: ddp}
+
+    Use instead:
+        parallel: {strategy: single}
+    """
     if s.parallel.strategy in ("ddp", "fsdp2") and s.hardware.world == 1:
         advice = "use single, or zero2 or zero3 with offload"
         yield Fault("parallel.strategy", f"{s.parallel.strategy} needs at least two GPUs", advice)
@@ -41,7 +72,18 @@ def too_many_processes(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P012", "sharding-without-gpus", words=("parallel.strategy", "hardware.gpu"))
 def sharding_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds FSDP2 or ZeRO on a machine without GPUs."""
+    """Finds FSDP2 or ZeRO on a machine without GPUs.
+
+    Why is this bad:
+    Both shard the memory of GPUs, and the tools start them on GPUs only.
+
+    Example:
+        hardware: {gpu: none}
+        parallel: {strategy: zero2}
+
+    Use instead:
+        parallel: {strategy: single}
+    """
     if s.parallel.strategy not in ("single", "ddp") and s.hardware.device == "cpu":
         advice = "use ddp, or single for one process"
         yield Fault("parallel.strategy", f"{s.parallel.strategy} needs GPUs", advice)
@@ -49,7 +91,19 @@ def sharding_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P013", "offload-that-the-strategy-lacks", words=OFFLOAD)
 def no_offload(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload of what the strategy does not shard."""
+    """Finds offload of what the strategy does not shard.
+
+    Why is this bad:
+    Offload moves the shards of a process to host memory. DDP keeps whole copies, ZeRO-2 whole parameters: they have no such
+    option, and memory would run out where the recipe counts on it.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: ddp, offload: {optimizer: cpu}}
+
+    Use instead:
+        parallel: {strategy: zero2, offload: {optimizer: cpu}}
+    """
     strategy = s.parallel.strategy
     sharded = strategy in ("fsdp2", "zero3")
     if s.parallel.optimizer_offload != "none" and not (sharded or strategy in ("zero1", "zero2")):
@@ -61,7 +115,18 @@ def no_offload(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P014", "half-an-offload-under-fsdp2", words=OFFLOAD)
 def fsdp_offload(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload of parameters without optimiser states, or the reverse, under FSDP2."""
+    """Finds offload of parameters without optimiser states, or the reverse, under FSDP2; and offload to NVMe.
+
+    Why is this bad:
+    FSDP2 has one switch, which moves both to host memory.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: fsdp2, offload: {optimizer: cpu}}
+
+    Use instead:
+        parallel: {strategy: fsdp2, offload: {optimizer: cpu, parameters: cpu}}
+    """
     offloaded = (s.parallel.optimizer_offload, s.parallel.parameter_offload)
     if s.parallel.strategy == "fsdp2" and offloaded not in (("none", "none"), ("cpu", "cpu")):
         advice = "set both optimizer and parameters to cpu, or use zero3"
@@ -74,14 +139,36 @@ def _to_nvme(s: Train) -> bool:
 
 @contradiction("P015", "nvme-without-zero3", words=OFFLOAD)
 def nvme_strategy(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload to NVMe with another strategy than ZeRO-3."""
+    """Finds offload to NVMe with another strategy than ZeRO-3.
+
+    Why is this bad:
+    DeepSpeed writes to a drive at stage 3 only.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: zero2, offload: {optimizer: nvme, nvme_path: /nvme}}
+
+    Use instead:
+        parallel: {strategy: zero3, offload: {optimizer: nvme, nvme_path: /nvme}}
+    """
     if _to_nvme(s) and s.parallel.strategy != "zero3":
         yield Fault("parallel.offload", "offload to NVMe needs ZeRO stage 3", "use strategy: zero3")
 
 
 @contradiction("P016", "nvme-without-a-folder", words=OFFLOAD)
 def nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload to NVMe that does not say where to."""
+    """Finds offload to NVMe that does not say where to.
+
+    Why is this bad:
+    DeepSpeed needs a folder, and only you know which one is on a fast local drive.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: zero3, offload: {optimizer: nvme}}
+
+    Use instead:
+        parallel: {strategy: zero3, offload: {optimizer: nvme, nvme_path: /nvme}}
+    """
     if _to_nvme(s) and s.parallel.nvme_path is None:
         advice = "set parallel.offload.nvme_path"
         yield Fault("parallel.offload", "offload to NVMe needs a folder", advice)
@@ -89,7 +176,18 @@ def nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P017", "nvme-folder-without-offload", words=OFFLOAD)
 def needless_nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a folder on an NVMe drive that nothing is offloaded to."""
+    """Finds a folder on an NVMe drive that nothing is offloaded to.
+
+    Why is this bad:
+    Either the folder is left over, or the states were meant to go there and now stay where memory runs out.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: zero3, offload: {optimizer: cpu, nvme_path: /nvme}}
+
+    Use instead:
+        parallel: {strategy: zero3, offload: {optimizer: nvme, nvme_path: /nvme}}
+    """
     if s.parallel.nvme_path is not None and not _to_nvme(s) and s.parallel.strategy != "fsdp2":
         advice = "set optimizer or parameters to nvme, or drop it"
         yield Fault("parallel.offload.nvme_path", "nothing is offloaded to NVMe", advice)
@@ -99,7 +197,18 @@ def needless_nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
     "P018", "option-of-another-strategy", words=(*STRATEGY, "parallel.reshard_after_forward", "parallel.bucket_size")
 )
 def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an option of FSDP2 or ZeRO beside another strategy."""
+    """Finds an option of FSDP2 or ZeRO beside another strategy.
+
+    Why is this bad:
+    No file would hold the value: it changes nothing, and the recipe reads as if it did.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: ddp, bucket_size: 1000000}
+
+    Use instead:
+        parallel: {strategy: zero2, bucket_size: 1000000}
+    """
     strategy = s.parallel.strategy
     if (
         strategy != "fsdp2"

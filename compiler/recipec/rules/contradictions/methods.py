@@ -1,4 +1,4 @@
-"""Contradictions about methods: their hyperparameters, their sampling and their rewards; and a script of the user's own."""
+"""Contradictions about methods: their hyperparameters, their sampling and their rewards."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ from collections.abc import Iterator
 
 from recipec.decide.said import indexed
 from recipec.kinds.train.methods import METHODS, PPO_WORDS, REWARD_WORDS, WORDS
-from recipec.kinds.train.records import Script, Train
-from recipec.language import Recipe
-from recipec.references import Reference, leaves, references
+from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
-from recipec.suggest import nearest
-from recipec.systems.registry import system
 
 METHOD = ("train.method",)
 ROLLOUT = ("train.method", "rollout", "hardware.gpu")
 REWARDS = ("train.method", "rewards")
-SCRIPT = ("script", "trainer")
 
 
 @contradiction(
     "P070", "hyperparameter-of-another-method", words=(*METHOD, *(f"train.{word}" for word in (*WORDS, "loss")))
 )
 def hyperparameters(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a hyperparameter that the method does not have."""
+    """Finds a hyperparameter that the method does not have.
+
+    Why is this bad:
+    The value is not handed on, or a tool reads it for something else.
+
+    Example:
+        train: {learning_rate: 1e-5, beta: 0.1}
+
+    Use instead:
+        train: {learning_rate: 1e-5}
+    """
     method = METHODS[s.method]
     knows = ", ".join([*method.words, *["loss"][: len(method.losses)]]) or "no such hyperparameters"
     for word in (*WORDS, "loss"):
@@ -34,7 +39,19 @@ def hyperparameters(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P071", "loss-of-another-method", words=(*METHOD, "train.loss"))
 def losses(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a loss that the method does not have."""
+    """Finds a loss that the method does not have.
+
+    Why is this bad:
+    The tool refuses it, or trains with its usual loss.
+
+    Example:
+        adapter: {rank: 16}
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: dpo, learning_rate: 5e-6, loss: kto}
+
+    Use instead:
+        train: {method: dpo, learning_rate: 5e-6, loss: hinge}
+    """
     known = METHODS[s.method].losses
     if s.objective is not None and known and s.objective.loss not in known:
         message = f"{s.objective.loss} is not a loss of {s.method}"
@@ -43,7 +60,22 @@ def losses(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P072", "sampling-without-completions", words=ROLLOUT)
 def samples_nothing(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds words about sampling with a method that samples nothing, or about a critic with one that has none."""
+    """Finds words about sampling with a method that samples nothing, or about a critic with one that has none.
+
+    Why is this bad:
+    The words have no effect. Most often the method was meant to be another one.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rollout: {gae_lambda: 0.9}
+        rewards: [{type: exact}]
+
+    Use instead:
+        rollout: {temperature: 0.9}
+    """
     if s.rollout is None:
         if see.said.wrote("rollout"):
             advice = "drop rollout, or use grpo, rloo or ppo"
@@ -56,7 +88,23 @@ def samples_nothing(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P073", "group-of-one", words=ROLLOUT)
 def group_of_one(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a single completion of a prompt with a method that compares several."""
+    """Finds a single completion of a prompt with a method that compares several.
+
+    Why is this bad:
+    The advantage of a completion is its reward held against that of the others. With one there are no others: nothing is
+    learnt.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rollout: {completions: 1}
+        rewards: [{type: exact}]
+
+    Use instead:
+        rollout: {completions: 8}
+    """
     if s.rollout is not None and s.rollout.completions < 2 and s.method != "ppo":
         message = f"{s.method} compares at least two completions of a prompt"
         yield Fault("rollout.completions", message, "use 4 or more")
@@ -64,7 +112,22 @@ def group_of_one(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P074", "broken-groups", words=(*ROLLOUT, "train.batch_size", "train.micro_batch_size"))
 def broken_groups(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a batch that cannot hold whole groups of completions."""
+    """Finds a batch that cannot hold whole groups of completions.
+
+    Why is this bad:
+    The completions of a prompt are compared within one step. The trainer refuses a batch that cuts a group.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 12, micro_batch_size: 4}
+        rollout: {completions: 8}
+        rewards: [{type: exact}]
+
+    Use instead:
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 16, micro_batch_size: 4}
+    """
     if s.rollout is None or s.batch.total % s.rollout.completions == 0:
         return
     group, total = s.rollout.completions, s.batch.total
@@ -76,7 +139,22 @@ def broken_groups(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P075", "word-of-vllm", words=ROLLOUT)
 def engine(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds words about vLLM engines where Transformers generates, or vLLM without a GPU."""
+    """Finds words about vLLM engines where Transformers generates, or vLLM without a GPU.
+
+    Why is this bad:
+    Transformers generates on the GPUs of the training: it has no engines, and takes no share of memory.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rollout: {engine: hf, tensor_parallel: 2}
+        rewards: [{type: exact}]
+
+    Use instead:
+        rollout: {engine: hf}
+    """
     if s.rollout is None:
         return
     usual = {"engines": None, "tensor_parallel": 1, "gpu_memory_share": 0.3}
@@ -90,7 +168,21 @@ def engine(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P076", "rewards-without-sampling", words=REWARDS)
 def needless_rewards(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds reward functions with a method that takes none."""
+    """Finds reward functions with a method that takes none.
+
+    Why is this bad:
+    Only methods that sample completions have something to score. The rewards have no effect.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+        rewards: [{type: exact}]
+
+    Use instead:
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+    """
     if not METHODS[s.method].online and see.said.recipe.rewards:
         advice = "use grpo, rloo or ppo, or drop rewards"
         yield Fault("rewards", f"{s.method} takes no reward functions", advice)
@@ -98,14 +190,41 @@ def needless_rewards(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P077", "sampling-without-rewards", words=REWARDS)
 def no_rewards(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a method that learns from rewards, without any."""
+    """Finds a method that learns from rewards, without any.
+
+    Why is this bad:
+    Nothing tells a good completion from a bad one.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+
+    Use instead:
+        rewards: [{type: exact}]
+    """
     if METHODS[s.method].online and not s.rewards:
         yield Fault("train.method", f"{s.method} needs a reward", "add rewards, such as [{type: exact}]")
 
 
 @contradiction("P078", "word-of-another-reward", words=REWARDS)
 def reward_words(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a reward without a word that its type needs, or with one that it does not have."""
+    """Finds a reward without a word that its type needs, or with one that it does not have.
+
+    Why is this bad:
+    The reward cannot be computed, or not as the recipe says.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rewards: [{type: length}]
+
+    Use instead:
+        rewards: [{type: length, max_words: 100}]
+    """
     for index, reward in enumerate(s.rewards):
         here = indexed("rewards", index)
         for word in ("pattern", "max_words", "language", "path", "function", "url"):
@@ -118,7 +237,21 @@ def reward_words(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P079", "exact-answers-without-answers", words=(*REWARDS, "data.train"))
 def no_answers(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a reward for exact answers where no source of data has answers."""
+    """Finds a reward for exact answers where no source of data has answers.
+
+    Why is this bad:
+    There is nothing to compare a completion with.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rewards: [{type: exact}]
+
+    Use instead:
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+    """
     if any("answer" in source.columns for source in s.data.train):
         return
     for index, reward in enumerate(s.rewards):
@@ -129,7 +262,22 @@ def no_answers(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P104", "reward-function-that-cannot-be-called", words=REWARDS)
 def reward_functions(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a reward function of the user's own that is not there, or cannot be called as it would be."""
+    """Finds a reward function of the user's own that cannot be called as it would be.
+
+    Why is this bad:
+    The training would end at its first step, after the model is loaded and the first completions are sampled. A file that
+    is not here is not judged: the run looks again.
+
+    Example:
+        trainer: trl
+        adapter: {rank: 16}
+        data: {train: [{path: data/prompts.jsonl, format: prompt}]}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+        rewards: [{type: python, path: rewards.py, function: brief}]
+
+    Use instead:
+        rewards: [{type: python, path: rewards.py, function: brevity}]
+    """
     for index, reward in enumerate(s.rewards):
         if reward.type != "python" or reward.path is None or reward.function is None:
             continue
@@ -139,101 +287,6 @@ def reward_functions(_see: Context, s: Train) -> Iterator[Fault]:
         if found is not None:
             here = indexed("rewards", index)
             yield Fault(f"{here}.{found.word}", found.message, found.advice, found.suggestion)
-
-
-@contradiction("P095", "script-and-trainer-disagree", "part", words=SCRIPT)
-def which_program(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a script without the trainer that runs it, or that trainer without a script."""
-    if recipe.train is None:
-        return
-    own = system(recipe.trainer).own_program
-    if own and recipe.script is None:
-        yield Fault("trainer", f"trainer: {recipe.trainer} needs the script", "add script: {path: train.py}")
-    if not own and recipe.script is not None:
-        yield Fault("script", f"{recipe.trainer} runs no script", "set trainer: script, or drop script")
-
-
-def _asked(script: Script) -> Iterator[tuple[str, Reference]]:
-    for key, value in script.arguments.items():
-        for reference in references(value):
-            yield key, reference
-
-
-@contradiction("P096", "argument-that-nothing-gives", words=SCRIPT)
-def arguments(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an argument of a script that asks for what neither the plan nor an emitted file gives."""
-    if s.script is None or not system(s.trainer).own_program:
-        return
-    name = see.stage.name if see.stage is not None else s.name
-    known = {path: value for path, value in leaves(s, name) if not path.startswith(f"{name}.script.")}
-    emitted = [*["accelerate.yaml"][: s.script.launcher == "accelerate"]]
-    emitted += [*["ds_config.json"][: s.parallel.strategy.startswith("zero")]]
-    for key, reference in _asked(s.script):
-        here = indexed("script.arguments", key)
-        whole = f"${{{reference.kind}:{reference.name}}}"
-        if reference.kind == "file" and reference.name not in emitted:
-            there = f"there is {', '.join(emitted)}" if emitted else "there is none with this launcher and strategy"
-            yield Fault(here, f"no file {reference.name} is emitted", there, nearest(reference.name, emitted))
-        elif reference.kind not in ("file", "plan"):
-            advice = f"write ${{plan:{name}.batch.micro}} for a value of the plan"
-            if reference.kind == "env":  # a command line is seen by everybody on the machine
-                advice = f"write {reference.name}: {whole} in launch.environment; the script finds it there"
-            yield Fault(here, f"{whole} is neither of the plan nor an emitted file", advice)
-        elif reference.kind == "plan" and reference.name not in known:
-            below = [path for path in known if path.startswith(reference.name + ".")]
-            message = f"no {reference.name} in the plan"
-            if below:
-                message = f"{reference.name} is not a single value of the plan"
-            advice = f"it holds {', '.join(below[:6])}" if below else "`plan.json` lists every value"
-            yield Fault(here, message, advice, None if below else nearest(reference.name, list(known)))
-        elif reference.kind == "plan" and known[reference.name] in (None, ""):
-            yield Fault(here, f"the recipe gives no {reference.name}", "say it in the recipe, or drop the argument")
-
-
-def _asks(s: Train) -> set[str]:
-    return {f"{one.kind}:{one.name}" for _key, one in _asked(s.script)} if s.script is not None else set()
-
-
-@contradiction("P097", "script-without-its-folder", words=SCRIPT)
-def output_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a script that is not told where its result goes."""
-    if s.script is None or not system(s.trainer).own_program or f"plan:{s.name}.output" in _asks(s):
-        return
-    advice = f"give it its folder, such as output-dir: ${{plan:{s.name}.output}}"
-    yield Fault("script", "nothing tells the script where its result goes", advice)
-
-
-@contradiction("P098", "sharding-that-nothing-does", words=(*SCRIPT, "parallel.strategy"))
-def sharding(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a strategy that neither the launcher of a script nor the script itself carries out."""
-    if s.script is None or not system(s.trainer).own_program:
-        return
-    asked, launcher, strategy = _asks(s), s.script.launcher, s.parallel.strategy
-    if launcher == "ray" and strategy.startswith("zero"):
-        advice = "use launcher: accelerate, or deepspeed"
-        yield Fault("parallel.strategy", "Ray's environment has no DeepSpeed", advice)
-        return
-    shards = launcher == "accelerate" or strategy in ("single", "ddp") or f"plan:{s.name}.parallel.strategy" in asked
-    if launcher == "deepspeed" and strategy.startswith("zero"):
-        shards = shards or "file:ds_config.json" in asked
-    if not shards:
-        how = "deepspeed_config: ${file:ds_config.json}" if strategy.startswith("zero") else ""
-        how = how or f"strategy: ${{plan:{s.name}.parallel.strategy}}"
-        advice = f"use launcher: accelerate; or where the script itself shards, tell it by an argument such as {how}"
-        message = f"{launcher} only starts processes: nothing would do {strategy}"
-        yield Fault("parallel.strategy", message, advice)
-
-
-@contradiction("P099", "accumulation-that-nothing-does", words=(*SCRIPT, "train"))
-def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a script that is told the micro batch, and not how many of them make a step."""
-    if s.script is None or not system(s.trainer).own_program or s.parallel.strategy.startswith("zero"):
-        return
-    batch = {f"plan:{s.name}.batch.{word}" for word in ("micro", "accumulation", "total")} & _asks(s)
-    if batch == {f"plan:{s.name}.batch.micro"} and s.batch.accumulation > 1:
-        message = f"nothing tells the script to accumulate gradients over {s.batch.accumulation} batches"
-        advice = f"give it ${{plan:{s.name}.batch.accumulation}}, or set train.gradient_accumulation: 1"
-        yield Fault("train", message, advice)
 
 
 RULES = (
@@ -248,9 +301,4 @@ RULES = (
     reward_words,
     no_answers,
     reward_functions,
-    which_program,
-    arguments,
-    output_folder,
-    sharding,
-    accumulation,
 )

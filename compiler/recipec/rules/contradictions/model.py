@@ -17,7 +17,17 @@ SCRATCH = "model.from_scratch"
 
 @contradiction("P020", "no-model-or-two", "recipe", words=("model.base", SCRATCH))
 def which_model(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a recipe that names no model, or two."""
+    """Finds a recipe that names no model, or two.
+
+    Why is this bad:
+    It is not clear which weights are trained.
+
+    Example:
+        model: {chat_template: chatml}
+
+    Use instead:
+        model: {base: my-lab/my-model, chat_template: chatml}
+    """
     base, scratch = recipe.model.base, recipe.model.from_scratch
     if (base is None) == (scratch is None) and not (base is None and system(recipe.trainer).own_program):
         both = "both base and from_scratch are given"
@@ -27,7 +37,17 @@ def which_model(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P021", "word-without-meaning-from-scratch", "recipe", words=(SCRATCH,))
 def scratch_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds words about a model that exists beside a model from scratch."""
+    """Finds words about a model that exists beside a model from scratch.
+
+    Why is this bad:
+    There is no repository to take a revision, a tokenizer or code from: the word has no effect.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, revision: main}
+
+    Use instead:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}}
+    """
     for word in ("revision", "tokenizer", "trust_remote_code", "resize_embeddings", "special_tokens"):
         if recipe.model.from_scratch is not None and see.said.wrote(f"model.{word}") and getattr(recipe.model, word):
             yield Fault(f"model.{word}", f"{word} has no meaning for a model from scratch", "drop it")
@@ -35,7 +55,17 @@ def scratch_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P022", "template-of-a-new-tokenizer", "recipe", words=(SCRATCH, "model.chat_template"))
 def scratch_template(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds another chat template than ChatML on a model from scratch."""
+    """Finds another chat template than ChatML on a model from scratch.
+
+    Why is this bad:
+    The tokenizer that is made for it has the tokens of ChatML, and no others for turns.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, chat_template: llama3}
+
+    Use instead:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, chat_template: chatml}
+    """
     given = recipe.model.chat_template not in (None, "chatml") or see.said.wrote("model.chat_template_file")
     if recipe.model.from_scratch is not None and given:
         message = "a tokenizer made from scratch carries ChatML"
@@ -44,7 +74,17 @@ def scratch_template(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P023", "uneven-heads", "recipe", words=(f"{SCRATCH}.heads", f"{SCRATCH}.hidden_size"))
 def uneven_heads(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds heads that do not divide the width of the model into even sizes."""
+    """Finds heads that do not divide the width of the model into even sizes.
+
+    Why is this bad:
+    Each head takes an equal share of the width, and rotary positions turn its values in pairs.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 3}}
+
+    Use instead:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}}
+    """
     scratch = recipe.model.from_scratch
     if scratch is not None and (scratch.hidden_size % scratch.heads or (scratch.hidden_size // scratch.heads) % 2):
         message = f"{scratch.heads} heads do not divide hidden_size {scratch.hidden_size} into even head sizes"
@@ -53,7 +93,17 @@ def uneven_heads(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P024", "uneven-kv-heads", "recipe", words=(f"{SCRATCH}.heads", f"{SCRATCH}.kv_heads"))
 def uneven_kv_heads(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds key and value heads that do not divide the heads."""
+    """Finds key and value heads that do not divide the heads.
+
+    Why is this bad:
+    Each key and value head serves an equal number of query heads.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 8, kv_heads: 3}}
+
+    Use instead:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 8, kv_heads: 2}}
+    """
     scratch = recipe.model.from_scratch
     if scratch is not None and scratch.heads % (scratch.kv_heads or scratch.heads):
         message = f"kv_heads {scratch.kv_heads} does not divide heads {scratch.heads}"
@@ -62,14 +112,36 @@ def uneven_kv_heads(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P029", "liger-without-a-gpu", words=("train.liger_kernel", "hardware.gpu"))
 def liger_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds Liger's kernels on a machine without a GPU."""
+    """Finds Liger's kernels on a machine without a GPU.
+
+    Why is this bad:
+    They are written in Triton, which compiles for GPUs. The training ends at its first step.
+
+    Example:
+        hardware: {gpu: none}
+        train: {learning_rate: 1e-5, liger_kernel: true}
+
+    Use instead:
+        train: {learning_rate: 1e-5}
+    """
     if s.numerics.liger_kernel and s.hardware.device == "cpu":
         yield Fault("train.liger_kernel", "Liger's kernels are Triton, which needs a GPU", "drop it")
 
 
 @contradiction("P030", "precision-that-the-machine-lacks", words=PRECISION)
 def precision(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a number format in which the declared machine cannot train."""
+    """Finds a number format in which the declared machine cannot train.
+
+    Why is this bad:
+    The trainer refuses it when it starts, or computes it in software, many times slower.
+
+    Example:
+        hardware: {gpu: t4}
+        train: {learning_rate: 1e-5, precision: bf16}
+
+    Use instead:
+        train: {learning_rate: 1e-5, precision: fp16}
+    """
     chosen, machine = s.numerics.precision, s.hardware
     if chosen == "bf16" and not (machine.device == "gpu" and machine.bf16):
         usual = "fp32" if machine.device == "cpu" else "fp16"
@@ -81,7 +153,17 @@ def precision(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P031", "quantised-weights-without-an-adapter", words=("model.load_in", "adapter"))
 def quantised_in_full(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds quantised weights that are trained in full."""
+    """Finds quantised weights that are trained in full.
+
+    Why is this bad:
+    Integers of 4 or 8 bit have no gradient. The tools refuse them when the training starts.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: nf4}
+
+    Use instead:
+        adapter: {rank: 16}
+    """
     if s.model.load_in in QUANTISED and s.adapter is None:
         advice = "add an adapter: QLoRA trains it beside frozen weights"
         yield Fault("model.load_in", f"weights in {s.model.load_in} cannot be trained", advice)
@@ -89,7 +171,18 @@ def quantised_in_full(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
 def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds weights in another number format than the computation."""
+    """Finds weights in another number format than the computation.
+
+    Why is this bad:
+    Most trainers load the weights in the format of the computation, whatever the recipe says beside it.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: fp16}
+        train: {learning_rate: 1e-5, precision: bf16}
+
+    Use instead:
+        train: {learning_rate: 1e-5, precision: fp16}
+    """
     load, chosen = s.model.load_in, s.numerics.precision
     if load not in QUANTISED and load != chosen:
         advice = f"use {chosen} for both, or drop load_in"
@@ -98,7 +191,18 @@ def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P033", "scales-that-are-not-there", "part", words=("model.load_in", "model.double_quant"))
 def no_scales(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds double quantisation of weights that are not in 4 bit."""
+    """Finds double quantisation of weights that are not in 4 bit.
+
+    Why is this bad:
+    It quantises the scales of 4-bit weights. There are none, and nothing is saved.
+
+    Example:
+        adapter: {rank: 16}
+        model: {base: my-lab/my-model, load_in: int8, double_quant: true}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: nf4, double_quant: true}
+    """
     model = recipe.model
     if model.double_quant and model.load_in not in ("nf4", "fp4"):
         load = model.load_in or next((s.body.model.load_in for s in see.plan.of_kind("train")), "bf16")
@@ -108,7 +212,18 @@ def no_scales(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P034", "attention-that-the-gpu-lacks", words=("model.attention", "hardware.gpu"))
 def attention(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an attention implementation that the declared GPU does not run."""
+    """Finds an attention implementation that the declared GPU does not run.
+
+    Why is this bad:
+    The kernels are compiled for newer GPUs. The first forward pass ends with an error.
+
+    Example:
+        hardware: {gpu: t4}
+        model: {base: my-lab/my-model, attention: flash_attention_2}
+
+    Use instead:
+        model: {base: my-lab/my-model, attention: sdpa}
+    """
     needed = {"flash_attention_2": 80, "flex_attention": 70}.get(s.model.attention, 0)
     if s.hardware.sm < needed:
         message = f"{s.model.attention} needs SM {needed}, {s.hardware.gpu} has {s.hardware.sm or 'none'}"
@@ -117,7 +232,18 @@ def attention(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P035", "flash-attention-in-fp32", words=("model.attention", *PRECISION))
 def flash_in_fp32(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds Flash Attention with a computation in fp32."""
+    """Finds Flash Attention with a computation in fp32.
+
+    Why is this bad:
+    Its kernels take 16-bit values only.
+
+    Example:
+        model: {base: my-lab/my-model, attention: flash_attention_2}
+        train: {learning_rate: 1e-5, precision: fp32}
+
+    Use instead:
+        train: {learning_rate: 1e-5, precision: bf16}
+    """
     if s.model.attention.startswith("flash") and s.numerics.precision == "fp32":
         advice = "use bf16 or fp16, or attention: sdpa"
         yield Fault("model.attention", f"{s.model.attention} does not compute in fp32", advice)
@@ -125,7 +251,21 @@ def flash_in_fp32(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P039", "two-adapters-to-start-from", words=("adapter.start_from", "parent_adapter"))
 def two_starts(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter that is to start from two others."""
+    """Finds an adapter that is to start from two others.
+
+    Why is this bad:
+    A stage that continues the adapter of the one before has its weights already. It cannot load others into the same place.
+
+    Example:
+        stages:
+          - {name: first, adapter: {rank: 16}}
+          - {name: second, parent_adapter: continue, adapter: {rank: 16, start_from: my-lab/my-adapter}}
+
+    Use instead:
+        stages:
+          - {name: first, adapter: {rank: 16}}
+          - {name: second, parent_adapter: continue, adapter: {rank: 16}}
+    """
     if see.said.wrote("adapter.start_from") and s.adapter is not None and see.said.part.parent_adapter == "continue":
         advice = "drop it, or drop parent_adapter"
         yield Fault("adapter.start_from", "the adapter of the stage before is continued", advice)
@@ -133,25 +273,55 @@ def two_starts(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P092", "modules-given-twice", words=("adapter.targets", "adapter.target_pattern"))
 def which_modules(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds both a list and a pattern of the modules that get an adapter."""
+    r"""Finds both a list and a pattern of the modules that get an adapter.
+
+    Why is this bad:
+    PEFT takes one of them. Whether the other narrows or widens it, the recipe does not say.
+
+    Example:
+        adapter: {rank: 16, targets: [q_proj], target_pattern: '.*\.[qv]_proj'}
+
+    Use instead:
+        adapter: {rank: 16, target_pattern: '.*\.[qv]_proj'}
+    """
     if s.adapter is not None and s.adapter.target_pattern is not None and see.said.wrote("adapter.targets"):
         yield Fault("adapter.target_pattern", "both targets and a pattern are given", "give one of them")
 
 
 @contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern",))
 def pattern(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a pattern of module names that is no regular expression."""
+    r"""Finds a pattern of module names that is no regular expression.
+
+    Why is this bad:
+    PEFT compiles it after the model is loaded, and ends there.
+
+    Example:
+        adapter: {rank: 16, target_pattern: '.*\.([qv]_proj'}
+
+    Use instead:
+        adapter: {rank: 16, target_pattern: '.*\.[qv]_proj'}
+    """
     if s.adapter is None or s.adapter.target_pattern is None:
         return
     try:
         re.compile(s.adapter.target_pattern)
     except re.error as error:
-        yield Fault("adapter.target_pattern", f"it is not a regular expression: {error}", "correct it")
+        yield Fault("adapter.target_pattern", f"the pattern is not a regular expression: {error}", "correct it")
 
 
 @contradiction("P093", "word-of-another-adapter", words=("adapter",))
 def other_adapter(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a word about an adapter that its type does not have."""
+    """Finds a word about an adapter that its type does not have.
+
+    Why is this bad:
+    The word has no effect, or the tool refuses it.
+
+    Example:
+        adapter: {type: ia3, rank: 16}
+
+    Use instead:
+        adapter: {type: lora, rank: 16}
+    """
     if s.adapter is None:
         return
     kind, said = s.adapter.type, see.said
@@ -169,7 +339,17 @@ def other_adapter(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P100", "template-given-twice", "part", words=("model.chat_template", "model.chat_template_file"))
 def which_template(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds both a named chat template and a file with one."""
+    """Finds both a named chat template and a file with one.
+
+    Why is this bad:
+    A conversation is written by one template. Which one, the recipe does not say.
+
+    Example:
+        model: {base: my-lab/my-model, chat_template: chatml, chat_template_file: mine.jinja}
+
+    Use instead:
+        model: {base: my-lab/my-model, chat_template: chatml}
+    """
     if recipe.model.chat_template_file is not None and recipe.model.chat_template is not None:
         message = "both a chat template and a file with one are given"
         yield Fault("model.chat_template_file", message, "give one of them")

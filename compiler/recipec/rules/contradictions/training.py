@@ -16,17 +16,37 @@ SCHEDULE = ("train.scheduler", "train.min_lr_ratio", "train.warmup", "train.deca
 WATCH = ("train.save", "train.evaluate_every", "train.early_stopping", "data")
 
 
-@contradiction("R002", "no-learning-rate", words=("train.learning_rate", "trainer"))
+@contradiction("P107", "no-learning-rate", words=("train.learning_rate", "trainer"))
 def learning_rate(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a training without a learning rate."""
+    """Finds a training without a learning rate.
+
+    Why is this bad:
+    No value fits all methods, adapters and models, and the tools' defaults differ by a factor of ten and more.
+
+    Example:
+        train: {batch_size: 8}
+
+    Use instead:
+        train: {batch_size: 8, learning_rate: 1e-5}
+    """
     if s.optimizer.learning_rate is None and not system(s.trainer).own_program:
-        advice = "learning_rate: Peak learning rate."
-        yield Fault("train", "train needs the key `learning_rate`", advice)
+        yield Fault("train", "the training has no learning rate", "set train.learning_rate, such as 2e-5")
 
 
 @contradiction("P060", "batch-that-does-not-multiply-out", words=(*SIZES, *MACHINE))
 def batch(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a batch size that is not micro batch × accumulation × processes."""
+    """Finds a batch size that is not micro batch × accumulation × processes.
+
+    Why is this bad:
+    Tools take the factors. The step would have another number of sequences than the recipe says, and the learning rate
+    would not fit it.
+
+    Example:
+        train: {learning_rate: 1e-5, batch_size: 50, micro_batch_size: 4}
+
+    Use instead:
+        train: {learning_rate: 1e-5, batch_size: 48, micro_batch_size: 4}
+    """
     words, b = see.said.recipe.train, s.batch
     if words is None or words.batch_size is None or words.batch_size == b.total:
         return
@@ -42,7 +62,17 @@ def batch(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P061", "length-given-twice", words=("train.epochs", "train.steps"))
 def length(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds both epochs and steps."""
+    """Finds both epochs and steps.
+
+    Why is this bad:
+    Both are the length of the training. Transformers lets the steps win, and does not say so.
+
+    Example:
+        train: {learning_rate: 1e-5, epochs: 3, steps: 400}
+
+    Use instead:
+        train: {learning_rate: 1e-5, epochs: 3}
+    """
     words = see.said.recipe.train
     if words is not None and words.steps is not None and words.epochs is not None:
         apart = see.said.span("train.epochs").source != see.said.span("train.steps").source
@@ -52,7 +82,17 @@ def length(see: Context, _s: Train) -> Iterator[Fault]:
 
 @contradiction("P062", "word-of-another-schedule", words=SCHEDULE)
 def other_schedule(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a word about the shape of a schedule that another schedule has."""
+    """Finds a word about the shape of a schedule that another schedule has.
+
+    Why is this bad:
+    The schedule that is chosen does not read it: the learning rate takes another course than the recipe says.
+
+    Example:
+        train: {learning_rate: 1e-5, scheduler: cosine, min_lr_ratio: 0.1}
+
+    Use instead:
+        train: {learning_rate: 1e-5, scheduler: cosine_with_min_lr, min_lr_ratio: 0.1}
+    """
     for word, owner in (
         ("min_lr_ratio", "cosine_with_min_lr"),
         ("cycles", "cosine_with_restarts"),
@@ -66,7 +106,17 @@ def other_schedule(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P063", "schedule-without-its-shape", words=SCHEDULE)
 def shapeless(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a schedule without the floor or the decay that it needs."""
+    """Finds a schedule without the floor or the decay that it needs.
+
+    Why is this bad:
+    Transformers refuses to make the schedule when the training starts.
+
+    Example:
+        train: {learning_rate: 1e-5, steps: 400, scheduler: warmup_stable_decay}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 400, scheduler: warmup_stable_decay, decay: 40}
+    """
     if s.optimizer.scheduler == "cosine_with_min_lr" and not s.optimizer.min_lr_ratio:
         yield Fault("train.scheduler", "cosine_with_min_lr needs a floor", "set train.min_lr_ratio, such as 0.1")
     if s.optimizer.scheduler == "warmup_stable_decay" and not s.optimizer.decay:
@@ -75,7 +125,17 @@ def shapeless(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P064", "schedule-longer-than-the-training", words=(*SCHEDULE, "train.steps"))
 def too_long(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds warmup and decay that are longer than the training."""
+    """Finds warmup and decay that are longer than the training.
+
+    Why is this bad:
+    The learning rate never reaches its peak, or never comes down.
+
+    Example:
+        train: {learning_rate: 1e-5, steps: 100, warmup: 200}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 100, warmup: 10}
+    """
     total = s.length.amount if s.length.unit == "steps" else None
     for word in ("warmup", "decay"):
         steps = getattr(s.optimizer, word)
@@ -90,14 +150,34 @@ def too_long(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P065", "warmup-of-a-constant", words=SCHEDULE)
 def constant_warmup(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a warmup with the schedule `constant`, which has none."""
+    """Finds a warmup with the schedule `constant`, which has none.
+
+    Why is this bad:
+    Transformers ignores the warmup: the first steps are taken at the full learning rate.
+
+    Example:
+        train: {learning_rate: 1e-5, scheduler: constant, warmup: 5%}
+
+    Use instead:
+        train: {learning_rate: 1e-5, scheduler: constant_with_warmup, warmup: 5%}
+    """
     if s.optimizer.scheduler == "constant" and s.optimizer.warmup:
         yield Fault("train.scheduler", "schedule constant has no warmup", "use constant_with_warmup")
 
 
 @contradiction("P066", "adam-words-of-another-optimiser", words=("train.optimizer", "train.beta2", "train.epsilon"))
 def not_adam(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds Adam's β₂ or ε with an optimiser that has neither."""
+    """Finds Adam's β₂ or ε with an optimiser that has neither.
+
+    Why is this bad:
+    The value is not handed on, or means something else to that optimiser.
+
+    Example:
+        train: {learning_rate: 1e-5, optimizer: lion, beta2: 0.95}
+
+    Use instead:
+        train: {learning_rate: 1e-5, optimizer: adamw, beta2: 0.95}
+    """
     name, usual = s.optimizer.name, {"beta2": 0.999, "epsilon": 1e-8}
     if name.startswith(("adamw", "ademamix")):
         return
@@ -110,7 +190,19 @@ def not_adam(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P067", "states-that-cannot-be-sharded", words=("train.optimizer", "parallel.strategy"))
 def unsharded(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an optimiser under FSDP2 whose states cannot be sharded."""
+    """Finds an optimiser under FSDP2 whose states cannot be sharded.
+
+    Why is this bad:
+    bitsandbytes keeps quantised and paged states by itself, which FSDP2 cannot split over processes.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: fsdp2}
+        train: {learning_rate: 1e-5, optimizer: adamw_8bit}
+
+    Use instead:
+        train: {learning_rate: 1e-5, optimizer: adamw}
+    """
     name = s.optimizer.name
     if s.parallel.strategy == "fsdp2" and (name.endswith(("8bit", "4bit")) or "paged" in name):
         yield Fault("train.optimizer", f"{name} keeps states that FSDP2 cannot shard", "use adamw, or zero2")
@@ -118,7 +210,19 @@ def unsharded(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P068", "optimiser-that-cannot-be-offloaded", words=("train.optimizer", "parallel.offload"))
 def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an optimiser other than AdamW whose states are to live in host memory."""
+    """Finds an optimiser other than AdamW whose states are to live in host memory.
+
+    Why is this bad:
+    Offloaded states are stepped on the CPU, by an optimiser made for it. AdamW is the one that all tools have there.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: zero3, offload: {optimizer: cpu}}
+        train: {learning_rate: 1e-5, optimizer: lion}
+
+    Use instead:
+        train: {learning_rate: 1e-5, optimizer: adamw}
+    """
     if s.parallel.optimizer_offload != "none" and s.optimizer.name != "adamw":
         advice = "use adamw, whose states can live in host memory"
         yield Fault("train.optimizer", f"{s.optimizer.name} cannot be offloaded", advice)
@@ -126,14 +230,34 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P069", "validation-without-data", words=WATCH)
 def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds validations without data for them."""
+    """Finds validations without data for them.
+
+    Why is this bad:
+    Nothing is validated, although the recipe reads as if it were.
+
+    Example:
+        train: {learning_rate: 1e-5, evaluate_every: 100}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+    """
     if see.said.wrote("train.evaluate_every") and not (s.data.holdout or s.data.validation):
         yield Fault("train.evaluate_every", "there is no validation data", "add data.holdout or data.validation")
 
 
 @contradiction("P094", "unknown-release", words=("versions", "trainer"))
 def release(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a release of a tool that there are no exact pins of."""
+    """Finds a release of a tool that there are no exact pins of.
+
+    Why is this bad:
+    Its environment cannot be made, and which keys it reads is not known.
+
+    Example:
+        versions: {axolotl: 0.1.0}
+
+    Use instead:
+        versions: {axolotl: 0.19.0}
+    """
     known = releases(s.trainer)
     if s.release not in known and (known or s.release):
         message = f"release {s.release} of {s.trainer} is not known here"
@@ -141,16 +265,49 @@ def release(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault(f"versions.{s.trainer}", message, f"known: {', '.join(known) or 'none'}", close)
 
 
-@contradiction("P103", "neftune-beyond-sft", words=("train.neftune_alpha", "train.method"))
+@contradiction(
+    "P103",
+    "neftune-beyond-sft",
+    words=("train.neftune_alpha", "train.method"),
+    severity="warning",
+    waivable=True,
+)
 def neftune(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds NEFTune with another method than SFT."""
+    """Finds NEFTune with another method than SFT.
+
+    Why is this bad:
+    The noise on embeddings was measured in instruction tuning. Preference methods compare log probabilities, which it blurs.
+
+    Example:
+        data: {train: [{path: data/text.jsonl, format: text}]}
+        train: {method: pretrain, learning_rate: 1e-5, neftune_alpha: 5}
+
+    Use instead:
+        train: {method: pretrain, learning_rate: 1e-5}
+
+    When it is meant:
+    You try the noise with another method. A trainer that has NEFTune adds it whatever the method is.
+    """
     if s.optimizer.neftune_alpha and s.method != "sft":
-        yield Fault("train.neftune_alpha", "NEFTune is for method sft", "drop it")
+        yield Fault(
+            "train.neftune_alpha", f"NEFTune is made for sft, not for {s.method}", "drop it, or use method: sft"
+        )
 
 
 @contradiction("P101", "early-stopping-without-a-best", words=WATCH)
 def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds early stopping without a validation at each checkpoint to go back to."""
+    """Finds early stopping without a validation at each checkpoint to go back to.
+
+    Why is this bad:
+    The trainer keeps the checkpoint with the best validation. It refuses to start when one may be saved without a validation.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+        train: {learning_rate: 1e-5, steps: 500, early_stopping: 2, evaluate_every: 40, save: {every: 100}}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 500, early_stopping: 2, evaluate_every: 50, save: {every: 100}}
+    """
     if s.watch.early_stopping is None:
         return
     every, save = s.watch.evaluate_every, s.watch.save_every
@@ -161,16 +318,47 @@ def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.early_stopping", "the best checkpoint could not be kept", advice)
 
 
-@contradiction("P102", "schedule-of-a-schedule-free-optimiser", words=("train.optimizer", "train.scheduler"))
+@contradiction(
+    "P102", "schedule-of-a-schedule-free-optimiser", words=("train.optimizer", "train.scheduler"), waivable=True
+)
 def schedule_free(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a schedule with schedule-free AdamW."""
+    """Finds a schedule with schedule-free AdamW.
+
+    Why is this bad:
+    It averages weights instead of lowering the learning rate. A schedule lowers it on top of that.
+
+    Example:
+        train: {learning_rate: 1e-5, optimizer: adamw_schedule_free, scheduler: cosine}
+
+    Use instead:
+        train: {learning_rate: 1e-5, optimizer: adamw_schedule_free, scheduler: constant}
+
+    When it is meant:
+    You compare schedules on this optimiser. The trainer runs them.
+    """
     if s.optimizer.name == "adamw_schedule_free" and not s.optimizer.scheduler.startswith("constant"):
         yield Fault("train.scheduler", f"{s.optimizer.name} needs no schedule", "use scheduler: constant")
 
 
 @contradiction("P105", "engines-that-leave-no-gpu", words=("rollout", *MACHINE))
 def engines(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds generation engines that take all GPUs, or leave a number that cannot be shared out."""
+    """Finds generation engines that take all GPUs, or leave a number that cannot be shared out.
+
+    Why is this bad:
+    Engines have GPUs of their own. The policy, its critic and a reward model share what is left in equal parts.
+
+    Example:
+        trainer: openrlhf
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        hardware: {gpu: a100-80gb, per_node: 4}
+        parallel: {strategy: zero3}
+        train: {method: grpo, learning_rate: 1e-6, batch_size: 8}
+        rollout: {engine: vllm, engines: 4}
+        rewards: [{type: exact}]
+
+    Use instead:
+        rollout: {engine: vllm, engines: 2}
+    """
     roll, world = s.rollout, s.hardware.world
     if roll is None or roll.engine != "vllm" or roll.engines is None or not METHODS[s.method].online:
         return

@@ -1,0 +1,225 @@
+"""Contradictions about a script of the user's own: what it is told, and what starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.decide.said import indexed
+from recipec.kinds.train.records import Script, Train
+from recipec.language import Recipe
+from recipec.references import Reference, leaves, references
+from recipec.rules.rule import Context, Fault, contradiction
+from recipec.suggest import nearest
+from recipec.systems.registry import system
+
+SCRIPT = ("script", "trainer")
+
+
+@contradiction("P095", "script-and-trainer-disagree", "part", words=SCRIPT)
+def which_program(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a script without the trainer that runs it, or that trainer without a script.
+
+    Why is this bad:
+    Either the script would never be started, or there is nothing to start.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        train: {batch_size: 8}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        script: {path: train.py, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.total}'}}
+    """
+    if recipe.train is None:
+        return
+    own = system(recipe.trainer).own_program
+    if own and recipe.script is None:
+        yield Fault("trainer", f"trainer: {recipe.trainer} needs the script", "add script: {path: train.py}")
+    if not own and recipe.script is not None:
+        yield Fault("script", f"{recipe.trainer} runs no script", "set trainer: script, or drop script")
+
+
+def _asked(script: Script) -> Iterator[tuple[str, Reference]]:
+    for key, value in script.arguments.items():
+        for reference in references(value):
+            yield key, reference
+
+
+@contradiction("P096", "argument-that-nothing-gives", words=SCRIPT)
+def arguments(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an argument of a script that asks for what neither the plan nor an emitted file gives.
+
+    Why is this bad:
+    The script would be given no value, or the text of the reference in place of one.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        script: {path: train.py, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch_size}'}}
+        train: {batch_size: 8}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        script: {path: train.py, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.total}'}}
+    """
+    if s.script is None or not system(s.trainer).own_program:
+        return
+    name = see.stage.name if see.stage is not None else s.name
+    known = {path: value for path, value in leaves(s, name) if not path.startswith(f"{name}.script.")}
+    emitted = [*["accelerate.yaml"][: s.script.launcher == "accelerate"]]
+    emitted += [*["ds_config.json"][: s.parallel.strategy.startswith("zero")]]
+    for key, reference in _asked(s.script):
+        here = indexed("script.arguments", key)
+        whole = f"${{{reference.kind}:{reference.name}}}"
+        if reference.kind == "file" and reference.name not in emitted:
+            there = f"there is {', '.join(emitted)}" if emitted else "there is none with this launcher and strategy"
+            yield Fault(here, f"no file {reference.name} is emitted", there, nearest(reference.name, emitted))
+        elif reference.kind not in ("file", "plan"):
+            advice = f"write ${{plan:{name}.batch.micro}} for a value of the plan"
+            if reference.kind == "env":  # a command line is seen by everybody on the machine
+                advice = f"write {reference.name}: {whole} in launch.environment; the script finds it there"
+            yield Fault(here, f"{whole} is neither of the plan nor an emitted file", advice)
+        elif reference.kind == "plan" and reference.name not in known:
+            below = [path for path in known if path.startswith(reference.name + ".")]
+            message = f"no {reference.name} in the plan"
+            if below:
+                message = f"{reference.name} is not a single value of the plan"
+            advice = f"it holds {', '.join(below[:6])}" if below else "`plan.json` lists every value"
+            yield Fault(here, message, advice, None if below else nearest(reference.name, list(known)))
+        elif reference.kind == "plan" and known[reference.name] in (None, ""):
+            yield Fault(here, f"the recipe gives no {reference.name}", "say it in the recipe, or drop the argument")
+
+
+def _asks(s: Train) -> set[str]:
+    return {f"{one.kind}:{one.name}" for _key, one in _asked(s.script)} if s.script is not None else set()
+
+
+@contradiction("P097", "script-without-its-folder", words=SCRIPT)
+def output_folder(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a script that is not told where its result goes.
+
+    Why is this bad:
+    The next stage, the evaluation and a resumed run look for it in the folder of the stage.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        script: {path: train.py, arguments: {batch: '${plan:train.batch.total}'}}
+        train: {batch_size: 8}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        script: {path: train.py, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.total}'}}
+    """
+    if s.script is None or not system(s.trainer).own_program or f"plan:{s.name}.output" in _asks(s):
+        return
+    advice = f"give it its folder, such as output-dir: ${{plan:{s.name}.output}}"
+    yield Fault("script", "nothing tells the script where its result goes", advice)
+
+
+def _deepspeed_under_ray(s: Train) -> bool:
+    return s.script is not None and s.script.launcher == "ray" and s.parallel.strategy.startswith("zero")
+
+
+@contradiction("P108", "deepspeed-under-ray", words=(*SCRIPT, "parallel.strategy"))
+def under_ray(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds ZeRO with a script that Ray starts.
+
+    Why is this bad:
+    DeepSpeed is not in the environment that Ray's processes run in.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        script: {path: train.py, launcher: ray, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
+        train: {micro_batch_size: 8}
+        hardware: {gpu: a100-80gb, per_node: 4}
+        parallel: {strategy: zero3}
+
+    Use instead:
+        script: {path: train.py, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
+    """
+    if system(s.trainer).own_program and _deepspeed_under_ray(s):
+        advice = "use launcher: accelerate, or deepspeed"
+        yield Fault("parallel.strategy", "Ray's environment has no DeepSpeed", advice)
+
+
+@contradiction("P098", "sharding-that-nothing-does", words=(*SCRIPT, "parallel.strategy"), waivable=True)
+def sharding(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a strategy that neither the launcher of a script nor the script itself carries out.
+
+    Why is this bad:
+    These launchers start processes and no more. Each would hold the whole model, and memory would run out where the recipe
+    counts on shards.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        script: {path: train.py, launcher: torchrun, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
+        train: {micro_batch_size: 8}
+        hardware: {gpu: a100-80gb, per_node: 4}
+        parallel: {strategy: fsdp2}
+
+    Use instead:
+        script: {path: train.py, launcher: accelerate, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
+
+    When it is meant:
+    The script always shards in this way, and takes no argument about it.
+    """
+    if s.script is None or not system(s.trainer).own_program:
+        return
+    asked, launcher, strategy = _asks(s), s.script.launcher, s.parallel.strategy
+    if _deepspeed_under_ray(s):
+        return
+    shards = launcher == "accelerate" or strategy in ("single", "ddp") or f"plan:{s.name}.parallel.strategy" in asked
+    if launcher == "deepspeed" and strategy.startswith("zero"):
+        shards = shards or "file:ds_config.json" in asked
+    if not shards:
+        how = "deepspeed_config: ${file:ds_config.json}" if strategy.startswith("zero") else ""
+        how = how or f"strategy: ${{plan:{s.name}.parallel.strategy}}"
+        advice = f"use launcher: accelerate; or where the script itself shards, tell it by an argument such as {how}"
+        message = f"{launcher} only starts processes: nothing would do {strategy}"
+        yield Fault("parallel.strategy", message, advice)
+
+
+@contradiction("P099", "accumulation-that-nothing-does", words=(*SCRIPT, "train"))
+def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a script that is told the micro batch, and not how many of them make a step.
+
+    Why is this bad:
+    A step would have fewer sequences than the recipe says.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        script: {path: train.py, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
+        train: {micro_batch_size: 4, gradient_accumulation: 16}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        train: {micro_batch_size: 4, gradient_accumulation: 1}
+    """
+    if s.script is None or not system(s.trainer).own_program or s.parallel.strategy.startswith("zero"):
+        return
+    batch = {f"plan:{s.name}.batch.{word}" for word in ("micro", "accumulation", "total")} & _asks(s)
+    if batch == {f"plan:{s.name}.batch.micro"} and s.batch.accumulation > 1:
+        message = f"nothing tells the script to accumulate gradients over {s.batch.accumulation} batches"
+        advice = f"give it ${{plan:{s.name}.batch.accumulation}}, or set train.gradient_accumulation: 1"
+        yield Fault("train", message, advice)
+
+
+RULES = (
+    which_program,
+    arguments,
+    output_folder,
+    under_ray,
+    sharding,
+    accumulation,
+)
