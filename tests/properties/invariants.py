@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from unicodedata import category, east_asian_width
 
-from recipec import contracts
+from recipec import contracts, manifest
 from recipec.diagnostics import Finding, errors, render
 from recipec.explain import explain
 from recipec.facts import pinned
@@ -110,12 +110,14 @@ def _files(files: dict[str, str]) -> Iterator[str]:
             yield f"{name}: holds NUL"
         if name.endswith((".sh", ".yaml", ".json", ".txt")) and not text.endswith("\n"):
             yield f"{name}: no end of line"
-    manifest = _json(files["plan.json"])
-    stages = {row["id"]: row for row in manifest["stages"]}
+    written = manifest.read(files["plan.json"])
+    if manifest.write(written) != files["plan.json"]:
+        yield "plan.json: written anew, it is another text"
+    stages = {stage.id: stage for stage in written.plan.stages}
     seen: dict[str, dict[str, dict[str, Any]]] = {id: {} for id in stages}
     for name, text in files.items():
         stage, _, file = name.partition("/")
-        tool = JUDGED.get(file) or ("lm_eval" if file.startswith("lm_eval.") else None)
+        tool = JUDGED.get(file) or ("lm_eval" if file == "lm_eval.yaml" else None)
         if file.endswith(".json"):
             document: Any = _json(text)
         elif tool is not None:
@@ -123,28 +125,28 @@ def _files(files: dict[str, str]) -> Iterator[str]:
         if tool is None:
             continue
         seen[stage][file] = document
-        release = pinned(stages[stage]["environment"], tool.replace("_", "-"))
+        release = pinned(stages[stage].environment, tool.replace("_", "-"))
         part = "ds_config" if tool == "deepspeed" else "config"
         for problem in contracts.load(tool, release).check(part, document):
             yield f"{name}: {problem}"
         lines = text.split("\n")
-        for key, place in manifest["files"][name]["lines"].items():
-            if not re.match(r'\s*"?' + re.escape(key)[:1], lines[place["line"] - 1].replace('"', "").lstrip() or "!"):
-                yield f"{name}: {key} is not on line {place['line']}"
-            for answer in explain(manifest, f"{name}:{key}"):
-                if not answer["because"]:
+        for key, place in written.files[name].lines.items():
+            if not re.match(r'\s*"?' + re.escape(key)[:1], lines[place.line - 1].replace('"', "").lstrip() or "!"):
+                yield f"{name}: {key} is not on line {place.line}"
+            for answer in explain(written, f"{name}:{key}"):
+                if not answer.because:
                     yield f"{name}: nothing explains {key}"
     for stage, documents in seen.items():
-        yield from _batch(documents, manifest["values"], stages[stage]["name"])
+        yield from _batch(documents, written, stages[stage].name)
 
 
-def _batch(seen: dict[str, dict[str, Any]], values: dict[str, Any], name: str) -> Iterator[str]:
+def _batch(seen: dict[str, dict[str, Any]], written: manifest.Manifest, name: str) -> Iterator[str]:
     """One number, one source: total = micro × accumulation × world, alike in every file."""
     axolotl = seen.get("axolotl.yaml")
     if axolotl is None:
         return
     micro, accumulation, world, total = (
-        values[path]["value"]
+        written.value(path)
         for path in (f"{name}.batch.micro", f"{name}.batch.accumulation", "hardware.world", f"{name}.batch.total")
     )
     if total != micro * accumulation * world:

@@ -39,4 +39,5 @@ need recipes/data/medical_qa.jsonl
 make_environment unsloth-2026.10.9 '' --no-deps ''
 bash "$here/10-train/run.sh"
 bash "$here/15-merge/run.sh"
-bash "$here/20-evaluate/run.sh"
+bash "$here/20-evaluate-base/run.sh"
+bash "$here/20-evaluate-tuned/run.sh"

@@ -32,8 +32,10 @@ need() {  # data file
   echo "no file $1: run this from the folder that the paths of the recipe start at" >&2
   exit 2
 }
+need recipes/quickstart/tasks
 need recipes/quickstart/train.jsonl
 make_environment axolotl-0.19.0 ''
 bash "$here/00-init/run.sh"
 bash "$here/10-train/run.sh"
-bash "$here/20-evaluate/run.sh"
+bash "$here/20-evaluate-base/run.sh"
+bash "$here/20-evaluate-tuned/run.sh"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Evaluates. Written by recipec from llama-3-8b-medical-unsloth.yaml.
+# Evaluates. Written by recipec from quickstart.yaml.
 # Run it from the folder that the recipe's paths start at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-environment=unsloth-2026.10.9
+environment=axolotl-0.19.0
 bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"
 [ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }
 PATH="$(cd "$bin" && pwd):$PATH"
@@ -12,7 +12,4 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-echo '== base (1 of 2)'
-lm-eval run --config "$here/lm_eval.base.yaml"
-echo '== tuned (2 of 2)'
-lm-eval run --config "$here/lm_eval.tuned.yaml"
+exec lm-eval run --config "$here/lm_eval.yaml"
