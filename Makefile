@@ -37,6 +37,7 @@ golden: setup
 
 generated: setup
 	$(BIN)/recipe schema > docs/recipe.schema.json
+	$(BIN)/python scripts/plan_schema.py > docs/plan.schema.json
 	$(BIN)/python -m recipec.reference > docs/reference.md
 	$(BIN)/python scripts/methods_table.py > docs/methods.md
 	$(BIN)/python -m recipec.rules.catalogue > docs/rules.md
