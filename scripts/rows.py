@@ -17,15 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "compiler")]
 
 from recipec.course import bind_course  # noqa: E402
-from recipec.decide import decide  # noqa: E402
-from recipec.decide.methods import METHODS  # noqa: E402
+from recipec.decide.decision import decide  # noqa: E402
 from recipec.facts import releases  # noqa: E402
-from recipec.kinds.evaluate import Evaluate
-from recipec.kinds.init import Init
-from recipec.plan import Resolved, Stage, Train  # noqa: E402
+from recipec.kinds.train.methods import METHODS  # noqa: E402
+from recipec.plan import Stage  # noqa: E402
 from recipec.source import Mapping, Source  # noqa: E402
-from recipec.systems import TRAINERS, environment, lm_eval, trainer, transformers  # noqa: E402
 from recipec.systems.document import Sheet  # noqa: E402
+from recipec.systems.registry import doing, system  # noqa: E402
 from recipec.systems.table import Row  # noqa: E402
 from recipec.yaml_reader import read_text  # noqa: E402
 
@@ -42,12 +40,10 @@ hardware: {gpu: a100-80gb}
 
 
 class Case(NamedTuple):
-    """A stage of a recipe that was compiled in memory, with the plan it belongs to and the environment that runs it."""
+    """A stage of a recipe that was decided in memory; `name` says of which."""
 
     name: str
-    stage: Stage
-    resolved: Resolved
-    environment: str
+    stage: Stage[Any]
 
 
 def recipe(name: str, method: str, *, lora: bool, strategy: str = "single", release: str = "", more: str = "") -> str:
@@ -75,21 +71,20 @@ def decided(name: str, text: str) -> Iterator[Case]:
     """Yield the stages of a recipe. Raises ValueError when there is no plan of it."""
     tree = read_text(Source(name, text))
     course, findings = bind_course(tree) if isinstance(tree, Mapping) else (None, [])
-    resolved, more = decide(course) if course is not None else (None, [])
-    if resolved is None:
-        raise ValueError(f"{name}: {'; '.join(finding.message for finding in [*findings, *more])}")
-    for stage in resolved.plan.stages:
-        yield Case(name, stage, resolved, environment(stage, resolved.plan))
+    if course is None or any(part.wrong for part in course.parts):
+        raise ValueError(f"{name}: {'; '.join(finding.message for finding in findings)}")
+    for stage in decide(course).resolved.plan.stages:
+        yield Case(name, stage)
 
 
 def trainings(*, strategies: bool) -> Iterator[Case]:
     """Yield a training for each trainer, method and release, in full and with LoRA; of each strategy, or of one."""
-    for name in TRAINERS:
-        system = trainer(name)
-        kinds = sorted(system.strategies) if strategies else ["single"]
-        for method in (method for method in METHODS if method in system.methods):
+    for name in doing("train"):
+        can = system(name).can
+        kinds = sorted(can["parallel.strategy"]) if strategies else ["single"]
+        for method in (method for method in METHODS if method in can["method"]):
             for strategy in kinds:
-                for lora in (False, True)[: 1 + ("lora" in system.adapters)]:
+                for lora in (False, True)[: 1 + ("lora" in can["adapter.type"])]:
                     for release in releases(name) or ("",):
                         text = recipe(name, method, lora=lora, strategy=strategy, release=release)
                         what = ["lora" if lora else "full", *[strategy] * strategies, release]
@@ -99,11 +94,7 @@ def trainings(*, strategies: bool) -> Iterator[Case]:
 def sheets(case: Case) -> list[Sheet]:
     """Return the files of a stage, each with its table."""
     stage = case.stage
-    if isinstance(stage, Train):
-        return trainer(stage.trainer).sheets(stage)
-    if isinstance(stage, Evaluate):
-        return lm_eval.sheets(stage, case.environment)
-    return (transformers.init if isinstance(stage, Init) else transformers.merge).sheets(case.environment)
+    return system(stage.system).sheets(stage.body, stage.environment)
 
 
 def identity(row: Row) -> Any:

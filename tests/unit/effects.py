@@ -1,4 +1,4 @@
-"""Which plan values of a training act: other values are tried one after another, and what is emitted is compared.
+"""Which plan values of a stage act: other values are tried one after another, and what is emitted is compared.
 
 A system declares what it uses (`Row.paths`, conditions, `uses`); here that is held against what it does.
 """
@@ -6,105 +6,127 @@ A system declares what it uses (`Row.paths`, conditions, `uses`); here that is h
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from recipec.kinds import kind
 from recipec.kinds.train.records import Train
 from recipec.language.data import COLUMNS
-from recipec.systems import ALWAYS, emit
+from recipec.pipeline import Compiled, compile_tree
+from recipec.plan import Stage, fields
+from recipec.source import Source
+from recipec.systems.emit import emit
 from recipec.systems.table import flattened
+from recipec.yaml_reader import read_text
 
-# other values of leaves whose type does not say them
+# other values of leaves whose type does not say them, or of which only some cross a threshold
 OTHER: dict[str, tuple[Any, ...]] = {
-    "adapter.init": ("default", "pissa", "olora"),
-    "adapter.options": ({"bias": "all"},),
-    "adapter.type": ("lora", "oft", "vera"),
-    "model.attention": ("eager", "flash_attention_2"),
+    "adapter.also_train": (("lm_head",), ("embed_tokens",)),
+    "adapter.init": ("default", "gaussian", "pissa", "olora"),
+    "adapter.options": ({"bias": "all"}, {"use_qalora": True}),
+    "adapter.targets": (("q_proj",), ("all-linear",)),
+    "adapter.type": ("lora", "loha", "oft", "vera"),
+    "length.unit": ("steps", "epochs"),
+    "model.attention": ("sdpa", "eager", "flash_attention_2"),
     "model.chat_template": ("tokenizer", "chatml", "alpaca", "mistral_v1"),
     "model.special_tokens": ({"pad": "<pad>"},),
-    "objective.loss": ("sigmoid", "hinge", "kto", "apo_zero_unpaired"),
-    "optimizer.name": ("adamw", "adamw_8bit", "sgd", "muon"),
+    "objective.loss": (
+        "sigmoid", "hinge", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "cispo", "gspo", "ppo", "reinforce++",
+    ),
+    "optimizer.name": ("adamw", "adamw_8bit", "lion", "sgd", "muon"),
     "optimizer.scheduler": ("cosine", "linear", "warmup_stable_decay"),
-}
-FORMATS = tuple(COLUMNS)
+    "optimizer.decay": (0.2, 5),
+    "optimizer.warmup": (0.05, 7),
+    "rollout.engines": (None, 2),
+    "script.arguments": ({"output": "x"},),
+    "watch.evaluate_every": ("epoch", "never", 7),
+    "watch.save_every": ("epoch", 7),
+    "watch.save_keep": ("all", 7),
+}  # fmt: skip
+OPTIONAL = ("adapter", "objective", "rollout", "rewards", "script", "data.validation")  # what a stage may be without
 
 
-def misjudged(stage: Train, environment: str) -> dict[str, str]:
+def training(compiled: Compiled) -> Stage[Train]:
+    """Return the one training of a recipe that is right."""
+    assert compiled.resolved is not None, compiled.findings
+    [stage] = compiled.resolved.plan.of_kind("train")
+    return stage
+
+
+def stage_of(text: str) -> Stage[Train]:
+    """Return the one training of the text of a recipe that is right."""
+    return training(compile_tree(read_text(Source("test.yaml", text))))
+
+
+def changed(stage: Stage[Any], path: str, value: Any) -> Stage[Any]:
+    """Return a stage with another value at a path below its body."""
+    return stage.replaced(body=_with(stage.body, path, value))
+
+
+def misjudged(stage: Stage[Any], skip: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the plan leaves that count as used and do not act, or act and do not count, each with what is wrong.
 
-    A leaf without a value needs not count: nobody wrote one, of which it could be told that it has no effect.
+    Left out are what acts whatever the system is, what begins with one of `skip`, and words of a reward that belong to
+    another type: they are refused before.
     """
-    acts, counts = acting(stage, environment), counted(stage, environment)
-    said = {path for path, value, _kind in leaves(stage) if value not in (None, (), {})}
-    return {
-        **dict.fromkeys(counts - acts, "counts as used, but does not act"),
-        **dict.fromkeys((acts - counts) & said, "acts, but does not count as used"),
-    }
+    before, used = _emitted(stage), emit(stage).used
+    wrong = {}
+    for path, value, hint in leaves(stage):
+        if path.startswith(skip) or (value is None and path.startswith("rewards.")):
+            continue
+        acts = any(_emitted(changed(stage, path, other)) != before for other in _others(path, value, hint))
+        counts = any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in used)
+        if acts is not counts:
+            wrong[path] = "counts as used, but does not act" if counts else "acts, but does not count as used"
+    return wrong
 
 
-def acting(stage: Train, environment: str) -> set[str]:
-    """Return the plan leaves of which another value changes what is emitted, or is refused or told."""
-    before = _emitted(stage, environment)
-    return {
-        path
-        for path, value, kind in leaves(stage)
-        if any(_emitted(_with(stage, path, other), environment) != before for other in _others(path, value, kind))
-    }
-
-
-def counted(stage: Train, environment: str) -> set[str]:
-    """Return the plan leaves that count as used, but for those that act whatever the system is."""
-    seen = emit(stage, environment).seen
-    steps = {path: path.split(".") for path, _value, _kind in leaves(stage)}
-    return {path for path, way in steps.items() if any(".".join(way[:end]) in seen for end in range(1, len(way) + 1))}
-
-
-def leaves(stage: Train) -> Iterator[tuple[str, Any, Any]]:
+def leaves(stage: Stage[Any]) -> Iterator[tuple[str, Any, Any]]:
     """Yield the leaves of a stage that only its system acts on: path, value and type."""
-    for path, value in flattened(stage).items():
-        if hasattr(value, "_fields"):
-            for name, kind in get_type_hints(type(value)).items():
-                yield from _leaf(f"{path}.{name}", getattr(value, name), kind)
-    for name, kind in get_type_hints(Train).items():
-        yield from _leaf(name, getattr(stage, name), kind)
+    always = kind(stage.kind).acts
+    records = {"": stage.body, **{path: value for path, value in flattened(stage.body).items() if fields(value)}}
+    for prefix, record in records.items():
+        for name, hint in get_type_hints(type(record)).items():
+            path, value = f"{prefix}.{name}".lstrip("."), getattr(record, name)
+            section = fields(value) or path in (*OPTIONAL, "data.train")
+            if not section and not any(path == one or path.startswith(f"{one}.") for one in always):
+                yield path, value, hint
 
 
-def _leaf(path: str, value: Any, kind: Any) -> Iterator[tuple[str, Any, Any]]:
-    section = hasattr(value, "_fields") or path in ("data.train", "data.validation", "rewards")
-    if not section and path not in (*ALWAYS, "adapter", "objective", "rollout", "script"):
-        yield path, value, kind
-
-
-def _others(path: str, value: Any, kind: Any) -> list[Any]:
+def _others(path: str, value: Any, hint: Any) -> list[Any]:
     last = path.rpartition(".")[2]
-    found: tuple[Any, ...] = ("another", 3, 0.25, ("another",))
+    found: tuple[Any, ...] = ("another", "other.json", "a,b", 3, 0.25, ("another",))
+    choices = [word for one in (hint, *get_args(hint)) if get_origin(one) is Literal for word in get_args(one)]
     if path in OTHER:
         found = OTHER[path]
     elif last == "format":
-        found = FORMATS
+        found = tuple(COLUMNS)
     elif last == "columns":
-        found = ({name: f"{column}_" for name, column in value.items()},)
+        found = (*({**value, name: "other"} for name in value), {name: f"{column}_" for name, column in value.items()})
     elif last == "roles":
         found = ({"user": ("human",)}, {"user": ("human", "person")})
-    elif get_origin(kind) is Literal:
-        found = get_args(kind)
+    elif choices:
+        found = tuple(choices)
     elif isinstance(value, bool):
         found = (not value,)
     elif isinstance(value, int | float):
-        found = (0, 1, 3, 0.25, 80)
+        found = (0, 1, 3, 0.25, 80, value + 1, value + 0.5, 1 - value)
     return [other for other in found if other != value]
 
 
 def _with(record: Any, path: str, value: Any) -> Any:
     name, _, rest = path.partition(".")
-    if isinstance(record, tuple) and not hasattr(record, "_fields"):
+    if isinstance(record, tuple):
         at = int(name)
-        return (*record[:at], _with(record[at], rest, value), *record[at + 1 :])
-    return record._replace(**{name: _with(getattr(record, name), rest, value) if rest else value})
+        return (*record[:at], _with(record[at], rest, value) if rest else value, *record[at + 1 :])
+    return record.replaced(**{name: _with(getattr(record, name), rest, value) if rest else value})
 
 
-def _emitted(stage: Train, environment: str) -> Any:
-    """Return everything that comes of a stage; of a value that cannot be worked with, its kind of error."""
+def _emitted(stage: Stage[Any]) -> Any:
+    """Return all that a person or a tool could see of a stage; of a value that cannot be worked with, the error."""
     try:
-        made = emit(stage, environment)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        made = emit(stage)
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         return repr(error)
-    documents = [document.values() for document in made.documents]
-    return documents, made.commands, made.variables, made.files, made.refusals, made.differences
+    documents = [
+        (one.file, one.tool, one.contract, one.template, {key: repr(entry.value) for key, entry in one.entries.items()})
+        for one in made.documents
+    ]
+    return documents, made.commands, made.variables, made.files, set(made.refusals), set(made.differences)

@@ -11,7 +11,7 @@ from recipec.systems.table import flattened, read_back
 from recipec.yaml_reader import read_text
 
 
-def read(files: Mapping[str, str], stage: Stage, sheets: Iterable[Sheet]) -> dict[str, dict[str, Any]]:
+def read(files: Mapping[str, str], stage: Stage[Any], sheets: Iterable[Sheet]) -> dict[str, dict[str, Any]]:
     """Return what each YAML and JSON file of a stage says of the plan, by plan path; `files` are those of the run."""
     found = {}
     for sheet in sheets:
@@ -23,7 +23,7 @@ def read(files: Mapping[str, str], stage: Stage, sheets: Iterable[Sheet]) -> dic
     return found
 
 
-def contradictions(said: Mapping[str, Any], stage: Stage) -> dict[str, tuple[Any, Any]]:
+def contradictions(said: Mapping[str, Any], stage: Stage[Any]) -> dict[str, tuple[Any, Any]]:
     """Return where what was read back is not what the plan says: both values by plan path."""
-    values = flattened(stage)
+    values = flattened(stage.body)
     return {path: (value, values[path]) for path, value in said.items() if path in values and values[path] != value}

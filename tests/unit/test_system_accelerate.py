@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from reading_back import contradictions, read
 
-from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_file, compile_tree
 from recipec.source import Source, plain
-from recipec.systems import trainer
+from recipec.systems.registry import system
 from recipec.yaml_reader import read_text
 
 RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.yaml"))
@@ -44,20 +43,18 @@ def sharding(found: Compiled) -> Any:
 def test_they_read_back_as_the_plan(recipe: Path) -> None:
     found = compile_file(str(recipe))
     assert found.resolved is not None
-    for stage in found.resolved.plan.stages:
-        if isinstance(stage, Train):
-            sheets = [sheet for sheet in trainer(stage.trainer).sheets(stage) if sheet.file in FILES]
-            for name, said in read(found.files, stage, sheets).items():
-                assert contradictions(said, stage) == {}
-                assert len(said) >= 3, name
+    for stage in found.resolved.plan.of_kind("train"):
+        own = system(stage.system).sheets(stage.body, stage.environment)
+        for name, said in read(found.files, stage, [sheet for sheet in own if sheet.file in FILES]).items():
+            assert contradictions(said, stage) == {}
+            assert len(said) >= 3, name
 
 
 def test_what_is_read_back() -> None:
     found = compiled("llamafactory", "{strategy: zero3, bucket_size: 1000, offload: {optimizer: nvme, nvme_path: /n}}")
     assert found.resolved is not None
     (stage,) = found.resolved.plan.stages
-    assert isinstance(stage, Train)
-    sheets = trainer(stage.trainer).sheets(stage)
+    sheets = system(stage.system).sheets(stage.body, stage.environment)
     said = read(found.files, stage, [sheet for sheet in sheets if sheet.file == "ds_config.json"])["ds_config.json"]
     assert said == {
         "batch.total": 2,

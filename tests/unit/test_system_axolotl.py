@@ -206,7 +206,7 @@ SECTIONS = {
     "model": (
         "revision: r", "max_length: 512", "attention: eager", "tokenizer: o/t", "chat_template: llama3",
         "chat_template_file: t.jinja", "special_tokens: {pad: x}", "trust_remote_code: true", "resize_embeddings: true",
-        "load_in: int8", "load_in: nf4, double_quant: false", "double_quant: false",
+        "load_in: int8", "load_in: nf4, double_quant: false", "double_quant: true",
     ),
     "adapter": (
         "rank: 4", "alpha: 5", "init: gaussian", "lora_plus_ratio: 16", "dropout: 0.1", "targets: [q_proj]",
@@ -229,7 +229,7 @@ SECTIONS = {
     ),
     "rollout": (
         "completions: 4", "max_new_tokens: 99", "temperature: 0.7", "top_p: 0.9", "iterations: 2", "clip: 0.1",
-        "clip_high: 0.3", "scale_rewards: batch", "mask_truncated: true", "engines: 1", "gpu_memory_share: 0.3",
+        "clip_high: 0.3", "scale_rewards: batch", "mask_truncated: true", "engines: 1", "gpu_memory_share: 0.4",
         "discount: 0.9",
     ),
     "track": (
@@ -255,7 +255,7 @@ def small(method: str, section: str = "", words: str = "") -> str:
     return text + ("rewards: [{type: exact}]\n" if method == "grpo" else "")
 
 
-@pytest.mark.parametrize("method", sorted(axolotl.TRAINER.methods))
+@pytest.mark.parametrize("method", sorted(axolotl.SYSTEM.can["method"]))
 def test_no_word_is_dropped_in_silence(method: str) -> None:
     """Each word with a value of its own changes what the tool is given, or there is something to tell."""
 
@@ -281,12 +281,15 @@ def test_no_word_is_dropped_in_silence(method: str) -> None:
     [
         *((method, "data", "group_by_length: true", "data.group_by_length") for method in objective.RL),
         ("grpo", "model", "max_length: 512", "model.max_length"),
-        ("sft", "model", "double_quant: false", "model.double_quant"),
     ],
 )
 def test_a_value_that_it_cannot_take_is_told(method: str, section: str, words: str, dropped: str) -> None:
     (told,) = compiled(small(method, section, words)).findings
     assert (told.code, told.message) == ("T002", f"{dropped} has no effect on 10-train")
+
+
+def test_to_say_that_scales_stay_as_they_are_without_any_is_no_mistake() -> None:
+    assert compiled(small("sft", "model", "double_quant: false")).findings == []
 
 
 @pytest.mark.parametrize("method", data.CAUSAL)
@@ -324,7 +327,7 @@ def test_its_file_reads_back_as_plan_values(text: str, read: dict[str, Any]) -> 
     found = read_back(axolotl.ROWS, document, "0.19.0")
     assert found | read == found
     assert result.resolved is not None
-    values = flattened(result.resolved.plan.stages[0])
+    values = flattened(result.resolved.plan.stages[0].body)
     assert {path: values[path] for path in found} == found
 
 

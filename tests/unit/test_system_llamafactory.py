@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from effects import misjudged
+from effects import misjudged, training
 from reading_back import contradictions, read
 
 from recipec.diagnostics import errors
 from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_file, compile_tree
+from recipec.plan import Stage
 from recipec.source import Source
-from recipec.systems import environment, llamafactory
+from recipec.systems import llamafactory
 from recipec.yaml_reader import read_text
 
 RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*llamafactory*.yaml"))
@@ -276,14 +277,11 @@ def test_what_it_does_not_hear_is_told(sections: dict[str, str], word: str) -> N
     assert refusals(**sections) == [f"{word} has no effect on 10-train"]
 
 
-def stage_of(**sections: str) -> tuple[Train, str, Compiled]:
-    """Return the training of a small recipe, its environment, and what was compiled."""
+def stage_of(**sections: str) -> tuple[Stage[Train], Compiled]:
+    """Return the training of a small recipe, and what was compiled."""
     found = compiled(**sections)
-    assert found.resolved is not None
     assert errors(found.findings) == []
-    plan = found.resolved.plan
-    (stage,) = (stage for stage in plan.stages if isinstance(stage, Train))
-    return stage, environment(stage, plan), found
+    return training(found), found
 
 
 OFFLOADED = "{strategy: fsdp2, offload: {optimizer: cpu, parameters: cpu}}"
@@ -302,32 +300,32 @@ STAGES = [
 
 @pytest.mark.parametrize("sections", STAGES, ids=lambda sections: sections.get("train", "sft").partition(",")[0])
 def test_what_counts_as_used_acts(sections: dict[str, str]) -> None:
-    stage, where, _ = stage_of(**sections)
-    assert misjudged(stage, where) == {}
+    stage, _ = stage_of(**sections)
+    other_place = ("data.train.0.path",) if stage.body.data.train[0].hub else ()  # a source has one of the two
+    assert misjudged(stage, other_place) == {}
 
 
 @pytest.mark.parametrize("sections", STAGES, ids=lambda sections: sections.get("train", "sft").partition(",")[0])
 def test_files_read_back_as_the_plan(sections: dict[str, str]) -> None:
-    stage, _, found = stage_of(**sections)
-    said = read(found.files, stage, llamafactory.TRAINER.sheets(stage))["llamafactory.yaml"]
+    stage, found = stage_of(**sections)
+    said = read(found.files, stage, llamafactory.SYSTEM.sheets(stage.body, stage.environment))["llamafactory.yaml"]
     assert contradictions(said, stage) == {}
-    assert said["method"] == stage.method or stage.method == "sft"
+    assert said["method"] == stage.body.method or stage.body.method == "sft"
     assert {"model.path", "batch.micro", "optimizer.name", "watch.save_every"} < set(said)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_files_of_our_recipes_read_back_as_the_plan(recipe: Path) -> None:
     found = compile_file(str(recipe))
-    assert found.resolved is not None
-    (stage,) = (stage for stage in found.resolved.plan.stages if isinstance(stage, Train))
-    said = read(found.files, stage, llamafactory.TRAINER.sheets(stage))["llamafactory.yaml"]
+    stage = training(found)
+    said = read(found.files, stage, llamafactory.SYSTEM.sheets(stage.body, stage.environment))["llamafactory.yaml"]
     assert contradictions(said, stage) == {}
     assert len(said) > 25
 
 
 def test_most_rows_read_back() -> None:
-    stage, _, _ = stage_of()
-    rows = llamafactory.rows(stage)
+    stage, _ = stage_of()
+    rows = llamafactory.rows(stage.body)
     assert sum(row.back is not None for row in rows) > 0.8 * len(rows)
 
 

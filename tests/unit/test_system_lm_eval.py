@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from reading_back import contradictions, read
 
-from recipec.kinds.evaluate import Evaluate
 from recipec.pipeline import Compiled, compile_file, compile_tree
 from recipec.source import Source, plain
-from recipec.systems import environment, lm_eval
+from recipec.systems import lm_eval
 from recipec.yaml_reader import read_text
 
 RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.yaml"))
@@ -21,20 +20,17 @@ def compiled(evaluate: str, hardware: str = "{gpu: a100-80gb}", more: str = "") 
 
 
 def configuration(found: Compiled) -> Any:
-    return plain(read_text(Source("a.yaml", found.files["10-evaluate/lm_eval.base.yaml"])))
+    return plain(read_text(Source("a.yaml", found.files["10-evaluate-base/lm_eval.yaml"])))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_they_read_back_as_the_plan(recipe: Path) -> None:
     found = compile_file(str(recipe))
     assert found.resolved is not None
-    for stage in found.resolved.plan.stages:
-        if isinstance(stage, Evaluate):
-            for said in read(
-                found.files, stage, lm_eval.sheets(stage, environment(stage, found.resolved.plan))
-            ).values():
-                assert contradictions(said, stage) == {}
-                assert {"backend", "tasks", "max_length", "precision"} < set(said)
+    for stage in found.resolved.plan.of_kind("evaluate"):
+        said = read(found.files, stage, lm_eval.sheets(stage.body, stage.environment))["lm_eval.yaml"]
+        assert contradictions(said, stage) == {}
+        assert {"backend", "tasks", "max_length", "precision"} < set(said)
 
 
 def test_each_back_end_has_its_own_words() -> None:
@@ -53,7 +49,7 @@ def test_each_back_end_has_its_own_words() -> None:
 
 def test_several_gpus_are_for_vllm_alone() -> None:
     told = compiled("{tasks: [arc_easy]}", "{gpu: a100-80gb, per_node: 2}").findings
-    assert [finding.message for finding in told] == ["hardware.per_node has no effect on 10-evaluate"]
+    assert [finding.message for finding in told] == ["hardware.per_node has no effect on 10-evaluate-base"]
     assert compiled("{tasks: [arc_easy], backend: vllm}", "{gpu: a100-80gb, per_node: 2}").findings == []
 
 

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage_changes import changed, inexact, stage_of
+from effects import changed, misjudged, stage_of
 
 from recipec.diagnostics import errors
 from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_file, compile_tree
-from recipec.plan import leaf
+from recipec.plan import Stage, leaf
 from recipec.source import Source
-from recipec.systems import emit, openrlhf
+from recipec.systems import openrlhf
+from recipec.systems.emit import emit
 from recipec.systems.table import OMIT, below, gathered, read_back, same
 from recipec.yaml_reader import read_text
 
@@ -66,8 +67,8 @@ STAGES["restarts"] = changed(STAGES["chat"], "optimizer.scheduler", "cosine_with
 @pytest.mark.parametrize("name", STAGES)
 def test_what_counts_as_used_acts_and_the_reverse(name: str) -> None:
     stage = STAGES[name]
-    only_one = () if stage.method == "sft" else ("data.train.0.format",)  # others are refused before
-    assert inexact(stage, only_one) == []
+    only_one = () if stage.body.method == "sft" else ("data.train.0.format",)  # others are refused before
+    assert misjudged(stage, only_one) == {}
 
 
 # stage -> what is changed of it, and a part of what is told then; without the change that is not told
@@ -136,16 +137,16 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ALWAYS_TOLD = {"cuts rows that are longer", "whatever trust_remote_code says"}
 
 
-def with_all(stage: Train, changes: dict[str, Any]) -> Train:
+def with_all(stage: Stage[Train], changes: dict[str, Any]) -> Stage[Train]:
     """Return the stage with other values; a section is taken from the stage that is named."""
     for path, value in changes.items():
-        stage = changed(stage, path, getattr(STAGES[value], path) if path in ("adapter", "rewards") else value)
+        stage = changed(stage, path, getattr(STAGES[value].body, path) if path in ("adapter", "rewards") else value)
     return stage
 
 
-def told(stage: Train) -> list[str]:
+def told(stage: Stage[Train]) -> list[str]:
     """Return what is refused and what is done another way."""
-    emitted = emit(stage, "")
+    emitted = emit(stage)
     return [one.message for one in (*emitted.refusals, *emitted.differences)]
 
 
@@ -160,7 +161,7 @@ def test_what_it_cannot_do_is_told_and_nothing_else(name: str, changes: dict[str
 def test_every_check_is_told_here() -> None:
     """Each message of a check that is no function is told by a case above, or by every stage."""
     parts = [part for _, _, part in WRONG] + sorted(ALWAYS_TOLD)
-    checks = {check for stage in STAGES.values() for check in openrlhf.TRAINER.checks(stage)}
+    checks = {check for stage in STAGES.values() for check in openrlhf.SYSTEM.checks(stage.body)}
     messages = {check.message for check in checks if isinstance(check.message, str)}
     assert len(messages) > 30
     assert [message for message in messages if not any(part in message for part in parts)] == []
@@ -168,7 +169,7 @@ def test_every_check_is_told_here() -> None:
 
 def test_long_rows_are_cut_where_no_completions_are_sampled() -> None:
     said = {name for name, stage in STAGES.items() if any("cuts rows" in message for message in told(stage))}
-    assert said == {name for name, stage in STAGES.items() if stage.rollout is None}
+    assert said == {name for name, stage in STAGES.items() if stage.body.rollout is None}
 
 
 def findings(text: str, *, model: str = "{base: a/b}") -> list[tuple[str, str]]:
@@ -228,12 +229,11 @@ DOCUMENTED = [
 ]
 
 
-def stages(path: Path) -> list[Train]:
+def stages(path: Path) -> list[Stage[Train]]:
     """Return the trainings of a recipe that OpenRLHF does."""
     compiled = compile_file(str(path))
     assert compiled.resolved is not None
-    plan = compiled.resolved.plan
-    return [one for one in plan.stages if isinstance(one, Train) and one.trainer == "openrlhf"]
+    return [one for one in compiled.resolved.plan.of_kind("train") if one.system == "openrlhf"]
 
 
 READ = {**STAGES, **{f"{path.stem}-{one.id}": one for path in DOCUMENTED for one in stages(path)}}
@@ -242,18 +242,23 @@ READ = {**STAGES, **{f"{path.stem}-{one.id}": one for path in DOCUMENTED for one
 @pytest.mark.parametrize("name", READ)
 def test_what_a_file_says_is_what_the_plan_says(name: str) -> None:
     stage = READ[name]
-    [sheet] = openrlhf.TRAINER.sheets(stage)
-    [document] = emit(stage, "").documents
+    [sheet] = openrlhf.SYSTEM.sheets(stage.body, stage.environment)
+    [document] = emit(stage).documents
     written = {key: value for key, value in document.values().items() if value is not False}  # as the script holds it
     found = read_back(sheet.rows, written, stage.release)
-    plan = {path: leaf(stage, path) for path in found}
+    plan = {path: leaf(stage.body, path) for path in found}
     assert found == plan
     assert {"model.path", "batch.total", "optimizer.learning_rate", "optimizer.beta1", "seed", "output"} < set(found)
     assert len(found) >= 25
 
 
 def test_most_rows_read_both_ways() -> None:
-    rows = [row for stage in STAGES.values() for [sheet] in [openrlhf.TRAINER.sheets(stage)] for row in sheet.rows]
+    rows = [
+        row
+        for stage in STAGES.values()
+        for [sheet] in [openrlhf.SYSTEM.sheets(stage.body, stage.environment)]
+        for row in sheet.rows
+    ]
     assert sum(row.back is not None for row in rows) >= 0.8 * len(rows)
 
 

@@ -1,12 +1,13 @@
 """A script of the user's own: what it is told and what its launcher acts on is used, and nothing else."""
 
 import pytest
-from stage_changes import inexact, stage_of
+from effects import misjudged, stage_of
 
 from recipec.diagnostics import errors
 from recipec.pipeline import compile_tree
 from recipec.source import Source
-from recipec.systems import emit, script
+from recipec.systems import script
+from recipec.systems.emit import emit
 from recipec.systems.table import read_back
 from recipec.yaml_reader import read_text
 
@@ -54,12 +55,12 @@ RECIPES = {
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_counts_as_used_acts_and_the_reverse(name: str) -> None:
     """The format of a source that the script is told of is left out: the recipe must name it with the path."""
-    assert inexact(stage_of(RECIPES[name]), ("data.train.0.format",)) == []
+    assert misjudged(stage_of(RECIPES[name]), ("data.train.0.format",)) == {}
 
 
 def test_deepspeeds_file_is_there_for_who_reads_it() -> None:
     """The launcher of accelerate reads it, or the script that is told of it; a script that is not finds no file."""
-    found = {name: {one.file for one in emit(stage_of(RECIPES[name]), "").documents} for name in RECIPES}
+    found = {name: {one.file for one in emit(stage_of(RECIPES[name])).documents} for name in RECIPES}
     assert {name for name, files in found.items() if "ds_config.json" in files} == {"zero", "offload", "deepspeed"}
     assert found["shards"] == set()
 
@@ -81,7 +82,7 @@ def test_a_source_that_is_told_has_a_format_and_the_other_has_no_effect() -> Non
 
 def test_rays_file_says_what_the_plan_says() -> None:
     stage = stage_of(RECIPES["ray"])
-    [sheet], [document] = script.TRAINER.sheets(stage), emit(stage, "").documents
+    [sheet], [document] = script.SYSTEM.sheets(stage.body, stage.environment), emit(stage).documents
     written = {key: entry.value for key, entry in document.entries.items()}
     assert read_back(sheet.rows, written, sheet.release) == {"hardware.world": 4, "hardware.device": "gpu"}
     assert sum(row.back is not None for row in sheet.rows) == 3

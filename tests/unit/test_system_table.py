@@ -1,20 +1,21 @@
 """Tables from plan values to a tool's keys, and back."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from recipec.plan import Record
 from recipec.systems.table import OMIT, Filled, Row, constant, fill, flattened, number, read_back, same, within
 
 
-class Engine(NamedTuple):
+class Engine(Record, frozen=True):
     """A section of a small plan."""
 
     name: str
     size: int | None
 
 
-class Small(NamedTuple):
+class Small(Record, frozen=True):
     """A small plan."""
 
     engine: Engine

@@ -5,11 +5,10 @@ import json
 import pytest
 from reading_back import contradictions, read
 
-from recipec.kinds.init import Init
-from recipec.kinds.merge import Merge
 from recipec.pipeline import compile_tree
 from recipec.source import Source
-from recipec.systems import environment, transformers
+from recipec.systems import transformers
+from recipec.systems.registry import system
 from recipec.yaml_reader import read_text
 
 TEXT = """recipe: 1
@@ -36,11 +35,9 @@ def test_settings_of_the_scripts() -> None:
     assert found.resolved is not None
     said = {}
     for stage in found.resolved.plan.stages:
-        if isinstance(stage, Init | Merge):
-            script = transformers.init if isinstance(stage, Init) else transformers.merge
-            for name, values in read(
-                found.files, stage, script.sheets(environment(stage, found.resolved.plan))
-            ).items():
+        if stage.kind in ("init", "merge"):
+            own = system(stage.system).sheets(stage.body, stage.environment)
+            for name, values in read(found.files, stage, own).items():
                 assert contradictions(values, stage) == {}
                 said[name] = values
     assert (said["config.json"]["model.kv_heads"], said["init.json"]["seed"]) == (2, 7)

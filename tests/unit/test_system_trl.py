@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from used_paths import misjudged, training
+from effects import misjudged, training
 
 from recipec.diagnostics import Finding
 from recipec.kinds.train.records import Train
 from recipec.pipeline import Compiled, compile_file, compile_tree
+from recipec.plan import Stage
 from recipec.source import Source
-from recipec.systems import emit, trainer
 from recipec.systems.document import Document
+from recipec.systems.emit import emit
+from recipec.systems.registry import system
 from recipec.systems.scripts import trl_rows
 from recipec.systems.table import flattened, read_back
 from recipec.systems.trl import script, settings
@@ -172,9 +174,8 @@ STAGES = [
 
 @pytest.mark.parametrize("words", STAGES, ids=str)
 def test_what_counts_as_used_is_what_another_value_would_change(words: dict[str, str]) -> None:
-    stage, place = training(compiled(**words))
-    idle, uncounted = misjudged(stage, place)
-    assert (idle - ELSEWHERE, uncounted) == (set(), set())
+    wrong = misjudged(training(compiled(**words)))
+    assert {path: what for path, what in wrong.items() if not (path in ELSEWHERE and what.startswith("counts"))} == {}
 
 
 def said(document: Document) -> dict[str, object]:
@@ -183,11 +184,11 @@ def said(document: Document) -> dict[str, object]:
     return found
 
 
-def held_back(stage: Train, place: str) -> int:
+def held_back(stage: Stage[Train]) -> int:
     """Hold what each table reads of its document against the plan; return how many values were held."""
-    values, held = flattened(stage), 0
-    documents = {one.file: one for one in emit(stage, place).documents}
-    for sheet in trainer(stage.trainer).sheets(stage):
+    values, held = flattened(stage.body), 0
+    documents = {one.file: one for one in emit(stage).documents}
+    for sheet in system(stage.system).sheets(stage.body, stage.environment):
         if sheet.tool in ("accelerate", "deepspeed"):
             continue
         read = read_back(sheet.rows, said(documents[sheet.file]), sheet.release)
@@ -199,12 +200,12 @@ def held_back(stage: Train, place: str) -> int:
 
 @pytest.mark.parametrize("words", [*STAGES, *({"method": method, "adapter": "rank: 4"} for method in METHODS)], ids=str)
 def test_tables_read_back_what_they_have_written(words: dict[str, str]) -> None:
-    assert held_back(*training(compiled(**words))) > 20
+    assert held_back(training(compiled(**words))) > 20
 
 
 @pytest.mark.parametrize("name", ["mistral-7b-dpo-trl", "qwen2.5-1.5b-grpo-math", "llama-3-8b-medical-unsloth"])
 def test_tables_read_back_the_golden_documents(name: str) -> None:
-    assert held_back(*training(compile_file(str(ROOT / "recipes" / f"{name}.yaml")))) > 35
+    assert held_back(training(compile_file(str(ROOT / "recipes" / f"{name}.yaml")))) > 35
 
 
 @pytest.mark.parametrize(
@@ -225,8 +226,8 @@ def test_tables_read_back_the_golden_documents(name: str) -> None:
 def test_files_of_other_hands_are_read_where_they_are_understood(
     method: str, file: dict[str, object], wanted: dict[str, object]
 ) -> None:
-    stage, _ = training(compiled(method))
-    assert read_back(settings.rows(stage), file, stage.release) == wanted
+    stage = training(compiled(method))
+    assert read_back(settings.rows(stage.body), file, stage.release) == wanted
 
 
 def test_the_templates_are_those_of_the_library() -> None:

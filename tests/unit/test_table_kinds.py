@@ -1,9 +1,10 @@
 """Kinds of rows and checks, on records of a test's own: what they say, what they read back, and what they use."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from recipec.plan import Record
 from recipec.systems.check import refuses
 from recipec.systems.table import (
     OMIT,
@@ -22,18 +23,18 @@ from recipec.systems.table import (
 )
 
 
-class Item(NamedTuple):
+class Item(Record, frozen=True):
     kind: str
     size: int
 
 
-class Part(NamedTuple):
+class Part(Record, frozen=True):
     width: int
     words: dict[str, Any]
     names: tuple[str, ...]
 
 
-class Stage(NamedTuple):
+class Stage(Record, frozen=True):
     method: str
     part: Part | None
     items: tuple[Item, ...]
@@ -51,10 +52,10 @@ def filled(*rows: Any, stage: Stage = STAGE) -> tuple[dict[str, Any], set[str]]:
 @pytest.mark.parametrize(("said", "key"), [("sft", "supervised"), ("dpo", "dpo")])
 def test_a_renamed_value_is_the_plan_s_own_or_the_tool_s_word(said: str, key: str) -> None:
     row = renamed("mode", "method", {"sft": "supervised", "ppo": OMIT})
-    document, _ = filled(row, stage=STAGE._replace(method=said))
+    document, _ = filled(row, stage=STAGE.replaced(method=said))
     assert document == {"mode": key}
     assert read_back([row], document, "1.0") == {"method": said}
-    assert filled(row, stage=STAGE._replace(method="ppo"))[0] == {}
+    assert filled(row, stage=STAGE.replaced(method="ppo"))[0] == {}
 
 
 def test_words_are_spread_over_keys() -> None:
@@ -62,7 +63,7 @@ def test_words_are_spread_over_keys() -> None:
     document, _ = filled(row)
     assert document == {"key_a": 1, "key_b": [2]}
     assert read_back([row], document, "1.0") == {"part.words": {"a": 1, "b": [2]}}
-    assert filled(row, stage=STAGE._replace(part=None))[0] == {}
+    assert filled(row, stage=STAGE.replaced(part=None))[0] == {}
 
 
 def test_a_block_is_filled_and_read_back_by_its_rows() -> None:
@@ -76,12 +77,12 @@ def test_a_block_is_filled_and_read_back_by_its_rows() -> None:
 def test_a_block_uses_only_what_its_rows_in_force_use() -> None:
     row = block("inner", same("w", "part.width").when("method", "dpo").when("items"), constant("on", True))
     assert filled(row)[1] == {"method"}  # the one condition that fails
-    assert filled(row, stage=STAGE._replace(items=()))[1] == set()
+    assert filled(row, stage=STAGE.replaced(items=()))[1] == set()
 
 
 def test_an_empty_block_is_left_out() -> None:
     row = block("inner", same("w", "part.width"))
-    assert filled(row, stage=STAGE._replace(part=None))[0] == {}
+    assert filled(row, stage=STAGE.replaced(part=None))[0] == {}
 
 
 def test_a_block_passes_on_what_its_rows_cannot_express() -> None:
@@ -112,7 +113,7 @@ def test_a_star_stands_for_every_item() -> None:
     found = fill([row], flattened(STAGE), "1.0")
     assert found.entries["sizes"] == Entry([1, 2], ("items.0.size", "items.1.size"))
     assert found.used == {"items.0.size", "items.1.size"}
-    assert filled(row, stage=STAGE._replace(items=())) == ({"sizes": []}, set())
+    assert filled(row, stage=STAGE.replaced(items=())) == ({"sizes": []}, set())
 
 
 def test_a_text_where_a_list_belongs_says_nothing() -> None:
@@ -127,4 +128,4 @@ def test_a_check_of_items_is_made_of_every_one() -> None:
     assert [told.path for told in check.each(flattened(STAGE), "1.0")] == ["items.0.size", "items.1.size"]
     assert [told.path for told in only_two.each(flattened(STAGE), "1.0")] == ["items.1.size"]
     assert list(check.when("method", "dpo").each(flattened(STAGE), "1.0")) == []
-    assert list(check.each(flattened(STAGE._replace(items=())), "1.0")) == []
+    assert list(check.each(flattened(STAGE.replaced(items=())), "1.0")) == []

@@ -11,12 +11,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from recipec.kinds.train.records import Train
+from recipec.kinds import kind
 from recipec.pipeline import compile_file
-from recipec.plan import Stage, leaf
+from recipec.plan import Stage, fields, leaf
 from recipec.source import Source, plain
-from recipec.systems import TRAINERS, environment, trainer
 from recipec.systems.document import Sheet
+from recipec.systems.registry import doing, system
 from recipec.systems.table import OMIT, Filled, Row, fill, flattened, read_back
 from recipec.yaml_reader import read_text
 
@@ -35,18 +35,18 @@ def compiled() -> tuple[Any, ...]:
 
 def of(name: str) -> list[Any]:
     """Return the cases of a trainer; `general`: those of none."""
-    return [case for case in compiled() if getattr(case.stage, "trainer", "general") == name]
+    return [case for case in compiled() if (case.stage.system if case.stage.kind == "train" else "general") == name]
 
 
 def golden(recipe: Path) -> list[Any]:
     resolved = compile_file(str(recipe)).resolved
     assert resolved is not None
-    return [Case(recipe.stem, stage, resolved, environment(stage, resolved.plan)) for stage in resolved.plan.stages]
+    return [Case(recipe.stem, stage) for stage in resolved.plan.stages]
 
 
 def tables(case: Any) -> Iterator[tuple[Sheet, tuple[Row, ...], Filled]]:
     """Yield each file of a stage with its rows that name their paths, and what the whole table makes of the stage."""
-    values = flattened(case.stage)
+    values = flattened(case.stage.body)
     for sheet in ROWS["sheets"](case):
         yield (
             sheet,
@@ -62,45 +62,44 @@ def known(record: type, prefix: str = "") -> Iterator[str]:
         yield path
         for part in get_args(hint) if isinstance(hint, UnionType) else (hint,):
             inside, below = (get_args(part)[0], path + ".*") if get_origin(part) is tuple else (part, path)
-            if hasattr(inside, "_fields"):
+            if fields(inside):
                 if below != path:
                     yield below
                 yield from known(inside, below + ".")
 
 
 @cache
-def known_paths(record: type) -> frozenset[str]:
+def known_paths(record: Any) -> frozenset[str]:
     return frozenset(known(record))
 
 
-def typos(stage: Stage, rows: tuple[Row, ...]) -> set[str]:
-    """Return the paths of rows, and of the checks and uses of the stage's system, that no plan has."""
+def typos(stage: Stage[Any], rows: tuple[Row, ...]) -> set[str]:
+    """Return the paths of rows, and of whatever else the stage's system and kind declare, that no plan has."""
     every = [*rows, *(part for row in rows for part in row.parts)]
     paths = {path for row in every for path in (*row.paths, *(one.path for one in row.only))}
-    if isinstance(stage, Train):
-        system = trainer(stage.trainer)
-        paths |= set(system.uses(stage))
-        paths |= {path for check in system.checks(stage) for path in (*check.paths, *(one.path for one in check.only))}
-    return {path for path in paths if re.sub(r"\.\d+", ".*", path) not in known_paths(type(stage))}
+    doer, body = system(stage.system), stage.body
+    paths |= {*doer.can, *doer.uses(body), *kind(stage.kind).acts}
+    paths |= {path for check in doer.checks(body) for path in (*check.paths, *(one.path for one in check.only))}
+    return {path for path in paths if re.sub(r"\.\d+", ".*", path) not in known_paths(type(body))}
 
 
-def said(stage: Stage, values: dict[str, Any], path: str) -> Any:
+def said(body: Any, values: dict[str, Any], path: str) -> Any:
     """Return the plan's value at a path, which may lead into a mapping; None below what is absent."""
     if path in values:
         return values[path]
     try:
-        return leaf(stage, path)
+        return leaf(body, path)
     except (AttributeError, KeyError, IndexError):
         return None
 
 
 def disagreements(case: Any, sheet: Sheet, rows: tuple[Row, ...], document: dict[str, Any]) -> list[str]:
     """Return where a file says something else than the plan it was made of, and what of its rows gets lost."""
-    values, found = flattened(case.stage), read_back(rows, document, sheet.release)
+    values, found = flattened(case.stage.body), read_back(rows, document, sheet.release)
     wrong = [
-        f"{sheet.file}: {path}: read {value!r}, the plan has {said(case.stage, values, path)!r}"
+        f"{sheet.file}: {path}: read {value!r}, the plan has {said(case.stage.body, values, path)!r}"
         for path, value in found.items()
-        if value != said(case.stage, values, path)
+        if value != said(case.stage.body, values, path)
     ]
     for row in rows:
         given = [document.get(key, OMIT) for key in row.keys]
@@ -120,7 +119,7 @@ def parsed(path: Path, sheet: Sheet, entries: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key in entries}
 
 
-@pytest.mark.parametrize("name", [*TRAINERS, "general"])
+@pytest.mark.parametrize("name", [*doing("train"), "general"])
 def test_no_two_rows_emit_one_key(name: str) -> None:
     assert of(name)
     for case in of(name):
@@ -131,10 +130,10 @@ def test_a_key_of_two_rows_is_found() -> None:
     case = of("axolotl")[0]
     twice = ROWS["sheets"](case)[0].rows * 2
     with pytest.raises(LookupError, match="two rows emit base_model"):
-        fill(twice, flattened(case.stage), case.stage.release)
+        fill(twice, flattened(case.stage.body), case.stage.release)
 
 
-@pytest.mark.parametrize("name", [*TRAINERS, "general"])
+@pytest.mark.parametrize("name", [*doing("train"), "general"])
 def test_every_path_is_one_of_the_plan(name: str) -> None:
     assert {path for case in of(name) for _, rows, _ in tables(case) for path in typos(case.stage, rows)} == set()
 
@@ -146,7 +145,7 @@ def test_a_path_that_the_plan_has_not_is_found() -> None:
     assert typos(case.stage, (wrong,)) == {"model.pth", "data.train.0.splt"}
 
 
-@pytest.mark.parametrize("name", [*TRAINERS, "general"])
+@pytest.mark.parametrize("name", [*doing("train"), "general"])
 def test_what_a_table_emits_reads_back_as_the_plan(name: str) -> None:
     found: dict[str, list[str]] = {}
     for case in of(name):

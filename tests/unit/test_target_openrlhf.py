@@ -17,7 +17,7 @@ from fake_build import LIMIT, wait_for
 from recipec.environments.install import Pins, install_steps
 from recipec.environments.pip_settings import PipSettings
 from recipec.facts import pins
-from recipec.kinds.train.records import Train
+from recipec.kinds.train.records import Batch
 from recipec.pipeline import Compiled, compile_file
 from recipec.render.arguments_writer import Expanded, script
 from recipec.render.python_writer import Argument
@@ -71,8 +71,7 @@ def test_engines_apart_leave_half_of_the_rest_to_the_critic() -> None:
     assert compiled.findings == []
     assert compiled.resolved is not None
     [stage] = compiled.resolved.plan.stages
-    assert isinstance(stage, Train)
-    assert stage.batch == (1, 4, 24, 96)
+    assert stage.body.batch == Batch(1, 4, 24, 96)
     found = options(compiled)
     assert {found[f"{name}.num_nodes"] for name in ("actor", "ref", "critic", "reward")} == {"3"}
     assert {"train.colocate_actor_ref", "train.colocate_critic_reward"} <= set(found)

@@ -168,4 +168,6 @@ def _sentence(stage: Stage[Evaluate]) -> str:
     )
 
 
-KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ("model", "hardware", "track.telemetry", "output"))
+# of the machine, only vLLM takes several GPUs, and nothing several nodes
+ACTS = ("model", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
+KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS)

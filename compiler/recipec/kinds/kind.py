@@ -24,5 +24,5 @@ class Kind(NamedTuple):
     does: str
     decide: Callable[[Said, Graph], tuple[Made, ...]] | None
     sentence: Callable[[Stage[Any]], str]
-    acts: tuple[str, ...] = ("hardware", "track.telemetry", "output")
+    acts: tuple[str, ...] = ("output",)
     section: Callable[[Stage[Any]], list[str]] = lambda _stage: []

@@ -100,6 +100,13 @@ def _always(*_values: Any) -> bool:
     return True
 
 
+_VALUE_HEAD = differs(
+    "method",
+    when=_always,
+    message="LLaMA-Factory's reward model is a language model with a value head, which it alone loads",
+    advice="train an adapter where they are, and do not wait for an interrupted training: it starts anew",
+).when("method", "reward")
+
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
 CHECKS: tuple[Check, ...] = (
     refuses(
@@ -188,16 +195,10 @@ CHECKS: tuple[Check, ...] = (
     .unless("adapter")
     .unless("numerics.precision", "fp32")
     .unless("parallel.strategy", "zero3", "fsdp2"),
-    differs(
-        "method",
-        "adapter",
-        when=_always,
-        message=lambda _method, adapter: (
-            "LLaMA-Factory's reward model is a language model with a value head, which it alone loads"
-            + ("; where embeddings are tied it cannot be saved" if adapter is None else "")
-        ),
-        advice="train an adapter where they are, and do not wait for an interrupted training: it starts anew",
-    ).when("method", "reward"),
+    _VALUE_HEAD.when("adapter"),
+    _VALUE_HEAD._replace(message=f"{_VALUE_HEAD.message}; where embeddings are tied it cannot be saved").unless(
+        "adapter"
+    ),
 )
 
 
