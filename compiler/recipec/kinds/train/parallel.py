@@ -39,7 +39,7 @@ def learners(say: Said, machine: Hardware, method: Method) -> tuple[int, str]:
         return world, "every process holds its own sequences"
     rest = world - rollout.engines * rollout.tensor_parallel
     why = f"{world} GPUs − {world - rest} that generate"
-    if rest < 1:  # an error (P098): go on as if nothing generated
+    if rest < 1:  # an error (P105): go on as if nothing generated
         return world, why
     critic = method == "ppo" and say.recipe.train is not None and say.recipe.train.loss != "reinforce++"
     scored = any(reward.type == "model" for reward in say.recipe.rewards)
@@ -64,6 +64,12 @@ def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
         times = say.rule(count, why, "train.batch_size", "train.micro_batch_size", *MACHINE)
     else:
         times = say.take("train.gradient_accumulation", steps, 1)
+        if total is not None and micro is not None:
+            # A total that repeats what its parts say is held against them, so it acts.
+            again = times.origins[""]
+            times = times._replace(
+                origins={"": again.replaced(reads=(*again.reads, *say.places(["train.batch_size"])))}
+            )
     product = each.value * times.value * world
     return section(
         Batch,
