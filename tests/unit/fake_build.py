@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
 PINS = "# a comment\niniconfig==2.1.0\n"
 RECIPE = 'recipe: 1\nname: demo\ndata: {train: [{path: "data/train.jsonl"}]}\ntrain: {optimizer: adamw_wrong}\n'
 
@@ -106,11 +105,10 @@ def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
         "try: sys.exit(run(Path('build/demo'), Path('runs'), fresh='--fresh' in sys.argv))\n"
         "except RecipeError as error: sys.stdout.write(render(error.findings)); sys.exit(1)"
     )
-    paths = os.pathsep.join(str(ROOT / part) for part in ("schema", "compiler", "launchers"))
     return subprocess.Popen(
         [sys.executable, "-c", code, *variables.pop("arguments", "").split()],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths} | variables,
+        env=os.environ | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
