@@ -4,12 +4,19 @@ import atexit
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+Record = dict[str, tuple[float, dict[str, int]]]  # seconds and lines of each test, as `Recorder` keeps them
+
+PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance")
 
 
 def trace(roots: tuple[str, ...], ran: set[tuple[str, int]]) -> Callable:
@@ -70,3 +77,55 @@ class Recorder:
             name = os.path.relpath(file)
             lines[name] = lines.get(name, 0) | 1 << line
         self.tests[nodeid] = [seconds, lines]
+
+
+def fork(folder: Path, path: list[Path], run: Callable[[Callable], int]) -> int:
+    """Let a child `run`, which is given pytest and returns the exit code; return the child's number.
+
+    `path` comes before all else that the child and its subprocesses import; `folder` takes what it says and leaves.
+    """
+    if child := os.fork():
+        return child
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.path[:1] = [str(place) for place in path]  # in the place of the folder of this script
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[: len(path)])
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "examples")
+        with (folder / "said").open("wb") as said:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+        import pytest
+
+        options = [*PYTEST, f"--basetemp={folder / 'tmp'}"]
+        code = run(lambda words, plugin: pytest.main([*options, *words], [plugin]))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def recorded(roots: list[Path], tests: list[str]) -> Record:
+    """Return what `Recorder` keeps of the tests that pass, recorded anew where the code or a test has changed."""
+    files = {file for top in [*roots, *map(Path, tests)] for file in [top, *top.rglob("*")] if file.is_file()}
+    parts = [(str(file), file.read_bytes()) for file in sorted(files) if file.suffix != ".pyc"]
+    kept = Path(f".pytest_cache/mutants-{sha256(repr([tests, parts]).encode()).hexdigest()[:16]}.json")
+    if not kept.exists():
+        sys.stderr.write("recording which test runs which lines…\n")
+        kept.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+
+            def run(pytest: Callable) -> int:
+                recorder = Recorder(roots, folder)
+                code = pytest(tests, recorder)
+                kept.write_text(json.dumps([recorder.tests, [*recorder.failed]])) if code in (0, 1) else None
+                return 0 if code == 1 else code  # 1: some failed, and are left out
+
+            _, status = os.waitpid(fork(folder, [folder, *roots], run), 0)
+            if status:
+                sys.exit((folder / "said").read_text())
+    found, failed = json.loads(kept.read_text())
+    sys.stderr.writelines(f"left out, for it fails without a change: {test}\n" for test in failed)
+    return {test: about for test, about in found.items() if test not in failed}
