@@ -228,7 +228,8 @@ def main() -> int:
         elif trial.others and not trial.noticed:
             waiting.appendleft(partial(Trial, roots, trial.change, trial.others))
         else:
-            noticed[trial.change.file][trial.noticed] += 1
+            by = [trial.noticed] if trial.noticed in record else trial.tests[:1] if trial.noticed else []
+            noticed[trial.change.file].update(by)
             ended.append((trial.change, trial.noticed))
             sys.stderr.write(f"\r{len(ended)} of {len(sample)}, {sum(not by for _, by in ended)} not noticed ")
     sys.stderr.write("\n")
@@ -242,9 +243,7 @@ def main() -> int:
     percent = 100 * sum(bool(by) for _, by in ended) / max(1, len(ended))
     print(f"\n{percent:.1f} % of {len(ended)} changes noticed (out of {len(every)} possible, seed {options.seed})")
     unchanged = {change.file: change._replace(end=change.begin, text="") for change in sample}
-    controls = deque(
-        partial(Trial, roots, unchanged[file], [t for t in by if t in record]) for file, by in noticed.items()
-    )
+    controls = deque(partial(Trial, roots, unchanged[file], list(by)) for file, by in noticed.items() if by)
     wrong = [trial for trial in run_all(controls, options.workers, has_ended) if trial.noticed]
     for trial in wrong:
         print(f"worth nothing: without a change of {trial.change.file} {trial.noticed} fails too")

@@ -17,6 +17,7 @@ from typing import Any
 Record = dict[str, tuple[float, dict[str, int]]]  # seconds and lines of each test, as `Recorder` keeps them
 
 PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance")
+PYTEST += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of plugins that are imported before the fork
 
 
 def trace(roots: tuple[str, ...], ran: set[tuple[str, int]]) -> Callable:
@@ -107,11 +108,18 @@ def fork(folder: Path, path: list[Path], run: Callable[[Callable], int]) -> int:
 
 
 def recorded(roots: list[Path], tests: list[str]) -> Record:
-    """Return what `Recorder` keeps of the tests that pass, recorded anew where the code or a test has changed."""
+    """Return what `Recorder` keeps of the tests that pass.
+
+    A file of tests is recorded anew when it has changed, and all are when anything else below `roots` or `tests` has.
+    """
     files = {file for top in [*roots, *map(Path, tests)] for file in [top, *top.rglob("*")] if file.is_file()}
-    parts = [(str(file), file.read_bytes()) for file in sorted(files) if file.suffix != ".pyc"]
-    kept = Path(f".pytest_cache/mutants-{sha256(repr([tests, parts]).encode()).hexdigest()[:16]}.json")
-    if not kept.exists():
+    own = {str(file): sha256(file.read_bytes()).hexdigest() for file in sorted(files) if file.suffix != ".pyc"}
+    modules = {file: mark for file, mark in own.items() if Path(file).match("test_*.py")}
+    shared = sha256(repr([own[file] for file in own if file not in modules]).encode()).hexdigest()[:16]
+    kept = Path(f".pytest_cache/mutants-{shared}.json")
+    held: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    missing = [file for file, mark in modules.items() if held.get(file, {}).get("mark") != mark]
+    if missing:
         sys.stderr.write("recording which test runs which lines…\n")
         kept.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as name:
@@ -119,13 +127,20 @@ def recorded(roots: list[Path], tests: list[str]) -> Record:
 
             def run(pytest: Callable) -> int:
                 recorder = Recorder(roots, folder)
-                code = pytest(tests, recorder)
-                kept.write_text(json.dumps([recorder.tests, [*recorder.failed]])) if code in (0, 1) else None
-                return 0 if code == 1 else code  # 1: some failed, and are left out
+                code = pytest(missing, recorder)
+                if code not in (0, 1, 5):  # passed, failed, none of them chosen
+                    return code
+                for file in missing:
+                    held[file] = {"mark": modules[file], "tests": {}, "failed": {}}
+                for test, about in recorder.tests.items():
+                    row = held[test.partition("::")[0]]
+                    row["failed" if test in recorder.failed else "tests"] |= {test: about}
+                kept.write_text(json.dumps(held))
+                return 0
 
             _, status = os.waitpid(fork(folder, [folder, *roots], run), 0)
             if status:
                 sys.exit((folder / "said").read_text())
-    found, failed = json.loads(kept.read_text())
-    sys.stderr.writelines(f"left out, for it fails without a change: {test}\n" for test in failed)
-    return {test: about for test, about in found.items() if test not in failed}
+        held = json.loads(kept.read_text())
+    sys.stderr.writelines(f"left out, for it fails without a change: {t}\n" for f in modules for t in held[f]["failed"])
+    return {test: about for file in modules for test, about in held[file]["tests"].items()}

@@ -48,7 +48,9 @@ def test_it_does_not_wait():
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project of one module and its tests."""
-    for name, text in {"src/box/limit.py": CODE, "src/box/__init__.py": "", "tests/test_limit.py": TESTS}.items():
+    settings = "[tool.pytest.ini_options]\nfilterwarnings = ['error']\n"
+    files = {"src/box/limit.py": CODE, "src/box/__init__.py": "", "tests/test_limit.py": TESTS}
+    for name, text in {**files, "pyproject.toml": settings}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -78,11 +80,12 @@ def test_it_tells_what_no_test_notices_and_only_that(project: Path) -> None:
     assert (project / "src/box/limit.py").read_text() == CODE
 
 
-def test_a_sample_is_the_same_for_the_same_seed(project: Path) -> None:
-    first, again = (run(project, "--sample", "3", "--seed", "5", "--at-least", "0") for _ in range(2))
-    assert "of 3 changes noticed" in first.stdout
-    assert first.stdout == again.stdout
-    assert (first.returncode, again.returncode) == (0, 0)
+def test_what_fails_without_a_change_too_makes_it_worth_nothing(project: Path) -> None:
+    once = "from pathlib import Path\n\ndef test_once():\n    is_high(1)\n    Path('ran').mkdir()\n"
+    (project / "tests" / "test_limit.py").write_text(f"from box.limit import is_high\n{once}")
+    done = run(project, "--sample", "4")
+    assert "worth nothing: without a change of src/box/limit.py tests/test_limit.py::test_once fails too" in done.stdout
+    assert done.returncode == 2
 
 
 def test_a_glob_without_files_is_an_error(project: Path) -> None:
