@@ -62,25 +62,29 @@ class Chosen:
 
 
 class Chooser:
-    """Says which tests may notice a change: those that ran its lines or, for what an import runs, a user of its file."""
+    """Says which tests may notice a change: those that ran its lines.
 
-    def __init__(self, record: Record, roots: list[Path], seconds: float) -> None:
+    For what runs at import, those that ran a line of the file or of one that imports it; for what nobody imports (it is
+    emitted, or a program of its own), those that read it.
+    """
+
+    def __init__(self, record: Record, roots: list[Path], tests: list[str], seconds: float) -> None:
         self.record, self.limit = record, seconds
         self.imported: dict[str, set[str]] = {}
-        for root in roots:
-            for file in root.rglob("*.py"):
+        for root in [*roots, *map(Path, tests)]:
+            for file in [root] if root.is_file() else root.rglob("*.py"):
                 found = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ImportFrom)]
                 names = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
                 self.imported[os.path.relpath(file)] = names | {str(node.module) for node in found}
 
     def tests(self, change: Change) -> tuple[list[str], int]:
         """Return tests that together take no longer than the limit, the quickest first, and how many there are."""
-        if change.lines is not None:
+        module = ".".join(Path(change.file).with_suffix("").parts[1:]).removesuffix(".__init__")
+        users = [file for file, names in self.imported.items() if module in names]
+        if users and change.lines is not None:
             wanted = {change.file: sum(1 << line for line in change.lines)}
         else:
-            module = ".".join(Path(change.file).with_suffix("").parts[1:]).removesuffix(".__init__")
-            users = [file for file, names in self.imported.items() if module in names]
-            wanted = dict.fromkeys([change.file, *users], -1)
+            wanted = dict.fromkeys(users, -2) | {change.file: -2 if users else -1}  # bit 0: read
         found = [(seconds, test) for test, (seconds, ran) in self.record.items() if any(ran.get(f, 0) & wanted[f] for f in wanted)]  # fmt: skip
         chosen: list[str] = []
         total = 0.0
@@ -189,8 +193,10 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-least", type=float, default=85.0, help="percent that have to be noticed")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of tests for one change at most")
-    parser.add_argument("--patience", type=float, default=20.0, help="seconds a test may take beyond what it took")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of CPU time in tests for one change")
+    parser.add_argument(
+        "--patience", type=float, default=20.0, help="seconds a test may take beyond ten times what it took"
+    )
     parser.add_argument("--all", action="store_true", help="print what was noticed too, with the test that did")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
@@ -205,7 +211,7 @@ def main() -> int:
     Random(options.seed).shuffle(every)
     sample = list(islice((change for change in every if change.is_program()), options.sample))
     record = recorded(roots, options.tests)
-    chooser = Chooser(record, roots, options.seconds)
+    chooser = Chooser(record, roots, options.tests, options.seconds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of what ends the children
     for name in PRELOADED:
         importlib.import_module(name)

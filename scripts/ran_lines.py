@@ -7,21 +7,20 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-Record = dict[str, tuple[float, dict[str, int]]]  # seconds and lines of each test, as `Recorder` keeps them
+Record = dict[str, tuple[float, dict[str, int]]]  # CPU seconds and lines of each test, as `Recorder` keeps them
 
 PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance")
 PYTEST += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of plugins that are imported before the fork
 
 
-def trace(roots: tuple[str, ...], ran: set[tuple[str, int]]) -> Callable:
-    """Return a trace function that notes which lines of functions below `roots` run."""
+def note(roots: tuple[str, ...], ran: set[tuple[str, int]]) -> Callable:
+    """Return a trace function that notes which lines of functions below `roots` run; note as line 0 what is read."""
 
     def line(frame: Any, event: str, _arg: object) -> Callable:
         if event == "line":
@@ -33,6 +32,11 @@ def trace(roots: tuple[str, ...], ran: set[tuple[str, int]]) -> Callable:
         of_function = code.co_flags & 1  # CO_OPTIMIZED
         return line if of_function and code.co_filename.startswith(roots) else None
 
+    def read(event: str, arguments: tuple) -> None:
+        if event == "open" and str(arguments[0]).startswith(roots):
+            ran.add((str(arguments[0]), 0))
+
+    sys.addaudithook(read)
     return call
 
 
@@ -41,17 +45,17 @@ def record_process(roots: tuple[str, ...]) -> None:
     ran: set[tuple[str, int]] = set()
     left = Path(tempfile.mkstemp(dir=os.environ["RAN_LINES"])[1])
     atexit.register(lambda: left.write_text(json.dumps([*ran])))
-    sys.settrace(trace(roots, ran))
+    sys.settrace(note(roots, ran))
 
 
 class Recorder:
-    """A plugin that keeps each test's seconds and, as the bits of a number by file, the lines that it ran."""
+    """A plugin that keeps each test's CPU seconds and, as the bits of a number by file, the lines that it ran."""
 
     def __init__(self, roots: Iterable[Path], folder: Path) -> None:
         self.folder, self.tests, self.failed = folder, {}, set()
         self.ran: set[tuple[str, int]] = set()
         below = tuple(f"{root}/" for root in roots)
-        self.call = trace(below, self.ran)
+        self.call = note(below, self.ran)
         code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import ran_lines; del sys.path[0]"
         (folder / "sitecustomize.py").write_text(f"{code}; ran_lines.record_process({below!r})")
 
@@ -59,7 +63,7 @@ class Recorder:
         """Begin to note lines."""
         os.environ["RAN_LINES"] = tempfile.mkdtemp(dir=self.folder)
         self.ran.clear()
-        self.began = time.monotonic()
+        self.began = sum(os.times()[:4])
         sys.settrace(self.call)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -69,7 +73,7 @@ class Recorder:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Keep what this process noted, and what subprocesses left."""
         sys.settrace(None)
-        seconds = time.monotonic() - self.began
+        seconds = sum(os.times()[:4]) - self.began  # with those of subprocesses; a busy machine makes them no more
         for left in Path(os.environ["RAN_LINES"]).iterdir():
             with contextlib.suppress(ValueError):  # cut short where the process was killed or could not write
                 self.ran.update(map(tuple, json.loads(left.read_text())))

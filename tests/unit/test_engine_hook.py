@@ -29,10 +29,10 @@ for rank0 in (False, True):
 
 
 def _python(folder: Path, program: str, *paths: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    search = os.pathsep.join(str(path) for path in (HOOK, *paths))
+    search = os.pathsep.join([*map(str, (HOOK, *paths)), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-c", program],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": search, **variables},
+        env=os.environ | {"PYTHONPATH": search} | variables,
         cwd=folder,
         capture_output=True,
         text=True,
