@@ -68,14 +68,17 @@ class Chooser:
     emitted, or a program of its own), those that read it.
     """
 
-    def __init__(self, record: Record, roots: list[Path], tests: list[str], seconds: float) -> None:
+    def __init__(self, record: Record, roots: list[Path], seconds: float) -> None:
         self.record, self.limit = record, seconds
         self.imported: dict[str, set[str]] = {}
-        for root in [*roots, *map(Path, tests)]:
-            for file in [root] if root.is_file() else root.rglob("*.py"):
-                found = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ImportFrom)]
-                names = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
-                self.imported[os.path.relpath(file)] = names | {str(node.module) for node in found}
+        files = [
+            *(file for root in roots for file in root.rglob("*.py")),
+            *map(Path, {t.partition("::")[0] for t in record}),
+        ]
+        for file in files:
+            found = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ImportFrom)]
+            names = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
+            self.imported[os.path.relpath(file)] = names | {str(node.module) for node in found}
 
     def tests(self, change: Change) -> tuple[list[str], int]:
         """Return tests that together take no longer than the limit, the quickest first, and how many there are."""
@@ -211,7 +214,7 @@ def main() -> int:
     Random(options.seed).shuffle(every)
     sample = list(islice((change for change in every if change.is_program()), options.sample))
     record = recorded(roots, options.tests)
-    chooser = Chooser(record, roots, options.tests, options.seconds)
+    chooser = Chooser(record, roots, options.seconds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of what ends the children
     for name in PRELOADED:
         importlib.import_module(name)

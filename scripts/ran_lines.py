@@ -119,7 +119,8 @@ def recorded(roots: list[Path], tests: list[str]) -> Record:
     files = {file for top in [*roots, *map(Path, tests)] for file in [top, *top.rglob("*")] if file.is_file()}
     own = {str(file): sha256(file.read_bytes()).hexdigest() for file in sorted(files) if file.suffix != ".pyc"}
     modules = {file: mark for file, mark in own.items() if Path(file).match("test_*.py")}
-    shared = sha256(repr([own[file] for file in own if file not in modules]).encode()).hexdigest()[:16]
+    others = [Path(__file__).read_text(), *(mark for file, mark in own.items() if file not in modules)]
+    shared = sha256(repr(others).encode()).hexdigest()[:16]
     kept = Path(f".pytest_cache/mutants-{shared}.json")
     held: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     missing = [file for file, mark in modules.items() if held.get(file, {}).get("mark") != mark]
