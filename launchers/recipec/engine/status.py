@@ -25,8 +25,9 @@ def status(run_dir: Path) -> dict[str, Any]:
     word. Raises RecipeError when there is no run in the folder.
     """
     folder, lines, plan = _read(run_dir)
-    start = next((row for row in reversed(lines) if row["event"] == "run-started"), None)
-    after = lines[lines.index(start) :] if start else []
+    place = max((place for place, row in enumerate(lines) if row["event"] == "run-started"), default=len(lines))
+    after = lines[place:]
+    start = after[0] if after else None
     end = next((row for row in after if row["event"] in ("run-finished", "run-failed", "run-interrupted")), None)
     living = start is not None and end is None and alive(int(start["pid"]), start.get("pid_started"))
     stages = [_stage(folder, lines, row, living=living) for row in plan.get("stages", [])]
