@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fake_build import TRAIN, events, finish, make, python, start, wait_for
+from fake_build import PINS, RECIPE, TRAIN, events, finish, make, python, start, wait_for
 
 from recipec.diagnostics import RecipeError, render
 from recipec.engine import logs, run, status, status_text
@@ -321,3 +324,107 @@ def test_a_record_that_cannot_be_written_ends_the_stage(place: Path) -> None:
     make(place, train="echo $$ > pid; until mkdir runs/demo/record.jsonl; do rm -f runs/demo/record.jsonl; done 2> out")
     code, said = finish(start(place))
     assert (code, "error[E012]: cannot be written: Is a directory" in said) == (1, True), said
+
+
+def recorded(event: str, **wanted: Any) -> dict[str, Any]:
+    """Return the last recorded event of a kind that has these words."""
+    rows = [json.loads(line) for line in Path("runs/demo/record.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["event"] == event and row.items() >= wanted.items()][-1]
+
+
+def test_the_record_tells_what_ran_with_what_and_how_it_ended(place: Path) -> None:
+    make(place)
+    process = start(place)
+    assert finish(process)[0] == 0
+    began = recorded("run-started")
+    assert (began["pid"], began["host"], began["build"]) == (process.pid, os.uname().nodename, "build/demo")
+    assert began["recipe_sha256"] == sha256(RECIPE.encode()).hexdigest()
+    assert began["packages"] == {"tiny": [line for line in PINS.splitlines() if "#" not in line]}
+    ready = recorded("environment-ready", name="tiny")
+    assert Path(ready["folder"]) == Path("runs/demo/.environments/tiny").resolve()
+    stage, ended = recorded("stage-started", stage="10-train"), recorded("stage-finished", stage="10-train")
+    assert (stage["attempt"], stage["resumed_from"], len(stage["fingerprint"])) == (1, None, 64)
+    assert [ended[word] for word in ("attempt", "exit_code", "step", "total", "loss")] == [1, 0, 6, 6, 4.5]
+    assert ended["fingerprint"] == stage["fingerprint"] != recorded("stage-started", stage="00-init")["fingerprint"]
+    assert 0 < ended["seconds"] < 30
+    assert recorded("run-finished")["exit_code"] == 0
+    assert Path("runs/demo/lock").read_text().startswith(f"process {process.pid}, since 2")
+    log = Path("runs/demo/logs/00-init.log").read_text().splitlines()
+    assert log[0].startswith("==== 00-init, attempt 1, 2")
+    assert log[1] == "made a model"
+    assert log[2].startswith("==== exit 0 after ")
+    Path("recipe.yaml").write_text("another\n")
+    assert finish(start(place))[0] == 0
+    assert not Path("runs/demo/recipe.yaml").exists()  # it is not what ran
+    assert recorded("stage-skipped", stage="10-train")["fingerprint"] == stage["fingerprint"]
+
+
+def test_the_record_of_a_failure_says_why_and_whom_to_blame(place: Path) -> None:
+    build = make(place, train='echo "ValueError: adamw_wrong"; exit 7')
+    code, said = finish(start(place))
+    assert code == 3
+    assert "demo failed in 10-train (exit code 7). The last it said:\n    ValueError: adamw_wrong\n" in said
+    row = recorded("stage-failed")
+    assert (row["reason"], row["exit_code"], row["error"]) == ("exit code 7", 7, ["ValueError: adamw_wrong"])
+    emitted = f"{build.relative_to(place)}/10-train/axolotl.yaml:2 optimizer"
+    assert row["blame"] == [{"where": "recipe.yaml:4:20", "path": "train.optimizer.name", "emitted": emitted}]
+    assert f"  see recipe.yaml:4:20: train.optimizer.name (became {emitted})" in said
+    assert recorded("run-failed")["exit_code"] == 3
+    assert said.splitlines()[-1].startswith("failed; when the cause is mended, the same command continues from here")
+    code, said = finish(start(place))
+    assert "10-train: running (attempt 2)" in said
+    assert recorded("stage-failed")["attempt"] == 2
+
+
+def test_what_a_changed_recipe_leaves_behind_is_set_aside_and_told(place: Path) -> None:
+    make(place)
+    assert finish(start(place))[0] == 0
+    make(place, config="a: 2")
+    code, said = finish(start(place, arguments="--fresh"))
+    assert code == 0, said
+    assert "10-train: --fresh; the old results are now runs/demo/10-train.previous" in said
+    assert "its recipe, data or inputs changed" not in said
+    row = recorded("stage-set-aside", stage="10-train")
+    assert (row["moved_to"], row["why"]) == ("runs/demo/10-train.previous", "--fresh")
+    for name in ("10-train.jsonl.previous", "10-train.jsonl"):
+        assert Path("runs/demo/events", name).read_text().count('"begin"') == 1
+    assert recorded("stage-started", stage="10-train")["attempt"] == 2
+
+
+def test_a_training_that_is_continued_is_told_from_where(place: Path) -> None:
+    make(place, train=TRAIN.replace("done", "if [ $step = 3 ] && [ ! -e again ]; then touch again; exit 1; fi; done"))
+    assert finish(start(place))[0] == 3
+    Path("runs/demo/10-train/checkpoint-3/trainer_state.json").unlink()
+    code, said = finish(start(place))
+    assert code == 0, said
+    assert "10-train: continuing from runs/demo/10-train/checkpoint-2" in said
+    assert "10-train: running (attempt 2, continuing from runs/demo/10-train/checkpoint-2)" in said
+    assert recorded("checkpoint-set-aside")["moved_to"] == "runs/demo/10-train/checkpoint-3.incomplete"
+    assert recorded("stage-started")["stage"] == "20-evaluate"
+    assert recorded("stage-started", stage="10-train")["resumed_from"] == "runs/demo/10-train/checkpoint-2"
+    log = Path("runs/demo/logs/10-train.log").read_text()
+    assert ", continuing from runs/demo/10-train/checkpoint-2 ====" in log
+
+
+def test_a_folder_in_the_place_of_an_environment_is_kept(place: Path) -> None:
+    make(place)
+    mine = place / "runs/demo/.environments/tiny/mine"
+    mine.mkdir(parents=True)
+    (mine.parent.parent / ".tiny.new").symlink_to("/nowhere")  # of a run that was killed
+    assert finish(start(place))[0] == 0
+    assert Path("runs/demo/.environments/tiny").is_symlink()
+    assert sorted(path.name for path in mine.parent.parent.iterdir()) == ["tiny", "tiny.previous"]
+    assert (mine.parent.parent / "tiny.previous" / "mine").is_dir()
+
+
+def test_a_signal_is_told_with_its_name(place: Path) -> None:
+    make(place, train="trap 'exit 0' INT; touch ready; sleep 60 & wait")
+    process = start(place)
+    wait_for(lambda: Path("ready").exists())
+    process.send_signal(signal.SIGINT)
+    code, said = finish(process)
+    assert code == 130
+    assert "interrupt passed on to 10-train; waiting for it to stop (Ctrl-C again ends it now)" in said
+    assert recorded("stage-interrupted")["signal"] == "SIGINT"
+    assert recorded("run-interrupted")["exit_code"] == 130
+    assert said.splitlines()[-1] == "interrupted; the same command continues from here"
