@@ -240,13 +240,12 @@ def main() -> int:
             by = [trial.noticed] if trial.noticed in record else trial.tests[:1] if trial.noticed else []
             noticed[trial.change.file].update(by)
             ended.append((trial.change, trial.noticed))
-            sys.stderr.write(f"\r{len(ended)} of {len(sample)}, {sum(not by for _, by in ended)} not noticed ")
+            some, every_one = chooser.tests(trial.change)
+            ran = f"{len(some)} of {every_one} tests" if some else "no test runs it"
+            if options.all or not trial.noticed:
+                print(f"{trial.change.told()}  ({trial.change.kind}; {trial.noticed or ran})", flush=True)
+            sys.stderr.write(f"\r{len(ended)} of {len(sample)} ")
     sys.stderr.write("\n")
-    for change, by in sorted(ended, key=lambda one: (one[0].file, one[0].begin)):
-        some, all_ = chooser.tests(change)
-        ran = by or (f"{len(some)} of {all_} tests" if all_ else "no test runs it")
-        if options.all or not by:
-            print(f"{change.told()}  ({change.kind}; {ran})")
     report("by folder", [(str(Path(change.file).parent), bool(by)) for change, by in ended])
     report("by kind", [(change.kind, bool(by)) for change, by in ended])
     percent = 100 * sum(bool(by) for _, by in ended) / max(1, len(ended))
