@@ -1,8 +1,9 @@
 # One command for each thing one does here. `make test` is the whole truth; `make check` is the working loop.
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := $(addprefix tests/,unit golden bad rules doctor compose properties adopt)
 
-.PHONY: setup check test quickstart bench golden generated clean
+.PHONY: setup check test quickstart bench golden generated mutants clean
 
 setup: $(BIN)/.ready
 
@@ -19,8 +20,7 @@ check: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/unit tests/golden tests/bad tests/rules tests/doctor tests/compose tests/properties tests/adopt -m "not real and not conformance" \
-		--numprocesses auto --dist worksteal
+	$(BIN)/pytest $(FAST) -m "not real and not conformance" --numprocesses auto --dist worksteal
 
 test: setup
 	$(BIN)/ruff format --check -q .
@@ -43,6 +43,9 @@ generated: setup
 	$(BIN)/python -m recipec.rules.catalogue > docs/rules.md
 	$(BIN)/python scripts/findings.py > docs/findings.md
 	$(BIN)/python scripts/pictures.py error
+
+mutants: setup
+	$(BIN)/python scripts/mutants.py $(FAST)
 
 clean:
 	rm -rf .venv build runs

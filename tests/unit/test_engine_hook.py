@@ -29,10 +29,10 @@ for rank0 in (False, True):
 
 
 def _python(folder: Path, program: str, *paths: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    search = os.pathsep.join(str(path) for path in (HOOK, *paths))
+    search = os.pathsep.join([*map(str, (HOOK, *paths)), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-c", program],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": search, **variables},
+        env=os.environ | {"PYTHONPATH": search} | variables,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -92,3 +92,119 @@ def test_nothing_it_does_breaks_python(tmp_path: Path) -> None:
     assert done.stdout.strip() == "1"
     assert "Error in sitecustomize: RuntimeError: broken" in done.stderr
     assert "no live progress" in done.stderr
+
+
+def _events(folder: Path, program: str, **variables: str) -> list[dict[str, object]]:
+    """Run a program against a trainer that is made up; return what was written."""
+    package = folder / "transformers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "trainer_callback.py").write_text(CALLBACK)
+    (package / "trainer.py").write_text(TRAINER)
+    head = "import time\nfrom types import SimpleNamespace as S\nfrom transformers import trainer\n"
+    head += "one = trainer.DEFAULT_CALLBACKS[0]()\nme = {'is_world_process_zero': True, 'max_steps': 9}\n"
+    done = _python(folder, head + program, folder, **({"RECIPE_EVENTS": str(folder / "events")} | variables))
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in (folder / "events").read_text().splitlines()]
+
+
+def test_steps_are_told_now_and_then_and_the_last_always(tmp_path: Path) -> None:
+    program = """
+now = 100.0
+time.monotonic = lambda: now
+for step, now in ((1, 100.0), (2, 100.1), (3, 100.19), (4, 100.21), (5, 100.3), (6, 100.41), (9, 100.42)):
+    one.on_step_end(None, S(global_step=step, **me), None)
+"""
+    rows = _events(tmp_path, program)
+    assert [(row["event"], row["step"], row["total"]) for row in rows] == [("step", n, 9) for n in (1, 4, 6, 9)]
+
+
+def test_numbers_are_told_as_json_can_say_them(tmp_path: Path) -> None:
+    program = """
+state = S(global_step=3, **me)
+one.on_log(None, state, None, logs={"loss": 1e301, "big": -1e299, "none": None, "words": "x", "list": [1]})
+one.on_log(None, state, None, logs={"loss": float("nan"), "learning_rate": "1e-3"})
+one.on_log(None, state, None, logs={"train_runtime": 7, "train_loss": 2.5})
+one.on_log(None, state, None, logs={"epoch": 1.0})
+one.on_log(None, state, None, logs=None)
+one.on_evaluate(None, state, None, metrics={"eval_loss": 2, "eval_runtime": 1})
+one.on_evaluate(None, state, None, metrics=None)
+"""
+    rows = [{key: value for key, value in row.items() if key not in ("time", "step", "total")} for row in _events(tmp_path, program)]  # fmt: skip
+    assert rows == [
+        {"event": "log", "loss": "1e+301", "lr": None, "values": {"loss": "1e+301", "big": -1e299}},
+        {"event": "log", "loss": "nan", "lr": 0.001, "values": {"loss": "nan", "learning_rate": 0.001}},
+        {"event": "summary", "values": {"train_runtime": 7.0, "train_loss": 2.5}},
+        {"event": "eval", "loss": 2.0, "values": {"eval_loss": 2.0, "eval_runtime": 1.0}},
+        {"event": "eval", "loss": None, "values": {}},
+    ]
+
+
+def test_the_beginning_tells_epochs_and_sizes_where_there_are_any(tmp_path: Path) -> None:
+    program = """
+args, state = S(num_train_epochs=3), S(global_step=0, **me)
+one.on_train_begin(args, state, None, model=None)
+one.on_train_begin(args, state, None, model=S(parameters=lambda: [S(numel=lambda: 5, requires_grad=False)]))
+one.on_train_begin(args, state, None, model=S(parameters=lambda: []))
+one.on_train_begin(args, state, None, model=S(parameters=lambda: [object()]))
+"""
+    rows = _events(tmp_path, program)
+    assert [(row["event"], row["epochs"], row.get("parameters"), row.get("trainable")) for row in rows] == [
+        ("begin", 3.0, None, None),
+        ("begin", 3.0, 5, 0),
+        ("begin", 3.0, 0, 0),
+        ("begin", 3.0, None, None),
+    ]
+
+
+def test_each_event_has_its_time_and_is_added_to_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "events").write_text('{"event": "of an earlier attempt"}\n')
+    rows = _events(tmp_path, "time.time = lambda: 12.34567\none.on_save(None, S(global_step=1, **me), None)")
+    assert rows[1:] == [{"event": "save", "time": 12.346, "step": 1, "total": 9}]
+
+
+def test_without_a_place_for_events_nothing_is_added(tmp_path: Path) -> None:
+    (tmp_path / "transformers").mkdir()
+    (tmp_path / "transformers" / "__init__.py").touch()
+    (tmp_path / "transformers" / "trainer.py").write_text("DEFAULT_CALLBACKS = []\n")
+    program = "import transformers.trainer; print(transformers.trainer.DEFAULT_CALLBACKS)"
+    done = _python(tmp_path, program, tmp_path, RECIPE_EVENTS="")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_what_cannot_be_written_stops_no_training(tmp_path: Path) -> None:
+    program = """
+import os
+one.on_save(None, S(global_step=object(), **me), None)
+path, os.environ["RECIPE_EVENTS"] = os.environ["RECIPE_EVENTS"], "/nowhere/events"
+one.on_save(None, S(global_step=2, **me), None)
+os.environ["RECIPE_EVENTS"] = path
+one.on_save(None, S(global_step=3, **me), None)
+"""
+    assert [row["step"] for row in _events(tmp_path, program)] == [3]
+
+
+def test_a_trainer_that_is_not_there_is_as_without_us(tmp_path: Path) -> None:
+    program = "import sys\ntry: import transformers.trainer\nexcept ModuleNotFoundError as error: print(error.name)\nimport json"
+    done = _python(tmp_path, program, RECIPE_EVENTS=str(tmp_path / "events"))
+    assert (done.stdout, done.stderr) == ("transformers\n", "")
+
+
+def test_a_training_without_a_number_of_steps_goes_on(tmp_path: Path) -> None:
+    package = tmp_path / "transformers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "trainer_callback.py").write_text(CALLBACK)
+    trainer = "class Trainer:\n    def _run_epoch(self, *words, step): return words, step\n"
+    (package / "trainer.py").write_text(TRAINER + trainer)
+    program = """
+from types import SimpleNamespace as S
+from transformers.trainer import Trainer
+one = Trainer()
+for most in (0, -1, 5):
+    one.state, one.control = S(global_step=3, max_steps=most), S(should_training_stop=False)
+    print(one._run_epoch("a", step=most), one.control.should_training_stop)
+"""
+    done = _python(tmp_path, program, tmp_path, RECIPE_EVENTS=str(tmp_path / "events"))
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["(('a',), 0) False", "(('a',), -1) False", "(('a',), 5) False"]
