@@ -19,8 +19,9 @@ def merge(settings: dict) -> str:
     output, adapter = Path(settings["output"]), Path(settings["adapter"])
     kind = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("task_type")
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for file in sorted(adapter.glob("adapter_*")):
-        key.update(file.read_bytes())
+    for folder in [adapter, *(Path(part["adapter"]) for part in settings.get("adapters", []))]:
+        for file in sorted(folder.glob("adapter_*")):
+            key.update(file.read_bytes())
     done = output / "merged_from.sha256"
     if done.is_file() and done.read_text(encoding="utf-8") == key.hexdigest():
         return f"{output} is already merged from these weights"
@@ -42,7 +43,7 @@ def merge(settings: dict) -> str:
     )
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         base.resize_token_embeddings(len(tokenizer))
-    model = PeftModel.from_pretrained(base, adapter).merge_and_unload(safe_merge=True)
+    model = combined(PeftModel, base, settings).merge_and_unload(safe_merge=True)
     fresh = output.with_name(f".{output.name}.new-{os.getpid()}")
     model.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
@@ -51,6 +52,29 @@ def merge(settings: dict) -> str:
         shutil.rmtree(output)
     fresh.rename(output)
     return f"merged {adapter} into {settings['base']}: {output}"
+
+
+def combined(peft_model, base: object, settings: dict):
+    """Return the base with the adapter that is merged: one as it is, or several combined by weight."""
+    parts = settings.get("adapters", [])
+    if not parts:
+        return peft_model.from_pretrained(base, settings["adapter"])
+    names = [f"part_{number}" for number in range(len(parts))]
+    model = peft_model.from_pretrained(base, parts[0]["adapter"], adapter_name=names[0])
+    for name, part in zip(names[1:], parts[1:]):  # noqa: B905  # Python 3.9 has no strict
+        model.load_adapter(part["adapter"], adapter_name=name)
+    more = {"density": settings.get("density"), "majority_sign_method": settings.get("majority")}
+    model.add_weighted_adapter(
+        names,
+        [part["weight"] for part in parts],
+        "combined",
+        combination_type=settings["how"],
+        **{word: value for word, value in more.items() if value is not None},
+    )
+    for name in names:
+        model.delete_adapter(name)
+    model.set_adapter("combined")
+    return model
 
 
 if __name__ == "__main__":
