@@ -103,8 +103,8 @@ def identity(row: Row) -> Any:
     def code(function: Callable[..., Any] | None) -> Any:
         return None if function is None else getattr(function, "__code__", function)
 
-    own, parts = tuple(key.rpartition(".")[2] for key in row.keys), tuple(identity(part) for part in row.parts)
-    return row._replace(keys=own, say=code(row.say), back=code(row.back), parts=parts)
+    own = tuple(key.rpartition(".")[2] for key in row.keys)
+    return row._replace(keys=own, say=code(row.say), back=code(row.back))
 
 
 def counts() -> dict[str, tuple[int, int]]:

@@ -9,7 +9,6 @@ from recipec.systems.check import refuses
 from recipec.systems.table import (
     OMIT,
     Entry,
-    block,
     constant,
     fill,
     flattened,
@@ -20,6 +19,8 @@ from recipec.systems.table import (
     renamed,
     same,
     spread,
+    where,
+    within,
 )
 
 
@@ -67,33 +68,39 @@ def test_words_are_spread_over_keys() -> None:
 
 
 def test_a_block_is_filled_and_read_back_by_its_rows() -> None:
-    row = block("inner", same("w", "part.width"), constant("on", True), same("m", "method").unless("method", "sft"))
-    document, used = filled(row)
+    rows = within("inner", same("w", "part.width"), constant("on", True), same("m", "method").unless("method", "sft"))
+    document, used = filled(*rows)
     assert document == {"inner": {"w": 3, "on": True}}
-    assert read_back([row], document, "1.0") == {"part.width": 3}
+    assert read_back(rows, document, "1.0") == {"part.width": 3}
     assert used == {"part.width", "method"}
 
 
 def test_a_block_uses_only_what_its_rows_in_force_use() -> None:
-    row = block("inner", same("w", "part.width").when("method", "dpo").when("items"), constant("on", True))
-    assert filled(row)[1] == {"method"}  # the one condition that fails
-    assert filled(row, stage=STAGE.replaced(items=()))[1] == set()
+    rows = within("inner", same("w", "part.width").when("method", "dpo").when("items"), constant("on", True))
+    assert filled(*rows)[1] == {"method"}  # the one condition that fails
+    assert filled(*rows, stage=STAGE.replaced(items=()))[1] == set()
 
 
 def test_an_empty_block_is_left_out() -> None:
-    row = block("inner", same("w", "part.width"))
-    assert filled(row, stage=STAGE.replaced(part=None))[0] == {}
+    rows = within("inner", same("w", "part.width"))
+    assert filled(*rows, stage=STAGE.replaced(part=None))[0] == {}
 
 
 def test_a_block_passes_on_what_its_rows_cannot_express() -> None:
-    found = fill([block("inner", named("m", "method", {"dpo": "dpo"}))], flattened(STAGE), "1.0")
+    found = fill(within("inner", named("m", "method", {"dpo": "dpo"})), flattened(STAGE), "1.0")
     assert [refusal.path for refusal in found.refusals] == ["method"]
     assert found.entries == {}
 
 
-def test_a_block_has_no_rows_of_some_releases() -> None:
-    with pytest.raises(ValueError, match="some releases"):
-        block("inner", same("w", "part.width").at(since="2.0"))
+def test_a_block_has_only_the_rows_of_a_release() -> None:
+    rows = within("inner", same("w", "part.width").at(since="2.0"), constant("on", True))
+    assert filled(*rows)[0] == {"inner": {"on": True}}
+
+
+def test_rows_together_have_a_condition() -> None:
+    rows = where("method", "dpo", rows=within("inner", same("w", "part.width"), constant("on", True)))
+    assert filled(*rows) == ({}, {"method"})
+    assert filled(*rows, stage=STAGE.replaced(method="dpo"))[0] == {"inner": {"w": 3, "on": True}}
 
 
 def test_a_condition_on_a_section_uses_nothing_that_stands_in_it() -> None:

@@ -75,7 +75,7 @@ def known_paths(record: Any) -> frozenset[str]:
 
 def typos(stage: Stage[Any], rows: tuple[Row, ...]) -> set[str]:
     """Return the paths of rows, and of whatever else the stage's system and kind declare, that no plan has."""
-    every = [*rows, *(part for row in rows for part in row.parts)]
+    every = list(rows)
     paths = {path for row in every for path in (*row.paths, *(one.path for one in row.only))}
     doer, body = system(stage.system), stage.body
     paths |= {*doer.can, *doer.uses(body), *kind(stage.kind).acts}

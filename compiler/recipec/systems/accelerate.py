@@ -10,7 +10,7 @@ from recipec.facts import pinned
 from recipec.kinds.train.records import Train
 from recipec.systems import deepspeed
 from recipec.systems.document import Sheet
-from recipec.systems.table import Row, choice, constant, made, named, same, within
+from recipec.systems.table import Row, choice, constant, made, named, same, where, within
 
 TOOL = "accelerate"
 FILE = "accelerate.yaml"
@@ -41,14 +41,15 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
         constant("main_training_function", "main"),
         choice("rdzv_backend", "hardware.nodes", {1: "static"}, other="c10d"),
         constant("same_network", True),
-        *(row.when("parallel.strategy", "fsdp2") for row in within("fsdp_config", *_fsdp(gathers=gathers))),
-        *(
-            row.when("parallel.strategy", *ZERO)
-            for row in within(
+        *where("parallel.strategy", "fsdp2", rows=within("fsdp_config", *_fsdp(gathers=gathers))),
+        *where(
+            "parallel.strategy",
+            *ZERO,
+            rows=within(
                 "deepspeed_config",
                 constant("deepspeed_multinode_launcher", "standard"),
                 choice("zero3_init_flag", "parallel.strategy", {"zero3": True}, other=False),
-            )
+            ),
         ),
     )
 

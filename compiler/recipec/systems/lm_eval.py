@@ -8,7 +8,7 @@ from recipec.facts import pinned
 from recipec.kinds.evaluate import Evaluate
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import OMIT, Row, flag, made, named, number, same, within
+from recipec.systems.table import OMIT, Row, flag, made, named, number, same, where, within
 from recipec.systems.trainers import GENERAL
 
 TOOL, FILE = "lm_eval", "lm_eval.yaml"
@@ -64,14 +64,14 @@ ROWS: tuple[Row, ...] = (
     flag("confirm_run_unsafe_code", "allow_code_execution"),
     made("seed", lambda seed: [seed] * 4, "seed"),
     same("output_path", "output"),
-    *(
-        row.when("track.wandb_project")
-        for row in within(
+    *where(
+        "track.wandb_project",
+        rows=within(
             "wandb_args",
             same("project", "track.wandb_project"),
             made("name", lambda run, name: f"{run}-{name}", "track.run_name", "model.name"),
             same("entity", "track.wandb_entity"),
-        )
+        ),
     ),
 )
 

@@ -57,7 +57,6 @@ class Row(NamedTuple):
     has `*` for every item of a tuple of records: its value is a tuple, one for each (None where there is none). `back`,
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
-    `parts` are the rows of a block.
     Its keys stand in the mapping at the keys `inside`, each within the one before it; at the top where there are none.
     """
 
@@ -69,7 +68,6 @@ class Row(NamedTuple):
     why: str = ""
     since: str = ""
     until: str = ""
-    parts: tuple[Row, ...] = ()
     inside: tuple[str, ...] = ()
 
     @property
@@ -110,10 +108,7 @@ class Row(NamedTuple):
 
     def uses(self, values: Values) -> Iterator[str]:
         """Yield the plan paths of which another value could change what the row emits for this stage."""
-        if self.parts and all(one.holds(values) for one in self.only):
-            for part in self.parts:
-                yield from part.uses(values)
-        yield from acting(self.only, () if self.parts else self.paths, values)
+        yield from acting(self.only, self.paths, values)
 
 
 def _as_list(value: Any) -> Any:
@@ -326,30 +321,14 @@ def below(key: str, path: str, name: str, why: str = "") -> Row:
     return Row((key,), (path,), lambda folder: f"{folder}/{name}", back, why=why)
 
 
-def block(key: str, *parts: Row, why: str = "") -> Row:
-    """The key holds a mapping, which these rows fill; where none says anything, it is left out.
-
-    The rows may have conditions. Raises ValueError for one that only some releases have: the block must be told apart.
-    """
-    if any(part.since or part.until for part in parts):
-        raise ValueError(f"a row of the block {key} is for some releases only")
-    paths = tuple(dict.fromkeys(path for part in parts for path in (*part.paths, *(one.path for one in part.only))))
-
-    def say(*given: Any) -> Any:
-        filled = fill(parts, dict(zip(paths, given, strict=True)), "")
-        for refused in filled.refusals:
-            raise Unsupported(refused.path, refused.message, refused.advice)
-        return {name: entry.value for name, entry in filled.entries.items()} or OMIT
-
-    def back(value: Any) -> dict[str, Any]:
-        return read_back(parts, value, "") if isinstance(value, dict) else {}
-
-    return Row((key,), paths, say, back if any(part.back for part in parts) else None, why=why, parts=parts)
-
-
 def within(key: str, *rows: Row) -> tuple[Row, ...]:
     """Return rows whose keys stand in the mapping that `key` holds; where none of them says anything, `key` is left out."""
     return tuple(row._replace(inside=(key, *row.inside)) for row in rows)
+
+
+def where(path: str, *values: Any, rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return rows for stages whose value at `path` is one of `values`; of none given: is there and not empty."""
+    return tuple(row.when(path, *values) for row in rows)
 
 
 # Rows of code.
@@ -385,7 +364,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     for row in rows:
         if (row.since or row.until) and not row.has(release):
             continue
-        if row.only or row.parts:
+        if row.only:
             used.update(row.uses(values))
             if not all(one.holds(values) for one in row.only):
                 continue
@@ -395,8 +374,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
-        if not row.parts:
-            used.update(reads)
+        used.update(reads)
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):

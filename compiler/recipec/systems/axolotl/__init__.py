@@ -21,7 +21,6 @@ from recipec.systems.system import System
 from recipec.systems.table import (
     OMIT,
     Row,
-    block,
     choice,
     constant,
     flag,
@@ -31,6 +30,8 @@ from recipec.systems.table import (
     renamed,
     same,
     share_or_steps,
+    where,
+    within,
 )
 
 TOOL = "axolotl"
@@ -126,12 +127,13 @@ ROWS: tuple[Row, ...] = (
         _scheduler,
         _scheduler_back,
     ),
-    block("lr_scheduler_kwargs", same("num_cycles", "optimizer.cycles")).when(
-        "optimizer.scheduler", "cosine_with_restarts"
+    *within(
+        "lr_scheduler_kwargs",
+        same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
+        made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount").when(
+            "optimizer.scheduler", "warmup_stable_decay"
+        ),
     ),
-    block(
-        "lr_scheduler_kwargs", made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount")
-    ).when("optimizer.scheduler", "warmup_stable_decay"),
     share_or_steps("warmup_ratio", "warmup_steps", "optimizer.warmup").unless("method", "simpo"),
     made("warmup_steps", _steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
     BASE["weight_decay"],
@@ -151,21 +153,25 @@ ROWS: tuple[Row, ...] = (
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
     choice("fsdp_version", "parallel.strategy", {"fsdp2": 2}),
-    block(
-        "fsdp_config",
-        same("reshard_after_forward", "parallel.reshard_after_forward"),
-        Row(
-            ("offload_params",),
-            OFFLOAD,
-            lambda *devices: set(devices) == {"cpu"},
-            lambda on: dict.fromkeys(OFFLOAD, "cpu" if on else "none"),
+    *where(
+        "parallel.strategy",
+        "fsdp2",
+        rows=within(
+            "fsdp_config",
+            same("reshard_after_forward", "parallel.reshard_after_forward"),
+            Row(
+                ("offload_params",),
+                OFFLOAD,
+                lambda *devices: set(devices) == {"cpu"},
+                lambda on: dict.fromkeys(OFFLOAD, "cpu" if on else "none"),
+            ),
+            constant("auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
+            constant("state_dict_type", "SHARDED_STATE_DICT"),
+            constant("final_state_dict_type", "FULL_STATE_DICT"),
+            constant("cpu_ram_efficient_loading", True),
+            same("activation_checkpointing", "numerics.gradient_checkpointing"),
         ),
-        constant("auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
-        constant("state_dict_type", "SHARDED_STATE_DICT"),
-        constant("final_state_dict_type", "FULL_STATE_DICT"),
-        constant("cpu_ram_efficient_loading", True),
-        same("activation_checkpointing", "numerics.gradient_checkpointing"),
-    ).when("parallel.strategy", "fsdp2"),
+    ),
     *base("dataloader_num_workers", "dataloader_pin_memory", "save_strategy"),
     renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "unasked, Axolotl keeps 4"),
     *base("save_only_model", "eval_strategy"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.systems.check import Check, refuses
 from recipec.systems.huggingface import BASE, FOUR_BIT
-from recipec.systems.table import OMIT, Row, block, constant, renamed, same, spread, whole
+from recipec.systems.table import OMIT, Row, constant, renamed, same, spread, whole, within
 
 # Fields of PEFT's LoraConfig that Axolotl hands on, by its own names.
 OPTIONS = {
@@ -49,11 +49,7 @@ def _targets_back(linear: Any, modules: Any) -> dict[str, Any]:
 ROWS: tuple[Row, ...] = (
     BASE["load_in_4bit"],
     BASE["load_in_8bit"],
-    block(
-        "bnb_config_kwargs",
-        BASE["bnb_4bit_quant_type"],
-        BASE["bnb_4bit_use_double_quant"],
-    ).when("model.load_in", *FOUR_BIT),
+    *within("bnb_config_kwargs", BASE["bnb_4bit_quant_type"], BASE["bnb_4bit_use_double_quant"]),
     Row(
         ("adapter",),
         ("adapter.type", "model.load_in"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
-from recipec.systems.table import OMIT, Row, block, choice, constant, made, nonzero, same
+from recipec.systems.table import OMIT, Row, choice, constant, made, nonzero, same, where, within
 
 RL = {"dpo": "dpo", "ipo": "dpo", "orpo": "orpo", "kto": "kto", "simpo": "simpo", "grpo": "grpo"}
 SMOOTHED = ("sigmoid", "robust", "exo_pair")  # the losses of DPO that know of wrong labels
@@ -20,7 +20,7 @@ def _weights_back(weights: Any) -> dict[str, Any]:
     return {"objective.sft_weight": weights[1]} if isinstance(weights, list) and len(weights) == 2 else {}
 
 
-GRPO = block(
+GRPO = within(
     "trl",
     constant("use_vllm", False),
     same("beta", "objective.beta"),
@@ -66,7 +66,7 @@ ROWS: tuple[Row, ...] = (
     ),
     same("kto_desirable_weight", "objective.desirable_weight").when("method", "kto"),
     same("kto_undesirable_weight", "objective.undesirable_weight").when("method", "kto"),
-    GRPO.when("method", "grpo"),
+    *where("method", "grpo", rows=GRPO),
     choice("reward_model", "method", {"reward": True}),
     choice("model_type", "method", {"reward": "AutoModelForSequenceClassification"}),
     choice("num_labels", "method", {"reward": 1}, why="one score"),
