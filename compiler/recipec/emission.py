@@ -7,11 +7,12 @@ from collections.abc import Mapping as Dict
 from typing import Any, NamedTuple
 
 from recipec.course import HEAD, Course
-from recipec.diagnostics import Finding
+from recipec.diagnostics import Finding, Severity
 from recipec.language.recipe import Overrides
 from recipec.overrides import first_span, judged, lay_over
 from recipec.plan import Origin, Resolved, Stage
 from recipec.source import Mapping, Scalar, dotted, key_span, leaves
+from recipec.systems.check import Refusal
 from recipec.systems.emit import Emitted, emit
 from recipec.systems.registry import system
 
@@ -34,7 +35,11 @@ def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[P
     origins = _by_root(resolved.origins)
     for stage in resolved.plan.stages:
         emitted = emit(stage)
-        for code, severity, told in (("T001", "error", emitted.refusals), ("T003", "warning", emitted.differences)):
+        told_as: tuple[tuple[str, Severity, list[Refusal]], ...] = (
+            ("T001", "error", emitted.refusals),
+            ("T003", "warning", emitted.differences),
+        )
+        for code, severity, told in told_as:
             for refusal in told:
                 reads = reads_of(resolved, f"{stage.name}.{refusal.path}")
                 if refusal.when_said and not reads:
@@ -42,7 +47,7 @@ def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[P
                 used.update(reads)
                 # what nobody wrote is wrong for the system that somebody named
                 span = first_span(tree, (*reads, *reads_of(resolved, f"{stage.name}.trainer")))
-                findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))  # type: ignore[arg-type]
+                findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))
         used.update(_used(origins.get(stage.name, {}), emitted.used))
         for document in emitted.documents:
             tools.add(document.tool)

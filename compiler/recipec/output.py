@@ -8,18 +8,40 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from recipec.diagnostics import Finding, RecipeError
 
 MANIFEST = "plan.json"
+LARGEST = 64 << 20  # bytes of a file of the user's own that a compile hashes; a run hashes all of them
 
 
 def digest(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def file_digest(path: str) -> str | None:
+    """Return the SHA-256 of a file of the user's own; None where it is not here, no file, or larger than LARGEST."""
+    try:
+        about = os.stat(path)  # noqa: PTH116  # as a person wrote it
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+        return None
+    return _content_digest(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=256)
+def _content_digest(path: str, _changed: int, _size: int) -> str | None:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def existing(folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ import msgspec
 from recipec.source import Span
 
 Precision = Literal["bf16", "fp16", "fp32"]
+OriginKind = Literal["recipe", "command line", "rule", "default", "fact"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Origin(Record, frozen=True):
     the compiler would have decided without that line.
     """
 
-    kind: Literal["recipe", "command line", "rule", "default", "fact"]
+    kind: OriginKind
     why: str
     span: Span | None = None
     reads: tuple[str, ...] = ()

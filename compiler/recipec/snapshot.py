@@ -13,12 +13,12 @@ from typing import Literal, TypedDict, TypeGuard
 
 from recipec.diagnostics import Finding
 from recipec.kinds.train.records import DataSource, Train
+from recipec.output import file_digest
 from recipec.plan import Resolved
 from recipec.source import Plain, Span
 
 FORMAT = 1
 SUFFIX = ".tokens.json"
-WHOLE = 64 << 20  # bytes: files of one document up to this size are hashed whole, larger ones not at all
 
 
 class Decisive(TypedDict):
@@ -88,7 +88,7 @@ def decides(stage: Train, rows: int) -> Decisive:
     return {
         "release": f"{stage.trainer} {stage.release}".rstrip(),
         "tokenizer": stage.model.tokenizer,
-        "chat_template": stage.model.chat_template if template is None else _file_digest(Path(template)),
+        "chat_template": stage.model.chat_template if template is None else file_digest(template),
         "rows": {(source.path or source.hub or ""): rows_digest(source, rows) for source in stage.data.train},
     }
 
@@ -102,19 +102,12 @@ def rows_digest(source: DataSource, rows: int) -> str | None:
         return None
     path = Path(source.path)
     if path.suffix not in (".jsonl", ".csv"):
-        return _file_digest(path)
+        return file_digest(source.path)
     try:
         with path.open("rb") as stream:
             wanted = rows + (path.suffix == ".csv")
             lines = islice((line for line in stream if line.strip()), wanted)
             return hashlib.sha256(b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines)).hexdigest()
-    except OSError:
-        return None
-
-
-def _file_digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.stat().st_size <= WHOLE else None
     except OSError:
         return None
 

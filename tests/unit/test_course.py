@@ -1,5 +1,6 @@
 """Courses of several trainings: what a stage does not say it takes from the recipe; each starts where one before ended."""
 
+import json
 from typing import Any
 
 from recipec import manifest
@@ -114,3 +115,65 @@ def test_a_name_with_a_dot_would_break_paths_of_the_plan() -> None:
     assert [(finding.code, finding.help) for finding in found.findings] == [
         ("R005", "expected lower-case letters, digits, `_` and `-`, beginning with a letter or digit")
     ]
+
+
+EVALUATED = """recipe: 1
+name: course
+model: {base: my-lab/my-model, max_length: 1024, chat_template: chatml}
+hardware: {gpu: a100-80gb}
+stages:
+%s
+evaluate: {tasks: [gsm8k]}
+"""
+LONG = "  - {name: long, model: {max_length: 16384}, data: {train: [{path: a.jsonl, format: chat}]}, train: {learning_rate: 1e-5}}"
+SHORT = "  - {name: short, model: {max_length: 512}, data: {train: [{path: b.jsonl, format: preference}]}, train: {method: dpo, learning_rate: 1e-6}}"
+
+
+def evaluated(*listed: str) -> dict[str, Any]:
+    return {s.body.model.name: s.body for s in stages(EVALUATED % "\n".join(listed)) if s.kind == "evaluate"}
+
+
+def test_each_model_is_evaluated_at_its_own_length_and_the_base_at_the_recipe_s() -> None:
+    assert {name: body.max_length for name, body in evaluated(LONG, SHORT).items()} == {
+        "base": 1024,
+        "long": 16384,
+        "short": 512,
+    }
+    assert {name: body.max_length for name, body in evaluated(LONG).items()} == {"base": 1024, "long": 16384}
+
+
+def test_edges_come_from_what_is_named() -> None:
+    kto = "  - {name: kto, start_from: %s, data: {train: [{path: c.jsonl, format: unpaired-preference}]}, train: {method: kto, learning_rate: 1e-6, micro_batch_size: 2}}"
+    text = EVALUATED.replace("name: course\n", "name: course\ntrainer: trl\n") % "\n".join([LONG, SHORT, kto])
+    after = {s.name: s.after for s in compiled_stages(text % "long")}
+    assert (after["short"], after["kto"]) == (("10-long",), ("10-long",))
+    assert {s.name: s.after for s in compiled_stages(text % "base")}["kto"] == ()
+    assert all(s.body.model.chat_template for s in compiled_stages(text % "long") if s.kind == "evaluate")
+
+
+def compiled_stages(text: str) -> list[Stage[Any]]:
+    """Return the stages of a recipe that may have warnings."""
+    found = compiled(text)
+    assert found.resolved is not None
+    return list(found.resolved.plan.stages)
+
+
+def test_adapters_are_merged_as_a_stage() -> None:
+    adapter = "    adapter: {rank: 8}\n    data: {train: [{path: a.jsonl, format: chat}]}\n"
+    two = HEAD + f"stages:\n  - name: one\n{adapter}  - name: two\n    start_from: base\n{adapter}"
+    single = compiled(two + "  - {name: merged, merge: one}\n")
+    assert single.resolved is not None
+    merged = single.resolved.plan.stages[-1]
+    assert (merged.id, merged.kind, merged.after) == ("30-merged", "merge", ("10-one",))
+    settings = json.loads(single.files["30-merged/merge.json"])
+    assert (settings["base"], settings["adapter"]) == ("org/base", "runs/course/10-one")
+    assert "adapters" not in settings
+    several = compiled(two + "  - {name: merged, merge: {adapters: {one: 0.7, two: 0.3}, how: ties, density: 0.5}}\n")
+    assert several.resolved is not None
+    assert several.resolved.plan.stages[-1].after == ("10-one", "20-two")
+    settings = json.loads(several.files["30-merged/merge.json"])
+    assert settings["adapters"] == [
+        {"adapter": "runs/course/10-one", "weight": 0.7},
+        {"adapter": "runs/course/20-two", "weight": 0.3},
+    ]
+    assert (settings["how"], settings["density"]) == ("ties", 0.5)

@@ -75,8 +75,7 @@ def known_paths(record: Any) -> frozenset[str]:
 
 def typos(stage: Stage[Any], rows: tuple[Row, ...]) -> set[str]:
     """Return the paths of rows, and of whatever else the stage's system and kind declare, that no plan has."""
-    every = list(rows)
-    paths = {path for row in every for path in (*row.paths, *(one.path for one in row.only))}
+    paths = {path for row in rows for path in (*row.paths, *(one.path for one in row.only))}
     doer, body = system(stage.system), stage.body
     paths |= {*doer.can, *doer.uses(body), *kind(stage.kind).acts}
     paths |= {path for check in doer.checks(body) for path in (*check.paths, *(one.path for one in check.only))}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from recipec.course import Course
 from recipec.decide.graph import Graph, Handed, Made
-from recipec.decide.machine import hardware
+from recipec.decide.machine import hardware, track
 from recipec.decide.said import Said
 from recipec.kinds import kind
 from recipec.kinds.train import base
@@ -31,13 +31,14 @@ class Decision(NamedTuple):
 def decide(course: Course) -> Decision:
     """Decide everything. What contradicts itself is decided somehow too: rules judge the result."""
     recipe = course.recipe
-    whole = Said(course.parts[0] if len(course.parts) == 1 else course.whole)
     several = course.parts[0].own is not None
-    graph = Graph(recipe.name, 10, several, {}, {}, tuple(part.name for part in course.parts), "base")
+    parts = tuple(Said(part) for part in course.parts)
+    whole = Said(course.whole) if several else parts[0]
+    machine, names = hardware(whole), tuple(part.name for part in course.parts)
+    graph = Graph(recipe.name, machine, track(whole), 10, several, {}, {}, names, "base")
     graph = graph._replace(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}
-    parts = tuple(Said(part) for part in course.parts)
     for say in parts:
         made = () if (deciding := kind(say.part.kind).decide) is None else deciding(say, graph)
         kept += made
@@ -48,7 +49,6 @@ def decide(course: Course) -> Decision:
         made = evaluating(whole, graph)
         kept += made
         said |= {one.stage.name: whole for one in made}
-    machine = hardware(whole)
     origins: dict[str, Origin] = {f"hardware.{path}": origin for path, origin in machine.origins.items()}
     for one in kept:
         origins |= {f"{one.stage.name}.{path}": origin for path, origin in one.origins.items()}

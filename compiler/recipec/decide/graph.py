@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from recipec.plan import Input, ModelOutput, Origin, Stage
+from recipec.decide.said import Decided
+from recipec.plan import Hardware, Input, ModelOutput, Origin, Stage, Track
 
 
 class Handed(NamedTuple):
@@ -26,7 +27,7 @@ class Handed(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The course so far. `models` are what there is to start from, by name, `base` (the recipe's own) first.
+    """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
     `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `number`
     the first part of the ids of what comes next, `several` whether the recipe lists its stages: those `listed`, by name;
@@ -34,6 +35,8 @@ class Graph(NamedTuple):
     """
 
     run: str
+    machine: Decided[Hardware]
+    track: Decided[Track]
     number: int
     several: bool
     models: Mapping[str, Handed]

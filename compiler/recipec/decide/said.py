@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from recipec.course import Part
 from recipec.language import Recipe
-from recipec.plan import Origin
+from recipec.plan import Origin, OriginKind
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, beginning, dotted, split_path
 
 T = TypeVar("T", covariant=True)
@@ -87,8 +87,8 @@ class Said:
         """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why."""
         if value is not None and self.wrote(path):
             span = self.span(path)
-            kind = "command line" if span.source.name.startswith(COMMAND_LINE) else "recipe"
-            return Decided(value, {"": Origin(kind, "", span, (self.place(path),), value == usual)})  # type: ignore[arg-type]
+            kind: OriginKind = "command line" if span.source.name.startswith(COMMAND_LINE) else "recipe"
+            return Decided(value, {"": Origin(kind, "", span, (self.place(path),), value == usual)})
         return Decided(usual if value is None else value, {"": Origin("default", why)})
 
     def word(self, path: str, value: U) -> Decided[U]:
@@ -104,9 +104,9 @@ class Said:
         found: U = field.default if field is not None and not field.is_required() else _NEVER
         return found
 
-    def rule(self, value: U, why: str, *paths: str, kind: str = "rule") -> Decided[U]:
+    def rule(self, value: U, why: str, *paths: str, kind: OriginKind = "rule") -> Decided[U]:
         """Decide a leaf by a rule that read these recipe paths."""
-        return Decided(value, {"": Origin(kind, why, None, self.places(paths))})  # type: ignore[arg-type]
+        return Decided(value, {"": Origin(kind, why, None, self.places(paths))})
 
 
 class _Never:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
-from recipec.decide.machine import hardware, track
 from recipec.decide.said import Decided, Said, plain, section
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
@@ -73,9 +72,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     if given is None:
         return ()
     models = known(graph)
-    machine, trackers = hardware(say), track(say)
     names = dict.fromkeys(name for name in chosen(say, graph) if name in models)
-    return tuple(_one(say, graph, given, name, models[name], machine, trackers) for name in names)
+    return tuple(_one(say, graph, given, name, models[name]) for name in names)
 
 
 def _one(
@@ -84,8 +82,6 @@ def _one(
     given: EvaluateWords,
     name: str,
     handed: Handed,
-    machine: Decided[Hardware],
-    trackers: Decided[Track],
 ) -> Made:
     model, id = handed.model, f"{graph.number}-evaluate-{name}"
     output = graph.folder(id)
@@ -106,10 +102,10 @@ def _one(
         precision=_as_trained(say, handed, "precision", model.precision, own),
         max_length=_as_trained(say, handed, "max_length", model.max_length, own),
         trust_remote_code=_as_trained(say, handed, "trust_remote_code", model.trust_remote_code, own),
-        hardware=machine,
-        track=trackers,
+        hardware=graph.machine,
+        track=graph.track,
     )
-    on = machine.value
+    on = graph.machine.value
     processes = on.per_node if given.backend == "vllm" else 1
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
     if handed.stage is None:

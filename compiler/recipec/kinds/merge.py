@@ -91,10 +91,7 @@ def _made(
         tokenizer=say.rule(base.tokenizer, "the training saved it beside the adapter", word),
         precision=precision,
         revision=say.rule(base.revision, "as in training", word),
-        trust_remote_code=Decided(
-            base.trust_remote_code,
-            {"": first.origins.get("trust_remote_code") or say.rule(0, "as in training").origins[""]},
-        ),
+        trust_remote_code=Decided(base.trust_remote_code, {"": first.origins["trust_remote_code"]}),
         parts=say.rule(weighed, "as given", *(indexed("merge.adapters", one.name) for one in parts))
         if weighed
         else plain(()),

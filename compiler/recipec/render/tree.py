@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
+from functools import cache
 
 from recipec import manifest as plan_json
 from recipec import rules
@@ -14,15 +14,13 @@ from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, tidy
 from recipec.emission import Placed, leads
 from recipec.facts import pins
-from recipec.output import digest
-from recipec.plan import FileRead, Plan, Resolved
+from recipec.output import digest, file_digest
+from recipec.plan import Plan, Resolved
 from recipec.render import report, shell
 from recipec.render.yaml_writer import YamlWriter
 from recipec.source import Mapping, dotted, leaves, plain
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
-
-LARGEST = 64 << 20  # bytes of a file of the user's own that a compile hashes; a run hashes all of them
 
 
 def files_of(
@@ -56,6 +54,7 @@ def files_of(
     return dict(sorted(files.items()))
 
 
+@cache
 def _making(environment: str) -> shell.Making:
     """Return what the directives in an environment's pins say of its making."""
 
@@ -65,6 +64,7 @@ def _making(environment: str) -> shell.Making:
     return shell.Making(said("build-without-isolation"), said("no-dependencies"), said("remove"))
 
 
+@cache
 def _environment(name: str) -> plan_json.Environment:
     """Return what the manifest says of an environment: its file, its hash, and its measured size and time."""
     text = pins(name)
@@ -162,36 +162,9 @@ def _manifest(
 def _with_digests(plan: Plan) -> Plan:
     """Return the plan with the digest of every file that is here and not large."""
     stages = tuple(
-        stage.replaced(reads=tuple(read.replaced(sha256=_digest(read)) for read in stage.reads))
+        stage.replaced(reads=tuple(read.replaced(sha256=file_digest(read.path)) for read in stage.reads))
         if stage.reads
         else stage
         for stage in plan.stages
     )
     return plan.replaced(stages=stages)
-
-
-def _digest(read: FileRead) -> str | None:
-    from os import stat
-    from stat import S_ISREG
-
-    try:
-        about = stat(read.path)  # noqa: PTH116  # pathlib takes longer to load
-    except (OSError, ValueError):
-        return None
-    if not S_ISREG(about.st_mode) or about.st_size > LARGEST:
-        return None
-    return _hashed(read.path, about.st_mtime_ns, about.st_size)
-
-
-@lru_cache(maxsize=256)
-def _hashed(path: str, _changed: int, _size: int) -> str | None:
-    from hashlib import sha256
-
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123  # pathlib takes longer to load
-            return sha256(stream.read(LARGEST + 1)).hexdigest()
-    except OSError:
-        return None
-
-
-__all__ = ["files_of"]

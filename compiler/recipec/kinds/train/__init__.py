@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recipec.decide.graph import Graph, Handed, Made
-from recipec.decide.machine import hardware, precision, track
+from recipec.decide.machine import precision
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts import releases
 from recipec.facts.models import known_model
@@ -24,11 +24,11 @@ HANDED = ("model.max_length", "numerics.precision", "model.trust_remote_code")
 
 def base(say: Said, graph: Graph) -> Handed:
     """Return the recipe's own model as what a stage can start from, or evaluate."""
-    given, machine = say.recipe.model, hardware(say)
+    given = say.recipe.model
     scratch = given.from_scratch is not None
     path = graph.folder(init.ID) if scratch else given.base or ""
     tokenizer = path if scratch else given.tokenizer or path
-    computed = precision(say, machine.value)
+    computed = precision(say, graph.machine.value)
     length_, trust = (
         say.word("model.max_length", given.max_length),
         say.word("model.trust_remote_code", given.trust_remote_code),
@@ -87,7 +87,7 @@ def _start(say: Said, graph: Graph) -> Handed | None:
 
 
 def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None) -> Decided[Train]:
-    machine = hardware(say)
+    machine = graph.machine
     computed = precision(say, machine.value)
     left, name = (start.model, start.name) if start is not None else (None, None)
     known = releases(say.recipe.trainer)
@@ -112,7 +112,7 @@ def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed |
         numerics=models.numerics(say, train, machine.value, computed),
         parallel=parallel(say, machine.value),
         watch=watch(say, train),
-        track=track(say),
+        track=graph.track,
         hardware=machine,
         objective=objective(say, train),
         rollout=rollout(say, train),
