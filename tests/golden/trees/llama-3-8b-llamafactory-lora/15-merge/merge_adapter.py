@@ -61,7 +61,7 @@ def combined(peft_model, base: object, settings: dict):
         return peft_model.from_pretrained(base, settings["adapter"])
     names = [f"part_{number}" for number in range(len(parts))]
     model = peft_model.from_pretrained(base, parts[0]["adapter"], adapter_name=names[0])
-    for name, part in zip(names[1:], parts[1:]):  # noqa: B905  # Python 3.9 has no strict
+    for name, part in zip(names[1:], parts[1:], strict=True):
         model.load_adapter(part["adapter"], adapter_name=name)
     more = {"density": settings.get("density"), "majority_sign_method": settings.get("majority")}
     model.add_weighted_adapter(
