@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+from recipec.plural import counted
 from recipec.source import Span, visible
 
 Severity = Literal["error", "warning"]
@@ -65,7 +66,7 @@ def summary(findings: Sequence[Finding]) -> str:
     """Return `2 errors, 1 warning`."""
     wrong = len(errors(findings))
     mild = len(findings) - wrong
-    parts = [f"{count} {word}{'s' * (count != 1)}" for count, word in ((wrong, "error"), (mild, "warning")) if count]
+    parts = [counted(count, word) for count, word in ((wrong, "error"), (mild, "warning")) if count]
     return ", ".join(parts) or "no findings"
 
 

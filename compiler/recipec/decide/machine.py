@@ -5,6 +5,7 @@ from __future__ import annotations
 from recipec.decide.said import Decided, Said, section
 from recipec.facts import Gpu, gpus
 from recipec.plan import Hardware, Precision, Track
+from recipec.plural import counted
 from recipec.suggest import nearest
 
 UNKNOWN = "a100-80gb"  # judged in the place of a GPU that is not known, which is an error anyway
@@ -37,7 +38,7 @@ def hardware(say: Said) -> Decided[Hardware]:
         nodes=say.word("hardware.nodes", nodes),
         world=say.rule(
             per_node * nodes,
-            f"{nodes} node{'s' * (nodes != 1)} × {per_node} per node",
+            f"{counted(nodes, 'node')} × {per_node} per node",
             "hardware.per_node",
             "hardware.nodes",
         ),

@@ -87,7 +87,7 @@ def _made(
         Merge,
         output=say.rule(output, "results of a run stay out of the emitted files", word),
         base=say.rule(base.path, "the adapter's base", word),
-        adapter=say.rule(base.place, "what the training left", word),
+        adapter=say.rule(base.place, "" if weighed else "what the training left", word),
         tokenizer=say.rule(base.tokenizer, "the training saved it beside the adapter", word),
         precision=precision,
         revision=say.rule(base.revision, "as in training", word),

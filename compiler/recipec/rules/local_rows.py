@@ -10,6 +10,7 @@ from recipec.decide.said import Said, indexed
 from recipec.diagnostics import Finding, Severity
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
+from recipec.plural import counted
 from recipec.rows.judge import RowSurvey
 from recipec.source import Span
 from recipec.suggest import nearest
@@ -114,6 +115,6 @@ def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]
         message = f"holdout {held} leaves nothing of {total:,} rows to train on"
         yield _told(said, "P052", "data.holdout", message, "hold out fewer rows", None, "error")
     elif total and left < s.batch.total and not METHODS[s.method].online:
-        rows = f"{left:,} row{'s' * (left != 1)}"
+        rows = counted(left, "row")
         message = f"{rows} for batches of {s.batch.total:,}: an epoch is a single step that is not full"
         yield _told(said, "D014", "train.batch_size", message, "lower batch_size, or is it the right file?")

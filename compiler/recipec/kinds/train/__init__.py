@@ -17,6 +17,7 @@ from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
 from recipec.plan import FileRead, ModelOutput, Resources, Stage
+from recipec.plural import counted
 from recipec.systems.registry import system
 
 HANDED = ("model.max_length", "numerics.precision", "model.trust_remote_code")
@@ -215,18 +216,14 @@ def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
 
 def _sentence(stage: Stage[Train]) -> str:
     s = stage.body
-    amount = _many(s.length.amount, s.length.unit.removesuffix("s"))
+    amount = counted(s.length.amount, s.length.unit.removesuffix("s"))
     if s.script is not None:
-        many = "1 process" if s.hardware.world == 1 else f"{s.hardware.world} processes"
+        many = counted(s.hardware.world, "process")
         how = f"{s.numerics.precision}, {s.parallel.strategy}"
         return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
     system = f"{s.trainer} {s.release}".strip()
     how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
     return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` by {s.method} for {how}"
-
-
-def _many(count: float, what: str) -> str:
-    return f"{count:g} {what}{'s' * (count != 1)}"
 
 
 def _trained(adapter: Adapter | None) -> str:
@@ -240,10 +237,10 @@ def _batch(stage: Stage[Train]) -> list[str]:
     """Return the section of PLAN.md about the batch."""
     s, b = stage.body, stage.body.batch
     tokens = f"at most {b.total * s.model.max_length:,} tokens"
-    sizes = f"{b.micro} micro batch × {b.accumulation} gradient accumulation × {b.data_parallel} data-parallel "
+    sizes = f"{b.micro} micro batch × {b.accumulation} gradient accumulation × "
+    sizes += counted(b.data_parallel, "data-parallel process")
     title = "## Batch" if s.name == "train" else f"## Batch of {s.name}"
-    sizes += "process" if b.data_parallel == 1 else "processes"
-    return [title, "", f"{b.total} sequences per optimiser step = {sizes}; {tokens}."]
+    return [title, "", f"{counted(b.total, 'sequence')} per optimiser step = {sizes}; {tokens}."]
 
 
 ACTS = ("name", "trainer", "release", "method", "parallel.strategy", "hardware", "track.telemetry", "output")

@@ -7,6 +7,7 @@ from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import Batch, Method, Parallel
 from recipec.language.train import Train
 from recipec.plan import Hardware
+from recipec.plural import counted
 from recipec.systems.registry import system
 
 MACHINE = ("hardware.per_node", "hardware.nodes", "rollout.engines", "rollout.tensor_parallel")
@@ -54,13 +55,13 @@ def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
     total, micro, steps = train.batch_size, train.micro_batch_size, train.gradient_accumulation
     if total is not None and micro is None and steps is not None:
         size = max(1, total // (steps * world))
-        why = f"{total} sequences per step ÷ ({steps} accumulation × {world} processes)"
+        why = f"{total} sequences per step ÷ ({steps} accumulation × {counted(world, 'process')})"
         each = say.rule(size, why, "train.batch_size", "train.gradient_accumulation", *MACHINE)
     else:
         each = say.take("train.micro_batch_size", micro, 1, "least memory")
     if total is not None and steps is None:
         count = max(1, total // (each.value * world))
-        why = f"{total} sequences per step ÷ ({each.value} micro batch × {world} processes)"
+        why = f"{total} sequences per step ÷ ({each.value} micro batch × {counted(world, 'process')})"
         times = say.rule(count, why, "train.batch_size", "train.micro_batch_size", *MACHINE)
     else:
         times = say.take("train.gradient_accumulation", steps, 1)
@@ -78,7 +79,7 @@ def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
         data_parallel=say.rule(world, alone, *MACHINE),
         total=say.rule(
             product,
-            f"{each.value} micro batch × {times.value} accumulation × {world} processes",
+            f"{each.value} micro batch × {times.value} accumulation × {counted(world, 'process')}",
             *SIZES,
             *MACHINE,
         ),

@@ -8,6 +8,7 @@ from recipec.facts import releases
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.parallel import MACHINE, SIZES
 from recipec.kinds.train.records import Train
+from recipec.plural import counted
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 from recipec.systems.registry import system
@@ -54,8 +55,7 @@ def batch(see: Context, s: Train) -> Iterator[Fault]:
     unit = b.micro * b.data_parallel if words.gradient_accumulation is None else b.total
     below = total // unit * unit
     near = " or ".join(str(size) for size in (below, below + unit) if size) if unit != b.total else str(b.total)
-    processes = "process" if b.data_parallel == 1 else "processes"
-    parts = f"{b.micro} micro batch × {b.accumulation} accumulation × {b.data_parallel} {processes}"
+    parts = f"{b.micro} micro batch × {b.accumulation} accumulation × {counted(b.data_parallel, 'process')}"
     advice = f"batch_size = micro_batch_size × gradient_accumulation × processes; here {near} would do"
     yield Fault("train.batch_size", f"batch_size {total} is not {parts} = {b.total}", advice)
 

@@ -2,6 +2,6 @@
 
 
 def counted(number: float, noun: str) -> str:
-    """Return `1 file`, `2 files`, `1,000 processes` or `1.5 minutes`."""
-    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    """Return `1 file`, `3 epochs`, `1,000 processes` or `1.5 minutes`."""
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "sh", "tch")) else "s"
     return f"{int(number) if number == int(number) else number:,} {noun}{ending}"
