@@ -177,3 +177,11 @@ def test_adapters_are_merged_as_a_stage() -> None:
         {"adapter": "runs/course/20-two", "weight": 0.3},
     ]
     assert (settings["how"], settings["density"]) == ("ties", 0.5)
+
+
+def test_a_model_from_scratch_is_made_before_the_first_of_several_stages() -> None:
+    scratch = "{from_scratch: {family: llama, hidden_size: 32, layers: 1, heads: 2, vocab_size: 300}, max_length: 64}"
+    text = (HEAD + FIRST + SECOND % "parent_adapter: merge").replace("{base: org/base, max_length: 512}", scratch)
+    text = text.replace("gpu: a100-80gb", "gpu: none").replace("train: {batch_size: 8, learning_rate: 1e-4}\n", "")
+    text = text.replace("    data: {train: [{path: a", "    train: {learning_rate: 1e-4}\n    data: {train: [{path: a")
+    assert [s.id for s in compiled_stages(text)] == ["00-init", "10-first", "15-merge", "20-second"]

@@ -34,12 +34,12 @@ def nothing(see: Context, recipe: Recipe) -> Iterator[Fault]:
     Use instead:
         evaluate: {tasks: [gsm8k]}
     """
-    if recipe.evaluate is None and recipe.train is None and not recipe.stages and not see.plan.stages:
+    if recipe.evaluate is None and recipe.train is None and not see.graph.several and not see.plan.stages:
         yield Fault("recipe", "the recipe neither trains nor evaluates", "add train, or evaluate")
 
 
 @contradiction("P025", "tokenizer-without-text", "recipe", words=("model.from_scratch", "train", "data"))
-def untrained_tokenizer(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+def untrained_tokenizer(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds a model from scratch in a recipe that trains nothing.
 
     Why is this bad:
@@ -56,7 +56,7 @@ def untrained_tokenizer(_see: Context, recipe: Recipe) -> Iterator[Fault]:
         data: {train: [{path: data/chat.jsonl, format: chat}]}
         train: {learning_rate: 1e-3}
     """
-    if recipe.model.from_scratch is not None and recipe.train is None and not recipe.stages:
+    if recipe.model.from_scratch is not None and recipe.train is None and not see.graph.several:
         message = "a tokenizer from scratch needs training data"
         yield Fault("model.from_scratch", message, "add data and train")
 
