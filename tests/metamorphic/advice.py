@@ -104,9 +104,19 @@ def changes(tree: Mapping, finding: Finding) -> list[Change]:
         read = plain(read_text(Source("advice", finding.suggestion)))
         value = read if _takes(place, read) else finding.suggestion
         found.append(Change(place, value, f"did you mean {finding.suggestion}?"))
-    for part in _PARTS.split(finding.help or ""):
+    stage, advice = _stage(tree, finding.help or "")
+    place = place if place[0] == "stages" else (*stage, *place)
+    for part in _PARTS.split(advice):
         found += list(_of(tree, place, part.strip()))
     return list({(change.path, repr(change.value)): change for change in found}.values())
+
+
+def _stage(tree: Mapping, advice: str) -> tuple[Path, str]:
+    """Return the path of the stage in which an advice says to do something, if any, and what that is."""
+    said = re.match(r"say it in the stage ([\w-]+): (.*)", advice)
+    stages: Any = plain(tree.entries["stages"]) if said else []
+    place = [("stages", index) for index, stage in enumerate(stages) if said and stage["name"] == said[1]]
+    return (place[0], said[2]) if said and place else ((), advice)
 
 
 def _of(tree: Mapping, place: Path, part: str) -> Iterator[Change]:

@@ -18,7 +18,7 @@ from words import CALLED, Leaf, leaves, others
 
 from recipec.diagnostics import Finding
 from recipec.pipeline import Compiled, compile_tree
-from recipec.plan import Origin
+from recipec.plan import Origin, Resources
 from recipec.plan import leaf as at
 from recipec.source import Mapping, Path, dotted, find, plain, with_value
 
@@ -97,13 +97,18 @@ class Judge:
                     told = "; ".join(f"{finding.code} {finding.message}" for finding in new)
                     self._fault("elsewhere", place, f"{now!r} → {value!r}: {told}")
                 break
-            if changed(reference.files, made.files) or any(_names(finding, leaf.path) for finding in new):
+            told = [*new, *_new(made.findings, reference.findings)]  # also: no longer told
+            if (
+                changed(reference.files, made.files)
+                or _asked(reference) != _asked(made)
+                or any(_names(finding, leaf.path) for finding in told)
+            ):
                 break
             again += now is None and _in_force_already(reference, made, place)
             if again != 1:
                 self._fault("dropped", place, f"{now!r} → {value!r}")
                 break
-        if not leaf.said and not leaf.within and now not in (None, [], {}):
+        if not leaf.said and not leaf.within and now not in (None, [], {}, ""):
             self._default(leaf, now, before, reference)
 
     def _refused(self, leaf: Leaf, reference: Compiled) -> None:
@@ -119,7 +124,8 @@ class Judge:
     def _default(self, leaf: Leaf, now: Any, before: Mapping, reference: Compiled) -> None:
         tree = laid(before, leaf.path, now)
         made = compile_tree(tree)
-        new = _new(reference.findings, made.findings)
+        known = {(finding.code, finding.message) for finding in reference.findings}  # told of each place that says it
+        new = [finding for finding in made.findings if (finding.code, finding.message) not in known]
         self.judged.add(("default", dotted(leaf.path)))
         self.advise(tree, made, new)
         told = "; ".join(f"{finding.code} {finding.message}" for finding in new if finding.severity != "note")
@@ -134,7 +140,7 @@ class Judge:
         if path[0] == "stages" and len(path) > 2:
             stage, path = str(self.recipe["stages"][path[1]]["name"]), path[2:]
             inherited = find(self.tree, path)
-            if not leaf.said and inherited is not None:
+            if not leaf.said and inherited is not None and "merge" not in self.recipe["stages"][leaf.path[1]]:
                 return plain(inherited)
         return leaf.now if leaf.now is not None else _decided(path, stage, _plan(reference))
 
@@ -227,6 +233,11 @@ class Row(NamedTuple):
     origin: Origin
 
 
+def _asked(compiled: Compiled) -> list[Resources]:
+    """Return what a run asks of the machine for each stage."""
+    return [stage.resources for stage in compiled.resolved.plan.stages] if compiled.resolved is not None else []
+
+
 def _plan(compiled: Compiled) -> dict[str, Row]:
     if not compiled.files or compiled.resolved is None:
         return {}
@@ -259,7 +270,8 @@ def _decided(path: Path, stage: str, plan: dict[str, Row]) -> Any:
     if path in (("train", "epochs"), ("train", "steps")) and unit is not None and unit.value != path[1]:
         return None
     root, _, rest = _places().get(dotted(path), "").partition(".")
-    name = re.escape(f"{stage if root == 'train' else root}.{rest}").replace(r"\.0\.", r"\.\d+\.")
+    first = "evaluate-.*" if root.startswith("evaluate-") else re.escape(stage if root == "train" else root)
+    name = rf"{first}\." + re.escape(rest).replace(r"\.0\.", r"\.\d+\.")
     found = [row.value for path, row in plan.items() if re.fullmatch(name, path)]
     return found[0] if found and all(value == found[0] for value in found) else None
 

@@ -155,8 +155,8 @@ def _members(
         names = list(get_args(key))
     else:
         names = [*value, "OTHER"]
-    used = recipe.get("trainer", "axolotl")
-    defaults = {used: releases(used)[0]} if name == "versions" and releases(used) else {}
+    used, trains = recipe.get("trainer", "axolotl"), "train" in recipe or "stages" in recipe
+    defaults = {used: releases(used)[0]} if name == "versions" and releases(used) and trains else {}
     for one in names:
         yield one, inner, value.get(one, defaults.get(one))
 

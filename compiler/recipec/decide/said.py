@@ -83,13 +83,18 @@ class Said:
         """Return whether what was wrong itself, and has been told, may be all there is to what these paths say."""
         return any(split_path(path)[: len(wrong)] == wrong for wrong in self.part.wrong for path in paths)
 
-    def take(self, path: str, value: U | None, usual: U, why: str = "default of the language") -> Decided[U]:
-        """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why."""
+    def take(
+        self, path: str, value: U | None, usual: U, why: str = "default of the language", *paths: str
+    ) -> Decided[U]:
+        """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why.
+
+        The usual one follows from what stands at `paths`.
+        """
         if value is not None and self.wrote(path):
             span = self.span(path)
             kind: OriginKind = "command line" if span.source.name.startswith(COMMAND_LINE) else "recipe"
             return Decided(value, {"": Origin(kind, "", span, (self.place(path),), value == usual)})
-        return Decided(usual if value is None else value, {"": Origin("default", why)})
+        return Decided(usual if value is None else value, {"": Origin("default", why, None, self.places(paths))})
 
     def word(self, path: str, value: U) -> Decided[U]:
         """Decide a leaf as the recipe says at `path`, where the language itself has a default."""
@@ -103,6 +108,14 @@ class Said:
         field = getattr(type(above), "model_fields", {}).get(path.rpartition(".")[2])
         found: U = field.default if field is not None and not field.is_required() else _NEVER
         return found
+
+    def otherwise(self, path: str) -> bool:
+        """Return whether the person wrote something at a recipe path, or below it, that is not the language's default."""
+        node = self.nodes.get(path)
+        if isinstance(node, Mapping):
+            return any(self.otherwise(dotted((*split_path(path), key))) for key in node.entries)
+        value = _at(self.recipe, split_path(path))
+        return self.wrote(path) and self.default(path, value) != value
 
     def rule(self, value: U, why: str, *paths: str, kind: OriginKind = "rule") -> Decided[U]:
         """Decide a leaf by a rule that read these recipe paths."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 from recipec.facts import version
 from recipec.plan import fields
 
+Said = Literal["", "written", "other"]
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
 
 
@@ -58,7 +59,8 @@ class Check(NamedTuple):
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
-    `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    `said`: it is told only to a person who wrote the value (`written`), or wrote another than would be taken anyway
+    (`other`), since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
@@ -67,7 +69,7 @@ class Check(NamedTuple):
     message: str | Callable[..., str]
     advice: str | Callable[..., str]
     only: tuple[Only, ...] = ()
-    said: bool = False
+    said: Said = ""
     since: str = ""
     until: str = ""
 
@@ -141,7 +143,7 @@ def differs(
     when: Callable[..., Any],
     message: str | Callable[..., str],
     advice: str | Callable[..., str],
-    said: bool = False,
+    said: Said = "",
 ) -> Check:
     """The system does it another way than the plan says where `when` of the values holds: T003."""
     return Check("warning", (path, *more), when, message, advice, said=said)
@@ -150,10 +152,10 @@ def differs(
 class Refusal(NamedTuple):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `when_said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    `said`: it is told only to a person who wrote the value, as in a check.
     """
 
     path: str
     message: str
     advice: str
-    when_said: bool = False
+    said: Said = ""

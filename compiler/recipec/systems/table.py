@@ -348,11 +348,15 @@ class Entry(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed."""
+    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed.
+
+    `idle` are the plan paths of rows that are not there, each with the plan paths whose values keep a row away.
+    """
 
     entries: dict[str, Entry]
     used: set[str]
     refusals: list[Refusal]
+    idle: dict[str, set[str]]
 
 
 def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
@@ -360,13 +364,17 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     entries: dict[str, Entry] = {}
     used: set[str] = set()
     refusals: list[Refusal] = []
+    idle: dict[str, set[str]] = {}
     get = values.get
     for row in rows:
         if (row.since or row.until) and not row.has(release):
             continue
         if row.only:
             used.update(row.uses(values))
-            if not all(one.holds(values) for one in row.only):
+            failed = {one.path for one in row.only if not one.holds(values)}
+            if failed:
+                for path in row.paths:
+                    idle.setdefault(path, set()).update(failed)
                 continue
         reads = row.paths
         try:
@@ -386,7 +394,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
                 raise LookupError(f"two rows emit {key}")
             else:
                 entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
-    return Filled(entries, set(_items(used, values)), refusals)
+    return Filled(entries, set(_items(used, values)), refusals, idle)
 
 
 def _items(paths: Iterable[str], values: Values) -> Iterator[str]:

@@ -278,6 +278,7 @@ SYSTEM = System(
         "method": frozenset(METHODS),
         "parallel.strategy": frozenset(["single"]),
         "adapter.type": frozenset(["lora"]),
+        "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=lambda s, _environment: _sheets(s),
     needs=trainers.need,

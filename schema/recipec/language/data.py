@@ -74,8 +74,8 @@ class Data(Section):
         Field(min_length=1, description="Sources whose loss is watched. At most one of validation, holdout."),
     ] = None
     holdout: Annotated[
-        Percent | Annotated[int, Field(ge=1)] | None,
-        Field(description="Part of the training rows kept back for validation: `2%`, or a number of rows."),
+        Percent | Annotated[int, Field(ge=0)] | None,
+        Field(description="Part of the training rows kept back for validation: `2%`, or a number of rows. Default: 0."),
     ] = None
     packing: Annotated[bool, Field(description="Fill each sequence with several rows, attention kept apart.")] = False
     train_on: Annotated[

@@ -24,9 +24,13 @@ class Evaluate(Section):
     backend: Annotated[Literal["hf", "vllm"], Field(description="Inference engine.")] = "hf"
     batch_size: Annotated[Count | Literal["auto"], Field(description="Requests per forward pass.")] = "auto"
     few_shot: Annotated[
-        int | None, Field(ge=0, le=1000, description="Examples in the prompt. Default: the task's own.")
+        Annotated[int, Field(ge=0, le=1000)] | Literal["task"] | None,
+        Field(description="Examples in the prompt, or `task` for each task's own. Default: task."),
     ] = None
-    limit: Annotated[Count | None, Field(description="Rows per task; for a trial, not for a result.")] = None
+    limit: Annotated[
+        Count | Literal["all"] | None,
+        Field(description="Rows per task, or `all`; fewer for a trial, not for a result. Default: all."),
+    ] = None
     chat_template: Annotated[
         bool | None,
         Field(description="Render prompts by the model's chat template. Default: true after chat or preference data."),

@@ -11,7 +11,7 @@ Method = Literal[
 ]  # fmt: skip
 Loss = Literal[
     "sigmoid", "hinge", "robust", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "discopop",
-    "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "reinforce++"
+    "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "ppo", "reinforce++"
 ]  # fmt: skip
 Optimizer = Literal[
     "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
@@ -30,7 +30,8 @@ class Save(Section):
 
     every: Annotated[Count | Literal["epoch"], Field(description="Steps between checkpoints, or `epoch`.")] = "epoch"
     keep: Annotated[
-        Count | None, Field(description="How many of the newest checkpoints stay on disk. Default: all.")
+        Count | Literal["all"] | None,
+        Field(description="How many of the newest checkpoints stay on disk, or `all`. Default: all."),
     ] = None
     only_model: Annotated[
         bool,
@@ -138,7 +139,7 @@ class Train(Section):
     loss: Annotated[
         Loss | None,
         Field(
-            description="Variant of the method's loss: of dpo sigmoid … apo_down, of kto kto or apo_zero_unpaired, of grpo grpo … gspo, of ppo reinforce++. Default: sigmoid; kto; dapo."
+            description="Variant of the method's loss: of dpo sigmoid … apo_down, of kto kto or apo_zero_unpaired, of grpo grpo … gspo, of ppo ppo or reinforce++. Default: the first of each."
         ),
     ] = None
     label_smoothing: Annotated[
@@ -164,8 +165,10 @@ class Train(Section):
     ] = None
     save: Annotated[Save, Field(description="Checkpoints.")] = Save.model_construct()
     evaluate_every: Annotated[
-        Count | Literal["epoch"] | None,
-        Field(description="Steps between validations, or `epoch`. Default: epoch where there is validation data."),
+        Count | Literal["epoch", "never"] | None,
+        Field(
+            description="Steps between validations, or `epoch`; `never` without validation data. Default: epoch where there is validation data, else never."
+        ),
     ] = None
     log_every: Annotated[Count, Field(description="Steps between log lines.")] = 1
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from math import ceil
 from shlex import quote
-from typing import Any
+from typing import Any, get_args
 
 from recipec.kinds.train.records import Train
+from recipec.language.train import Scheduler
 from recipec.systems import accelerate, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
@@ -240,7 +241,7 @@ CHECKS: tuple[Check, ...] = (
             when=when,
             message=f"Axolotl draws the first weights of {new} before it sets the seed",
             advice="two runs differ from their second step on; trl, llamafactory and unsloth seed it",
-            said=True,
+            said="other",
         )
         for new, when in (
             ("a new adapter", lambda _seed, _method, kind, start: kind is not None and start is None),
@@ -323,6 +324,7 @@ SYSTEM = System(
         "method": frozenset(["pretrain", "sft", "reward", *objective.RL]),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
+        "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=lambda s, _environment: _sheets(s),
     needs=trainers.need,

@@ -200,6 +200,7 @@ SYSTEM = System(
         "method": frozenset(script.TRAINERS),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(adapters.KINDS),
+        "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=lambda s, _environment: _sheets(s),
     needs=trainers.need,
