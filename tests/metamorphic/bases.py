@@ -5,6 +5,7 @@ and on a CPU in one of the two ways. What else may differ (formats, strategies, 
 somewhere. A script of one's own does the same with every method, so it is there once for each launcher.
 """
 
+from collections import Counter
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -64,6 +65,18 @@ def wrong() -> dict[str, str]:
 def names() -> list[str]:
     """Return the names of all recipes that are judged."""
     return [*texts(), *wrong()]
+
+
+@cache
+def turns() -> dict[str, int]:
+    """Return a number for each made recipe of one training: its place among those of the same trainer and method."""
+    met: Counter[str] = Counter()
+    found = {}
+    for name in matrix():
+        kind = "-".join(name.split("-")[:2])
+        found[name] = met[kind]
+        met[kind] += 1
+    return {name: turn for name, turn in found.items() if met["-".join(name.split("-")[:2])] > 1}
 
 
 def _readable(name: str, text: bytes) -> bool:

@@ -18,7 +18,7 @@ from recipec.source import Source, plain
 from recipec.yaml_reader import read_text
 
 FILE = Path(__file__).parent / "known.yaml"
-HEAD = """# Laws that are broken today, and why: see laws.py for the kinds. Each entry must still be broken in every base that its
+HEAD = """# Where a law does not hold, and why that is left: see laws.py for the kinds. Each entry must still be broken in every base that its
 # patterns match (`!` takes out), wherever the leaf is judged. Mended: `python tests/metamorphic/known.py` takes it out.
 """
 

@@ -56,9 +56,10 @@ class Judge:
         self._references: dict[tuple[Path, ...], tuple[Mapping, Compiled]] = {}
         self._advised: set[tuple[str, str, str | None]] = set()
 
-    def leaves(self) -> dict[str, Leaf]:
-        """Return every leaf by its dotted path."""
-        return {dotted(leaf.path): leaf for leaf in leaves(self.recipe)}
+    def leaves(self, *, but: int | None = None) -> dict[str, Leaf]:
+        """Return every leaf by its dotted path; of a number `but`, without those whose number is that modulo 3."""
+        found = {dotted(leaf.path): leaf for leaf in leaves(self.recipe)}
+        return {path: leaf for number, (path, leaf) in enumerate(found.items()) if but is None or (number - but) % 3}
 
     def judge(self, chosen: Iterable[Leaf]) -> list[Fault]:
         """Return how some leaves break the laws."""
@@ -157,14 +158,14 @@ class Judge:
             self.faults.append(fault)
 
 
-def judged_whole(name: str) -> tuple[list[Fault], set[tuple[str, str]]]:
+def judged_whole(name: str, *, but: int | None = None) -> tuple[list[Fault], set[tuple[str, str]]]:
     """Return every fault of a base, and where the first two laws were judged: fault and leaf.
 
-    Advice is judged wherever it is given; of a wrong recipe, only that is.
+    `but` leaves out a third of the leaves (see `Judge.leaves`). Advice is judged wherever it is given; of a wrong recipe, only that is.
     """
     judge = Judge(name)
     if name not in wrong():
-        return judge.judge(judge.leaves().values()), judge.judged
+        return judge.judge(judge.leaves(but=but).values()), judge.judged
     compiled = compile_tree(judge.tree)
     judge.advise(judge.tree, compiled, compiled.findings)
     return judge.faults, set()
