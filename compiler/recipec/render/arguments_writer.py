@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Any
 
 from recipec.render.python_writer import Argument
+from recipec.source import is_list
 
 
 class Expanded(str):
@@ -35,7 +36,7 @@ def script(head: str, command: str, arguments: Mapping[str, Argument]) -> tuple[
     for name, (value, remark) in arguments.items():
         if value is False:
             continue
-        words = [] if value is True else [word(v) for v in (value if isinstance(value, list) else [value])]
+        words = [] if value is True else [word(v) for v in (value if is_list(value) else [value])]
         lines.append("  " + " ".join([f"--{name}", *words]) + (f"  # {remark}" if remark else ""))
         where[name] = len(lines)
     lines += [")", f'exec {command} "${{arguments[@]}}"']

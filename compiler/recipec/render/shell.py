@@ -39,7 +39,8 @@ def stage_script(stage: Stage[Any], emitted: Emitted, plan: Plan, recipe: str) -
 
 def expanded(value: str) -> str:
     """Return a value quoted for the shell, which puts the environment of the run in the place of each `${env:NAME}`."""
-    parts, begin = [], 0
+    parts: list[str] = []
+    begin = 0
     for reference in references(value):
         if reference.kind == "env":
             parts += [quote(value[begin : reference.start])] if reference.start > begin else []

@@ -136,7 +136,7 @@ def _manifest(
         tuple(composed.profiles) if composed is not None else (),
     )
     notes = composed.notes if composed is not None else {}
-    because = {}
+    because: dict[str, plan_json.Because] = {}
     told: set[str] = set()
     for path, origin in sorted(resolved.origins.items()):
         span = origin.span

@@ -7,6 +7,7 @@ from typing import Any
 
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
+from recipec.source import is_mapping
 from recipec.suggest import nearest
 
 WRAP = ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap")
@@ -68,7 +69,7 @@ def wrap_class(see: Context, s: Train) -> Iterator[Fault]:
 
 def _all(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for word, inner in value.items():
-        if isinstance(inner, dict):
+        if is_mapping(inner):
             yield from _all(inner, f"{path}.{word}")
         else:
             yield f"{path}.{word}", inner

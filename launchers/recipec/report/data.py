@@ -11,6 +11,7 @@ from recipec.json_files import read_lines
 from recipec.manifest import Manifest
 from recipec.plan import ScoresOutput
 from recipec.plural import counted
+from recipec.references import PlanValue
 from recipec.report.scores import ScoreRow, read_scores
 
 PACKAGES = ("axolotl", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "lm-eval")
@@ -138,7 +139,7 @@ def _places(manifest: Manifest, root: str, name: str) -> Iterator[tuple[str, str
         yield stage.name, name if len(stages) == 1 or root == "evaluate" else f"{name} ({stage.name})"
 
 
-def _plain(value: object) -> str:
+def _plain(value: PlanValue) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -148,7 +149,7 @@ def _plain(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _part(value: object) -> str:
+def _part(value: PlanValue) -> str:
     return f"{value:.0%}" if isinstance(value, float) and value < 1 else f"{_plain(value)}"
 
 
