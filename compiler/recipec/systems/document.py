@@ -33,7 +33,7 @@ class Document:
     contract: str
     entries: dict[str, Entry]
     template: str = ""
-    raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
+    raw: dict[str, Any] = field(default_factory=dict[str, Any])  # overrides that were laid over the entries
 
     def key(self, word: str) -> str:
         """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""

@@ -24,7 +24,7 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
         if need.base:
             extras.setdefault(need.base, set()).update(need.extras)
             holds[need.base] = need.holds
-    found = []
+    found: list[Stage[Any]] = []
     for stage, need in zip(stages, needs, strict=True):
         base = need.base or next((one for one, held in holds.items() if need.packages <= held), need.otherwise)
         name = "-".join([base, *sorted(extras.get(base, ()))])

@@ -82,6 +82,10 @@ def _need(s: Evaluate) -> Need:
     return Need(packages=frozenset(["lm-eval"]), otherwise=GENERAL)
 
 
+def _uses(_s: Evaluate) -> tuple[str, ...]:
+    return ("allow_code_execution",)
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["evaluate"]),
@@ -89,6 +93,6 @@ SYSTEM = System(
     needs=_need,
     commands=commands,
     variables=variables,
-    uses=lambda _s: ("allow_code_execution",),
+    uses=_uses,
     package="lm-eval",
 )

@@ -41,13 +41,21 @@ def _files(_s: Merge) -> dict[str, str]:
     return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
 
 
+def _need(_s: Merge) -> Need:
+    return Need(packages=frozenset(["peft"]), otherwise=GENERAL)
+
+
+def _uses(_s: Merge) -> tuple[str, ...]:
+    return ("output",)
+
+
 SYSTEM = System(
     "peft",
     kinds=frozenset(["merge"]),
     sheets=_sheets,
-    needs=lambda _s: Need(packages=frozenset(["peft"]), otherwise=GENERAL),
+    needs=_need,
     commands=_commands,
     files=_files,
-    uses=lambda _s: ("output",),
+    uses=_uses,
     package=TOOL,
 )

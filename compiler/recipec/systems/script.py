@@ -82,9 +82,11 @@ RAY_ROWS: tuple[Row, ...] = (
 def arguments(s: Train) -> list[str]:
     """Return the script's command line, an argument on a line, with what of the plan it holds in a remark."""
     assert s.script is not None
-    lines = []
+    lines: list[str] = []
     for key, value in s.script.arguments.items():
-        parts, names, begin = [], [], 0
+        parts: list[str] = []
+        names: list[str] = []
+        begin, held = 0, value
         for reference in references(value):
             names.append(reference.name)
             parts += [quote(value[begin : reference.start])] if reference.start > begin else []
@@ -94,17 +96,17 @@ def arguments(s: Train) -> list[str]:
                 continue
             found = leaf(s, _path(reference))
             if isinstance(found, bool) and reference.end - reference.start == len(value):
-                value = found
+                held = found
             else:
                 parts.append(quote(text(found)))
-        if isinstance(value, str):
+        if isinstance(held, str):
             parts += [quote(value[begin:])] if begin < len(value) or not value else []
-        elif not isinstance(value, bool):
-            parts = [text(value)]
+        elif not isinstance(held, bool):
+            parts = [text(held)]
         flag = quote(f"--{key}")
-        said = flag if isinstance(value, bool) else f"{flag} {''.join(parts)}"
+        said = flag if isinstance(held, bool) else f"{flag} {''.join(parts)}"
         remark = f"  # {', '.join(names)}" if names else ""
-        if value is not False:
+        if held is not False:
             lines.append(f"  {said}{remark}")
     return lines
 
@@ -120,7 +122,7 @@ def _references(s: Train) -> list[Reference]:
     return [reference for value in s.script.arguments.values() for reference in references(value)]
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     assert s.script is not None
     if s.script.launcher == "ray":
         release = RAY.partition("-")[2]
@@ -202,7 +204,7 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(get_args(AdapterType)),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     own_program=True,
     needs=_need,
     commands=_commands,

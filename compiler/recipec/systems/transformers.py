@@ -59,11 +59,15 @@ def _files(_s: Init) -> dict[str, str]:
     return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
 
 
+def _need(_s: Init) -> Need:
+    return Need(packages=frozenset(["transformers"]), otherwise=GENERAL)
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["init"]),
     sheets=_sheets,
-    needs=lambda _s: Need(packages=frozenset(["transformers"]), otherwise=GENERAL),
+    needs=_need,
     commands=_commands,
     files=_files,
     package=TOOL,

@@ -161,7 +161,7 @@ def _grouped(group: str, rows: Iterable[Row]) -> list[Row]:
     return [row.grouped(group) for row in rows]
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     stem = script.TRAINERS[s.method][1]
     found = _grouped("from_pretrained", LOADING)
     found += _grouped(f"{stem}Config", (row for row in settings.rows(s) if row.key not in OWN))
@@ -259,6 +259,10 @@ def _files(s: Train) -> dict[str, str]:
     return {**script.files(), **judged}
 
 
+def _checks(_s: Train) -> tuple[Check, ...]:
+    return CHECKS
+
+
 def _uses(_s: Train) -> tuple[str, ...]:
     """Return what is written into the script and its variables, and what decides that there is one process.
 
@@ -279,12 +283,12 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single"]),
         "adapter.type": frozenset(["lora"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     needs=trainers.need,
     commands=_commands,
     variables=_variables,
     files=_files,
-    checks=lambda _s: CHECKS,
+    checks=_checks,
     uses=_uses,
     one_process="Unsloth trains in one process",
 )

@@ -32,6 +32,10 @@ def _disabled(checkpointing: bool, strategy: str) -> Any:
     return True if strategy == "fsdp2" or not checkpointing else OMIT
 
 
+def _report_to(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
+    return trackers(wandb, mlflow, tensorboard) or ["none"]
+
+
 MODEL: tuple[Row, ...] = (
     same("model_name_or_path", "model.path"),
     same("model_revision", "model.revision"),
@@ -88,7 +92,7 @@ TRAINING: tuple[Row, ...] = (
     same("dataloader_num_workers", "data.workers").unless("data.streaming"),
     made("dataloader_num_workers", lambda workers: max(1, workers), "data.workers").when("data.streaming"),
     *base("dataloader_pin_memory", "save_strategy", "save_total_limit", "eval_strategy", "logging_steps"),
-    made("report_to", lambda *used: trackers(*used) or ["none"], *TRACKERS),
+    made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
     constant("overwrite_output_dir", True, "goes on from a checkpoint only where it is told one"),
 )
@@ -113,7 +117,7 @@ CHECKS: tuple[Check, ...] = (
         "model.tokenizer",
         "model.path",
         "adapter.start_from",
-        when=lambda tokenizer, *beside: tokenizer not in beside,
+        when=lambda tokenizer, model, adapter: tokenizer not in (model, adapter),
         message="LLaMA-Factory takes the tokenizer from the model's own folder",
         advice="save the tokenizer beside the model, and drop model.tokenizer",
     ),
@@ -207,7 +211,7 @@ def rows(s: Train) -> tuple[Row, ...]:
     return (*MODEL, *TASK, *data.settings(s), *TRAINING)
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
     listed = Sheet(data.FILE, data.rows(s), TOOL, s.release, "dataset_info", "json")
     return [Sheet(FILE, rows(s), TOOL, s.release, "config"), listed, *files]
@@ -241,6 +245,10 @@ def _variables(s: Train) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _checks(s: Train) -> tuple[Check, ...]:
+    return (*CHECKS, *data.checks(s))
+
+
 def _uses(s: Train) -> tuple[str, ...]:
     """Return what the environment of `run.sh` says, and what the checks hold to one value."""
     found = ("track.wandb_entity", "track.mlflow_experiment", "model.tokenizer", "model.resize_embeddings")
@@ -255,11 +263,11 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora", "oft"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     one_message=True,
     needs=trainers.need,
     commands=_commands,
     variables=_variables,
-    checks=lambda s: (*CHECKS, *data.checks(s)),
+    checks=_checks,
     uses=_uses,
 )

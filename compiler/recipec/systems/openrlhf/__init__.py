@@ -13,7 +13,7 @@ from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
 from recipec.systems.openrlhf import cluster, common, data, reinforcement, supervised
-from recipec.systems.system import System
+from recipec.systems.system import Need, System
 
 TOOL = "openrlhf"
 FILE = "openrlhf.sh"
@@ -21,7 +21,7 @@ SUPERVISED = {"sft": "train_sft", "reward": "train_rm", "dpo": "train_dpo", "ipo
 ONLINE = frozenset(["grpo", "rloo", "ppo"])
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     if s.method in ONLINE:
         command, rows, program = "python3 -m openrlhf.cli.train_ppo_ray", reinforcement.ROWS, "train_ppo_ray"
     else:
@@ -53,6 +53,10 @@ def _uses(s: Train) -> tuple[str, ...]:
     return ("adapter.type", "hardware.nodes", "hardware.per_node", *(["rewards"] if _files(s) else []))
 
 
+def _need(s: Train) -> Need:
+    return trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["train"]),
@@ -61,9 +65,9 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     engines_apart=True,
-    needs=lambda s: trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"])),
+    needs=_need,
     commands=_commands,
     files=_files,
     checks=_checks,

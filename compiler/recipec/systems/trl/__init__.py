@@ -123,7 +123,7 @@ COMMAND_CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         "method",
-        when=lambda *_: True,
+        when=lambda _length, _method: True,
         message=lambda _length, method: (
             f"trl {COMMANDS[method]} cuts rows that are longer than max_length, and trains on the rest of them"
         ),
@@ -158,7 +158,7 @@ def _uses(s: Train) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     environment = f"{TOOL}-{s.release}"
     if by_command(s):
         own = [Sheet(FILE, (*settings.rows(s), *COMMAND_ROWS), TOOL, s.release, COMMANDS[s.method])]
@@ -201,7 +201,7 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(adapters.KINDS),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     needs=trainers.need,
     commands=_commands,
     variables=_variables,
