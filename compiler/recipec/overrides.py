@@ -29,7 +29,7 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
     """Lay the raw keys of a document's tool over it; what the recipe decides already is a finding."""
     tree = course.tree
     raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
-    if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
+    if not raw or not document.raw_keys:
         return
     document.raw = raw
     for word, value in raw.items():

@@ -182,13 +182,17 @@ class Stage(Record, Generic[B], frozen=True):
 
 
 class Plan(Record, frozen=True):
-    """A whole run: stages, each behind those that it waits for. `variables` are environment variables of every stage."""
+    """A whole run: stages, each behind those that it waits for.
+
+    `variables` are environment variables of every stage, `launcher` turns its jobs into scripts.
+    """
 
     name: str
     description: str | None
     hardware: Hardware
     stages: tuple[Stage[Any], ...]
     variables: dict[str, str]
+    launcher: str
 
     def of_kind(self, kind: str) -> Iterator[Stage[Any]]:
         """Yield the stages of a kind."""

@@ -50,10 +50,12 @@ def plan_markdown(
     files: list[str],
     allowed: Mapping[str, str],
     profiles: Sequence[str] = (),
+    how: Sequence[str] = (),
 ) -> str:
     """Return the plan in words.
 
-    `allowed` are the rules that do not hold here, each with its reason; `profiles` were laid over the recipe.
+    `allowed` are the rules that do not hold here, each with its reason; `profiles` were laid over the recipe; `how`
+    are the lines that say how to start it.
     """
     plan: Plan = resolved.plan
     machine = plan.hardware
@@ -91,11 +93,7 @@ def plan_markdown(
             lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
     lines += ["", "## Files", ""]
     lines += [f"- `{name}`" for name in files]
-    lines += [
-        "",
-        "Run all of it with `bash run.sh` of this folder, from the folder that the recipe's paths start at.",
-        "",
-    ]
+    lines += ["", "## Start", "", *how, ""] if len(how) > 1 else ["", *how, ""]
     return "\n".join(lines)
 
 

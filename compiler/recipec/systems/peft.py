@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.merge import Merge, Part
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
@@ -30,11 +31,11 @@ ROWS: tuple[Row, ...] = (
 
 
 def _sheets(_s: Merge, environment: str) -> list[Sheet]:
-    return [Sheet(SETTINGS, ROWS, TOOL, pinned(environment, TOOL), "", "json")]
+    return [Sheet(SETTINGS, ROWS, TOOL, pinned(environment, TOOL), "", "json", raw_keys=False)]
 
 
-def _commands(_s: Merge) -> list[str]:
-    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+def _job(_s: Merge) -> Job:
+    return Job(("python", Beside(SCRIPT), Beside(SETTINGS)))
 
 
 def _files(_s: Merge) -> dict[str, str]:
@@ -54,7 +55,7 @@ SYSTEM = System(
     kinds=frozenset(["merge"]),
     sheets=_sheets,
     needs=_need,
-    commands=_commands,
+    job=_job,
     files=_files,
     uses=_uses,
     package=TOOL,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.init import Init
 from recipec.kinds.train.records import DataSource
 from recipec.systems.document import Sheet
@@ -48,11 +49,11 @@ INIT_ROWS: tuple[Row, ...] = (
 def _sheets(_s: Init, environment: str) -> list[Sheet]:
     release = pinned(environment, TOOL)
     tables = {"config.json": CONFIG_ROWS, SETTINGS: INIT_ROWS}
-    return [Sheet(file, rows, TOOL, release, "", "json") for file, rows in tables.items()]
+    return [Sheet(file, rows, TOOL, release, "", "json", raw_keys=False) for file, rows in tables.items()]
 
 
-def _commands(_s: Init) -> list[str]:
-    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+def _job(_s: Init) -> Job:
+    return Job(("python", Beside(SCRIPT), Beside(SETTINGS)))
 
 
 def _files(_s: Init) -> dict[str, str]:
@@ -68,7 +69,7 @@ SYSTEM = System(
     kinds=frozenset(["init"]),
     sheets=_sheets,
     needs=_need,
-    commands=_commands,
+    job=_job,
     files=_files,
     package=TOOL,
 )

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.train.records import Train
 from recipec.render.python_writer import Expression, literal
 from recipec.systems import rewards, trainers
@@ -238,20 +239,10 @@ _ADAPTER = """model = FastLanguageModel.get_peft_model(
 """
 
 
-def _commands(_s: Train) -> list[str]:
-    return [f'python "$here/{script.FILE}"']
-
-
-def _variables(s: Train) -> dict[str, str]:
-    found = {
-        "UNSLOTH_COMPILE_LOCATION": f"{s.data.cache}/unsloth_compiled_cache",
-        "UNSLOTH_DISABLE_STATISTICS": None if s.track.telemetry else "1",
-        "WANDB_PROJECT": s.track.wandb_project,
-        "WANDB_ENTITY": s.track.wandb_entity,
-        "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
-        "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+def _job(s: Train) -> Job:
+    own = {"UNSLOTH_COMPILE_LOCATION": f"{s.data.cache}/unsloth_compiled_cache"}
+    own |= {} if s.track.telemetry else {"UNSLOTH_DISABLE_STATISTICS": "1"}
+    return trainers.job(s, "python", Beside(script.FILE)).replaced(resume="", variables=own | trainers.tracking(s))
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -285,8 +276,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     needs=trainers.need,
-    commands=_commands,
-    variables=_variables,
+    job=_job,
     files=_files,
     checks=_checks,
     uses=_uses,

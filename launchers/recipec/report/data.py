@@ -101,13 +101,12 @@ def _seconds(lines: list[dict[str, Any]], stage: str) -> float:
 
 def versions(lines: list[dict[str, Any]], manifest: Manifest) -> dict[str, str]:
     """Return the versions of the tools and of the most important packages, as pinned."""
-    found = {stage.system: stage.release for stage in manifest.plan.stages if stage.release}
+    stages = [stage for stage in manifest.plan.stages if stage.release]
+    found = {stage.system.replace("_", "-"): stage.release for stage in stages}  # as packages are named
     starts = [row for row in lines if row.get("event") == "run-started"]
     packages: dict[str, list[str]] = starts[-1].get("packages", {}) if starts else {}
     pinned = {line.partition("==")[0]: line.partition("==")[2] for pins in packages.values() for line in pins}
     found |= {name: pinned[name] for name in PACKAGES if name in pinned}
-    if "lm-eval" in found:
-        found.pop("lm_eval", None)
     return {name: found[name] for name in sorted(found, key=lambda name: [*PACKAGES, name].index(name))}
 
 

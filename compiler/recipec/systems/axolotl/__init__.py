@@ -8,12 +8,12 @@ returns to the best checkpoint.
 from __future__ import annotations
 
 from math import ceil
-from shlex import quote
 from typing import Any
 
+from recipec.job import Beside, DropStale, Job, Step
 from recipec.kinds.train.records import Train
 from recipec.source import is_mapping
-from recipec.systems import accelerate, huggingface, rewards, trainers
+from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
@@ -263,37 +263,29 @@ def _sheets(s: Train, _environment: str) -> list[Sheet]:
     return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
 
 
-def _commands(s: Train) -> list[str]:
-    resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
-    config = f'"$here/{FILE}"'
-    own = ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if _files(s) else []
-    own += _forget_old_rows(s)
+def _job(s: Train) -> Job:
+    config = Beside(FILE)
     if s.parallel.strategy == "single":
-        return [*own, f"axolotl train {config} --launcher python {resume}"]
-    if s.parallel.strategy.startswith("zero"):
-        config += ' --deepspeed "$here/ds_config.json"'
-    return [*own, *accelerate.command(s, f"-m axolotl.cli.train {config} {resume}")]
+        job = trainers.job(s, "axolotl", "train", config, "--launcher", "python")
+    else:
+        sharded = ("--deepspeed", Beside(deepspeed.FILE)) if s.parallel.strategy.startswith("zero") else ()
+        job = accelerate.job(s, "-m", "axolotl.cli.train", config, *sharded)
+    return job.replaced(
+        resume="--resume-from-checkpoint=",
+        steps=_drop_stale_rows(s),
+        imports_emitted=bool(_files(s)),
+        variables={} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"},
+    )
 
 
-def _forget_old_rows(s: Train) -> list[str]:
-    """Return the lines that drop prepared data whose rows have changed: Axolotl keys it by the configuration alone.
-
-    On several nodes the first does it, since they may share the folder.
-    """
+def _drop_stale_rows(s: Train) -> tuple[Step, ...]:
+    """Return the step that drops prepared data whose rows have changed: Axolotl keys it by the configuration alone."""
     paths = [source.path for source in (*s.data.train, *s.data.validation) if source.path is not None]
     if not paths or s.data.streaming:
-        return []
-    prepared = quote(s.data.cache)
-    files = " ".join(quote(path) for path in dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])]))
-    return [
-        "# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.",
-        f"rows=$(cat -- {files} | sha256sum)",
-        'if [ "${NODE_RANK:-0}" = 0 ]; then',
-        f'  [ "$(cat {prepared}/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- {prepared}',
-        f"  mkdir -p -- {prepared}",
-        f"  printf '%s\\n' \"$rows\" >{prepared}/.rows",
-        "fi",
-    ]
+        return ()
+    files = dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])])
+    why = "Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed."
+    return (DropStale(s.data.cache, tuple(files), why),)
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -321,10 +313,6 @@ def _uses(s: Train) -> tuple[str, ...]:
     return tuple(used)
 
 
-def _variables(s: Train) -> dict[str, str]:
-    return {} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}
-
-
 SYSTEM = System(
     "axolotl",
     kinds=frozenset(["train"]),
@@ -335,8 +323,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     needs=trainers.need,
-    commands=_commands,
-    variables=_variables,
+    job=_job,
     files=_files,
     checks=_checks,
     uses=_uses,

@@ -8,11 +8,12 @@ its rule.
 
 from __future__ import annotations
 
+from recipec.job import RAY_PORT, Beside, Job, RayCluster, Word
 from recipec.kinds.train.records import Train
 from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
-from recipec.systems.openrlhf import cluster, common, data, reinforcement, supervised
+from recipec.systems.openrlhf import common, data, reinforcement, supervised
 from recipec.systems.system import Need, System
 
 TOOL = "openrlhf"
@@ -23,18 +24,18 @@ ONLINE = frozenset(["grpo", "rloo", "ppo"])
 
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
     if s.method in ONLINE:
-        command, rows, program = "python3 -m openrlhf.cli.train_ppo_ray", reinforcement.ROWS, "train_ppo_ray"
+        command: tuple[Word, ...] = ("python3", "-m", "openrlhf.cli.train_ppo_ray")
+        rows, program = reinforcement.ROWS, "train_ppo_ray"
     else:
         program = SUPERVISED[s.method]
         rows = supervised.rows(s.method)
-        command = f"{supervised.launcher(s)} openrlhf.cli.{program}"
-    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command)]
+        command = (*supervised.start(s), f"openrlhf.cli.{program}")
+    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command=command)]
 
 
-def _commands(s: Train) -> list[str]:
-    if s.method in ONLINE:
-        return cluster.commands(s.hardware.nodes, s.hardware.per_node, FILE)
-    return [f'exec bash "$here/{FILE}"']
+def _job(s: Train) -> Job:
+    job = trainers.job(s, "bash", Beside(FILE))
+    return job.replaced(start=RayCluster(), ports=(RAY_PORT,)) if s.method in ONLINE else job
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -68,7 +69,7 @@ SYSTEM = System(
     sheets=_sheets,
     engines_apart=True,
     needs=_need,
-    commands=_commands,
+    job=_job,
     files=_files,
     checks=_checks,
     uses=_uses,
