@@ -62,7 +62,7 @@ def existing(folder: Path) -> dict[str, str]:
 def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:
     """Return a finding for each file below `folder` that this program did not write, or that was edited since."""
     if folder.exists() and not folder.is_dir():
-        return [Finding("O001", "a file stands where the output folder belongs", help="move it away", file=str(folder))]
+        return [Finding("O001", "a file has the name of the output folder", help="move it away", file=str(folder))]
     if not old:
         return []
     try:

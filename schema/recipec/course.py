@@ -133,8 +133,8 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     known: list[str] = []
     for part in parts:
         for word, wrong, message, advice in (
-            ("name", part.name in RESERVED, f'"{part.name}" means something else', "choose another name"),
-            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a name of its own"),
+            ("name", part.name in RESERVED, f'"{part.name}" is a reserved name', "choose another name"),
+            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",
                 part.start_from is not None and part.start_from not in NO_STAGE.union(known),

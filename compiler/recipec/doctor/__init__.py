@@ -100,11 +100,11 @@ def _read(source: Source, wanted: tuple[str, str] | None) -> tuple[str, Guess, r
     if guess is None:
         known = ", ".join(TITLES.values())
         message = (
-            f"this is a file of {other}, which doctor does not judge"
+            f"this is a file of {other}, which doctor does not check"
             if other
             else "no tool that doctor knows reads this"
         )
-        advice = f"it judges files of {known}; name one with --as"
+        advice = f"it checks files of {known}; name the tool with --as"
         first = min(read.tree.keys.values(), key=lambda span: span[1:3], default=read.tree.span)
         raise RecipeError([Finding("D100", message, first, help=advice)])
     return name, guess, reading.read(source, omega=True) if guess.tool == "llamafactory" else read

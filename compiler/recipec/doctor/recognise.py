@@ -98,9 +98,9 @@ def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str] | No
     """Return what a file is, or None. Keys that few tools read count more; `wanted` overrules tool and release."""
     if wanted is not None:
         tool, release = wanted
-        return Guess(tool, release or latest(tool), _document(tool, file, values), "as you say")
+        return Guess(tool, release or latest(tool), _document(tool, file, values), "as --as says")
     if values and all(isinstance(row, Mapping) and ROWS & row.keys() for row in values.values()):
-        return Guess("llamafactory", latest("llamafactory"), "dataset_info", "every entry says where rows are")
+        return Guess("llamafactory", latest("llamafactory"), "dataset_info", "every entry names a source of rows")
     known = {tool: _keys(tool) for tool in DOCUMENTS}
     weight = {key: 1 / max(1, sum(key in keys for keys in known.values())) for key in values}
     scores = {tool: sum(weight[key] for key in values if key in keys) for tool, keys in known.items()}
@@ -124,7 +124,7 @@ def beside(guesses: list[Guess]) -> list[Guess]:
 
 
 def _pinned(guess: Guess, environment: str) -> Guess:
-    if guess.tool not in ("deepspeed", "accelerate", "lm_eval") or guess.because == "as you say":
+    if guess.tool not in ("deepspeed", "accelerate", "lm_eval") or guess.because == "as --as says":
         return guess
     try:
         found = pinned(environment + ("-deepspeed" if guess.tool == "deepspeed" else ""), guess.tool)

@@ -25,6 +25,11 @@ PLAIN_LEAVES = (
 )
 
 
+def is_plain(path: str) -> bool:
+    """Return whether the value at a plan path, with its stage, is decided the same way for every recipe."""
+    return path.partition(".")[2].startswith(PLAIN_LEAVES)
+
+
 def where(origin: Origin) -> str:
     """Say in a few words where a value came from."""
     if origin.span is not None:
@@ -81,7 +86,7 @@ def plan_markdown(
     lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
     for path, (value, origin) in values(resolved).items():
         if (
-            not path.partition(".")[2].startswith(PLAIN_LEAVES)
+            not is_plain(path)
             and origin.span is None
             and origin.kind in ("rule", "default")
             and origin.why

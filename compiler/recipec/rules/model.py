@@ -23,7 +23,7 @@ TALKS = ("chat", "preference")
 
 
 def _lacks(s: Train) -> list[str]:
-    """Return which of the embeddings stay as they are."""
+    """Return which of the embeddings stay frozen."""
     if s.adapter is None:
         return []
     names = (*s.adapter.also_train, *s.adapter.targets)
@@ -56,7 +56,7 @@ def untrained_turn_markers(see: Context, s: Train) -> Iterator[Fault]:
     new = [token for token in MARKERS.get(s.model.chat_template, ()) if token in known.tokens]
     lacks = _lacks(s)
     if new and lacks and any(source.format in TALKS for source in s.data.train):
-        message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay as they are"
+        message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay frozen"
         advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or start from the instruct model"
         yield Fault("model.chat_template model.path", message, advice)
 
@@ -83,7 +83,7 @@ def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
         return
     for name, token in s.model.special_tokens.items():
         if token not in known.tokens and name != "pad":  # a pad token is never read nor said
-            message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay as they are"
+            message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay frozen"
             advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or choose a token that it has"
             yield Fault("model.special_tokens model.path", message, advice)
 
@@ -134,7 +134,7 @@ def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
             close = nearest(target, names)
             yield Fault(
                 f"adapter.targets[{index}]",
-                f'"{target}" is no layer of {known.id}',
+                f'"{target}" is not a layer of {known.id}',
                 f"it has {', '.join(names)}",
                 close,
             )
@@ -283,7 +283,7 @@ def learning_rate(see: Context, s: Train) -> Iterator[Fault]:
     if large and s.adapter is None and s.method not in ("pretrain", "reward") and s.optimizer.name.startswith("adamw"):
         rate = s.optimizer.learning_rate or 0.0
         if rate >= 1e-4:
-            message = f"{rate:g} is a learning rate of adapters; here all weights are trained"
+            message = f"{rate:g} is a learning rate for adapters, but all weights are trained"
             yield Fault("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
 
 

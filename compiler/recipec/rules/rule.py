@@ -150,7 +150,7 @@ def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure
     settled = {names[finding.code] for finding in findings if finding.code in names} | unsure
     for word in course.recipe.allow:
         if names.get(word, word) in set(names.values()) - settled:
-            message = f'"{word}" is allowed, but nothing here would be found by it'
+            message = f'"{word}" is allowed, but that rule finds nothing here'
             span = key_span(course.tree, ("allow", word))
             left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
     return left

@@ -33,9 +33,7 @@ def deepspeed_optimizer(see: Context, s: Train) -> Iterator[Fault]:
     for word in ("optimizer", "scheduler"):
         if word in raw and s.parallel.strategy.startswith("zero") and s.trainer != "script":
             message = f"DeepSpeed's own {word} would compete with the one of the recipe"
-            yield Fault(
-                f"overrides.deepspeed.{word}", message, "say it by train.optimizer, train.scheduler, train.warmup"
-            )
+            yield Fault(f"overrides.deepspeed.{word}", message, "use train.optimizer, train.scheduler, train.warmup")
 
 
 @rule("L014", "wrap-class-of-another-family", "error", sources="LLaMA-Factory#8279, verl#4950")

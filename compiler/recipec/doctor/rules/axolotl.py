@@ -89,7 +89,7 @@ def mapping_that_is_opened(file: File) -> Iterator[Told]:
     asked = {"tensor_parallel_size": whole(degree) and degree > 1, "deepcompile": bool(file.get("deepcompile"))}
     for key, wanted in asked.items():
         if wanted and isinstance(file.get("deepspeed"), dict) and file.get("deepspeed"):
-            yield Told(key, f"{key} beside a mapping below `deepspeed:`", "write the mapping to a file, and name that")
+            yield Told(key, f"{key} with a mapping under `deepspeed:`", "write the mapping to a file, and name that")
 
 
 @rule("D114", "axolotl")
@@ -200,7 +200,7 @@ def early_stopping(file: File) -> Iterator[Told]:
     elif number(save) and number(evaluate) and save % evaluate:
         yield Told(
             "save_steps",
-            f"save_steps {save} is no multiple of eval_steps {evaluate}",
+            f"save_steps {save} is not a multiple of eval_steps {evaluate}",
             "early stopping needs it to be one",
         )
 
@@ -368,7 +368,7 @@ def answers_that_fill_no_batch(file: File) -> Iterator[Told]:
     if batch is None and whole(micro) and whole(steps):
         batch = micro * steps
     if whole(batch) and batch % answers:
-        message = f"a batch of {batch} is no multiple of num_generations {answers}"
+        message = f"a batch of {batch} is not a multiple of num_generations {answers}"
         yield Told(
             "trl.num_generations",
             message,

@@ -24,7 +24,7 @@ def batch_that_does_not_divide(file: File) -> Iterator[Told]:
         parts = f"{micro} × {steps}" if whole(steps) else f"{micro}"
         yield Told(
             "train_batch_size",
-            f"train_batch_size {total} is no multiple of {parts}",
+            f"train_batch_size {total} is not a multiple of {parts}",
             'it is micro batch × accumulation × processes; with a trainer write "auto"',
         )
 
@@ -37,7 +37,7 @@ def its_own_schedule(file: File) -> Iterator[Told]:
         if isinstance(parameters, dict) and any(number(value) for value in parameters.values()):
             yield Told(
                 key,
-                f"this {key} replaces the one that the trainer is told",
+                f"this {key} replaces the trainer's own",
                 f'delete {key}, or write "auto" for its numbers',
                 "warning",
             )
@@ -147,13 +147,13 @@ def said_in_two_files(file: File) -> Iterator[Told]:
             if file.get(f"deepspeed_config.{key}") is not None:
                 yield Told(
                     f"deepspeed_config.{key}",
-                    f"{key} stands beside deepspeed_config_file, which decides it",
+                    f"{key} is set together with deepspeed_config_file, which decides it",
                     "delete it here",
                 )
         if file.get("mixed_precision") is not None:
             yield Told(
                 "mixed_precision",
-                "mixed_precision stands beside deepspeed_config_file, which decides it",
+                "mixed_precision is set together with deepspeed_config_file, which decides it",
                 "delete it here",
             )
 

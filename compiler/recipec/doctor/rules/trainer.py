@@ -15,11 +15,7 @@ from recipec.doctor.rules import Told, both, number, rule
 def two_precisions(file: File) -> Iterator[Told]:
     """transformers refuses bf16 and fp16 together; Axolotl turns fp16 off without a message."""
     if file.get("bf16") is True and file.get("fp16") is True:
-        does = (
-            "Axolotl trains in bf16 and drops fp16 in silence"
-            if file.guess.tool == "axolotl"
-            else "the trainer refuses it"
-        )
+        does = "Axolotl trains in bf16 and ignores fp16" if file.guess.tool == "axolotl" else "the trainer refuses it"
         yield Told("fp16", "bf16 and fp16 are both on", f"{does}: keep one of them")
 
 
@@ -61,7 +57,7 @@ def best_at_other_steps(file: File) -> Iterator[Told]:
     if save == "steps" and isinstance(steps, int) and isinstance(every, int) and every > 0 and steps % every:
         yield Told(
             "save_steps",
-            f"save_steps {steps} is no multiple of eval_steps {every}",
+            f"save_steps {steps} is not a multiple of eval_steps {every}",
             "load_best_model_at_end needs it to be one",
         )
 

@@ -120,8 +120,8 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
     """
     name = _left_adapter(see)
     if see.said.part.parent_adapter is None and name:
-        message = f"{name} leaves an adapter, and this stage does not say what becomes of it"
-        yield Fault("parent_adapter", message, "say parent_adapter: merge, or continue")
+        message = f"{name} leaves an adapter, and this stage does not say whether to merge or continue it"
+        yield Fault("parent_adapter", message, "set parent_adapter: merge, or continue")
 
 
 def _left_adapter(see: Context) -> str:

@@ -124,7 +124,7 @@ def one_place(_see: Context, s: Train) -> Iterator[Fault]:
     for here, source in sources(s):
         if (source.path is None) == (source.hub is None):
             advice = "give the file, or the hub name"
-            yield Fault(here, "a data source has exactly one of path, hub", advice)
+            yield Fault(here, "a data source needs exactly one of path, hub", advice)
 
 
 @contradiction("P046", "unknown-kind-of-file", words=SOURCES)
@@ -142,7 +142,7 @@ def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
     """
     for here, source in sources(s):
         if source.path is not None and not source.path.endswith(SUFFIXES):
-            yield Fault(f"{here}.path", "the kind of file is not known", f"use one of {', '.join(SUFFIXES)}")
+            yield Fault(f"{here}.path", "this file type is not supported", f"use one of {', '.join(SUFFIXES)}")
 
 
 @contradiction("P047", "word-of-a-hub-dataset", words=SOURCES)

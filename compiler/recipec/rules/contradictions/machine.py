@@ -29,7 +29,7 @@ def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     name, known = recipe.hardware.gpu, sorted(gpus())
     if name not in known:
-        message = f'"{name}" is not a GPU of the hardware facts'
+        message = f'"{name}" is not a known GPU'
         yield Fault("hardware.gpu", message, f"known: {', '.join(known)}", nearest(name, known))
 
 

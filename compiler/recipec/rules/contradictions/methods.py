@@ -34,7 +34,7 @@ def hyperparameters(see: Context, s: Train) -> Iterator[Fault]:
     for word in (*WORDS, "loss"):
         has = word in method.words or (word == "loss" and method.losses)
         if see.said.wrote(f"train.{word}") and not has:
-            yield Fault(f"train.{word}", f"{s.method} has no {word}", f"drop it; {s.method} knows {knows}")
+            yield Fault(f"train.{word}", f"{s.method} has no {word}", f"drop it; {s.method} has {knows}")
 
 
 @contradiction("P071", "loss-of-another-method", words=(*METHOD, "train.loss"))
@@ -257,7 +257,7 @@ def no_answers(_see: Context, s: Train) -> Iterator[Fault]:
     for index, reward in enumerate(s.rewards):
         if reward.type == "exact":
             advice = "map the column: columns: {answer: …}"
-            yield Fault(indexed("rewards", index), "an exact answer needs the answers", advice)
+            yield Fault(indexed("rewards", index), "a reward of type exact needs a column of answers", advice)
 
 
 @contradiction("P104", "reward-function-that-cannot-be-called", words=REWARDS)

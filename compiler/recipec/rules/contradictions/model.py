@@ -68,7 +68,7 @@ def scratch_template(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     given = recipe.model.chat_template not in (None, "chatml") or see.said.wrote("model.chat_template_file")
     if recipe.model.from_scratch is not None and given:
-        message = "a tokenizer made from scratch carries ChatML"
+        message = "a tokenizer trained from scratch uses ChatML"
         yield Fault("model.chat_template", message, "use chatml, or drop the key")
 
 
@@ -226,7 +226,8 @@ def attention(_see: Context, s: Train) -> Iterator[Fault]:
     """
     needed = {"flash_attention_2": 80, "flex_attention": 70}.get(s.model.attention, 0)
     if s.hardware.sm < needed:
-        message = f"{s.model.attention} needs SM {needed}, {s.hardware.gpu} has {s.hardware.sm or 'none'}"
+        has = f"{s.hardware.gpu} has {s.hardware.sm}" if s.hardware.sm else "the CPU has none"
+        message = f"{s.model.attention} needs a GPU with SM {needed}; {has}"
         yield Fault("model.attention", message, "use sdpa")
 
 

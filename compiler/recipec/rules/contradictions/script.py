@@ -81,7 +81,7 @@ def arguments(see: Context, s: Train) -> Iterator[Fault]:
             advice = f"write ${{plan:{name}.batch.micro}} for a value of the plan"
             if reference.kind == "env":  # a command line is seen by everybody on the machine
                 advice = f"write {reference.name}: {whole} in launch.environment; the script finds it there"
-            yield Fault(here, f"{whole} is neither of the plan nor an emitted file", advice)
+            yield Fault(here, f"{whole} names neither a value of the plan nor an emitted file", advice)
         elif reference.kind == "plan" and reference.name not in known:
             below = [path for path in known if path.startswith(reference.name + ".")]
             message = f"no {reference.name} in the plan"
@@ -90,7 +90,7 @@ def arguments(see: Context, s: Train) -> Iterator[Fault]:
             advice = f"it holds {', '.join(below[:6])}" if below else "`plan.json` lists every value"
             yield Fault(here, message, advice, None if below else nearest(reference.name, list(known)))
         elif reference.kind == "plan" and known[reference.name] in (None, ""):
-            yield Fault(here, f"the recipe gives no {reference.name}", "say it in the recipe, or drop the argument")
+            yield Fault(here, f"the recipe gives no {reference.name}", "set it in the recipe, or drop the argument")
 
 
 def _asks(s: Train) -> set[str]:
@@ -118,7 +118,7 @@ def output_folder(_see: Context, s: Train) -> Iterator[Fault]:
     if s.script is None or not system(s.trainer).own_program or f"plan:{s.name}.output" in _asks(s):
         return
     advice = f"give it its folder, such as output-dir: ${{plan:{s.name}.output}}"
-    yield Fault("script", "nothing tells the script where its result goes", advice)
+    yield Fault("script", "no argument gives the script its output folder", advice)
 
 
 def _deepspeed_under_ray(s: Train) -> bool:
@@ -183,8 +183,8 @@ def sharding(_see: Context, s: Train) -> Iterator[Fault]:
     if not shards:
         how = "deepspeed_config: ${file:ds_config.json}" if strategy.startswith("zero") else ""
         how = how or f"strategy: ${{plan:{s.name}.parallel.strategy}}"
-        advice = f"use launcher: accelerate; or where the script itself shards, tell it by an argument such as {how}"
-        message = f"{launcher} only starts processes: nothing would do {strategy}"
+        advice = f"use launcher: accelerate; or if the script shards by itself, pass it an argument such as {how}"
+        message = f"{launcher} only starts processes: nothing would apply {strategy}"
         yield Fault("parallel.strategy", message, advice)
 
 
@@ -210,7 +210,7 @@ def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
         return
     batch = {f"plan:{s.name}.batch.{word}" for word in ("micro", "accumulation", "total")} & _asks(s)
     if batch == {f"plan:{s.name}.batch.micro"} and s.batch.accumulation > 1:
-        message = f"nothing tells the script to accumulate gradients over {s.batch.accumulation} batches"
+        message = f"no argument tells the script to accumulate gradients over {s.batch.accumulation} batches"
         advice = f"give it ${{plan:{s.name}.batch.accumulation}}, or set train.gradient_accumulation: 1"
         yield Fault("train", message, advice)
 

@@ -76,7 +76,7 @@ def length(see: Context, _s: Train) -> Iterator[Fault]:
     words = see.said.recipe.train
     if words is not None and words.steps is not None and words.epochs is not None:
         apart = see.said.span("train.epochs").source != see.said.span("train.steps").source
-        advice = "give one of them" + "; `null` takes out what is said in another place" * apart
+        advice = "give one of them" + "; `null` deletes what another place sets" * apart
         yield Fault("train.epochs", "both epochs and steps are given", advice)
 
 
@@ -260,7 +260,7 @@ def release(_see: Context, s: Train) -> Iterator[Fault]:
     """
     known = releases(s.trainer)
     if s.release not in known and (known or s.release):
-        message = f"release {s.release} of {s.trainer} is not known here"
+        message = f"release {s.release} of {s.trainer} is not supported"
         close = nearest(s.release, known)
         yield Fault(f"versions.{s.trainer}", message, f"known: {', '.join(known) or 'none'}", close)
 
@@ -371,7 +371,7 @@ def engines(_see: Context, s: Train) -> Iterator[Fault]:
     critic = s.method == "ppo" and (s.objective is None or s.objective.loss != "reinforce++")
     scored = any(reward.type == "model" for reward in s.rewards)
     if system(s.trainer).engines_apart and (critic or scored) and rest % 2:
-        message = f"{rest} GPUs beside the engines cannot be halved between the policy and its critic or reward model"
+        message = f"{rest} GPUs beside those of the engines cannot be halved between the policy and its critic or reward model"
         yield Fault("rollout.engines", message, "leave an even number of GPUs")
 
 

@@ -331,5 +331,5 @@ SYSTEM = System(
     files=_files,
     checks=lambda _stage: CHECKS,
     uses=_uses,
-    one_process="Axolotl starts one process on CPU whatever it is told",
+    one_process="Axolotl always starts one process on CPU",
 )

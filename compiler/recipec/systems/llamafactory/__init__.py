@@ -93,7 +93,7 @@ TRAINING: tuple[Row, ...] = (
     constant("overwrite_output_dir", True, "goes on from a checkpoint only where it is told one"),
 )
 
-_INSTEAD = ": beside its TRL 0.24 it trains sigmoid in its place and does not say so"
+_INSTEAD = ": with its TRL 0.24, it trains sigmoid instead, without a message"
 
 
 def _always(*_values: Any) -> bool:
@@ -104,7 +104,7 @@ _VALUE_HEAD = differs(
     "method",
     when=_always,
     message="LLaMA-Factory's reward model is a language model with a value head, which it alone loads",
-    advice="train an adapter where they are, and do not wait for an interrupted training: it starts anew",
+    advice="train an adapter instead; an interrupted training starts from the beginning",
 ).when("method", "reward")
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
@@ -134,7 +134,7 @@ CHECKS: tuple[Check, ...] = (
         "adapter.start_from",
         "adapter.type",
         when=lambda start_from, _type: start_from is not None,
-        message=lambda _start_from, kind: f"LLaMA-Factory cannot go on training {kind}",
+        message=lambda _start_from, kind: f"LLaMA-Factory cannot continue training {kind}",
         advice="use lora",
     ).unless("adapter.type", "lora"),
     refuses(
@@ -183,7 +183,7 @@ CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         when=_always,
-        message="LLaMA-Factory cuts rows longer than max_length, where others drop them",
+        message="LLaMA-Factory truncates rows longer than max_length; other trainers drop them",
         advice="raise max_length, or leave long rows out of the data",
     ).unless("method", "pretrain"),
     differs(

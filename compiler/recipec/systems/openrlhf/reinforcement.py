@@ -212,7 +212,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "rollout.mask_truncated",
         when=bool,
-        message="OpenRLHF keeps completions that were cut off in the loss",
+        message="OpenRLHF cannot leave truncated completions out of the loss",
         advice="drop it",
     ),
     refuses(
@@ -234,7 +234,7 @@ CHECKS: tuple[Check, ...] = (
         "rewards.*.type",
         "rewards",
         when=lambda kind, chosen: kind == "model" and len(chosen) > 1,
-        message="OpenRLHF has one reward model, and then no functions beside it",
+        message="OpenRLHF takes one reward model or reward functions, not both",
         advice="keep one of them",
     ),
     refuses(
@@ -259,7 +259,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "watch.evaluate_every",
         when=lambda every: every == "epoch",
-        message="OpenRLHF validates every so many steps",
+        message="OpenRLHF validates by steps",
         advice="set train.evaluate_every to a number of steps",
     ).unless(REWARD, "model"),
     differs(

@@ -187,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
         "objective.loss",
         when=lambda share, loss: share and loss not in SMOOTHED,
         message=lambda _share, loss: f"TRL's DPO ignores label_smoothing with loss {loss}",
-        advice=f"use a loss that knows it ({', '.join(SMOOTHED)}), or drop it",
+        advice=f"use a loss that uses it ({', '.join(SMOOTHED)}), or drop it",
     ).when("method", "dpo"),
     refuses(
         "objective.label_smoothing",
