@@ -143,7 +143,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
     if talks and model.template == "none" and given.chat_template is None:
         template = say.rule(False, f"{model.tokenizer} has no chat template", kind="fact")
     else:
-        template = say.take("evaluate.chat_template", given.chat_template, talks, "as the model is trained")
+        template = say.take("evaluate.chat_template", given.chat_template, talks, "as in the model's training")
     return section(
         Subject,
         name=say.rule(name, "", "evaluate.models"),

@@ -88,7 +88,7 @@ def _made(
         output=say.rule(output, "results of a run stay out of the emitted files", word),
         base=say.rule(base.path, "the adapter's base", word),
         adapter=say.rule(base.place, "" if weighed else "what the training left", word),
-        tokenizer=say.rule(base.tokenizer, "the training saved it beside the adapter", word),
+        tokenizer=say.rule(base.tokenizer, "the training saved it with the adapter", word),
         precision=precision,
         revision=say.rule(base.revision, "as in training", word),
         trust_remote_code=Decided(base.trust_remote_code, {"": first.origins["trust_remote_code"]}),

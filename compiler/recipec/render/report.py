@@ -83,7 +83,7 @@ def plan_markdown(
         lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
     if allowed:
         lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
-    lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
+    lines += ["", "## Decisions that the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|"]
     for path, (value, origin) in values(resolved).items():
         if (
             not is_plain(path)
@@ -98,7 +98,7 @@ def plan_markdown(
     lines += [f"- `{name}`" for name in files]
     lines += [
         "",
-        "Run all of it with `bash run.sh` of this folder, from the folder that the recipe's paths start at.",
+        "To run everything, run this folder's `run.sh` with bash, from the folder that the recipe's paths are relative to.",
         "",
     ]
     return "\n".join(lines)

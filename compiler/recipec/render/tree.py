@@ -116,7 +116,7 @@ def _remark(entry: Entry, reads: tuple[str, ...], resolved: Resolved) -> str:
     if isinstance(entry.value, dict | list) or len(deciding) != 1 or report.is_plain(deciding[0]):
         return ""
     origin = resolved.origins.get(deciding[0])
-    return origin.why if origin is not None and origin.kind == "rule" else ""
+    return origin.why if origin is not None and origin.kind in ("rule", "fact") else ""
 
 
 def _manifest(

@@ -65,7 +65,7 @@ _ROWS = (
     named("optim", "optimizer.name", OPTIMIZERS),
     same("learning_rate", "optimizer.learning_rate"),
     same("lr_scheduler_type", "optimizer.scheduler"),
-    same("warmup_steps", "optimizer.warmup", "below 1 a fraction of all steps"),
+    same("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     same("weight_decay", "optimizer.weight_decay"),
     *(same(f"adam_{word}", f"optimizer.{word}").when("optimizer.name", *ADAM) for word in ("beta1", "beta2", "epsilon")),
     same("max_grad_norm", "optimizer.max_grad_norm"),

@@ -223,7 +223,7 @@ def _sentence(stage: Stage[Train]) -> str:
         return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
     system = f"{s.trainer} {s.release}".strip()
     how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
-    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` by {s.method} for {how}"
+    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` with {s.method} for {how}"
 
 
 def _trained(adapter: Adapter | None) -> str:

@@ -173,7 +173,7 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     *base("dataloader_num_workers", "dataloader_pin_memory", "save_strategy"),
-    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "unasked, Axolotl keeps 4"),
+    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "Axolotl's default is 4"),
     *base("save_only_model", "eval_strategy"),
     same("early_stopping_patience", "watch.early_stopping").when("method", *data.CAUSAL),
     choice(
@@ -181,7 +181,7 @@ ROWS: tuple[Row, ...] = (
         "watch.early_stopping",
         {None: False},
         other=True,
-        why="only where the recipe stops early; unasked, Axolotl would",
+        why="only for early stopping; by default Axolotl turns it on",
     ).when("method", *data.CAUSAL),
     BASE["logging_steps"],
     choice("use_wandb", "track.wandb_project", {None: False}, other=True),
@@ -281,7 +281,7 @@ def _forget_old_rows(s: Train) -> list[str]:
     prepared = quote(s.data.cache)
     files = " ".join(quote(path) for path in dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])]))
     return [
-        "# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.",
+        "# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.",
         f"rows=$(cat -- {files} | sha256sum)",
         'if [ "${NODE_RANK:-0}" = 0 ]; then',
         f'  [ "$(cat {prepared}/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- {prepared}',

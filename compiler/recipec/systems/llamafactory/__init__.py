@@ -76,7 +76,7 @@ TRAINING: tuple[Row, ...] = (
     choice("use_muon", "optimizer.name", {"muon": True}),
     *base("learning_rate", "lr_scheduler_type"),
     *within("lr_scheduler_kwargs", nonzero("min_lr_rate", "optimizer.min_lr_ratio")),
-    nonzero("warmup_steps", "optimizer.warmup", "below 1: a share of all steps"),
+    nonzero("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     *base("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}),
     choice("fp16", "numerics.precision", {"fp16": True}),
@@ -90,7 +90,7 @@ TRAINING: tuple[Row, ...] = (
     *base("dataloader_pin_memory", "save_strategy", "save_total_limit", "eval_strategy", "logging_steps"),
     made("report_to", lambda *used: trackers(*used) or ["none"], *TRACKERS),
     *base("run_name", "seed", "output_dir"),
-    constant("overwrite_output_dir", True, "goes on from a checkpoint only where it is told one"),
+    constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),
 )
 
 _INSTEAD = ": with its TRL 0.24, it trains sigmoid instead, without a message"

@@ -29,7 +29,7 @@ def model(entity: str) -> tuple[Row, ...]:
         same(
             f"{entity}.model_name_or_path",
             "model.path",
-            "Python code that comes with it runs: OpenRLHF always trusts it",
+            "OpenRLHF always runs code that comes with a model",
         ),
         same("data.max_len", "model.max_length"),
         same("ds.attn_implementation", "model.attention"),
@@ -37,7 +37,7 @@ def model(entity: str) -> tuple[Row, ...]:
             "ds.packing_samples",
             "model.attention",
             {"flash_attention_2": True},
-            why="leaves padding out of the computation, which changes no result",
+            why="skips padding; results do not change",
         ),
         named("ds.param_dtype", "numerics.precision", {"bf16": "bf16", "fp16": "fp16"}),
         choice("ds.load_in_4bit", "model.load_in", {"nf4": True}),
@@ -82,13 +82,13 @@ KEEPING: tuple[Row, ...] = (
     below("ckpt.path", "output", "checkpoints"),
     renamed("ckpt.save_steps", "watch.save_every", {"epoch": OMIT}),  # unsaid, it saves at the end only
     renamed("ckpt.max_num", "watch.save_keep", {"all": EVERY}),
-    constant("ckpt.load_enable", True, "goes on from the last checkpoint there, where there is one"),
+    constant("ckpt.load_enable", True, "resumes from the last checkpoint there, if there is one"),
     same("logger.logging_steps", "watch.log_every"),
     present(
         "logger.wandb.key",
         "track.wandb_project",
         "WANDB_API_KEY",
-        "only turns it on: the key is that of the variable",
+        "only turns wandb on: the key comes from WANDB_API_KEY",
     ),
     same("logger.wandb.project", "track.wandb_project"),
     same("logger.wandb.org", "track.wandb_entity"),

@@ -61,7 +61,7 @@ PAIRS: tuple[Row, ...] = (
 PROMPTS: tuple[Row, ...] = (
     column("data.input_key", "prompt"),
     column("data.label_key", "answer"),
-    constant("data.apply_chat_template", True, "a prompt that is plain text becomes a turn of the user"),
+    constant("data.apply_chat_template", True, "a plain-text prompt becomes a user turn"),
 )
 
 

@@ -97,7 +97,7 @@ METHODS: dict[str, tuple[Row, ...]] = {
         LENGTH,
         ORDER,
         same("packing", "data.packing"),
-        choice("eval_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
+        choice("eval_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"),
     ),
     "dpo": (
         BETA,
