@@ -174,7 +174,7 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
             close = nearest(word, [*names, *names.values(), *never, *never.values()])
             may = close if close in names or close in names.values() else None
-            advice = "`recipe rules` lists what can be allowed"
+            advice = "`recipe rules` lists what can be waived"
             found.append(Finding("L001", f'there is no rule "{word}"', span, may, advice))
     return found
 

@@ -49,7 +49,7 @@ def _asked(script: Script) -> Iterator[tuple[str, Reference]]:
 
 @contradiction("P096", "argument-that-nothing-gives", words=SCRIPT)
 def arguments(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an argument of a script that asks for what neither the plan nor an emitted file gives.
+    """Finds an argument of a script that refers to something that is neither in the plan nor an emitted file.
 
     Why is this bad:
     The script would be given no value, or the text of the reference in place of one.
@@ -99,10 +99,10 @@ def _asks(s: Train) -> set[str]:
 
 @contradiction("P097", "script-without-its-folder", words=SCRIPT)
 def output_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a script that is not told where its result goes.
+    """Finds a script without an argument for its output folder.
 
     Why is this bad:
-    The next stage, the evaluation and a resumed run look for it in the folder of the stage.
+    The next stage, the evaluation and a resumed run look for the result in the stage's folder.
 
     Example:
         recipe: 1
@@ -151,10 +151,10 @@ def under_ray(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P098", "sharding-that-nothing-does", words=(*SCRIPT, "parallel.strategy"), waivable=True)
 def sharding(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a strategy that neither the launcher of a script nor the script itself carries out.
+    """Finds a sharding strategy that neither the launcher of a script nor the script itself applies.
 
     Why is this bad:
-    These launchers start processes and no more. Each would hold the whole model, and memory would run out where the recipe
+    These launchers only start processes. Each would hold the whole model, and memory would run out where the recipe
     counts on shards.
 
     Example:
@@ -170,7 +170,7 @@ def sharding(_see: Context, s: Train) -> Iterator[Fault]:
         script: {path: train.py, launcher: accelerate, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
 
     When it is meant:
-    The script always shards in this way, and takes no argument about it.
+    The script always shards in this way, and takes no argument for it.
     """
     if s.script is None or not system(s.trainer).own_program:
         return
@@ -190,7 +190,7 @@ def sharding(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P099", "accumulation-that-nothing-does", words=(*SCRIPT, "train"))
 def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a script that is told the micro batch, and not how many of them make a step.
+    """Finds a script with an argument for the micro batch, but none for gradient accumulation.
 
     Why is this bad:
     A step would have fewer sequences than the recipe says.
