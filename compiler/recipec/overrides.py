@@ -1,4 +1,4 @@
-"""Raw overrides laid over what is emitted, and every emitted file held against its tool's contract."""
+"""Raw overrides merged over what is emitted, and every emitted file held against its tool's contract."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -67,7 +67,7 @@ def judged(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Docum
 
 
 def _parts(document: Document) -> Iterator[tuple[str, Any, Contract]]:
-    """Yield the parts of a document that a contract judges: the whole, or each group of a Python file."""
+    """Yield the parts of a document that a contract checks: the whole, or each group of a Python file."""
     if document.kind != "python" and not document.contract:
         return
     contract = contracts.load(document.tool, document.release)
@@ -94,7 +94,7 @@ def _wrong(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Docum
 def _old(tree: Mapping, document: Document, old: Problem) -> Iterator[Finding]:
     """Yield what is to be said of a key that is about to go, where it or its successor is raw.
 
-    What we emit ourselves is known to be read; but of an old and a new name of one thing, one wins in silence.
+    What we emit ourselves is known to be read; but of an old and a new name of one thing, one wins without a message.
     """
 
     def raw(key: DocumentPath) -> DocumentPath:

@@ -213,7 +213,7 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     bounds = [
         f"{sign} {field[name]:,.10g}"
         for name, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if name in field and field[name] < 10**12  # beyond is no bound that a person meets
+        if name in field and field[name] < 10**12  # beyond is no bound that a user meets
     ]
     if "pattern" in field and "%" in field["pattern"]:
         kind = "percentage"

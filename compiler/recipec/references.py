@@ -60,7 +60,7 @@ def text(value: object) -> str:
 def misplaced(tree: Mapping) -> list[Finding]:
     """Name references that stand where nothing would expand them: the tools take them as they are written.
 
-    The arguments of a script are judged with what they ask for, by `decide.script`.
+    The arguments of a script are checked with what they ask for, by `decide.script`.
     """
     found: list[Finding] = []
     for path, node in tree_leaves(tree):

@@ -42,7 +42,7 @@ class Composed(NamedTuple):
 
     `layers` are its files in the order in which they are laid, the file itself last; `through` says for each other
     file where it is named; `notes` say at a value's place which variables are in it; `chosen` are the mappings of the
-    profiles that were laid over it, `others` the tree that each of the other profiles would make.
+    profiles that were merged over it, `others` the tree that each of the other profiles would make.
     """
 
     tree: Mapping
@@ -271,7 +271,7 @@ def _add(
 
 
 def _profiles(layers: Iterable[Mapping], findings: list[Finding]) -> dict[str, list[Mapping]]:
-    """Return what each profile lays over the recipe: the mappings of that name, in the order of the files."""
+    """Return what each profile merges over the recipe: the mappings of that name, in the order of the files."""
     known: dict[str, list[Mapping]] = {}
     for layer in layers:
         said = layer.entries.get("profiles")

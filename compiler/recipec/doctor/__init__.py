@@ -1,4 +1,4 @@
-"""`recipe doctor`: files that people already have, judged without a recipe.
+"""`recipe doctor`: files that people already have, checked without a recipe.
 
 Each file is recognised, read as its tool reads it, held against the tool's contract and the rules of its tool, and then
 all of them against each other. The findings are those of recipes: located, with what to do.
@@ -32,7 +32,7 @@ class Examined(NamedTuple):
 
 
 def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
-    """Judge files. `said` are `TOOL[-RELEASE]` for all of them or `FILE=TOOL[-RELEASE]` for one.
+    """Check files. `said` are `TOOL[-RELEASE]` for all of them or `FILE=TOOL[-RELEASE]` for one.
 
     Raises ValueError, with what there is, where `said` names no tool or release that doctor knows.
     """

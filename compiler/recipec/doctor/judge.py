@@ -64,7 +64,7 @@ def held(file: File) -> File | None:
 
 
 def written_twice(file: File, read: Read) -> Iterator[Finding]:
-    """Yield the keys that one mapping holds twice: JSON's and PyYAML's readers take the last in silence."""
+    """Yield the keys that one mapping holds twice: JSON's and PyYAML's readers take the last without a message."""
     refuses = file.guess.tool in ("llamafactory", "deepspeed")
     for twice in read.twice:
         says = "the same" if twice.agree else "another value"
@@ -201,7 +201,7 @@ def _decimal(text: str) -> str:
 
 
 def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
-    """Say whether the tool takes a value all the same: as text that it reads itself, or as a reference it resolves."""
+    """Return whether the tool takes a value all the same: as text that it reads itself, or as a reference it resolves."""
     value = _value(file, problem.path)
     types = set(node.get("type", ()))
     if file.guess.tool == "llamafactory" and isinstance(value, str) and "${" in value:

@@ -1,7 +1,7 @@
 """Files of other tools as located trees, with the values that those tools themselves would see.
 
 They read YAML by PyYAML, which keeps to YAML 1.1: `yes` is true, `1e-4` is text, `010` is eight, `<<` merges, and the
-last of two equal keys wins in silence. OmegaConf differs in numbers and refuses equal keys. JSON is Python's own.
+last of two equal keys wins without a message. OmegaConf differs in numbers and refuses equal keys. JSON is Python's own.
 """
 
 from __future__ import annotations

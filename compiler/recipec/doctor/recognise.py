@@ -36,7 +36,7 @@ ONCE = {
     "trl": {"max_seq_length", "max_prompt_length", "torch_dtype", "dataset_mixer", "dataset_mixture", "script_args"},
     "axolotl": {"base_model_config", "load_in_4bit_use_double_quant"},
 }
-# Configurations of tools that doctor does not judge, by what only they have.
+# Configurations of tools that doctor does not check, by what only they have.
 STRANGERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "torchtune": lambda values: any(isinstance(v, Mapping) and "_component_" in v for v in values.values()),
     "Oumi": lambda values: isinstance(values.get("model"), Mapping) and "model_name" in values["model"],
@@ -84,7 +84,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def is_script(file: str, text: str) -> bool:
-    """Say whether a file is a shell script, by its name or its first line."""
+    """Return whether a file is a shell script, by its name or its first line."""
     first = text.split("\n", 1)[0]
     return file.endswith(SCRIPTS) or bool(re.match(r"#!.*\b(?:ba|z|da)?sh\b", first)) or first.startswith("#SBATCH")
 

@@ -15,7 +15,7 @@ LAST = "tuned"  # the name that the last model has beside its own
 
 
 class Subject(Record, frozen=True):
-    """The model that is evaluated: weights by folder or hub name, with the adapter laid over them.
+    """The model that is evaluated: weights by folder or hub name, with the adapter merged over them.
 
     `chat_template`: prompts are rendered by its tokenizer's template; `template` is what is known of that, `none` where
     it is known to be missing.

@@ -50,7 +50,7 @@ def after(say: Said, graph: Graph, id: str, handed: Handed, word: str) -> Made:
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
-    """Make the stage that a person wrote."""
+    """Make the stage that a user wrote."""
     given = say.part.merge
     names = {given: 1.0} if isinstance(given, str) else dict(given.adapters) if given is not None else {}
     known = tuple(graph.models[name] for name in names if name in graph.models)

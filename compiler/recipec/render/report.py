@@ -58,7 +58,7 @@ def plan_markdown(
 ) -> str:
     """Return the plan in words.
 
-    `allowed` are the rules that do not hold here, each with its reason; `profiles` were laid over the recipe.
+    `allowed` are the rules that do not hold here, each with its reason; `profiles` were merged over the recipe.
     """
     plan: Plan = resolved.plan
     machine = plan.hardware

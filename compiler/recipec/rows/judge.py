@@ -1,4 +1,4 @@
-"""What is wrong with the rows of one source, each kind of mistake told once: its first row, and how many more there are."""
+"""What is wrong with the rows of one source, each kind of mistake reported once: its first row, and how many more there are."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class _Surveyor:
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
 
     def judge(self, where: str, row: Plain) -> None:
-        """Judge one row."""
+        """Check one row."""
         self.row_count += 1
         for problem in _row_problems(self, f"{self.source.path}, {where}", row):
             if problem.code in self.problems:
@@ -192,7 +192,7 @@ def _expected(name: str, value: Plain, columns: Mapping[str, str]) -> str | None
 
 
 def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) -> Iterator[RowProblem]:
-    """Judge the messages of a column: their keys, their roles, what they say and in which order."""
+    """Check the messages of a column: their keys, their roles, what they say and in which order."""
     messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
     if not messages:
         return

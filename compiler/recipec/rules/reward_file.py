@@ -1,4 +1,4 @@
-"""A reward function of the user's own, judged by its source alone: nothing of it is run."""
+"""A reward function of the user, checked by its source alone: nothing of it is run."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a rule is, and how rules judge a plan. A rule reads the plan, what was said and the facts; it changes no value."""
+"""What a rule is, and how rules check a plan. A rule reads the plan, what was said and the facts; it changes no value."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Fault(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a rule may look at beside what it judges.
+    """What a rule may look at beside what it checks.
 
-    `said` is what the person wrote, as the judged stage sees it; `stage` is that stage, None for the whole recipe or a
+    `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
     part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
     machine.
     """
@@ -70,7 +70,7 @@ Judge = Callable[[Context, Any], Iterator[Fault]]
 class Rule(NamedTuple):
     """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it.
 
-    `of` are the kinds of stages whose bodies it judges; `recipe` stands for the recipe as a whole, `part` for what the
+    `of` are the kinds of stages whose bodies it checks; `recipe` stands for the recipe as a whole, `part` for what the
     recipe says of each part of its course. A contradiction names the recipe paths that it rests on as `words`: where one
     of them was wrong itself, nothing is said. `waivable`: a recipe may allow it, because somebody may mean it.
     """

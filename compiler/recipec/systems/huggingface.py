@@ -1,4 +1,4 @@
-"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are laid over.
+"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are merged over.
 
 Axolotl, TRL, LLaMA-Factory and Unsloth all end in `transformers.TrainingArguments` and PEFT's `LoraConfig`. A trainer
 takes rows from here by key, gives them its own keys (`called`) and its own conditions, and adds what is its own.

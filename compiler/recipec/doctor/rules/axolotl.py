@@ -297,7 +297,7 @@ def untrained_special_tokens(file: File) -> Iterator[Told]:
 
 
 def _trains_embeddings(file: File) -> bool:
-    """Say whether both embeddings are trained whole, as the model's family calls them."""
+    """Return whether both embeddings are trained whole, as the model's family calls them."""
     saved = file.get("lora_modules_to_save")
     return isinstance(saved, list) and any(all(name in saved for name in pair) for pair in EMBEDDINGS)
 

@@ -99,7 +99,7 @@ def _options(launch: Launch) -> Iterator[Finding]:
 
 
 def _sizes(script: Script, launch: Launch) -> Iterator[Finding]:
-    """Judge numbers of processes: more than there are places for is an error, fewer may be meant (another may use the rest)."""
+    """Check numbers of processes: more than there are places for is an error, fewer may be meant (another may use the rest)."""
     asked, each = nodes(script), gpus(script)
     many = launch.integer("nnodes", "num_machines", "num_nodes")
     local = launch.integer("nproc_per_node") or launch.integer("num_gpus", "num_accelerators")
@@ -136,7 +136,7 @@ def _unequal(code: str, message: str, has: int, wanted: int, span: Span) -> Iter
 
 
 def _meeting(script: Script, launch: Launch) -> Iterator[Finding]:
-    """Judge where the processes of several nodes are to meet."""
+    """Check where the processes of several nodes are to meet."""
     asked, many = nodes(script), launch.integer("nnodes", "num_machines", "num_nodes")
     if max(asked[0] if asked else 1, many[0] if many else 1) < 2:
         return

@@ -189,7 +189,7 @@ def _template(tokenizer: str) -> str | None:
 
 
 def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
-    """Return every file and folder of the user's own that shapes a training."""
+    """Return every file and folder of the user that shapes a training."""
     found: dict[str, FileRead] = {}
 
     def needs(path: str | None, word: str, *, needed: bool = True) -> None:

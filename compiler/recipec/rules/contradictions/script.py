@@ -1,4 +1,4 @@
-"""Contradictions about a script of the user's own: what it is told, and what starts it."""
+"""Contradictions about a script of the user: what it is told, and what starts it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Axolotl 0.17 and 0.19: the training stage as its YAML.
 
 On CPU it needs more than on GPU: `bf16: auto` turns into fp16 there and dies, and its LoRA kernels are Triton. What it
-does unasked is said where a value keeps it from that: it keeps four checkpoints, warms up over 3% of the steps, and
+does by default is said where a value keeps it from that: it keeps four checkpoints, warms up over 3% of the steps, and
 returns to the best checkpoint.
 """
 
@@ -299,7 +299,7 @@ def _files(s: Train) -> dict[str, str]:
 
 
 def _uses(s: Train) -> tuple[str, ...]:
-    """Return what commands, variables and files act on, and what only a check judges."""
+    """Return what commands, variables and files act on, and what only a check reads."""
     used = ["data.train", "data.validation", "data.streaming", "parallel.strategy", "track.telemetry"]
     if not s.data.streaming:
         used += ["data.cache", "model.chat_template_file"]
