@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +70,7 @@ def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:
     except (KeyError, ValueError, TypeError, AttributeError):
         message = "the folder holds files that recipec did not write"
         return [Finding("O002", message, help="choose another --out, or move them away", file=str(folder))]
-    findings = []
+    findings: list[Finding] = []
     for name, text in old.items():
         if name == MANIFEST or written.get(name) == digest(text):
             continue
@@ -113,7 +113,7 @@ def write(folder: Path, files: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def _alone(parent: Path) -> Iterator[bool]:
+def _alone(parent: Path) -> Generator[bool]:
     """Wait until no other compile writes below `parent`; yield whether this file system could promise it.
 
     The system drops the lock when the process that holds it dies, however it dies.

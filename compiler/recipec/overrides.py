@@ -8,7 +8,7 @@ from recipec.contracts import Contract, DocumentPath, Problem
 from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
-from recipec.source import Mapping, Span, beginning, dotted, find, key_span, split_path
+from recipec.source import Mapping, Span, beginning, dotted, find, is_mapping, key_span, split_path
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
 
@@ -29,7 +29,7 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
     """Lay the raw keys of a document's tool over it; what the recipe decides already is a finding."""
     tree = course.tree
     raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
-    if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
+    if not raw or not document.raw_keys:
         return
     document.raw = raw
     for word, value in raw.items():
@@ -38,7 +38,7 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
         base = ("overrides", document.tool, word)
         if entry is None:
             document.entries[key] = Entry(value, (dotted(base),), "override")
-        elif isinstance(entry.value, dict) and isinstance(value, dict):
+        elif is_mapping(entry.value) and is_mapping(value):
             merged = dict(entry.value)
             for inner, item in value.items():
                 if inner in merged and entry.reads:

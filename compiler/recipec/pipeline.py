@@ -97,7 +97,7 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
 
 
 def _secrets(tree: Node) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
     for path, node in leaves(tree):
         value = getattr(node, "value", None)
         if not isinstance(value, str) or not value:

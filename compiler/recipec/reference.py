@@ -12,6 +12,7 @@ from recipec.kinds.train.methods import METHODS
 from recipec.language import Recipe
 from recipec.language.data import COLUMNS
 from recipec.source import Plain
+from recipec.systems.registry import doing, system
 
 EXAMPLE = """\
 recipe: 1
@@ -77,7 +78,13 @@ def schema_text() -> str:
     (_target(schema["properties"]["data"], schema) or {}).pop("required")
     in_stages = {"data": _needs(["train"]), "train": _needs(["learning_rate"])}
     extends = {"required": ["extends"]}
-    own = [{"required": ["stages"]}, {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}}]
+    own = [
+        {"required": ["stages"]},
+        {
+            "required": ["trainer"],
+            "properties": {"trainer": {"enum": [one for one in doing("train") if system(one).own_program]}},
+        },
+    ]
     schema["allOf"] = [
         {"if": extends, "else": {"required": schema.pop("required"), "properties": needs}},
         {"if": {"anyOf": [extends, *own]}, "else": {"properties": in_stages}},

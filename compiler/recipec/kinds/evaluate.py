@@ -114,7 +114,7 @@ def _one(
         id=id,
         name=f"evaluate-{name}",
         kind="evaluate",
-        system="lm_eval",
+        system="",
         release="",
         environment="",
         inputs=(handed.input,),

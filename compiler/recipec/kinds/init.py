@@ -77,7 +77,7 @@ def before(
         id=ID,
         name="init",
         kind="init",
-        system="transformers",
+        system="",
         release="",
         environment="",
         inputs=(),

@@ -113,7 +113,7 @@ def _made(
         id=id,
         name=name,
         kind="merge",
-        system="peft",
+        system="",
         release="",
         environment="",
         inputs=tuple(one.input for one in parts),

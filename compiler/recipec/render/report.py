@@ -55,10 +55,12 @@ def plan_markdown(
     files: list[str],
     allowed: Mapping[str, str],
     profiles: Sequence[str] = (),
+    how: Sequence[str] = (),
 ) -> str:
     """Return the plan in words.
 
-    `allowed` are the rules that do not hold here, each with its reason; `profiles` were merged over the recipe.
+    `allowed` are the rules that do not hold here, each with its reason; `profiles` were merged over the recipe; `how`
+    are the lines that say how to start it.
     """
     plan: Plan = resolved.plan
     machine = plan.hardware
@@ -96,11 +98,7 @@ def plan_markdown(
             lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
     lines += ["", "## Files", ""]
     lines += [f"- `{name}`" for name in files]
-    lines += [
-        "",
-        "To run everything, run this folder's `run.sh` with bash, from the folder that the recipe's paths are relative to.",
-        "",
-    ]
+    lines += ["", "## Start", "", *how, ""] if len(how) > 1 else ["", *how, ""]
     return "\n".join(lines)
 
 

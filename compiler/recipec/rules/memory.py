@@ -74,7 +74,7 @@ def too_large(see: Context, s: Train) -> Iterator[Fault]:
 
 def _smaller(s: Train) -> str:
     """Return what would make it smaller, the least change of the method first."""
-    ways = []
+    ways: list[str] = []
     if s.hardware.world > 1 and s.parallel.strategy not in ("zero3", "fsdp2"):
         ways.append("parallel.strategy: fsdp2")
     if s.adapter is None:

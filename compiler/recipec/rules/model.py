@@ -10,6 +10,7 @@ from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 MARKERS = {  # what a template writes around a turn, where that is a token of its own
     "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
@@ -155,7 +156,7 @@ def no_template(see: Context, s: Train) -> Iterator[Fault]:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
     """
     known = see.model(s.model.tokenizer)
-    if not _fresh(known) or s.trainer == "script" or see.model(s.model.path) is None:
+    if not _fresh(known) or system(s.trainer).own_program or see.model(s.model.path) is None:
         return
     assert known is not None
     own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None

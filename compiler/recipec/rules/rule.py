@@ -122,7 +122,7 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
         (stage.kind, whole._replace(said=decision.said[stage.name], stage=stage), stage.body)
         for stage in resolved.plan.stages
     ]
-    found = []
+    found: list[Finding] = []
     for one in rules:
         for kind, context, subject in subjects:
             if kind not in one.of or (one.words and context.said.unsure(one.words)):
@@ -161,7 +161,7 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
     `names` and `never` give the names of the codes that may be allowed, and of those that may not.
     """
-    found = []
+    found: list[Finding] = []
     for word in course.recipe.allow:
         span = key_span(course.tree, ("allow", word))
         if word in never or word in never.values():

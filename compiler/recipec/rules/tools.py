@@ -7,7 +7,9 @@ from typing import Any
 
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
+from recipec.source import is_mapping
 from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 WRAP = ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap")
 
@@ -31,7 +33,7 @@ def deepspeed_optimizer(see: Context, s: Train) -> Iterator[Fault]:
     """
     raw = see.overrides.get("deepspeed", {})
     for word in ("optimizer", "scheduler"):
-        if word in raw and s.parallel.strategy.startswith("zero") and s.trainer != "script":
+        if word in raw and s.parallel.strategy.startswith("zero") and not system(s.trainer).own_program:
             message = f"DeepSpeed's own {word} would compete with the one of the recipe"
             yield Fault(f"overrides.deepspeed.{word}", message, "use train.optimizer, train.scheduler, train.warmup")
 
@@ -66,7 +68,7 @@ def wrap_class(see: Context, s: Train) -> Iterator[Fault]:
 
 def _all(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for word, inner in value.items():
-        if isinstance(inner, dict):
+        if is_mapping(inner):
             yield from _all(inner, f"{path}.{word}")
         else:
             yield f"{path}.{word}", inner

@@ -42,6 +42,11 @@ FOUR_BIT = ("nf4", "fp4")
 REENTRANT = "re-entrant checkpointing breaks LoRA under DDP"
 
 
+def report_to(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str] | str:
+    """Return the value of `report_to`: the names of the trackers in use, or that there is none."""
+    return trackers(wandb, mlflow, tensorboard) or "none"
+
+
 def trackers(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
     """Return the names that `report_to` has for the trackers in use."""
     return ["wandb"] * (wandb is not None) + ["mlflow"] * (mlflow is not None) + ["tensorboard"] * tensorboard
@@ -90,7 +95,7 @@ _ROWS = (
     flag("save_only_model", "watch.save_only_model"),
     per_unit("eval_strategy", "eval_steps", "watch.evaluate_every"),
     same("logging_steps", "watch.log_every"),
-    made("report_to", lambda *used: trackers(*used) or "none", *TRACKERS),
+    made("report_to", report_to, *TRACKERS),
     same("seed", "seed"),
     # bitsandbytes, as transformers.BitsAndBytesConfig and TRL's ModelConfig have it
     choice("load_in_4bit", "model.load_in", dict.fromkeys(FOUR_BIT, True)),

@@ -54,7 +54,13 @@ class Launch(Section):
 
     model_config = example({"on": "local", "environment": {"NCCL_DEBUG": "INFO"}})
 
-    on: Annotated[Literal["local"], Field(description="Launcher.")] = "local"
+    on: Annotated[
+        Literal["local", "nodes"] | None,
+        Field(
+            description="Launcher: `local` starts one machine; `nodes` is started by hand on each of several, with rank and"
+            " address from the environment. Default: nodes where hardware.nodes is more than 1."
+        ),
+    ] = None
     environment: Annotated[
         dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
         Field(

@@ -177,7 +177,7 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
         return
     for word in WITH_TRAINING:
         given = see.said.wrote(word) and not (word == "data" and recipe.model.from_scratch is not None)
-        if given and not (word == "trainer" and recipe.trainer == "axolotl"):
+        if given and not (word == "trainer" and recipe.trainer == Recipe.model_fields["trainer"].default):
             yield Fault(word, f"{word} is given, but nothing is trained", f"add train, or drop {word}")
 
 
@@ -426,8 +426,8 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
     """
     stage = see.stage
     taken = [one.stage for one in stage.inputs] if stage is not None else []
-    makers = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]
-    ranks = [one.adapter.rank for one in makers if isinstance(one, Train) and one.adapter is not None]
+    makers: list[Train] = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]
+    ranks = [one.adapter.rank for one in makers if one.adapter is not None]
     given = see.said.part.merge
     if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):
         message = f"{s.how} adds adapters of one rank; these have {', '.join(map(str, ranks))}"

@@ -226,6 +226,46 @@ def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("parallel.bucket_size", f"{strategy} has no reduce bucket", advice)
 
 
+@contradiction("P115", "several-nodes-started-locally", "recipe", words=("launch.on", "hardware.nodes"))
+def several_nodes_locally(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds `launch.on: local` beside more than one node.
+
+    Why is this bad:
+    `local` starts the machine that it is run on, and nothing else. The processes of the first node would wait for those
+    of the others, which nobody starts.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 8, nodes: 2}
+        launch: {on: local}
+
+    Use instead:
+        launch: {on: nodes}
+    """
+    if recipe.launch.on == "local" and recipe.hardware.nodes > 1:
+        message = f"local starts one machine, but {recipe.hardware.nodes} nodes are declared"
+        yield Fault("launch.on", message, "use launch.on: nodes, or hardware.nodes: 1", "nodes")
+
+
+@contradiction("P116", "one-node-started-as-several", "recipe", words=("launch.on", "hardware.nodes"))
+def one_node_as_several(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds `launch.on: nodes` with only one node.
+
+    Why is this bad:
+    The recipe says that several machines are started, and declares one. Whichever is meant, the other word is wrong: the
+    number of processes, and with it the batch, follows from `hardware.nodes`.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 8}
+        launch: {on: nodes}
+
+    Use instead:
+        launch: {on: local}
+    """
+    if recipe.launch.on == "nodes" and recipe.hardware.nodes == 1:
+        advice = "declare them by hardware.nodes, or use launch.on: local"
+        yield Fault("launch.on", "nodes starts several machines, but one node is declared", advice, "local")
+
+
 RULES = (
     unknown_gpu,
     too_few_processes,
@@ -237,4 +277,6 @@ RULES = (
     nvme_folder,
     needless_nvme_folder,
     other_strategy,
+    several_nodes_locally,
+    one_node_as_several,
 )

@@ -61,7 +61,7 @@ def _kind(source: DataSource, template: str) -> dict[str, Any]:
 
 
 def _preferred(sources: Sources, method: str, *, validated: bool) -> Any:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for source in _weighed(sources):
         row, kind = _place(source), _loader(method, source, validated=validated)
         if method in NO_KIND:

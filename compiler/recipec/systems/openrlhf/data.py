@@ -36,7 +36,10 @@ def column(key: str, name: str, why: str = "") -> Row:
     def say(columns: Mapping[str, str]) -> Any:
         return columns.get(name, OMIT)
 
-    return Row((key,), (COLUMNS,), say, lambda value: {} if value is OMIT else {f"{COLUMNS}.{name}": value}, why=why)
+    def back(value: Any) -> dict[str, Any]:
+        return {} if value is OMIT else {f"{COLUMNS}.{name}": value}
+
+    return made(key, say, COLUMNS, back=back, why=why)
 
 
 def _talks(columns: Mapping[str, str]) -> bool:

@@ -15,10 +15,8 @@ export TOKENIZERS_PARALLELISM=false
 
 # Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/articles.jsonl | sha256sum)
-if [ "${NODE_RANK:-0}" = 0 ]; then
-  [ "$(cat runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
-  mkdir -p -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
-  printf '%s\n' "$rows" >runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows
-fi
-accelerate launch --config_file "$here/accelerate.yaml" \
+[ "$(cat runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
+mkdir -p -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
+printf '%s\n' "$rows" >runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows
+exec accelerate launch --config_file "$here/accelerate.yaml" \
   -m axolotl.cli.train "$here/axolotl.yaml" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}
