@@ -25,7 +25,7 @@ class Text(Record, frozen=True):
 
 
 class About(Record, frozen=True):
-    """The recipe: its file, what it is laid over (`extends`), and the profiles that were laid over it."""
+    """The recipe: its file, what it is merged over (`extends`), and the profiles that were merged over it."""
 
     name: str
     file: str

@@ -130,7 +130,7 @@ class Input(Record, frozen=True):
 
 
 class FileRead(Record, frozen=True):
-    """A file or folder of the user's own that shapes a stage.
+    """A file or folder of the user that shapes a stage.
 
     `sha256` is that of a file that was there when the recipe was compiled and is not large, else None: a run hashes it
     anyway. `at` is where the recipe names it. `needed`: without it the stage cannot run; else it may be a hub name.
@@ -158,7 +158,7 @@ class Stage(Record, Generic[B], frozen=True):
     """One stage of whatever kind. `id` is its folder, `name` starts the paths of its values; `body` is its kind's own.
 
     `system` does it, in `environment`. `after` are the ids of the stages that it waits for, `output` is the folder that
-    it writes, `resumable` whether it goes on from a checkpoint there.
+    it writes, `resumable` whether it resumes from a checkpoint there.
     """
 
     id: str

@@ -162,7 +162,7 @@ def test_the_plan_says_how_it_is_started(tmp_path: Path) -> None:
     assert "29500" in several
     assert "Node 0 alone does `20-merged`" in several
     alone = compiled(tmp_path, COURSE.replace(", nodes: 2", ""))
-    assert "Run all of it with `bash run.sh`" in alone.files["PLAN.md"]
+    assert "To run everything, run this folder's `run.sh`" in alone.files["PLAN.md"]
     assert not [name for name, text in alone.files.items() if name.endswith("run.sh") and words.NODE in text]
 
 

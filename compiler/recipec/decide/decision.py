@@ -29,7 +29,7 @@ class Decision(NamedTuple):
 
 
 def decide(course: Course) -> Decision:
-    """Decide everything. What contradicts itself is decided somehow too: rules judge the result."""
+    """Decide everything. What contradicts itself is decided somehow too: rules check the result."""
     recipe = course.recipe
     several = course.parts[0].own is not None
     parts = tuple(Said(part) for part in course.parts)

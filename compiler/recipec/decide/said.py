@@ -1,4 +1,4 @@
-"""What a person said for one stage, and how a value is decided of it: a value together with its origin."""
+"""What a user said for one stage, and how a value is decided of it: a value together with its origin."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ def _head(_plan: Plan, _all: tuple[Started, ...]) -> list[str]:
 
 def how(_all: tuple[Started, ...]) -> list[str]:
     """Return how a person starts it."""
-    return ["Run all of it with `bash run.sh` of this folder, from the folder that the recipe's paths start at."]
+    return [
+        "To run everything, run this folder's `run.sh` with bash, from the folder that the recipe's paths are relative to."
+    ]
 
 
 LAUNCHER = Launcher("local", _before, _once, _head, how)

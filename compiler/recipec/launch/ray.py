@@ -50,7 +50,7 @@ def cluster(job: Job) -> list[str]:
         f'  --include-dashboard true --dashboard-host 127.0.0.1 --dashboard-port "{SERVER}" &',
         "ray=$!",
         """trap 'kill "$ray" 2> /dev/null || true; wait "$ray" || true' EXIT""",
-        'wait_for "job server" ray job submit --address "$server" -- true  # it takes jobs later than it answers',
+        'wait_for "job server" ray job submit --address "$server" -- true  # it answers before it accepts jobs',
     ]
     if not alone:
         lines += [

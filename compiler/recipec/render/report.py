@@ -25,6 +25,11 @@ PLAIN_LEAVES = (
 )
 
 
+def is_plain(path: str) -> bool:
+    """Return whether the value at a plan path, with its stage, is decided the same way for every recipe."""
+    return path.partition(".")[2].startswith(PLAIN_LEAVES)
+
+
 def where(origin: Origin) -> str:
     """Say in a few words where a value came from."""
     if origin.span is not None:
@@ -54,7 +59,7 @@ def plan_markdown(
 ) -> str:
     """Return the plan in words.
 
-    `allowed` are the rules that do not hold here, each with its reason; `profiles` were laid over the recipe; `how`
+    `allowed` are the rules that do not hold here, each with its reason; `profiles` were merged over the recipe; `how`
     are the lines that say how to start it.
     """
     plan: Plan = resolved.plan
@@ -80,10 +85,10 @@ def plan_markdown(
         lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
     if allowed:
         lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
-    lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
+    lines += ["", "## Decisions that the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|"]
     for path, (value, origin) in values(resolved).items():
         if (
-            not path.partition(".")[2].startswith(PLAIN_LEAVES)
+            not is_plain(path)
             and origin.span is None
             and origin.kind in ("rule", "default")
             and origin.why

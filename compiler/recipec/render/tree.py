@@ -118,10 +118,10 @@ def _json_line(text: str, key: str) -> int:
 def _remark(entry: Entry, reads: tuple[str, ...], resolved: Resolved) -> str:
     if entry.why:
         return entry.why
-    told = [read for read in reads if not read.endswith(".method")]  # nearly every row of some kind asks for it
-    if isinstance(entry.value, dict | list) or len(told) != 1:
+    deciding = [read for read in reads if not read.endswith(".method")]  # nearly every row of some kind reads it
+    if isinstance(entry.value, dict | list) or len(deciding) != 1 or report.is_plain(deciding[0]):
         return ""
-    origin = resolved.origins.get(told[0])
+    origin = resolved.origins.get(deciding[0])
     return origin.why if origin is not None and origin.kind in ("rule", "fact") else ""
 
 

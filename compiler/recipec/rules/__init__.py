@@ -1,7 +1,7 @@
 """Rules: what is likely not meant, or cannot go well, in a plan that is decided. Each is a function with its documentation.
 
 A new rule is a function in a module here, in that module's `RULES`; its documentation holds an example that is tested.
-Contradictions are judged first: where one is left, the plan means nothing, and the other rules are not asked.
+Contradictions are checked first: where one is left, the plan means nothing, and the other rules are not asked.
 """
 
 import os

@@ -35,8 +35,8 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
         named("distributed_type", "parallel.strategy", TYPES),
         same("num_machines", "hardware.nodes"),
         same("num_processes", "hardware.world", "over all nodes"),
-        constant("machine_rank", 0, "run.sh gives each node its own"),
-        # with DeepSpeed, ds_config.json says the precision, and accelerate refuses to hear it twice
+        constant("machine_rank", 0, "run.sh sets the rank of each node"),
+        # with DeepSpeed, ds_config.json says the precision, and accelerate refuses to be given it twice
         named("mixed_precision", "numerics.precision", PRECISIONS).unless("parallel.strategy", *ZERO),
         named("use_cpu", "hardware.device", {"cpu": True, "gpu": False}),
         constant("main_training_function", "main"),

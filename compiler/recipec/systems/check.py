@@ -59,7 +59,7 @@ class Check(NamedTuple):
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
-    `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    `said`: it is told only to a user who wrote the value, since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
@@ -189,7 +189,7 @@ def differs(
 class Refusal(NamedTuple):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `when_said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    `when_said`: it is told only to a user who wrote the value, since nobody else counts on it.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are laid over.
+"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are merged over.
 
 Axolotl, TRL, LLaMA-Factory and Unsloth all end in `transformers.TrainingArguments` and PEFT's `LoraConfig`. A trainer
 takes rows from here by key, gives them its own keys (`called`) and its own conditions, and adds what is its own.
@@ -70,7 +70,7 @@ _ROWS = (
     named("optim", "optimizer.name", OPTIMIZERS),
     same("learning_rate", "optimizer.learning_rate"),
     same("lr_scheduler_type", "optimizer.scheduler"),
-    same("warmup_steps", "optimizer.warmup", "below 1 a fraction of all steps"),
+    same("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     same("weight_decay", "optimizer.weight_decay"),
     *(same(f"adam_{word}", f"optimizer.{word}").when("optimizer.name", *ADAM) for word in ("beta1", "beta2", "epsilon")),
     same("max_grad_norm", "optimizer.max_grad_norm"),

@@ -1,4 +1,4 @@
-"""A training script of the user's own, as it is: started by accelerate, torchrun, DeepSpeed's launcher or Ray Train.
+"""A training script of the user, as it is: started by accelerate, torchrun, DeepSpeed's launcher or Ray Train.
 
 Of the plan, the script hears what its arguments ask for, and the launcher what it acts on; whatever else the recipe
 says of this training is without effect, and named so.

@@ -45,7 +45,7 @@ class System(NamedTuple):
     that job and files act on. `needs` says which environment it
     runs in, where the release of `package` is its own. `one_process` says why it starts only one process on a CPU.
 
-    `own_program`: what trains is a program of the user's own, which has its model and data from where it likes.
+    `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read.
     """

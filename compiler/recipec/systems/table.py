@@ -177,7 +177,7 @@ def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
             return OMIT
         if value not in names:
             known = ", ".join(str(name) for name in names)
-            raise Unsupported(path, f"{value} is not among what this tool can do", f"it can do: {known}")
+            raise Unsupported(path, f"{value} is not supported by this tool", f"supported: {known}")
         return names[value]
 
     return Row((key,), (path,), say, _inverse(path, names), why=why)

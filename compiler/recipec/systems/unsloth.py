@@ -41,7 +41,7 @@ LOADING: tuple[Row, ...] = (
     made("model_name", lambda model: model, "model.path").unless("adapter.start_from"),
     made("model_name", lambda start: start, "adapter.start_from").when("adapter.start_from"),
     same("revision", "model.revision").unless("adapter.start_from"),
-    constant("use_exact_model_name", True, "else it loads a copy of its own in place of some models"),
+    constant("use_exact_model_name", True, "otherwise Unsloth replaces some models by its own copies"),
     same("max_seq_length", "model.max_length"),
     made("dtype", _dtype, *settings.DTYPE),
     choice("load_in_4bit", "model.load_in", {"nf4": True}, other=False),

@@ -16,10 +16,10 @@ OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardwa
 
 @contradiction("P001", "unknown-gpu", "recipe", words=("hardware.gpu",))
 def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a GPU that the hardware facts do not hold.
+    """Finds a GPU that is not in the list of known GPUs.
 
     Why is this bad:
-    Memory, number formats and kernels follow from the GPU. Nothing can be decided or judged for one that is not known.
+    Memory, number formats and kernels follow from the GPU. Nothing can be decided or checked for an unknown one.
 
     Example:
         hardware: {gpu: a100-80g}
@@ -29,7 +29,7 @@ def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     name, known = recipe.hardware.gpu, sorted(gpus())
     if name not in known:
-        message = f'"{name}" is not a GPU of the hardware facts'
+        message = f'"{name}" is not a known GPU'
         yield Fault("hardware.gpu", message, f"known: {', '.join(known)}", nearest(name, known))
 
 
@@ -38,7 +38,7 @@ def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds `strategy: single` on more than one GPU.
 
     Why is this bad:
-    One process trains on one GPU. The others are paid for and stand idle.
+    One process trains on one GPU. The others are paid for and idle.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -157,7 +157,7 @@ def nvme_strategy(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P016", "nvme-without-a-folder", words=OFFLOAD)
 def nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload to NVMe that does not say where to.
+    """Finds offload to NVMe without a folder.
 
     Why is this bad:
     DeepSpeed needs a folder, and only you know which one is on a fast local drive.
@@ -197,7 +197,7 @@ def needless_nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
     "P018", "option-of-another-strategy", words=(*STRATEGY, "parallel.reshard_after_forward", "parallel.bucket_size")
 )
 def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an option of FSDP2 or ZeRO beside another strategy.
+    """Finds an option of FSDP2 or ZeRO together with another strategy.
 
     Why is this bad:
     No file would hold the value: it changes nothing, and the recipe reads as if it did.

@@ -1,7 +1,7 @@
 """Axolotl 0.17 and 0.19: the training stage as its YAML.
 
 On CPU it needs more than on GPU: `bf16: auto` turns into fp16 there and dies, and its LoRA kernels are Triton. What it
-does unasked is said where a value keeps it from that: it keeps four checkpoints, warms up over 3% of the steps, and
+does by default is said where a value keeps it from that: it keeps four checkpoints, warms up over 3% of the steps, and
 returns to the best checkpoint.
 """
 
@@ -176,7 +176,7 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     *base("dataloader_num_workers", "dataloader_pin_memory", "save_strategy"),
-    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "unasked, Axolotl keeps 4"),
+    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "Axolotl's default is 4"),
     *base("save_only_model", "eval_strategy"),
     same("early_stopping_patience", "watch.early_stopping").when("method", *data.CAUSAL),
     choice(
@@ -184,7 +184,7 @@ ROWS: tuple[Row, ...] = (
         "watch.early_stopping",
         {None: False},
         other=True,
-        why="only where the recipe stops early; unasked, Axolotl would",
+        why="only for early stopping; by default Axolotl turns it on",
     ).when("method", *data.CAUSAL),
     BASE["logging_steps"],
     choice("use_wandb", "track.wandb_project", {None: False}, other=True),
@@ -284,7 +284,7 @@ def _drop_stale_rows(s: Train) -> tuple[Step, ...]:
     if not paths or s.data.streaming:
         return ()
     files = dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])])
-    why = "Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed."
+    why = "Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed."
     return (DropStale(s.data.cache, tuple(files), why),)
 
 
@@ -300,7 +300,7 @@ def _checks(_s: Train) -> tuple[Check, ...]:
 
 
 def _uses(s: Train) -> tuple[str, ...]:
-    """Return what commands, variables and files act on, and what only a check judges."""
+    """Return what commands, variables and files act on, and what only a check reads."""
     used = ["data.train", "data.validation", "data.streaming", "parallel.strategy", "track.telemetry"]
     if not s.data.streaming:
         used += ["data.cache", "model.chat_template_file"]
@@ -327,5 +327,5 @@ SYSTEM = System(
     files=_files,
     checks=_checks,
     uses=_uses,
-    one_process="Axolotl starts one process on CPU whatever it is told",
+    one_process="Axolotl always starts one process on CPU",
 )

@@ -135,7 +135,9 @@ ROWS: tuple[Row, ...] = (
     ),
     same("sample_packing", "data.packing").when("method", *SUPERVISED),
     flag("group_by_length", "data.group_by_length").when("method", *CAUSAL),
-    choice("eval_sample_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
+    choice(
+        "eval_sample_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"
+    ),
     flag("pad_to_sequence_len", "data.packing", "one shape, so that memory does not vary"),
 )
 CHECKS: tuple[Check, ...] = (

@@ -78,7 +78,7 @@ ROWS: tuple[Row, ...] = (
 
 def _per_step(accumulation: int, micro: int, completions: int) -> str:
     own = micro * accumulation
-    return f"Axolotl wants whole groups of {completions} completions in the {own} that a process takes per step"
+    return f"Axolotl needs whole groups of {completions} completions in the {own} that a process takes per step"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -86,7 +86,7 @@ CHECKS: tuple[Check, ...] = (
         "objective.label_smoothing",
         "objective.loss",
         when=lambda smoothing, loss: smoothing and loss not in SMOOTHED,
-        message=lambda _smoothing, loss: f"loss {loss} knows no wrong labels",
+        message=lambda _smoothing, loss: f"loss {loss} has no label smoothing",
         advice="drop it, or use loss: sigmoid, robust or exo_pair",
     ).when("method", "dpo"),
     refuses(

@@ -80,7 +80,7 @@ TRAINING: tuple[Row, ...] = (
     choice("use_muon", "optimizer.name", {"muon": True}),
     *base("learning_rate", "lr_scheduler_type"),
     *within("lr_scheduler_kwargs", nonzero("min_lr_rate", "optimizer.min_lr_ratio")),
-    nonzero("warmup_steps", "optimizer.warmup", "below 1: a share of all steps"),
+    nonzero("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     *base("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}),
     choice("fp16", "numerics.precision", {"fp16": True}),
@@ -94,10 +94,10 @@ TRAINING: tuple[Row, ...] = (
     *base("dataloader_pin_memory", "save_strategy", "save_total_limit", "eval_strategy", "logging_steps"),
     made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
-    constant("overwrite_output_dir", True, "goes on from a checkpoint only where it is told one"),
+    constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),
 )
 
-_INSTEAD = ": beside its TRL 0.24 it trains sigmoid in its place and does not say so"
+_INSTEAD = ": with its TRL 0.24, it trains sigmoid instead, without a message"
 
 
 def _always(*_values: Any) -> bool:
@@ -108,7 +108,7 @@ _VALUE_HEAD = differs(
     "method",
     when=_always,
     message="LLaMA-Factory's reward model is a language model with a value head, which it alone loads",
-    advice="train an adapter where they are, and do not wait for an interrupted training: it starts anew",
+    advice="train an adapter instead; an interrupted training starts from the beginning",
 ).when("method", "reward")
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
@@ -138,7 +138,7 @@ CHECKS: tuple[Check, ...] = (
         "adapter.start_from",
         "adapter.type",
         when=lambda start_from, _type: start_from is not None,
-        message=lambda _start_from, kind: f"LLaMA-Factory cannot go on training {kind}",
+        message=lambda _start_from, kind: f"LLaMA-Factory cannot continue training {kind}",
         advice="use lora",
     ).unless("adapter.type", "lora"),
     refuses(
@@ -187,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         when=_always,
-        message="LLaMA-Factory cuts rows longer than max_length, where others drop them",
+        message="LLaMA-Factory truncates rows longer than max_length; other trainers drop them",
         advice="raise max_length, or leave long rows out of the data",
     ).unless("method", "pretrain"),
     differs(

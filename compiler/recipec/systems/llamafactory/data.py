@@ -221,7 +221,7 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
             f"{at}.roles",
             when=lambda roles: any(len(names) > 1 for names in roles.values()),
             message=lambda roles: (
-                f"LLaMA-Factory knows one name of a role, not {next(', '.join(n) for n in roles.values() if len(n) > 1)}"
+                f"LLaMA-Factory accepts one name for a role, not {next(', '.join(n) for n in roles.values() if len(n) > 1)}"
             ),
             advice="give one name, or rename the roles in the data",
         )

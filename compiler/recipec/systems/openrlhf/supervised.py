@@ -48,8 +48,8 @@ CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         when=lambda _length: True,
-        message="OpenRLHF cuts rows that are longer than max_length, and ends each in the end token; only a prompt that"
-        " leaves no room for an answer drops its row",
+        message="OpenRLHF truncates rows longer than max_length and ends each with the end token; it drops a row only if"
+        " its prompt leaves no room for an answer",
         advice="choose max_length so that few rows are longer",
     ),
 )

@@ -99,7 +99,7 @@ METHODS: dict[str, tuple[Row, ...]] = {
         LENGTH,
         ORDER,
         same("packing", "data.packing"),
-        choice("eval_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
+        choice("eval_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"),
     ),
     "dpo": (
         BETA,
@@ -189,7 +189,7 @@ CHECKS: tuple[Check, ...] = (
         "objective.loss",
         when=lambda share, loss: share and loss not in SMOOTHED,
         message=lambda _share, loss: f"TRL's DPO ignores label_smoothing with loss {loss}",
-        advice=f"use a loss that knows it ({', '.join(SMOOTHED)}), or drop it",
+        advice=f"use a loss that uses it ({', '.join(SMOOTHED)}), or drop it",
     ).when("method", "dpo"),
     refuses(
         "objective.label_smoothing",

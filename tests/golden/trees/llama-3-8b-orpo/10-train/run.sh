@@ -14,7 +14,7 @@ export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/preferences.jsonl | sha256sum)
 [ "$(cat runs/llama-3-8b-orpo/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-orpo/prepared
 mkdir -p -- runs/llama-3-8b-orpo/prepared
