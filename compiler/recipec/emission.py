@@ -79,7 +79,12 @@ def _by_root(origins: Dict[str, Origin]) -> dict[str, dict[str, Origin]]:
 
 def _used(origins: Dict[str, Origin], used: set[str]) -> Iterable[str]:
     """Yield the recipe paths behind the leaves that act: those used, below a section that is, or above a leaf that is."""
-    above = {path[:end] for path in used for end, char in enumerate(path) if char == "."}
+    above: set[str] = set()
+    for path in used:
+        section = path.rpartition(".")[0]
+        while section and section not in above:
+            above.add(section)
+            section = section.rpartition(".")[0]
     for path, origin in origins.items():
         if origin.reads and (path in above or leads(path, used)):
             yield from origin.reads
@@ -105,7 +110,7 @@ def reads_of(resolved: Resolved, path: str) -> tuple[str, ...]:
 
 def _unused(course: Course, used: set[str], placed: list[Placed], resolved: Resolved) -> list[Finding]:
     """Name every value that the person wrote, that is not what it would be anyway, and that nothing emitted depends on."""
-    found = []
+    found: list[Finding] = []
     tree, usual = course.tree, resolved.usual()
     whole, parts = Said(course.whole), [Said(part) for part in course.parts]
     for path, node in leaves(tree):
@@ -157,4 +162,9 @@ def _says_nothing(whole: Said, parts: list[Said], path: Path, own: Path, value: 
 
 def leads(path: str, some: set[str]) -> bool:
     """Return whether a path, or what it stands in, is among some."""
-    return path in some or any(path[:index] in some for index, char in enumerate(path) if char in ".[")
+    while path not in some:
+        end = max(path.rfind("."), path.rfind("["))
+        if end < 0:
+            return False
+        path = path[:end]
+    return True

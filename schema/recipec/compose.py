@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import is_
 from typing import NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
@@ -42,7 +43,7 @@ class Composed(NamedTuple):
 
     `layers` are its files in the order in which they are laid, the file itself last; `through` says for each other
     file where it is named; `notes` say at a value's place which variables are in it; `chosen` are the mappings of the
-    profiles that were laid over it, `others` the tree that each of the other profiles would make.
+    profiles that were merged over it, `others` the tree that each of the other profiles would make.
     """
 
     tree: Mapping
@@ -98,12 +99,7 @@ def compose(
         below = set_value(below, setting)
     assert isinstance(below, Mapping)
     flat, defined = _defined(below, variables, findings)
-    said = [*(node for layer in reading.layers for _, node in leaves(layer)), *(node for _, node in leaves(flat))]
-    used = {name for node in said for name in _named(node)}
-    for name, node in defined.items():
-        if name not in used:
-            advice = f"use it as ${{var:{name}}}, or drop it"
-            findings.append(Finding("S048", f'nothing uses the variable "{name}"', node.span, help=advice))
+    findings += _unused(defined, (*reading.layers, flat))
     notes: dict[Span, str] = {}
     flat = _with_variables(flat, defined, notes, findings)
     for name, other in others.items():
@@ -175,7 +171,7 @@ class _Reading:
             raise self._refused("S043", message, said, "extend fewer files")
         if not isinstance(tree, Mapping):
             if said is not None:
-                message = f"{visible(path)} is no mapping of keys and values"
+                message = f"{visible(path)} is not a mapping of keys and values"
                 raise self._refused("S041", message, said, "a file to extend holds keys of a recipe")
             return tree
         self.open[real] = path
@@ -234,8 +230,10 @@ def _laid(
 def _deletes_nothing(path: Path, span: Span, names: Iterable[str]) -> Finding:
     from recipec.suggest import nearest
 
-    message = f"{dotted(path)} is deleted here, but nothing says it"
-    return Finding("S044", message, span, nearest(str(path[-1]), names), "null deletes what was said before; drop it")
+    message = f"{dotted(path)} is deleted here, but no earlier file sets it"
+    return Finding(
+        "S044", message, span, nearest(str(path[-1]), names), "null deletes an earlier value; remove this key"
+    )
 
 
 def _add(
@@ -259,17 +257,17 @@ def _add(
     elif not isinstance(old, Items):
         from recipec.suggest import nearest
 
-        what = "is no list" if old is not None else "is not said before"
+        what = "is not a list" if old is not None else "is not set by an earlier file"
         lists = [known for known, inner in entries.items() if isinstance(inner, Items)]
         close = f"{found}+" if (found := nearest(word, lists)) else None
-        advice = f"write `{word}:` to say it here"
+        advice = f"write `{word}:` to set it here"
         findings.append(Finding("S045", f"{name}+ adds to nothing: {name} {what}", span, close, advice))
     else:
         entries[word], keys[word] = Items([*old.nodes, *node.nodes], node.span), span
 
 
 def _profiles(layers: Iterable[Mapping], findings: list[Finding]) -> dict[str, list[Mapping]]:
-    """Return what each profile lays over the recipe: the mappings of that name, in the order of the files."""
+    """Return what each profile merges over the recipe: the mappings of that name, in the order of the files."""
     known: dict[str, list[Mapping]] = {}
     for layer in layers:
         said = layer.entries.get("profiles")
@@ -282,7 +280,7 @@ def _profiles(layers: Iterable[Mapping], findings: list[Finding]) -> dict[str, l
         for name, node in said.entries.items():
             if not isinstance(node, Mapping):
                 advice = f"write `{name}: {{train: {{steps: 10}}}}`"
-                findings.append(Finding("S046", f"the profile {name} is no mapping of words of the recipe", said.keys[name], help=advice))  # fmt: skip
+                findings.append(Finding("S046", f"the profile {name} is not a mapping of recipe keys", said.keys[name], help=advice))  # fmt: skip
                 continue
             for word in ("recipe", "extends", "profiles"):
                 if word in node.entries:
@@ -391,7 +389,7 @@ def _defined(tree: Mapping, settings: Sequence[str], findings: list[Finding]) ->
     for name, node in said.entries.items():
         if not isinstance(node, Scalar) or node.value is None or _named(node):
             message = (
-                f"the variable {name} is no single value" if not _named(node) else "a variable cannot name another"
+                f"the variable {name} is not a single value" if not _named(node) else "a variable cannot name another"
             )
             advice = "write text, a number, true or false"
             place = node.span if isinstance(node, Scalar) else said.keys[name]
@@ -411,8 +409,18 @@ def _defined(tree: Mapping, settings: Sequence[str], findings: list[Finding]) ->
                 known[name] = value
             else:
                 advice = "write text, a number, true or false"
-                findings.append(Finding("S047", f"the variable {name} is no single value", whole, help=advice))
+                findings.append(Finding("S047", f"the variable {name} is not a single value", whole, help=advice))
     return rest, known
+
+
+def _unused(defined: dict[str, Scalar], trees: Iterable[Mapping]) -> Iterator[Finding]:
+    if not defined:
+        return
+    used = {name for tree in trees for _, node in leaves(tree) for name in _named(node)}
+    for name, node in defined.items():
+        if name not in used:
+            advice = f"use it as ${{var:{name}}}, or drop it"
+            yield Finding("S048", f'nothing uses the variable "{name}"', node.span, help=advice)
 
 
 def _undefined(name: str, span: Span, known: Iterable[str]) -> Finding:
@@ -434,14 +442,16 @@ def _with_variables(
             return _filled(node, known, notes, findings) if _named(node) else node
         if id(node) not in made:
             if isinstance(node, Items):
-                made[id(node)] = Items([walk(inner) for inner in node.nodes], node.span)
+                nodes = [walk(inner) for inner in node.nodes]
+                made[id(node)] = node if all(map(is_, nodes, node.nodes)) else Items(nodes, node.span)
             else:
                 for key in node.entries:
                     if "${var:" in key:
-                        advice = "write the key out; variables stand in values"
+                        advice = "write the key out; variables can only be used in values"
                         findings.append(Finding("S047", "a key cannot hold a variable", node.keys[key], help=advice))
                 entries = {key: walk(inner) for key, inner in node.entries.items()}
-                made[id(node)] = Mapping(entries, node.keys, node.span)
+                same = all(map(is_, entries.values(), node.entries.values()))
+                made[id(node)] = node if same else Mapping(entries, node.keys, node.span)
         return made[id(node)]
 
     changed = walk(tree)

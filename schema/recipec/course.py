@@ -1,4 +1,4 @@
-"""A recipe as the stages that it lists: its own words, or those of each of its `stages` laid over them."""
+"""A recipe as the stages that it lists: its own words, or those of each of its `stages` merged over them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -93,9 +93,9 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         said = {word: getattr(own.entries.get(word), "value", None) for word in HEAD}
         if recipe is not None:
             path: Path = ("stages", index)
-            for word in ("start_from", "parent_adapter", "merge"):
-                if word in own.entries:
-                    laid.entries[word], laid.keys[word] = own.entries[word], own.keys[word]
+            there = [word for word in ("start_from", "parent_adapter", "merge") if word in own.entries]
+            entries = laid.entries | {word: own.entries[word] for word in there}
+            laid = Mapping(entries, laid.keys | {word: own.keys[word] for word in there}, laid.span)
             start, parent = said["start_from"], said["parent_adapter"]
             parts.append(Part(str(said["name"]), recipe, laid, own, path, start, parent, merge=_merge(own)))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
@@ -129,12 +129,12 @@ def _in_a_section(path: Path) -> bool:
 
 
 def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
-    """Judge the names of stages: each once, none that means something else, each start a stage before."""
+    """Check the names of stages: each once, none that means something else, each start a stage before."""
     known: list[str] = []
     for part in parts:
         for word, wrong, message, advice in (
-            ("name", part.name in RESERVED, f'"{part.name}" means something else', "choose another name"),
-            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a name of its own"),
+            ("name", part.name in RESERVED, f'"{part.name}" is a reserved name', "choose another name"),
+            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",
                 part.start_from is not None and part.start_from not in NO_STAGE.union(known),

@@ -6,18 +6,38 @@ The tree that `yaml_reader` builds consists of these nodes. Nothing here knows w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 Plain: TypeAlias = "str | int | float | bool | None | list[Plain] | tuple[Plain, ...] | dict[str, Plain]"
+# The same of any mapping and any sequence: what is written out, and not changed.
+Readable: TypeAlias = "str | int | float | bool | None | Sequence[Readable] | AnyMapping[str, Readable]"
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
+KNOWN_PATHS = 4096  # that are not spelled or read anew: nearly all are those of the language
 MAX_STEPS = 64  # of a path; as deep as a recipe may be
 _BREAK = re.compile(r"\r\n|\n|\r")
 _INDEX = re.compile(r"[0-9]{1,9}")
 _PLAIN_STEP = re.compile(r"[^.\[\]\"\s]+")
 _STEP = re.compile(r"\.([^.\[\]\"\s]+)|\[([0-9]{1,9})\]|\[(\"(?:[^\"\\]|\\.)*\")\]", re.DOTALL)
+
+
+def is_mapping(value: object) -> TypeGuard[dict[Any, Any]]:
+    """Return whether a value of which nothing is known is a mapping."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value of which nothing is known is a list."""
+    return isinstance(value, list)
+
+
+def is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Return whether a value of which nothing is known is a tuple."""
+    return isinstance(value, tuple)
 
 
 def visible(text: str) -> str:
@@ -107,7 +127,7 @@ class Items:
     def __init__(self, nodes: list[Node], span: Span) -> None:
         self.nodes = nodes
         self.span = span
-        self.size: int = 1 + sum(node.size for node in nodes)
+        self.size: int = 1 + sum([node.size for node in nodes])
 
 
 class Mapping:
@@ -119,7 +139,7 @@ class Mapping:
         self.entries = entries
         self.keys = keys
         self.span = span
-        self.size: int = 1 + sum(node.size for node in entries.values())
+        self.size: int = 1 + sum([node.size for node in entries.values()])
 
 
 Node: TypeAlias = "Scalar | Items | Mapping"
@@ -175,16 +195,23 @@ def beginning(node: Node) -> Span:
     return start._replace(end_line=start.line, end_column=start.column + 1)
 
 
-def leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
-    """Yield every scalar and every empty collection with its path."""
+@lru_cache(maxsize=8)  # several judges ask for those of one tree, one behind the other
+def leaves(node: Node) -> tuple[tuple[Path, Node], ...]:
+    """Return every scalar and every empty collection with its path. A node does not change once this was asked."""
+    found: list[tuple[Path, Node]] = []
+    _gather_leaves(node, (), found)
+    return tuple(found)
+
+
+def _gather_leaves(node: Node, path: Path, found: list[tuple[Path, Node]]) -> None:
     if isinstance(node, Mapping) and node.entries:
         for key, value in node.entries.items():
-            yield from leaves(value, (*path, key))
+            _gather_leaves(value, (*path, key), found)
     elif isinstance(node, Items) and node.nodes:
         for index, value in enumerate(node.nodes):
-            yield from leaves(value, (*path, index))
+            _gather_leaves(value, (*path, index), found)
     else:
-        yield path, node
+        found.append((path, node))
 
 
 def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: Span) -> Node:
@@ -208,7 +235,8 @@ def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: S
     raise LookupError(str(step))
 
 
-def dotted(path: Sequence[str | int]) -> str:
+@lru_cache(maxsize=KNOWN_PATHS)
+def dotted(path: Path) -> str:
     """Spell a path as people write it: `data.train[0].path`; a step that is no plain word is quoted: `a["b.c"]`."""
     text = ""
     for step in path:
@@ -223,6 +251,7 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
+@lru_cache(maxsize=KNOWN_PATHS)
 def split_path(text: str) -> Path:
     """Read a dotted path; `a[0].b` and `a.0.b` mean the same, `a["b.c"]` is how `dotted` spells any other key.
 

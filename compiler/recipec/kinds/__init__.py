@@ -1,7 +1,8 @@
-"""The kinds of stages, each in a module of its own: what it decides, what it takes and leaves, how it is told."""
+"""The kinds of stages, each in a module of its own: what it decides, what it takes and leaves, how it is described."""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 from recipec.kinds.kind import Kind
@@ -15,6 +16,7 @@ REGISTRY = {
 }
 
 
+@cache
 def kind(name: str) -> Kind:
     """Return a kind by its name. Raises KeyError when there is none."""
     declared: Kind = import_module(REGISTRY[name]).KIND

@@ -1,4 +1,4 @@
-"""What a rule is, and how rules judge a plan. A rule reads the plan, what was said and the facts; it changes no value."""
+"""What a rule is, and how rules check a plan. A rule reads the plan, what was said and the facts; it changes no value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recipec.systems.registry import system
 
 HEADINGS = ("Why is this bad", "Example", "Use instead")
 MEANT = "When it is meant"  # a heading of contradictions that can be allowed
-_HEADING = re.compile(rf"^({'|'.join([*HEADINGS, MEANT])}):\s*", re.MULTILINE)
+_HEADING = rf"^({'|'.join([*HEADINGS, MEANT])}):\s*"
 
 
 class Fault(NamedTuple):
@@ -37,9 +37,9 @@ class Fault(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a rule may look at beside what it judges.
+    """What a rule may look at beside what it checks.
 
-    `said` is what the person wrote, as the judged stage sees it; `stage` is that stage, None for the whole recipe or a
+    `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
     part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
     machine. `usual` are the recipe paths that say what would be decided without them.
     """
@@ -77,7 +77,7 @@ Judge = Callable[[Context, Any], Iterator[Fault]]
 class Rule(NamedTuple):
     """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it.
 
-    `of` are the kinds of stages whose bodies it judges; `recipe` stands for the recipe as a whole, `part` for what the
+    `of` are the kinds of stages whose bodies it checks; `recipe` stands for the recipe as a whole, `part` for what the
     recipe says of each part of its course. A contradiction names the recipe paths that it rests on as `words`: where one
     of them was wrong itself, nothing is said. `waivable`: a recipe may allow it, because somebody may mean it.
     """
@@ -95,7 +95,7 @@ class Rule(NamedTuple):
         """Return the parts of its documentation: `What it does`, one for each of HEADINGS, and MEANT where it has one."""
         lines = (self.judge.__doc__ or "").split("\n")
         text = "\n".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])]).strip()
-        parts = _HEADING.split(text)
+        parts = re.split(_HEADING, text, flags=re.MULTILINE)
         found = {"What it does": parts[0].strip()}
         for heading, body in zip(parts[1::2], parts[2::2], strict=True):
             rows = body.strip("\n").split("\n")
@@ -124,24 +124,28 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
     usual = frozenset(resolved.usual())
     whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, usual)
-    subjects: list[tuple[str, Context, Any]] = [("recipe", whole, course.recipe)]
-    subjects += [("part", whole._replace(said=said), said.recipe) for said in decision.parts]
-    subjects += [
-        (stage.kind, whole._replace(said=decision.said[stage.name], stage=stage), stage.body)
-        for stage in resolved.plan.stages
-    ]
-    found = []
+    subjects: dict[str, list[tuple[Context, Any]]] = {
+        "recipe": [(whole, course.recipe)],
+        "part": [(whole._replace(said=said), said.recipe) for said in decision.parts],
+    }
+    for stage in resolved.plan.stages:
+        context = whole._replace(said=decision.said[stage.name], stage=stage)
+        subjects.setdefault(stage.kind, []).append((context, stage.body))
+    found: list[Finding] = []
     for one in rules:
-        for kind, context, subject in subjects:
-            if kind not in one.of or (one.words and context.said.unsure(one.words)):
-                continue
-            for fault in one.judge(context, subject):
-                if one.words and _unheard(resolved, context, one.words):
+        for kind in one.of:
+            for context, subject in subjects.get(kind, ()):
+                if context.said.part.wrong and context.said.unsure(one.words):
                     continue
-                span = (
-                    context.said.span(fault.path) if one.words else _place(course.tree, resolved, context, fault.path)
-                )
-                found.append(Finding(one.code, fault.message, span, fault.suggestion, fault.advice, one.severity))
+                for fault in one.judge(context, subject):
+                    if one.words and _unheard(resolved, context, one.words):
+                        continue
+                    span = (
+                        context.said.span(fault.path)
+                        if one.words
+                        else _place(course.tree, resolved, context, fault.path)
+                    )
+                    found.append(Finding(one.code, fault.message, span, fault.suggestion, fault.advice, one.severity))
     return found
 
 
@@ -172,7 +176,7 @@ def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure
     settled = {names[finding.code] for finding in findings if finding.code in names} | unsure
     for word in course.recipe.allow:
         if names.get(word, word) in set(names.values()) - settled:
-            message = f'"{word}" is allowed, but nothing here would be found by it'
+            message = f'"{word}" is allowed, but that rule finds nothing here'
             span = key_span(course.tree, ("allow", word))
             left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
     return left
@@ -183,7 +187,7 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
     `names` and `never` give the names of the codes that may be allowed, and of those that may not.
     """
-    found = []
+    found: list[Finding] = []
     for word in course.recipe.allow:
         span = key_span(course.tree, ("allow", word))
         if word in never or word in never.values():
@@ -196,7 +200,7 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
             close = nearest(word, [*names, *names.values(), *never, *never.values()])
             may = close if close in names or close in names.values() else None
-            advice = "`recipe rules` lists what can be allowed"
+            advice = "`recipe rules` lists what can be waived"
             found.append(Finding("L001", f'there is no rule "{word}"', span, may, advice))
     return found
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 
-from recipec.facts import version
-from recipec.plan import fields
+from recipec.facts import is_between
+from recipec.plan import Record
+from recipec.source import is_tuple
 
 Said = Literal["", "written", "other"]
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
@@ -36,22 +37,20 @@ class Only(NamedTuple):
         return (bool(value) if self.values is None else value in self.values) is not self.negate
 
 
-def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterator[str]:
-    """Yield the plan paths of which another value could change what a row or a check does for a stage.
+def weighed(only: Sequence[Only], values: Values) -> tuple[bool, list[str]]:
+    """Return whether all conditions hold for a stage's values, and the plan paths of which another value could change it.
 
-    All of them where every condition holds; the condition's own where a single one fails. A condition on a section asks
+    These are all paths where every condition holds, and that of a single one that fails. A condition on a section asks
     only whether it is there, and uses nothing that stands in it.
     """
     failed = [one for one in only if not one.holds(values)]
-    if not failed:
-        yield from paths
-    asked = failed if len(failed) == 1 else () if failed else only
-    yield from (one.path for one in asked if not is_section(values.get(one.path)))
+    asked = only if not failed else failed if len(failed) == 1 else ()
+    return not failed, [one.path for one in asked if not is_section(values.get(one.path))]
 
 
 def is_section(value: Any) -> bool:
     """Return whether a value is a record, or a tuple of them."""
-    return bool(fields(value)) or (isinstance(value, tuple) and bool(value) and bool(fields(value[0])))
+    return isinstance(value, Record) or (is_tuple(value) and bool(value) and isinstance(value[0], Record))
 
 
 class Check(NamedTuple):
@@ -59,7 +58,7 @@ class Check(NamedTuple):
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
-    `said`: it is told only to a person who wrote the value (`written`), or wrote another than would be taken anyway
+    `said`: it is told only to a user who wrote the value (`written`), or wrote another than would be taken anyway
     (`other`), since nobody else counts on it.
     """
 
@@ -87,37 +86,37 @@ class Check(NamedTuple):
 
     def has(self, release: str) -> bool:
         """Return whether the check is there for a release."""
-        after = not self.since or version(release) >= version(self.since)
-        return after and (not self.until or version(release) < version(self.until))
+        return is_between(release, self.since, self.until)
 
-    def items(self, values: Values) -> Iterator[Self]:
-        """Yield the check of each item where `*` stands for items, else the check itself."""
+    def items(self, values: Values) -> Sequence[Self]:
+        """Return the check of each item where `*` stands for items, else the check itself."""
         section, star, _ = self.paths[0].partition(".*")
         if not star:
-            yield self
-            return
-        for number in range(len(values.get(section) or ())):
-            yield self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths))
+            return (self,)
+        count = len(values.get(section) or ())
+        return [
+            self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths)) for number in range(count)
+        ]
 
-    def each(self, values: Values, release: str) -> Iterator[Refusal]:
-        """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
-        for one in self.items(values):
-            told = one.told(values, release)
+    def each(self, values: Values, release: str, used: set[str]) -> list[Refusal]:
+        """Return what there is to tell of a stage: of each item where `*` stands for items, else at most one thing.
+
+        The plan paths of which another value could change that are added to those `used`.
+        """
+        found: list[Refusal] = []
+        for one in self.items(values) if self.has(release) else ():
+            holds, asked = weighed(one.only, values)
+            used.update(asked)
+            if not holds:
+                continue
+            used.update(one.paths)
+            told = one.told(values)
             if told is not None:
-                yield told
+                found.append(told)
+        return found
 
-    def uses(self, values: Values, release: str) -> Iterator[str]:
-        """Yield the plan paths of which another value could change what the check tells of this stage."""
-        if self.has(release):
-            for one in self.items(values):
-                yield from acting(one.only, one.paths, values)
-
-    def told(self, values: Values, release: str) -> Refusal | None:
-        """Return what there is to tell of a stage; None where the check has nothing against it."""
-        if not self.has(release):
-            return None
-        if not all(one.holds(values) for one in self.only):
-            return None
+    def told(self, values: Values) -> Refusal | None:
+        """Return what there is to tell of a stage for which the check is; None where it has nothing against it."""
         given = [values.get(path) for path in self.paths]
         if not self.holds(*given):
             return None
@@ -126,6 +125,32 @@ class Check(NamedTuple):
         return Refusal(self.paths[0], message, advice, self.said)
 
 
+class OfAny(Protocol):
+    """A function of the values at any number of plan paths."""
+
+    def __call__(self, *values: object) -> Any:
+        """Return what it makes of them."""
+
+
+# What is made of the values at so many plan paths; and a text, or what makes it of them.
+Of1 = Callable[[Any], object]
+Of2 = Callable[[Any, Any], object]
+Of3 = Callable[[Any, Any, Any], object]
+Of4 = Callable[[Any, Any, Any, Any], object]
+Text1 = str | Callable[[Any], str]
+Text2 = str | Callable[[Any, Any], str]
+Text3 = str | Callable[[Any, Any, Any], str]
+Text4 = str | Callable[[Any, Any, Any, Any], str]
+
+
+@overload
+def refuses(a: str, /, *, when: Of1, message: Text1, advice: Text1) -> Check: ...
+@overload
+def refuses(a: str, b: str, /, *, when: Of2, message: Text2, advice: Text2) -> Check: ...
+@overload
+def refuses(a: str, b: str, c: str, /, *, when: Of3, message: Text3, advice: Text3) -> Check: ...
+@overload
+def refuses(a: str, b: str, c: str, d: str, /, *, when: Of4, message: Text4, advice: Text4) -> Check: ...
 def refuses(
     path: str,
     *more: str,
@@ -137,6 +162,18 @@ def refuses(
     return Check("error", (path, *more), when, message, advice)
 
 
+@overload
+def differs(a: str, /, *, when: Of1, message: Text1, advice: Text1, said: Said = ...) -> Check: ...
+@overload
+def differs(a: str, b: str, /, *, when: Of2, message: Text2, advice: Text2, said: Said = ...) -> Check: ...
+@overload
+def differs(a: str, b: str, c: str, /, *, when: Of3, message: Text3, advice: Text3, said: Said = ...) -> Check: ...
+@overload
+def differs(
+    a: str, b: str, c: str, d: str, /, *, when: Of4, message: Text4, advice: Text4, said: Said = ...
+) -> Check: ...
+@overload
+def differs(a: str, /, *more: str, when: OfAny, message: str, advice: str, said: Said = ...) -> Check: ...
 def differs(
     path: str,
     *more: str,
@@ -152,7 +189,7 @@ def differs(
 class Refusal(NamedTuple):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `said`: it is told only to a person who wrote the value, as in a check.
+    `said`: it is told only to a user who wrote the value, as in a check.
     """
 
     path: str

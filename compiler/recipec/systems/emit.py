@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from recipec.job import Job
 from recipec.kinds import kind
 from recipec.plan import Stage
 from recipec.systems.check import Refusal, Values
@@ -17,14 +18,13 @@ from recipec.systems.table import fill, flattened
 class Emitted(NamedTuple):
     """What makes the tools do one stage.
 
-    `commands` are the lines of `run.sh` with their `variables`, `files` texts beside the documents, `used` every plan
-    path that acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way, `idle` the
-    plan paths that would act, each with the plan paths whose values keep it from that.
+    `job` runs it (None where something is refused), `files` are texts beside the documents, `used` every plan path that
+    acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way, `idle`
+    the plan paths that would act, each with the plan paths whose values keep it from that.
     """
 
     documents: list[Document]
-    commands: list[str]
-    variables: dict[str, str]
+    job: Job | None
     files: dict[str, str]
     used: set[str]
     refusals: list[Refusal]
@@ -35,30 +35,28 @@ class Emitted(NamedTuple):
 def emit(stage: Stage[Any]) -> Emitted:
     """Return what makes the tools do this stage in its environment."""
     doer, body = system(stage.system), stage.body
-    out = Emitted([], [], {}, {}, set(kind(stage.kind).acts), [], [], {})
+    out = Emitted([], None, {}, set(kind(stage.kind).acts), [], [], {})
     values = flattened(body)
     out.refusals.extend(_cannot(doer, stage, values))
     if out.refusals:
         return out
     for sheet in doer.sheets(body, stage.environment):
         _fill(out, values, sheet)
-    out.commands.extend(doer.commands(body))
-    out.variables.update(doer.variables(body))
+    out = out._replace(job=doer.job(body))
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
     if not doer.own_program:
         out.used.update(doer.can)  # what it can do is its own to tell apart
     for check in doer.checks(body):
-        out.used.update(check.uses(values, stage.release))  # what is refused or told is not ignored
         told = out.refusals if check.severity == "error" else out.differences
-        told.extend(check.each(values, stage.release))
+        told.extend(check.each(values, stage.release, out.used))  # what is refused or told is not ignored
     return out
 
 
 def heard(stage: Stage[Any]) -> set[str]:
     """Return every plan path of a stage that its system is told of, whatever its checks say."""
     doer, body = system(stage.system), stage.body
-    out = Emitted([], [], {}, {}, {*kind(stage.kind).acts, *doer.uses(body)}, [], [], {})
+    out = Emitted([], None, {}, {*kind(stage.kind).acts, *doer.uses(body)}, [], [], {})
     values = flattened(body)
     for sheet in doer.sheets(body, stage.environment):
         _fill(out, values, sheet)
@@ -86,7 +84,17 @@ def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal
 def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:
     filled = fill(sheet.rows, values, sheet.release)
     out.documents.append(
-        Document(sheet.file, sheet.kind, sheet.tool, sheet.release, sheet.contract, filled.entries, sheet.template)
+        Document(
+            sheet.file,
+            sheet.kind,
+            sheet.tool,
+            sheet.release,
+            sheet.contract,
+            filled.entries,
+            sheet.template,
+            sheet.command,
+            sheet.raw_keys,
+        )
     )
     out.used.update(filled.used)
     out.refusals.extend(filled.refusals)

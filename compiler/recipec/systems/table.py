@@ -7,12 +7,15 @@ system cannot do, or does another way, is a check of its own (`refuses`, `differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Self, overload
 
-from recipec.facts import version
-from recipec.plan import fields
-from recipec.systems.check import Only, Refusal, Unsupported, Values, acting, is_section
+from msgspec.structs import astuple
+
+from recipec.facts import is_between
+from recipec.plan import Record, fields
+from recipec.source import is_list, is_mapping, is_tuple
+from recipec.systems.check import Of1, Of2, Of3, Of4, OfAny, Only, Refusal, Unsupported, Values, weighed
 
 
 class Omit:
@@ -23,6 +26,7 @@ class Omit:
 
 
 OMIT = Omit()
+_MAY_BE_SECTIONS: tuple[type[Any], ...] = (Record, tuple)  # nearly no value is of them, so that one question is enough
 
 
 def flattened(stage: Any) -> dict[str, Any]:
@@ -36,13 +40,14 @@ def flattened(stage: Any) -> dict[str, Any]:
 
 
 def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
-    for name in fields(record):
-        value = getattr(record, name)
+    for name, value in zip(fields(record), astuple(record), strict=True):
         path = prefix + name
         found[path] = value
-        if fields(value):
+        if not isinstance(value, _MAY_BE_SECTIONS):
+            continue
+        if isinstance(value, Record):
             _flatten(value, path + ".", found)
-        elif isinstance(value, tuple) and value and fields(value[0]):
+        elif is_tuple(value) and value and isinstance(value[0], Record):
             for index, item in enumerate(value):
                 found[f"{path}.{index}"] = item
                 _flatten(item, f"{path}.{index}.", found)
@@ -87,6 +92,10 @@ class Row(NamedTuple):
         """Return the row for stages whose value at `path` is none of `values`; of none given: is absent or empty."""
         return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
 
+    def saying(self, say: Callable[[Any], Any]) -> Self:
+        """Return the row of one path that makes something else of its value; what it reads back stays."""
+        return self._replace(say=say)
+
     def called(self, *keys: str) -> Self:
         """Return the row with other keys: what another tool calls the same."""
         return self._replace(keys=keys)
@@ -103,20 +112,23 @@ class Row(NamedTuple):
 
     def has(self, release: str) -> bool:
         """Return whether a release has this key."""
-        after = not self.since or version(release) >= version(self.since)
-        return after and (not self.until or version(release) < version(self.until))
-
-    def uses(self, values: Values) -> Iterator[str]:
-        """Yield the plan paths of which another value could change what the row emits for this stage."""
-        yield from acting(self.only, self.paths, values)
+        return is_between(release, self.since, self.until)
 
 
 def _as_list(value: Any) -> Any:
-    return OMIT if value is None else list(value) if isinstance(value, tuple) else value
+    return OMIT if value is None else list(value) if is_tuple(value) else value
 
 
 def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(value) if is_list(value) else value
+
+
+def _listing(*values: Any) -> list[Any]:
+    return list(values)
+
+
+def _says_nothing(_value: Any) -> dict[str, Any]:
+    return {}
 
 
 # Rows of data: each reads both ways.
@@ -124,34 +136,36 @@ def _as_tuple(value: Any) -> Any:
 
 def same(key: str, path: str, why: str = "") -> Row:
     """The key holds the plan's value as it is; None leaves it out."""
-    return Row((key,), (path,), _as_list, lambda value: {} if value is OMIT else {path: _as_tuple(value)}, why=why)
+    return made(key, _as_list, path, back=lambda value: {} if value is OMIT else {path: _as_tuple(value)}, why=why)
 
 
 def nonzero(key: str, path: str, why: str = "") -> Row:
     """The key holds the plan's value; None, 0, False and what is empty leave it out."""
-    return same(key, path, why)._replace(say=lambda value: _as_list(value) if value else OMIT)
+    return same(key, path, why).saying(lambda value: _as_list(value) if value else OMIT)
 
 
 def flag(key: str, path: str, why: str = "") -> Row:
     """The key is true where the plan's value is; else it is left out."""
-    back = lambda value: {} if value is OMIT else {path: bool(value)}  # noqa: E731
-    return Row((key,), (path,), lambda value: True if value else OMIT, back, why=why)
+
+    def back(value: Any) -> dict[str, Any]:
+        return {} if value is OMIT else {path: bool(value)}
+
+    return made(key, lambda value: True if value else OMIT, path, back=back, why=why)
 
 
 def number(key: str, path: str, why: str = "") -> Row:
     """The key holds the plan's value where that is a number; a word in its place (`all`, `task`) leaves it out."""
-    say = lambda value: value if isinstance(value, int | float) else OMIT  # noqa: E731
-    return same(key, path, why)._replace(say=say)
+    return same(key, path, why).saying(lambda value: value if isinstance(value, int | float) else OMIT)
 
 
 def present(key: str, path: str, value: Any = True, why: str = "") -> Row:
     """The key holds `value` where the plan has something at `path` (a section, a name); else it is left out."""
-    return Row((key,), (path,), lambda there: OMIT if there is None else value, lambda _value: {}, why=why)
+    return made(key, lambda there: OMIT if there is None else value, path, back=_says_nothing, why=why)
 
 
 def constant(key: str, value: Any, why: str = "") -> Row:
     """The key always holds this value: of the plan it says nothing."""
-    return Row((key,), (), lambda: value, lambda _value: {}, why=why)
+    return Row((key,), (), lambda: value, _says_nothing, why=why)
 
 
 def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
@@ -162,7 +176,7 @@ def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
             return OMIT
         if value not in names:
             known = ", ".join(str(name) for name in names)
-            raise Unsupported(path, f"{value} is not among what this tool can do", f"it can do: {known}")
+            raise Unsupported(path, f"{value} is not supported by this tool", f"supported: {known}")
         return names[value]
 
     return Row((key,), (path,), say, _inverse(path, names), why=why)
@@ -170,10 +184,10 @@ def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
 
 def choice(key: str, path: str, names: Mapping[Any, Any], other: Any = OMIT, why: str = "") -> Row:
     """The key holds a value of the tool's for some of the plan's values, and `other` for all the rest."""
-    return Row((key,), (path,), lambda value: names.get(value, other), _inverse(path, names, other), why=why)
+    return made(key, lambda value: names.get(value, other), path, back=_inverse(path, names, other), why=why)
 
 
-def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable[..., dict[str, Any]]:
+def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable[[Any], dict[str, Any]]:
     """Return how names are read back: a name that several values share, or that `other` is too, says nothing."""
     every = list(names.values())
     backward = {_hashable(name): value for value, name in names.items() if every.count(name) == 1 and name is not OMIT}
@@ -183,7 +197,7 @@ def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable
 
 
 def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else str(value) if isinstance(value, dict) else value
+    return tuple(value) if is_list(value) else str(value) if is_mapping(value) else value
 
 
 def renamed(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
@@ -193,7 +207,7 @@ def renamed(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row
     def back(value: Any) -> dict[str, Any]:
         return {} if value is OMIT else backward(value) or {path: _as_tuple(value)}
 
-    return Row((key,), (path,), lambda value: _as_list(names.get(value, value)), back, why=why)
+    return made(key, lambda value: _as_list(names.get(value, value)), path, back=back, why=why)
 
 
 def whole(key: str, path: str, message: str, why: str = "") -> Row:
@@ -206,7 +220,7 @@ def whole(key: str, path: str, message: str, why: str = "") -> Row:
             raise Unsupported(path, message, "round it")
         return int(value)
 
-    return Row((key,), (path,), say, lambda value: {} if value is OMIT else {path: float(value)}, why=why)
+    return made(key, say, path, back=lambda value: {} if value is OMIT else {path: float(value)}, why=why)
 
 
 def joined(key: str, path: str, names: Mapping[str, str] | None = None, separator: str = ",", why: str = "") -> Row:
@@ -240,7 +254,7 @@ def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str
     def back(value: Any) -> dict[str, Any]:
         if value is OMIT:
             return {}
-        if isinstance(value, list):
+        if is_list(value):
             return {path: tuple(value)}
         return {path: (words[_hashable(value)],)} if _hashable(value) in words else {}
 
@@ -305,10 +319,9 @@ def gathered(key: str, *paths: str, why: str = "") -> Row:
     """The key holds a list with the plan's value at each of the paths."""
 
     def back(value: Any) -> dict[str, Any]:
-        there = isinstance(value, list) and len(value) == len(paths)
-        return dict(zip(paths, value, strict=True)) if there else {}
+        return dict(zip(paths, value, strict=True)) if is_list(value) and len(value) == len(paths) else {}
 
-    return Row((key,), paths, lambda *values: list(values), back, why=why)
+    return made(key, _listing, *paths, back=back, why=why)
 
 
 def below(key: str, path: str, name: str, why: str = "") -> Row:
@@ -318,7 +331,7 @@ def below(key: str, path: str, name: str, why: str = "") -> Row:
         text = str(value)
         return {path: text.removesuffix(f"/{name}")} if text.endswith(f"/{name}") else {}
 
-    return Row((key,), (path,), lambda folder: f"{folder}/{name}", back, why=why)
+    return made(key, lambda folder: f"{folder}/{name}", path, back=back, why=why)
 
 
 def within(key: str, *rows: Row) -> tuple[Row, ...]:
@@ -334,9 +347,22 @@ def where(path: str, *values: Any, rows: Iterable[Row]) -> tuple[Row, ...]:
 # Rows of code.
 
 
-def made(key: str, make: Callable[..., Any], *paths: str, why: str = "") -> Row:
-    """The key is computed of the values at `paths`; OMIT leaves it out. It does not read back."""
-    return Row((key,), paths, make, why=why)
+Back = Callable[[Any], dict[str, Any]] | None
+
+
+@overload
+def made(key: str, make: Of1, a: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: Of2, a: str, b: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: Of3, a: str, b: str, c: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: Of4, a: str, b: str, c: str, d: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: OfAny, /, *paths: str, back: Back = ..., why: str = ...) -> Row: ...
+def made(key: str, make: Callable[..., Any], /, *paths: str, back: Back = None, why: str = "") -> Row:
+    """The key is computed of the values at `paths`; OMIT leaves it out. Without `back` it does not read back."""
+    return Row((key,), paths, make, back, why=why)
 
 
 class Entry(NamedTuple):
@@ -362,72 +388,93 @@ class Filled(NamedTuple):
 def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     """Apply a table to the flattened values of a stage's body. Raises LookupError where two rows emit one key."""
     entries: dict[str, Entry] = {}
+    nested: dict[str, list[str]] = {}  # what was read for each key that holds a mapping
     used: set[str] = set()
     refusals: list[Refusal] = []
     idle: dict[str, set[str]] = {}
     get = values.get
+    in_force: dict[tuple[Only, ...], bool] = {(): True}  # conditions that many rows share are asked once
     for row in rows:
         if (row.since or row.until) and not row.has(release):
             continue
-        if row.only:
-            used.update(row.uses(values))
+        holds = in_force.get(row.only)
+        if holds is None:
+            holds, asked = weighed(row.only, values)
+            in_force[row.only] = holds
+            used.update(asked)
+        if not holds:
             failed = {one.path for one in row.only if not one.holds(values)}
-            if failed:
-                for path in row.paths:
-                    idle.setdefault(path, set()).update(failed)
-                continue
+            for path in row.paths:
+                idle.setdefault(path, set()).update(failed)
+            continue
         reads = row.paths
+        used.update(reads)
         try:
             value = row.say(*map(get, reads))
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
-        used.update(reads)
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):
             if one is None or one is OMIT:
                 continue
             if row.inside:
-                _put(entries, (*row.inside, key), one, tuple(_leaves(reads, values)))
+                top = entries.setdefault(row.inside[0], Entry({}, ()))
+                _put(top.value, (*row.inside, key), one)
+                nested.setdefault(row.inside[0], []).extend(_leaves(reads, values))
             elif key in entries:
                 raise LookupError(f"two rows emit {key}")
             else:
                 entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
-    return Filled(entries, set(_items(used, values)), refusals, idle)
+    for key, paths in nested.items():
+        entries[key] = entries[key]._replace(reads=tuple(dict.fromkeys((*entries[key].reads, *paths))))
+    for path in [path for path in used if "*" in path]:
+        used.remove(path)
+        used.update(_items(path, values))
+    return Filled(entries, used, refusals, idle)
 
 
-def _items(paths: Iterable[str], values: Values) -> Iterator[str]:
-    """Yield the paths, one for each item where `*` stands for items."""
+def _items(path: str, values: Values) -> list[str]:
+    """Return the path of each item for one with `*`."""
+    items = values.get(path.partition(".*")[0]) or ()
+    return [path.replace("*", str(index)) for index in range(len(items))]
+
+
+def _leaves(paths: Iterable[str], values: Values) -> list[str]:
+    """Return the paths of single values, and instead of a section those of the values in it: they have origins."""
+    found: list[str] = []
     for path in paths:
-        section, star, _ = path.partition(".*")
-        if star:
-            yield from (path.replace("*", str(index)) for index, _ in enumerate(values.get(section) or ()))
+        if "*" in path:
+            for one in _items(path, values):
+                _add_leaves(one, values.get(one), found)
+        elif isinstance(value := values.get(path), _MAY_BE_SECTIONS):
+            _add_leaves(path, value, found)
         else:
-            yield path
+            found.append(path)
+    return found
 
 
-def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
-    """Yield the paths of single values, and instead of a section those of the values in it: they have origins."""
-    for path in _items(paths, values):
-        if not is_section(values.get(path)):
-            yield path
-            continue
-        for below, value in values.items():
-            if below.startswith(path + ".") and "*" not in below and value is not None and not is_section(value):
-                yield below
+def _add_leaves(path: str, value: Any, found: list[str]) -> None:
+    if isinstance(value, Record):
+        for name in fields(value):
+            inner = getattr(value, name)
+            if inner is not None:
+                _add_leaves(f"{path}.{name}", inner, found)
+    elif is_tuple(value) and value and isinstance(value[0], Record):
+        for index, item in enumerate(value):
+            _add_leaves(f"{path}.{index}", item, found)
+    else:
+        found.append(path)
 
 
-def _put(entries: dict[str, Entry], keys: tuple[str, ...], value: Any, reads: tuple[str, ...]) -> None:
-    """Put a value into the mapping at its keys but the last, which is made where it is not there."""
-    before = entries.get(keys[0], Entry({}, ()))
-    at = before.value
+def _put(mapping: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    """Put a value into the mapping at its keys but the first; those on the way are made where they are not there."""
     for key in keys[1:-1]:
-        at = at.setdefault(key, {})
-    if keys[-1] in at:
+        mapping = mapping.setdefault(key, {})
+    if keys[-1] in mapping:
         raise LookupError(f"two rows emit {'.'.join(keys)}")
-    at[keys[-1]] = value
-    entries[keys[0]] = before._replace(reads=tuple(dict.fromkeys((*before.reads, *reads))))
+    mapping[keys[-1]] = value
 
 
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
@@ -454,5 +501,5 @@ def _inside(document: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, 
     """Return the mapping at these keys; an empty one where there is none."""
     for key in keys:
         value = document.get(key)
-        document = value if isinstance(value, Mapping) else {}
+        document = value if is_mapping(value) else {}
     return document

@@ -1,12 +1,13 @@
 """Transformers alone: a model from scratch, by a script of ours that is copied as it is, and a settings file for it."""
 
-from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.init import Init
 from recipec.kinds.train.records import DataSource
 from recipec.systems.document import Sheet
+from recipec.systems.programs import program
 from recipec.systems.system import Need, System
 from recipec.systems.table import Row, constant, made, same, within
 from recipec.systems.trainers import GENERAL
@@ -48,23 +49,27 @@ INIT_ROWS: tuple[Row, ...] = (
 def _sheets(_s: Init, environment: str) -> list[Sheet]:
     release = pinned(environment, TOOL)
     tables = {"config.json": CONFIG_ROWS, SETTINGS: INIT_ROWS}
-    return [Sheet(file, rows, TOOL, release, "", "json") for file, rows in tables.items()]
+    return [Sheet(file, rows, TOOL, release, "", "json", raw_keys=False) for file, rows in tables.items()]
 
 
-def _commands(_s: Init) -> list[str]:
-    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+def _job(_s: Init) -> Job:
+    return Job(("python", Beside(SCRIPT), Beside(SETTINGS)))
 
 
 def _files(_s: Init) -> dict[str, str]:
-    return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
+    return {SCRIPT: program(SCRIPT)}
+
+
+def _need(_s: Init) -> Need:
+    return Need(packages=frozenset(["transformers"]), otherwise=GENERAL)
 
 
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["init"]),
     sheets=_sheets,
-    needs=lambda _s: Need(packages=frozenset(["transformers"]), otherwise=GENERAL),
-    commands=_commands,
+    needs=_need,
+    job=_job,
     files=_files,
     package=TOOL,
 )
