@@ -133,8 +133,8 @@ def _unused(course: Course, used: set[str], placed: list[Placed], resolved: Reso
             advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
         stages = ", ".join(stage.id for stage in resolved.plan.stages)
         keeping = sorted(_keeping(text, placed, resolved))
-        beside = f" beside {', '.join(keeping)}" if keeping else ""
-        found.append(Finding("T002", f"{text} has no effect on {stages}{beside}", span, help=advice))
+        advice += f"; beside {', '.join(keeping)} it does not act" if keeping else ""
+        found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
     return found
 
 
