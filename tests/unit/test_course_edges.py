@@ -47,3 +47,19 @@ def test_what_is_wrong_inside_one_form_of_a_value_is_told_once(tmp_path: Path) -
     stages = "stages: [{name: one, adapter: {rank: 8}}, {name: two, merge: {adapters: {}}}]\n"
     found = findings(tmp_path, CHAT + "model: {base: lab/model}\n" + stages)
     assert [one.message for one in found] == ["stages[1].merge.adapters cannot be a mapping"]
+
+
+def test_a_code_of_another_kind_is_no_slip_of_a_rule(tmp_path: Path) -> None:
+    words = "model: {base: lab/model}\nallow: {T003: reason, l032: reason, L32: reason}\n"
+    assert [(one.code, one.suggestion) for one in findings(tmp_path, CHAT + words)] == [
+        ("L001", None),
+        ("L001", "L032"),
+        ("L001", "L032"),
+    ]
+
+
+def test_the_default_of_a_merge_may_be_written(tmp_path: Path) -> None:
+    stages = "stages: [{name: one}, {name: two, start_from: base}, {name: m, merge: {adapters: {one: 1, two: 1}, majority: MAJORITY}}]\n"
+    text = CHAT + "model: {base: lab/model}\nadapter: {rank: 8}\n" + stages
+    assert findings(tmp_path, text.replace("MAJORITY", "total")) == []
+    assert [one.code for one in findings(tmp_path, text.replace("MAJORITY", "frequency"))] == ["P112"]

@@ -447,7 +447,7 @@ def density(_see: Context, s: Merge) -> Iterator[Fault]:
         yield Fault("merge.how", f"{s.how} needs a density", "set merge.density, such as 0.5")
     if s.how is not None and s.how not in SPARSE and s.density is not None:
         yield Fault("merge.density", f"{s.how} keeps all values", "drop density, or use ties, dare or magnitude_prune")
-    if s.majority is not None and s.how is not None and "ties" not in s.how:
+    if s.majority == "frequency" and s.how is not None and "ties" not in s.how:  # total is the default of all
         yield Fault("merge.majority", f"{s.how} elects no signs", "drop majority, or use how: ties")
 
 
