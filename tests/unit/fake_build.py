@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from recipec import manifest
+from recipec.diagnostics import RecipeError, render
+from recipec.engine import run
 from recipec.manifest import Emitted, Environment, Line, Manifest
 from recipec.pipeline import compile_file
 from recipec.plan import Stage
@@ -131,17 +134,29 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def run_here(*, fresh: bool = False) -> tuple[int, str]:
+    """Run the engine on the tree in this folder; return its exit code, 1 for findings, and all that it said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            code = run(Path("build/demo"), Path("runs"), fresh=fresh)
+        except RecipeError as error:
+            code = 1
+            said.write(render(error.findings))
+    return code, said.getvalue()
+
+
 def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
     """Start the engine in a process of its own, as `recipe run` would."""
     code = (
         "import sys; from pathlib import Path; from recipec.engine import run;"
         "from recipec.diagnostics import RecipeError, render\n"
-        "try: sys.exit(run(Path('build/demo'), Path('runs'), fresh='--fresh' in sys.argv))\n"
+        "try: sys.exit(run(Path('build/demo'), Path('runs')))\n"
         "except RecipeError as error: sys.stdout.write(render(error.findings)); sys.exit(1)"
     )
     paths = os.pathsep.join(str(ROOT / part) for part in ("schema", "compiler", "launchers"))
     return subprocess.Popen(
-        [sys.executable, "-c", code, *variables.pop("arguments", "").split()],
+        [sys.executable, "-c", code],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": paths} | variables,
         stdout=subprocess.PIPE,

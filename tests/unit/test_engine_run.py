@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_build import FOREVER, TRAIN, compiled, events, finish, make, python, start, wait_for
+from fake_build import FOREVER, TRAIN, compiled, events, finish, make, python, run_here, start, wait_for
 
 from recipec import manifest
 from recipec.diagnostics import RecipeError, render
@@ -48,9 +48,9 @@ def test_runs_every_stage_and_records_it(place: Path) -> None:
 
 def test_complete_stages_are_skipped_and_a_comment_changes_nothing(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     make(place, config="# another comment\na: 1")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0
     assert said.count("complete and unchanged") == 4
     assert events(place).count("stage-started") == 4
@@ -65,7 +65,7 @@ def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
         main()
     """
     make(place, train=python(tool))
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3, said
     assert "ValueError: 'adamw_wrong' is no optimizer" in said
     assert "see recipe.yaml:4:20: train.optimizer.name" in said
@@ -79,14 +79,14 @@ def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
 
 def test_exit_0_without_a_result_is_a_failure(place: Path) -> None:
     make(place, init="true")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "runs/demo/00-init is empty or missing" in said
 
 
 def test_exit_0_before_the_last_step_is_a_failure(place: Path) -> None:
     make(place, train=TRAIN.replace("say end", "exit 0"))
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "it stopped at step 6 of 6" in said
 
@@ -145,7 +145,7 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
     wait_for(lambda: status(Path("runs/demo"))["stages"][1]["state"] == GONE)
     assert found["stages"][1]["checkpoint"] == "runs/demo/10-train/checkpoint-3"
     assert f"10-train{' ' * 11}{GONE}" in status_text(status(Path("runs/demo")))
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0, said
     assert "an incomplete checkpoint is now runs/demo/10-train/checkpoint-4.incomplete" in said
     assert "resuming from runs/demo/10-train/checkpoint-3" in said
@@ -174,14 +174,14 @@ def test_a_kill_of_the_engine_ends_its_stage(place: Path) -> None:
 
 def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     make(place, config="a: 2")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 1
     assert "have changed since the checkpoints in runs/demo/10-train were written" in said
     assert "--fresh to move them to runs/demo/10-train.previous" in said
     assert events(place).count("stage-started") == 4
-    code, said = finish(start(place, arguments="--fresh"))
+    code, said = run_here(fresh=True)
     assert code == 0, said
     assert Path("runs/demo/10-train.previous/checkpoint-6").is_dir()
     assert "00-init: skipped" in said
@@ -192,24 +192,24 @@ def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
 
 def test_changed_data_counts_as_another_recipe(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     Path("data/train.jsonl").write_text('{"text": "b"}\n')
-    assert finish(start(place))[0] == 1
+    assert run_here()[0] == 1
 
 
 def test_checkpoints_without_a_record_are_not_trusted(place: Path) -> None:
     make(place)
     Path("runs/demo/10-train/checkpoint-2").mkdir(parents=True)
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 1
     assert "no recorded run of 10-train wrote" in said
 
 
 def test_a_changed_evaluation_moves_its_old_results_aside(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     make(place, evaluate="mkdir -p runs/demo/20-evaluate-MODEL; touch runs/demo/20-evaluate-MODEL/new")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0, said
     assert "10-train: skipped" in said
     assert [path.name for path in Path("runs/demo/20-evaluate-base.previous").iterdir()] == ["results_2026.json"]
@@ -221,7 +221,7 @@ def test_one_run_at_a_time(place: Path) -> None:
     first = start(place)
     wait_for(lambda: Path("ready").exists())
     assert status(Path("runs/demo"))["state"] == "running"
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 1
     assert f"already in progress (process {first.pid}" in said
     first.send_signal(signal.SIGTERM)
@@ -298,10 +298,10 @@ def test_too_little_room_is_found_before_anything_starts(place: Path, monkeypatc
 
 def test_a_torn_last_line_of_the_record_is_survived(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     with Path("runs/demo/record.jsonl").open("a") as stream:
         stream.write('{"event": "stage-sta')
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0, said
     assert status(Path("runs/demo"))["state"] == "complete"
 
@@ -330,32 +330,32 @@ def test_environment_failure_is_exit_3(place: Path) -> None:
 def test_exit_0_without_any_step_is_a_failure(place: Path) -> None:
     """As Axolotl does when it is interrupted before its first step."""
     make(place, train="mkdir -p runs/demo/10-train; echo half > runs/demo/10-train/model")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "training never started" in said
 
 
 def test_a_killed_tool_is_called_killed(place: Path) -> None:
     make(place, train='bash -c "kill -9 \\$\\$"; true')
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "killed by SIGKILL: by hand, or because memory ran out" in said
 
 
 def test_the_end_says_where_everything_is(place: Path) -> None:
     make(place)
-    said = finish(start(place))[1].splitlines()
+    said = run_here()[1].splitlines()
     assert said[-1].startswith("complete: results in runs/demo, output of the tools in runs/demo/logs; `recipe report")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(place: Path) -> None:
     make(place)
     Path("runs").write_text("in the way")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert (code, "error[E012]: cannot be written: Not a directory" in said) == (1, True), said
 
 
 def test_a_record_that_cannot_be_written_ends_the_stage(place: Path) -> None:
     make(place, train="echo $$ > pid; until mkdir runs/demo/record.jsonl; do rm -f runs/demo/record.jsonl; done 2> out")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert (code, "error[E012]: cannot be written: Is a directory" in said) == (1, True), said

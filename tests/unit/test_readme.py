@@ -2,10 +2,10 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import recipe
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,13 +30,7 @@ def test_make_knows_the_target(command: str) -> None:
 def test_command(command: str, tmp_path: Path) -> None:
     assert command.startswith(".venv/bin/recipe ")
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    done = subprocess.run(
-        [sys.executable, "-m", "recipec.cli", *command.split()[1:]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = recipe(*command.split()[1:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -77,8 +71,7 @@ def test_make_knows_what_the_text_names(target: str) -> None:
 
 @pytest.mark.parametrize("word", sorted({code.split()[1] for code in INLINE if code.startswith("recipe ")}))
 def test_the_program_knows_what_the_text_names(word: str) -> None:
-    command = [sys.executable, "-m", "recipec.cli", word, *(["--help"] if word != "--help" else [])]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert recipe(word, *(["--help"] if word != "--help" else [])).returncode == 0
 
 
 @pytest.mark.parametrize("script", sorted({code.split()[1] for code in INLINE if code.startswith(".venv/bin/python ")}))
@@ -90,5 +83,4 @@ def test_the_scripts_that_the_text_names_are_there(script: str) -> None:
 def test_the_refused_recipe_is_refused() -> None:
     refused = [code.split()[2:] for code in INLINE if code.startswith(".venv/bin/recipe check")]
     assert refused == [["docs/pictures/mistakes.yaml"]]
-    command = [sys.executable, "-m", "recipec.cli", "check", *refused[0]]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 1
+    assert recipe("check", *refused[0]).returncode == 1
