@@ -20,7 +20,7 @@ check: setup
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
-	$(BIN)/pytest $(FAST) -m "not real and not conformance" --numprocesses auto --dist worksteal
+	$(BIN)/pytest $(FAST) -m "not real and not conformance and not slow" --numprocesses auto --dist worksteal
 
 test: setup
 	$(BIN)/ruff format --check -q .

@@ -15,7 +15,7 @@ from typing import Any
 
 Record = dict[str, tuple[float, dict[str, int]]]  # CPU seconds and lines of each test, as `Recorder` keeps them
 
-PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance")
+PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance and not slow")
 PYTEST += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of plugins that are imported before the fork
 
 

@@ -63,6 +63,7 @@ def run(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_tells_what_no_test_notices_and_only_that(project: Path) -> None:
     with (project / "tests" / "test_limit.py").open("a") as stream:
         stream.write("\ndef test_broken():\n    from box.limit import unused\n    assert unused(2)\n")
