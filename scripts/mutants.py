@@ -3,9 +3,9 @@
 A seeded sample is drawn from what `changes.py` finds. Each change runs in a fork of this process, which has imported
 what others wrote and nothing of ours, on the tests that ran the changed lines when they were recorded (once for each
 state of the code), the quickest first. The changed file lies in a folder of its own that comes first on `sys.path` and
-PYTHONPATH, so that subprocesses have it too; the checkout is left alone. A test that hangs has noticed. What has noticed
-must do so twice, for a busy machine fails tests too; and without a change, in the end, it must pass. The exit code is 1
-when too few changes are noticed.
+PYTHONPATH, so that subprocesses have it too; the checkout is left alone. A test that hangs has noticed. A test that
+takes long or hangs must notice twice, for a busy machine fails such tests too; and without a change, in the end, what has
+noticed must pass. The exit code is 1 when too few changes are noticed.
 
 Why not a tool that exists: mutmut 3 changes only the bodies of functions, and much behaviour is in tables at the top of
 modules here; it calls the modules of `schema/` `schema.recipec.…`, so it finds no test for them; it draws no sample.
@@ -45,6 +45,7 @@ FILES = (
     "launchers/recipec/engine/**/*.py",
 )
 PRELOADED = ("pytest", "hypothesis", "jinja2", "libcst", "pydantic", "rich.console", "ruamel.yaml")
+SHORT = 0.2  # CPU seconds of a test that waits for nothing, so that its failure is no chance
 FIRST = 40  # tests that are collected and run before the others, since most changes need no more
 
 
@@ -125,11 +126,12 @@ def lay(file: str, text: bytes, folder: Path) -> None:
 class Trial:
     """Tests that run on a change in a child. When it has ended, `noticed` names the one that failed, if one did.
 
+    `by_chance` says whether a busy machine may have failed it.
     `others` are the tests that are left to run where this repeats the one that failed, and it may have been by chance.
     """
 
     def __init__(self, roots: list[Path], change: Change, tests: list[str], others: list[str] | None = None) -> None:
-        self.change, self.tests, self.others, self.noticed = change, tests, others, ""
+        self.change, self.tests, self.others, self.noticed, self.by_chance = change, tests, others, "", False
         self.test, self.since = "", time.monotonic()
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
         lay(change.file, change.made(), self.folder / "source")
@@ -158,6 +160,7 @@ class Trial:
             return False
         if not ended or status:
             self.noticed = self.test or "the import"
+            self.by_chance = not ended or usual > SHORT
         self.end(running=not ended)
         return True
 
@@ -204,7 +207,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-least", type=float, default=85.0, help="percent that have to be noticed")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of CPU time in tests for one change")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of CPU time in tests for one change")
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds a test may take beyond ten times what it took"
     )
@@ -238,7 +241,7 @@ def main() -> int:
     ended: list[tuple[Change, str]] = []
     waiting = deque(partial(first, change) for change in sample)
     for trial in run_all(waiting, options.workers, has_ended):
-        if trial.noticed and trial.others is None:
+        if trial.noticed and trial.by_chance and trial.others is None:
             others = [test for test in trial.tests if test != trial.noticed]
             again = [trial.noticed] if trial.noticed in record else trial.tests
             waiting.appendleft(partial(Trial, roots, trial.change, again, others))
