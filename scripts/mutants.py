@@ -71,8 +71,8 @@ class Chooser:
     emitted, or a program of its own), those that read it.
     """
 
-    def __init__(self, record: Record, roots: list[Path], seconds: float) -> None:
-        self.record, self.limit = record, seconds
+    def __init__(self, record: Record, imports: dict[str, int], roots: list[Path], seconds: float) -> None:
+        self.record, self.imports, self.limit = record, imports, seconds
         self.imported: dict[str, set[str]] = {}
         files = [
             *(file for root in roots for file in root.rglob("*.py")),
@@ -83,12 +83,16 @@ class Chooser:
             names = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
             self.imported[os.path.relpath(file)] = names | {str(node.module) for node in found}
 
-    def tests(self, change: Change) -> tuple[list[str], int]:
-        """Return tests that together take no longer than the limit, the quickest first, and how many there are."""
+    def tests(self, change: Change, noticed: Counter[str]) -> tuple[list[str], int]:
+        """Return tests that together take no longer than the limit, and how many there are.
+
+        First those that have `noticed` most changes of the file, then the quickest.
+        """
         module = ".".join(Path(change.file).with_suffix("").parts[1:]).removesuffix(".__init__")
         users = [file for file, names in self.imported.items() if module in names]
-        if users and change.lines is not None:
-            wanted = {change.file: sum(1 << line for line in change.lines)}
+        lines = sum(1 << line for line in change.lines or ())
+        if users and lines and not lines & self.imports.get(change.file, 0):
+            wanted = {change.file: lines}
         else:
             wanted = dict.fromkeys(users, -2) | {change.file: -2 if users else -1}  # bit 0: read
         touch = {
@@ -97,10 +101,10 @@ class Chooser:
         if not users:  # a program of its own may run where nothing notes it, beside a test that was seen to run it
             modules = {test.partition("::")[0] for test in touch}
             touch = {test for test in self.record if test.partition("::")[0] in modules}
-        found = [(self.record[test][0], test) for test in touch]
+        found = [(-noticed[test], self.record[test][0], test) for test in touch]
         chosen: list[str] = []
         total = 0.0
-        for seconds, test in sorted(found):
+        for _, seconds, test in sorted(found):
             total += seconds
             if total < self.limit or not chosen:
                 chosen.append(test)
@@ -207,7 +211,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-least", type=float, default=85.0, help="percent that have to be noticed")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of CPU time in tests for one change")
+    parser.add_argument(
+        "--seconds", type=float, default=40.0, help="of CPU time for one change, in tests while they are recorded"
+    )
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds a test may take beyond ten times what it took"
     )
@@ -224,16 +230,15 @@ def main() -> int:
     every = [change for file in sorted(files) for change in changes(file)]
     Random(options.seed).shuffle(every)
     sample = list(islice((change for change in every if change.is_program()), options.sample))
-    record = recorded(roots, options.tests)
-    chooser = Chooser(record, roots, options.seconds)
+    record, imports = recorded(roots, options.tests, files)
+    chooser = Chooser(record, imports, roots, options.seconds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of what ends the children
     for name in PRELOADED:
         importlib.import_module(name)
     noticed: dict[str, Counter[str]] = {change.file: Counter() for change in sample}
 
     def first(change: Change) -> Trial:
-        tests = sorted(chooser.tests(change)[0], key=lambda test: -noticed[change.file][test])
-        return Trial(roots, change, tests)
+        return Trial(roots, change, chooser.tests(change, noticed[change.file])[0])
 
     def has_ended(trial: Trial) -> bool:
         return trial.has_ended(record, options.patience)
@@ -251,7 +256,7 @@ def main() -> int:
             by = [trial.noticed] if trial.noticed in record else trial.tests[:1] if trial.noticed else []
             noticed[trial.change.file].update(by)
             ended.append((trial.change, trial.noticed))
-            some, every_one = chooser.tests(trial.change)
+            some, every_one = chooser.tests(trial.change, noticed[trial.change.file])
             ran = f"{len(some)} of {every_one} tests" if some else "no test runs it"
             if options.all or not trial.noticed:
                 print(f"{trial.change.told()}  ({trial.change.kind}; {trial.noticed or ran})", flush=True)
