@@ -27,7 +27,11 @@ data: {train: [{path: data/chat.jsonl, format: chat}]}
 train: {learning_rate: 1e-5}
 hardware: {gpu: a100-80gb}
 """
-FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = YAML(typ="safe").load(HERE / "contradictions.yaml")
+FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = {
+    code: pairs
+    for file in ("contradictions", "rules")
+    for code, pairs in YAML(typ="safe").load(HERE / f"{file}.yaml").items()
+}
 PAIRS = [
     pytest.param(code, kind, more, id=f"{code}-{kind}-{number}")
     for code, kinds in FURTHER.items()
@@ -95,14 +99,14 @@ def test_its_example_is_found_and_its_alternative_is_not(one: Rule, update: bool
 
 
 @pytest.mark.parametrize(("code", "kind", "more"), PAIRS)
-def test_what_else_a_contradiction_finds_and_does_not(code: str, kind: str, more: dict[str, Any]) -> None:
+def test_what_else_it_finds_and_does_not(code: str, kind: str, more: dict[str, Any]) -> None:
     recipe: Any = plain(read_text(Source("example.yaml", example(rule(code)))))
     told = codes(json.dumps({word: value for word, value in (recipe | more).items() if value is not None}))
     assert set(told) == ({code} if kind == "bad" else set())
 
 
-def test_further_pairs_are_of_contradictions() -> None:
-    assert set(FURTHER) <= {one.code for one in CONTRADICTIONS}
+def test_further_pairs_are_of_rules_that_there_are() -> None:
+    assert set(FURTHER) <= {one.code for one in EVERY}
     assert {kind for kinds in FURTHER.values() for kind in kinds} == {"bad", "good"}
 
 
