@@ -26,7 +26,14 @@ from recipec.yaml_reader import read_text
 HERE = Path(__file__).parent
 ROWS = runpy.run_path(str(HERE.parents[1] / "scripts" / "rows.py"))
 WORDS: dict[str, Any] = YAML(typ="safe").load(HERE / "words.yaml")
-TRAINERS = [name for name in doing("train") if name != "script"]  # one's own script takes what it is given, and no more
+OWN = {  # one's own script takes what it is given, and no more
+    "recipe": 1,
+    "name": "one",
+    "trainer": "script",
+    "train": {},
+    "hardware": {"gpu": "a100-80gb", "per_node": 4},
+    "script": {"path": "train.py", "arguments": {"out": "${plan:train.output}"}},
+}
 Effects = dict[str, Any]  # what there is to see of a recipe, each thing under a name
 
 
@@ -40,6 +47,8 @@ def laid(base: Any, above: Any) -> Any:
 
 def base(trainer: str, name: str) -> Any:
     """Return the small recipe of a method, in full or with LoRA, on as few GPUs as the trainer takes."""
+    if name == "own":
+        return OWN
     method, _, what = name.partition("-")
     strategy = "single" if "single" in system(trainer).can["parallel.strategy"] else "zero2"
     made = YAML(typ="safe").load(ROWS["recipe"](trainer, method, lora=what == "lora", strategy=strategy))
@@ -114,10 +123,10 @@ GROUPS = {"base": list(dict.fromkeys(name for group in WORDS.values() for name i
 GROUPS |= {group: about["of"] for group, about in WORDS.items()}
 CASES = [
     (trainer, name, group)
-    for trainer in TRAINERS
+    for trainer in doing("train")
     for group, names in GROUPS.items()
     for name in names
-    if name.partition("-")[0] in system(trainer).can["method"]
+    if (name == "own" if trainer == "script" else name.partition("-")[0] in system(trainer).can["method"])
 ]
 
 
@@ -144,4 +153,4 @@ def test_no_effects_are_left_over() -> None:
 
 
 def test_every_method_is_looked_at() -> None:
-    assert {name.partition("-")[0] for name in GROUPS["base"]} == set(METHODS)
+    assert {name.partition("-")[0] for name in GROUPS["base"]} == {*METHODS, "own"}
