@@ -45,7 +45,7 @@ generated: setup
 	$(BIN)/python scripts/pictures.py error
 
 mutants: setup
-	$(BIN)/python scripts/mutants.py $(FAST)
+	RECIPE_EXAMPLES=10 $(BIN)/python scripts/mutants.py $(FAST)
 
 clean:
 	rm -rf .venv build runs

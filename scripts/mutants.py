@@ -46,7 +46,7 @@ FILES = (
 )
 PRELOADED = ("pytest", "hypothesis", "jinja2", "libcst", "pydantic", "rich.console", "ruamel.yaml")
 SHORT = 0.2  # CPU seconds of a test that waits for nothing, so that its failure is no chance
-FIRST = 40  # tests that are collected and run before the others, since most changes need no more
+FIRST = 15  # tests that are collected and run before the others, since most changes need no more
 
 
 class Chosen:
@@ -71,8 +71,10 @@ class Chooser:
     emitted, or a program of its own), those that read it.
     """
 
-    def __init__(self, record: Record, imports: dict[str, int], roots: list[Path], seconds: float) -> None:
-        self.record, self.imports, self.limit = record, imports, seconds
+    def __init__(
+        self, record: Record, imports: dict[str, int], roots: list[Path], seconds: float, whole: tuple[str, ...]
+    ) -> None:
+        self.record, self.imports, self.limit, self.whole = record, imports, seconds, whole
         self.imported: dict[str, set[str]] = {}
         files = [
             *(file for root in roots for file in root.rglob("*.py")),
@@ -86,7 +88,8 @@ class Chooser:
     def tests(self, change: Change, noticed: Counter[str]) -> tuple[list[str], int]:
         """Return tests that together take no longer than the limit, and how many there are.
 
-        First those that have `noticed` most changes of the file, then the quickest.
+        First those that have `noticed` most changes of the file, then the quickest. Half of the time is for tests that
+        hold whole outputs: each is slow, and notices much.
         """
         module = ".".join(Path(change.file).with_suffix("").parts[1:]).removesuffix(".__init__")
         users = [file for file, names in self.imported.items() if module in names]
@@ -102,13 +105,14 @@ class Chooser:
             modules = {test.partition("::")[0] for test in touch}
             touch = {test for test in self.record if test.partition("::")[0] in modules}
         found = [(-noticed[test], self.record[test][0], test) for test in touch]
-        chosen: list[str] = []
-        total = 0.0
-        for _, seconds, test in sorted(found):
-            total += seconds
-            if total < self.limit or not chosen:
-                chosen.append(test)
-        return chosen, len(found)
+        chosen: list[tuple[int, float, str]] = []
+        left = dict.fromkeys((True, False), self.limit / 2)
+        for one in sorted(found):
+            whole = one[2].startswith(self.whole)
+            left[whole] -= one[1]
+            if left[whole] > 0 or not chosen:
+                chosen.append(one)
+        return [test for _, _, test in chosen], len(found)
 
 
 def lay(file: str, text: bytes, folder: Path) -> None:
@@ -208,11 +212,12 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", default=["tests"], help="files and folders of tests")
     parser.add_argument("--files", nargs="+", default=FILES, help="globs of what is changed")
     parser.add_argument("--roots", nargs="+", default=["schema", "compiler", "launchers"], help="where imports start")
+    parser.add_argument("--whole", nargs="+", default=["tests/golden"], help="where tests hold whole outputs")
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-least", type=float, default=85.0, help="percent that have to be noticed")
     parser.add_argument(
-        "--seconds", type=float, default=40.0, help="of CPU time for one change, in tests while they are recorded"
+        "--seconds", type=float, default=30.0, help="of CPU time for one change, in tests while they are recorded"
     )
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds a test may take beyond ten times what it took"
@@ -231,7 +236,7 @@ def main() -> int:
     Random(options.seed).shuffle(every)
     sample = list(islice((change for change in every if change.is_program()), options.sample))
     record, imports = recorded(roots, options.tests, files)
-    chooser = Chooser(record, imports, roots, options.seconds)
+    chooser = Chooser(record, imports, roots, options.seconds, tuple(options.whole))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of what ends the children
     for name in PRELOADED:
         importlib.import_module(name)
