@@ -79,10 +79,13 @@ def of_stage(stage: Stage[Any]) -> Iterator[tuple[str, Any]]:
     for document in emitted.documents:
         for key, entry in document.entries.items():
             yield f"{document.file}: {key}", entry.value
+        if document.template:
+            yield f"{document.file}:", document.template
     for name, value in emitted.variables.items():
         yield f"${name}", value
-    for name, text in {"run.sh": "\n".join(emitted.commands), **emitted.files}.items():
-        yield f"{name}:", text
+    yield "run.sh:", "\n".join(emitted.commands)
+    for name, text in emitted.files.items():
+        yield f"beside {name}:", text
 
 
 def differences(before: Effects, after: Effects) -> Iterator[str]:
@@ -99,7 +102,7 @@ def differences(before: Effects, after: Effects) -> Iterator[str]:
             yield f"  = {name} is gone"
         elif not name.endswith(":"):
             yield f"  = {name}: {json.dumps(now, ensure_ascii=False, default=repr)}"
-        elif was is None and not name.endswith("run.sh:"):
+        elif was is None and " beside " in name:
             yield f"  = {name} new"  # its text is that of `tests/golden/trees`
         else:
             lines, new = str(was or "").splitlines(), str(now).splitlines()
