@@ -37,9 +37,12 @@ def summary(found: Found) -> Iterator[tuple[str, list[str]]]:
     hits = {language: [v for v in said if caught(v)] for language, said in every.items()}
     named = {word: [v for kind in NAMED for v in verdicts(found, word, kind=kind)] for word in FILES}
     fine = {language: verdicts(found, language, "right") for language in FILES}
-    yield "can be written in it", [str(len(every[word])) for word in FILES]
+    yield "can be expressed in it", [str(len(every[word])) for word in FILES]
     yield "caught", [f"{_share(len(hits[word]), len(every[word]))} ({_percent(found, word)})" for word in FILES]
-    yield "located", [_share(sum(v["located"] for v in hits[word]), len(every[word])) for word in FILES]
+    yield (
+        "caught with the right line",
+        [_share(sum(v["located"] for v in hits[word]), len(every[word])) for word in FILES],
+    )
     yield (
         "right name suggested, where there is one",
         [_share(sum(caught(v) and v["suggested"] for v in named[word]), len(named[word])) for word in FILES],

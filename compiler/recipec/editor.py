@@ -16,7 +16,8 @@ def for_editors(schema: dict[str, Any]) -> None:
     """
     for section in (schema, *schema["$defs"].values()):
         section.pop("title", None)
-        worked = (section.get("examples") or [{}])[0]
+        examples: list[dict[str, Any]] = section.get("examples") or [{}]
+        worked = examples[0]
         for key, field in section["properties"].items():
             if (default := _default(field)) is not None:
                 field["markdownDescription"] = f"{field['description']} Default: `{default}`."

@@ -91,7 +91,7 @@ def reads_of(resolved: Resolved, path: str) -> tuple[str, ...]:
 
 def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
     """Name every value that the person wrote, that is not what it would be anyway, and that nothing emitted depends on."""
-    found = []
+    found: list[Finding] = []
     usual = _as_usual(resolved.origins.values())
     for path, node in leaves(tree):
         text = dotted(path)

@@ -81,7 +81,7 @@ def _refusal(text: str, tree: Mapping) -> Finding:
         if any(first < at < last for first, last in _brackets(TextPlaces(source), tree)):
             advice = "write that collection out, a key or an item on a line"
             return Finding("S033", "a comment within brackets would be lost by formatting", source.at(at), help=advice)
-    message = "formatting this file would change what it says"
+    message = "formatting this file would change its meaning"
     return Finding("S033", message, source.at(0), help="format it by hand")
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from recipec.kinds import REGISTRY, kind
 from recipec.plan import Plan, Record, Stage, leaf
+from recipec.source import Plain
 
 FORMAT = 2
 FILE = "plan.json"
@@ -24,7 +25,7 @@ class Text(Record, frozen=True):
 
 
 class About(Record, frozen=True):
-    """The recipe: its file, what it is laid over (`extends`), and the profiles that were laid over it."""
+    """The recipe: its file, what it is merged over (`extends`), and the profiles that were merged over it."""
 
     name: str
     file: str
@@ -134,7 +135,7 @@ def write(manifest: Manifest) -> str:
     return _layered(msgspec.to_builtins(manifest), 5) + "\n"
 
 
-def _layered(value: Any, depth: int, indent: str = "") -> str:
+def _layered(value: Plain, depth: int, indent: str = "") -> str:
     if depth == 0 or not value or not isinstance(value, dict | list):
         return msgspec.json.encode(value).decode()
     inner = indent + " "

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from recipec.diagnostics import Finding, RecipeError
 
 MANIFEST = "plan.json"
-LARGEST = 64 << 20  # bytes of a file of the user's own that a compile hashes; a run hashes all of them
+LARGEST = 64 << 20  # bytes of a file of the user that a compile hashes; a run hashes all of them
 
 
 def digest(text: str) -> str:
@@ -26,9 +26,9 @@ def digest(text: str) -> str:
 
 
 def file_digest(path: str) -> str | None:
-    """Return the SHA-256 of a file of the user's own; None where it is not here, no file, or larger than LARGEST."""
+    """Return the SHA-256 of a file of the user; None where it is not here, no file, or larger than LARGEST."""
     try:
-        about = os.stat(path)  # noqa: PTH116  # as a person wrote it
+        about = os.stat(path)  # noqa: PTH116  # as a user wrote it
     except (OSError, ValueError):
         return None
     if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
@@ -62,7 +62,7 @@ def existing(folder: Path) -> dict[str, str]:
 def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:
     """Return a finding for each file below `folder` that this program did not write, or that was edited since."""
     if folder.exists() and not folder.is_dir():
-        return [Finding("O001", "a file stands where the output folder belongs", help="move it away", file=str(folder))]
+        return [Finding("O001", "a file has the name of the output folder", help="move it away", file=str(folder))]
     if not old:
         return []
     try:
@@ -70,7 +70,7 @@ def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:
     except (KeyError, ValueError, TypeError, AttributeError):
         message = "the folder holds files that recipec did not write"
         return [Finding("O002", message, help="choose another --out, or move them away", file=str(folder))]
-    findings = []
+    findings: list[Finding] = []
     for name, text in old.items():
         if name == MANIFEST or written.get(name) == digest(text):
             continue
@@ -113,7 +113,7 @@ def write(folder: Path, files: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def _alone(parent: Path) -> Iterator[bool]:
+def _alone(parent: Path) -> Generator[bool]:
     """Wait until no other compile writes below `parent`; yield whether this file system could promise it.
 
     The system drops the lock when the process that holds it dies, however it dies.

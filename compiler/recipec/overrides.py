@@ -1,4 +1,4 @@
-"""Raw overrides laid over what is emitted, and every emitted file held against its tool's contract."""
+"""Raw overrides merged over what is emitted, and every emitted file held against its tool's contract."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from recipec.contracts import Contract, DocumentPath, Problem
 from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
-from recipec.source import Mapping, Span, beginning, dotted, find, key_span, split_path
+from recipec.source import Mapping, Span, beginning, dotted, find, is_mapping, key_span, split_path
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
 
@@ -29,7 +29,7 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
     """Lay the raw keys of a document's tool over it; what the recipe decides already is a finding."""
     tree = course.tree
     raw: dict[str, Any] = getattr(course.recipe.overrides, document.tool, {})
-    if not raw or document.tool == "transformers" or document.contract == "dataset_info":  # those list data
+    if not raw or not document.raw_keys:
         return
     document.raw = raw
     for word, value in raw.items():
@@ -38,7 +38,7 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
         base = ("overrides", document.tool, word)
         if entry is None:
             document.entries[key] = Entry(value, (dotted(base),), "override")
-        elif isinstance(entry.value, dict) and isinstance(value, dict):
+        elif is_mapping(entry.value) and is_mapping(value):
             merged = dict(entry.value)
             for inner, item in value.items():
                 if inner in merged and entry.reads:
@@ -53,7 +53,7 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
 
 def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:
     message = f"{document.file}: {key} is decided by the recipe; two sources would disagree"
-    return Finding("T010", message, key_span(tree, path), help="set it in the recipe's own words instead")
+    return Finding("T010", message, key_span(tree, path), help="set it with the keys of the recipe instead")
 
 
 def judged(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Document) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def judged(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Docum
 
 
 def _parts(document: Document) -> Iterator[tuple[str, Any, Contract]]:
-    """Yield the parts of a document that a contract judges: the whole, or each group of a Python file."""
+    """Yield the parts of a document that a contract checks: the whole, or each group of a Python file."""
     if document.kind != "python" and not document.contract:
         return
     contract = contracts.load(document.tool, document.release)
@@ -84,17 +84,17 @@ def _wrong(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Docum
     if node is None:
         entry, below = _entry(document, problem.path)
         reads = _made_of(stage, resolved, entry, _at(entry.value, below))
-        advice = f"it is made of {', '.join(reads) or 'nothing that the recipe says'}; choose what the tool accepts"
+        advice = f"it is made of {', '.join(reads) or 'nothing in the recipe'}; choose what the tool accepts"
         return Finding("T022", message, first_span(tree, reads), problem.suggestion, advice)
     span = key_span(tree, path) if problem.on == "key" else node.span
     code = "T020" if problem.on == "key" else "T021"
-    return Finding(code, message, span, problem.suggestion, "the tool itself may drop it in silence")
+    return Finding(code, message, span, problem.suggestion, "the tool itself may ignore it without a message")
 
 
 def _old(tree: Mapping, document: Document, old: Problem) -> Iterator[Finding]:
     """Yield what is to be said of a key that is about to go, where it or its successor is raw.
 
-    What we emit ourselves is known to be read; but of an old and a new name of one thing, one wins in silence.
+    What we emit ourselves is known to be read; but of an old and a new name of one thing, one wins without a message.
     """
 
     def raw(key: DocumentPath) -> DocumentPath:

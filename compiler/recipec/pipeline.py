@@ -44,7 +44,7 @@ def compile_file(
 ) -> Compiled:
     """Compile a recipe file to the text of every file. Never raises RecipeError.
 
-    It is laid over what it extends; chosen profiles, `a.b=c` settings and `a=c` variables are laid over it.
+    It is merged over what it extends; chosen profiles, `a.b=c` settings and `a=c` variables are merged over it.
     With `text`, that is taken for what the file holds.
     """
     try:
@@ -97,13 +97,13 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
 
 
 def _secrets(tree: Node) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
     for path, node in leaves(tree):
         value = getattr(node, "value", None)
         if not isinstance(value, str) or not value:
             continue
         if "${env:" in value and not _SECRET_TEXT.search(value):
-            continue  # a reference, which `misplaced` judges
+            continue  # a reference, which `misplaced` checks
         name = str(path[-1])
         named = path[0] != "model" and _SECRET_NAME.search(name) and not _TOKEN_OF_TEXT.search(name)
         if named or _SECRET_TEXT.search(value):

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
-from recipec.source import Span
+from recipec.source import Span, is_mapping
 
 Precision = Literal["bf16", "fp16", "fp32"]
 OriginKind = Literal["recipe", "command line", "rule", "default", "fact"]
@@ -130,7 +130,7 @@ class Input(Record, frozen=True):
 
 
 class FileRead(Record, frozen=True):
-    """A file or folder of the user's own that shapes a stage.
+    """A file or folder of the user that shapes a stage.
 
     `sha256` is that of a file that was there when the recipe was compiled and is not large, else None: a run hashes it
     anyway. `at` is where the recipe names it. `needed`: without it the stage cannot run; else it may be a hub name.
@@ -158,7 +158,7 @@ class Stage(Record, Generic[B], frozen=True):
     """One stage of whatever kind. `id` is its folder, `name` starts the paths of its values; `body` is its kind's own.
 
     `system` does it, in `environment`. `after` are the ids of the stages that it waits for, `output` is the folder that
-    it writes, `resumable` whether it goes on from a checkpoint there.
+    it writes, `resumable` whether it resumes from a checkpoint there.
     """
 
     id: str
@@ -182,13 +182,17 @@ class Stage(Record, Generic[B], frozen=True):
 
 
 class Plan(Record, frozen=True):
-    """A whole run: stages, each behind those that it waits for. `variables` are environment variables of every stage."""
+    """A whole run: stages, each behind those that it waits for.
+
+    `variables` are environment variables of every stage, `launcher` turns its jobs into scripts.
+    """
 
     name: str
     description: str | None
     hardware: Hardware
     stages: tuple[Stage[Any], ...]
     variables: dict[str, str]
+    launcher: str
 
     def of_kind(self, kind: str) -> Iterator[Stage[Any]]:
         """Yield the stages of a kind."""
@@ -214,7 +218,5 @@ def fields(value: Any) -> tuple[str, ...]:
 def leaf(value: Any, path: str) -> Any:
     """Return the value at a dotted path below a record. Raises AttributeError when there is none."""
     for step in path.split("."):
-        value = (
-            value[int(step)] if step.isdecimal() else value[step] if isinstance(value, dict) else getattr(value, step)
-        )
+        value = value[int(step)] if step.isdecimal() else value[step] if is_mapping(value) else getattr(value, step)
     return value

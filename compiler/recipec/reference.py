@@ -12,6 +12,7 @@ from recipec.kinds.train.methods import METHODS
 from recipec.language import Recipe
 from recipec.language.data import COLUMNS
 from recipec.source import Plain
+from recipec.systems.registry import doing, system
 
 EXAMPLE = """\
 recipe: 1
@@ -31,21 +32,22 @@ evaluate: {tasks: [gsm8k]}
 
 
 ROWS = """\
-`role` and `content` stand in each message of `messages`. `system` is read where `columns` names it; a preference row
-has `prompt` where `columns` names it, else `messages`. `columns` maps each standard name to the one in your data."""
+`role` and `content` are keys of each message in `messages`. `system` is read only if `columns` names it; a preference row
+has `prompt` if `columns` names it, and `messages` otherwise. `columns` maps each standard name to the one in your data."""
 
 INTRODUCTION = f"""\
 # The recipe language, version 1
 
-Made from the language itself by `make generated`. A recipe is one YAML file; this is a whole one:
+Generated from the language by `make generated`. A recipe is one YAML file; this is a complete one:
 
 ```yaml
 {EXAMPLE}```
 
-Every section below has its keys, what each takes, what it is when you leave it out, and an example. Keys that are not
-here are errors. YAML 1.2 is read: `no` is text, `1e-4` is a number. Lengths are in tokens, batches in sequences,
-intervals in optimiser steps. Paths start at the folder in which you run. Any value can be laid over a recipe for once:
-`recipe compile FILE --set train.epochs=1`. How files, profiles and variables make one recipe: [composition.md](composition.md)."""
+For each section there is a table of its keys with the values they take, the default and the meaning, and an example. Any other
+key is an error. Recipes are YAML 1.2: `no` is text, `1e-4` is a number. Lengths are in tokens, batches in sequences, intervals
+in optimiser steps. Paths are relative to the folder in which you run. To override a value once, without changing the recipe:
+`recipe compile FILE --set train.epochs=1`. [composition.md](composition.md) explains how files, profiles and variables form
+one recipe."""
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -76,7 +78,13 @@ def schema_text() -> str:
     (_target(schema["properties"]["data"], schema) or {}).pop("required")
     in_stages = {"data": _needs(["train"]), "train": _needs(["learning_rate"])}
     extends = {"required": ["extends"]}
-    own = [{"required": ["stages"]}, {"required": ["trainer"], "properties": {"trainer": {"const": "script"}}}]
+    own = [
+        {"required": ["stages"]},
+        {
+            "required": ["trainer"],
+            "properties": {"trainer": {"enum": [one for one in doing("train") if system(one).own_program]}},
+        },
+    ]
     schema["allOf"] = [
         {"if": extends, "else": {"required": schema.pop("required"), "properties": needs}},
         {"if": {"anyOf": [extends, *own]}, "else": {"properties": in_stages}},
@@ -95,13 +103,13 @@ def reference_text() -> str:
     lines = [INTRODUCTION]
     schema = recipe_schema()
     _section(lines, schema, "recipe", schema, {})
-    lines += ["", "## Formats of rows", "", "What `data.train.format` may be, and the columns that a row then has.", ""]
+    lines += ["", "## Formats of rows", "", "The values of `data.train.format`, and the columns of a row in each.", ""]
     lines += ["| format | columns | for `train.method` |", "|---|---|---|"]
     for name, columns in COLUMNS.items():
         methods = ", ".join(f"`{method}`" for method, m in METHODS.items() if name in m.formats)
         lines.append(f"| `{name}` | {', '.join(f'`{column}`' for column in columns)} | {methods or 'none yet'} |")
     lines += ["", ROWS, ""]
-    lines += ["## GPUs", "", "What `hardware.gpu` may be, with usable memory; `none` is the CPU.", ""]
+    lines += ["## GPUs", "", "The values of `hardware.gpu`, with usable memory; `none` is the CPU.", ""]
     lines += ["| gpu | GiB | bf16 |", "|---|---|---|"]
     lines += [
         f"| `{gpu.name}` | {gpu.memory_gib} | {'yes' if gpu.bf16 else 'no'} |" for gpu in gpus().values() if gpu.sm
@@ -114,7 +122,7 @@ def _section(lines: list[str], node: dict[str, Any], name: str, schema: dict[str
     for example in node.get("examples", []):
         ordered = {key: example[key] for key in node["properties"] if key in example}  # the schema sorts them
         lines += ["```yaml", *_yaml(name, ordered), "```", ""]
-    lines += ["| key | takes | left out | meaning |", "|---|---|---|---|"]
+    lines += ["| key | takes | default | meaning |", "|---|---|---|---|"]
     inner: list[tuple[str, dict[str, Any]]] = []
     for key, field in node["properties"].items():
         target = _target(field, schema)
@@ -212,7 +220,7 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     bounds = [
         f"{sign} {field[name]:,.10g}"
         for name, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if name in field and field[name] < 10**12  # beyond is no bound that a person meets
+        if name in field and field[name] < 10**12  # beyond is no bound that a user meets
     ]
     if "pattern" in field and "%" in field["pattern"]:
         kind = "percentage"

@@ -60,7 +60,7 @@ def text(value: object) -> str:
 def misplaced(tree: Mapping) -> list[Finding]:
     """Name references that stand where nothing would expand them: the tools take them as they are written.
 
-    The arguments of a script are judged with what they ask for, by `decide.script`.
+    The arguments of a script are checked with what they ask for, by `decide.script`.
     """
     found: list[Finding] = []
     for path, node in tree_leaves(tree):
@@ -86,13 +86,13 @@ def _misplaced(reference: Reference, path: tuple[str | int, ...], tree: Mapping)
         swapped = (kind for kind in KINDS if sorted(kind) == sorted(reference.kind))  # two letters of three in common
         close = (nearest(reference.kind, KINDS) or next(swapped, None)) if reference.kind.isalpha() else None
         known = "references are ${var:NAME}, and ${env:NAME} in launch.environment"
-        return (f"{whole} is no reference", f"${{{close}:{reference.name}}}", known) if close else None
+        return (f"{whole} is not a valid reference", f"${{{close}:{reference.name}}}", known) if close else None
     if path[:2] != ("launch", "environment") or len(path) != 3:
         where = "only a script can read the environment when it runs: nothing here would"
         advice = f"set {reference.name} where you run it, or write it in launch.environment"
         return f"{whole} would be taken as it is written", None, f"{where}; {advice}"
     if not _VARIABLE_NAME.fullmatch(reference.name):
-        return f'"{reference.name}" is no name of an environment variable', None, "write ${env:HF_TOKEN}"
+        return f'"{reference.name}" is not a valid name of an environment variable', None, "write ${env:HF_TOKEN}"
     own = find(tree, (*path[:2], reference.name))
     if own is not None and (path[2] != reference.name or getattr(own, "value", None) != whole):
         return f"launch.environment itself sets {reference.name}", None, "write the value, or drop one of the two"

@@ -28,7 +28,7 @@ def change_file(path: str, settings: Sequence[str], unset: Sequence[str]) -> tup
     try:
         after = edited(before, changes, path)
     except RecipeError as error:
-        advice = "what an extended file says is deleted by null: recipe set FILE a.b=null"
+        advice = "delete a value of an extended file with null: recipe set FILE a.b=null"
         told = [
             one._replace(help=f"{one.help}; {advice}") if unset and one.code == "S031" else one
             for one in error.findings

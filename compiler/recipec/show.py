@@ -31,7 +31,7 @@ def flat(composed: Composed) -> str:
 
     lines = list(_lines(tree, 0, remark))
     text = "\n".join(lines) + "\n"
-    assert same(text, plain(tree)), "the flat recipe does not say what the recipe says"
+    assert same(text, plain(tree)), "the flat recipe differs from the recipe"
     return text
 
 
@@ -103,7 +103,7 @@ def made_of(composed: Composed) -> dict[str, Any]:
 def made_of_text(composed: Composed) -> str:
     """Return the same for people."""
     about = made_of(composed)
-    lines = ["files, each laid over those before:", *(f"  {visible(name)}" for name in about["files"])]
+    lines = ["files, each overriding those before it:", *(f"  {visible(name)}" for name in about["files"])]
     if about["profiles"]:
         lines += ["profiles:", *(f"  {name}{' (chosen)' * chosen}" for name, chosen in about["profiles"].items())]
     if about["variables"]:

@@ -114,7 +114,7 @@ def rows_digest(source: DataSource, rows: int) -> str | None:
 
 def findings(path: Path, resolved: Resolved, recipe: str) -> list[Finding]:
     """Return D093 for each thing that decides tokens and is not what it was when the snapshot was taken."""
-    advice = f"look at the rows with `recipe data {recipe}`; `recipe data {recipe} --snapshot` renews the snapshot"
+    advice = f"look at the rows with `recipe data {recipe}`; `recipe data {recipe} --snapshot` updates the snapshot"
     held = read(path)
     if held is None:
         return [Finding("D093", f"{path.name} is no snapshot of tokens", None, None, advice, "warning", str(path))]

@@ -15,7 +15,12 @@ _FILE = _argument("file", metavar="FILE", help="recipe file")
 _FILES = _argument("files", nargs="+", metavar="FILE", help="recipe files")
 _OVERRIDES = (
     _argument(
-        "--set", action="append", default=[], metavar="a.b=c", dest="settings", help="override a value of the recipe"
+        "--set",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        dest="settings",
+        help="override a value of the recipe; may be repeated",
     ),
     _argument(
         "--profile",
@@ -23,7 +28,7 @@ _OVERRIDES = (
         default=[],
         metavar="NAME",
         dest="profiles",
-        help="apply a profile of the recipe",
+        help="apply a profile of the recipe; may be repeated",
     ),
     _argument(
         "--var",
@@ -31,7 +36,7 @@ _OVERRIDES = (
         default=[],
         metavar="a=c",
         dest="variables",
-        help="set a variable of the recipe",
+        help="set a variable of the recipe; may be repeated",
     ),
 )
 _COMMON = (*_OVERRIDES, _JSON_ONLY)
@@ -57,7 +62,7 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
         ),
     ),
     "check": (
-        "check recipes, write nothing",
+        "check recipes without writing anything",
         (
             *_SEVERAL_FILES,
             _argument("--fix", action="store_true", help="correct misspelt names and values in the files"),
@@ -133,7 +138,7 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
         ),
     ),
     "doctor": (
-        "check configuration files of the tools themselves, without a recipe",
+        "check existing configuration files and launch scripts of the tools, without a recipe",
         (
             _argument(
                 "files", nargs="+", metavar="FILE", help="configurations and launch scripts that are used together"

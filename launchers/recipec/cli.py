@@ -102,7 +102,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     """Return the parser of the command line, only for `command` when it is one, which starts faster."""
     parser = _Parser(
         prog="recipe",
-        description="Compile training recipes into the files that real tools read, and run them.",
+        description="Compile a training recipe into the files that Axolotl, TRL, DeepSpeed and other tools read, and run it.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

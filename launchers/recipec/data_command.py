@@ -28,14 +28,14 @@ from recipec.systems.trainers import GENERAL
 DEFAULT_ROWS = 3  # shown from each source
 MAX_ROWS = 20_000  # read from each source to measure lengths
 SCRIPTS = Path(__file__).parent / "preview" / "scripts"
-TRAINER_SCRIPTS = {  # each calls the trainer's own preparation
-    "axolotl": "by_axolotl.py",
-    "trl": "by_trl.py",
-    "llamafactory": "by_llamafactory.py",
-    "unsloth": "by_unsloth.py",
-}
-TEMPLATE_SCRIPT = "by_template.py"  # for the other trainers
+TEMPLATE_SCRIPT = SCRIPTS / "by_template.py"  # for trainers without a script that calls their own preparation
 FAILURE_LINES = 15  # lines shown of a failed preparation
+
+
+def _script(trainer: str) -> Path | None:
+    """Return the script that calls a trainer's own preparation; None where there is none."""
+    path = SCRIPTS / f"by_{trainer}.py"
+    return path if path.exists() else None
 
 
 class PreviewFailure(Exception):
@@ -209,7 +209,7 @@ def _python(compiled: Compiled, stage: Train, file: str) -> tuple[Path | None, s
     if not is_complete(folder):
         return None, f"tokens are not shown: environment {name} is missing: run `recipe env create {name}`"
     no_masks = f"masks are not shown for {stage.trainer}: the text is rendered with the tokenizer's own template"
-    return folder / "bin" / "python", None if stage.trainer in TRAINER_SCRIPTS else no_masks
+    return folder / "bin" / "python", None if _script(stage.trainer) is not None else no_masks
 
 
 def _environment(compiled: Compiled, stage: Train) -> tuple[str, str]:
@@ -223,7 +223,7 @@ def _environment(compiled: Compiled, stage: Train) -> tuple[str, str]:
     base = f"{stage.trainer}-{stage.release}"
     names = [base, *sorted(name for file in compiled.files if (name := Path(file).stem).startswith(f"{base}-"))]
     names += (
-        [] if stage.trainer in TRAINER_SCRIPTS else [GENERAL]
+        [] if _script(stage.trainer) is not None else [GENERAL]
     )  # a tokenizer gives the same tokens in every environment
     return next(((name, pins(name)) for name in names if is_complete(folder_of(name, pins(name)))), (base, pins(base)))
 
@@ -236,7 +236,7 @@ def _prepare(python: Path, compiled: Compiled, whole: Stage[Train], rows: int) -
         folder = scratch / "build" / whole.id
         request = _request(stage, folder, scratch, rows)
         (scratch / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        command = [str(python), str(SCRIPTS / TRAINER_SCRIPTS.get(stage.trainer, TEMPLATE_SCRIPT))]
+        command = [str(python), str(_script(stage.trainer) or TEMPLATE_SCRIPT)]
         command += [str(scratch / "request.json"), str(scratch / "answer.json")]
         with (scratch / "log").open("wb") as log:
             child = Child(command, output=log, variables=_variables(folder, scratch, hub=_uses_hub(stage)))
@@ -269,7 +269,8 @@ def _request(stage: Train, folder: Path, scratch: Path, rows: int) -> dict[str, 
         "max_length": model.max_length,
         "packing": stage.data.packing,
         "sources": [
-            msgspec.structs.asdict(source) | ({} if stage.trainer in TRAINER_SCRIPTS else {"parts": _raw(source, rows)})
+            msgspec.structs.asdict(source)
+            | ({} if _script(stage.trainer) is not None else {"parts": _raw(source, rows)})
             for source in stage.data.train
         ],
     }

@@ -41,7 +41,7 @@ class Composed(NamedTuple):
 
     `layers` are its files in the order in which they are laid, the file itself last; `through` says for each other
     file where it is named; `notes` say at a value's place which variables are in it; `chosen` are the mappings of the
-    profiles that were laid over it, `others` the tree that each of the other profiles would make.
+    profiles that were merged over it, `others` the tree that each of the other profiles would make.
     """
 
     tree: Mapping
@@ -174,7 +174,7 @@ class _Reading:
             raise self._refused("S043", message, said, "extend fewer files")
         if not isinstance(tree, Mapping):
             if said is not None:
-                message = f"{visible(path)} is no mapping of keys and values"
+                message = f"{visible(path)} is not a mapping of keys and values"
                 raise self._refused("S041", message, said, "a file to extend holds keys of a recipe")
             return tree
         self.open[real] = path
@@ -233,8 +233,10 @@ def _laid(
 def _deletes_nothing(path: Path, span: Span, names: Iterable[str]) -> Finding:
     from recipec.suggest import nearest
 
-    message = f"{dotted(path)} is deleted here, but nothing says it"
-    return Finding("S044", message, span, nearest(str(path[-1]), names), "null deletes what was said before; drop it")
+    message = f"{dotted(path)} is deleted here, but no earlier file sets it"
+    return Finding(
+        "S044", message, span, nearest(str(path[-1]), names), "null deletes an earlier value; remove this key"
+    )
 
 
 def _add(
@@ -258,17 +260,17 @@ def _add(
     elif not isinstance(old, Items):
         from recipec.suggest import nearest
 
-        what = "is no list" if old is not None else "is not said before"
+        what = "is not a list" if old is not None else "is not set by an earlier file"
         lists = [known for known, inner in entries.items() if isinstance(inner, Items)]
         close = f"{found}+" if (found := nearest(word, lists)) else None
-        advice = f"write `{word}:` to say it here"
+        advice = f"write `{word}:` to set it here"
         findings.append(Finding("S045", f"{name}+ adds to nothing: {name} {what}", span, close, advice))
     else:
         entries[word], keys[word] = Items([*old.nodes, *node.nodes], node.span), span
 
 
 def _profiles(layers: Iterable[Mapping], findings: list[Finding]) -> dict[str, list[Mapping]]:
-    """Return what each profile lays over the recipe: the mappings of that name, in the order of the files."""
+    """Return what each profile merges over the recipe: the mappings of that name, in the order of the files."""
     known: dict[str, list[Mapping]] = {}
     for layer in layers:
         said = layer.entries.get("profiles")
@@ -281,7 +283,7 @@ def _profiles(layers: Iterable[Mapping], findings: list[Finding]) -> dict[str, l
         for name, node in said.entries.items():
             if not isinstance(node, Mapping):
                 advice = f"write `{name}: {{train: {{steps: 10}}}}`"
-                findings.append(Finding("S046", f"the profile {name} is no mapping of words of the recipe", said.keys[name], help=advice))  # fmt: skip
+                findings.append(Finding("S046", f"the profile {name} is not a mapping of recipe keys", said.keys[name], help=advice))  # fmt: skip
                 continue
             for word in ("recipe", "extends", "profiles"):
                 if word in node.entries:
@@ -390,7 +392,7 @@ def _defined(tree: Mapping, settings: Sequence[str], findings: list[Finding]) ->
     for name, node in said.entries.items():
         if not isinstance(node, Scalar) or node.value is None or _named(node):
             message = (
-                f"the variable {name} is no single value" if not _named(node) else "a variable cannot name another"
+                f"the variable {name} is not a single value" if not _named(node) else "a variable cannot name another"
             )
             advice = "write text, a number, true or false"
             place = node.span if isinstance(node, Scalar) else said.keys[name]
@@ -410,7 +412,7 @@ def _defined(tree: Mapping, settings: Sequence[str], findings: list[Finding]) ->
                 known[name] = value
             else:
                 advice = "write text, a number, true or false"
-                findings.append(Finding("S047", f"the variable {name} is no single value", whole, help=advice))
+                findings.append(Finding("S047", f"the variable {name} is not a single value", whole, help=advice))
     return rest, known
 
 
@@ -437,7 +439,7 @@ def _with_variables(
             else:
                 for key in node.entries:
                     if "${var:" in key:
-                        advice = "write the key out; variables stand in values"
+                        advice = "write the key out; variables can only be used in values"
                         findings.append(Finding("S047", "a key cannot hold a variable", node.keys[key], help=advice))
                 entries = {key: walk(inner) for key, inner in node.entries.items()}
                 made[id(node)] = Mapping(entries, node.keys, node.span)

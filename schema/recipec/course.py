@@ -1,4 +1,4 @@
-"""A recipe as the stages that it lists: its own words, or those of each of its `stages` laid over them."""
+"""A recipe as the stages that it lists: its own words, or those of each of its `stages` merged over them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -129,12 +129,12 @@ def _in_a_section(path: Path) -> bool:
 
 
 def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
-    """Judge the names of stages: each once, none that means something else, each start a stage before."""
+    """Check the names of stages: each once, none that means something else, each start a stage before."""
     known: list[str] = []
     for part in parts:
         for word, wrong, message, advice in (
-            ("name", part.name in RESERVED, f'"{part.name}" means something else', "choose another name"),
-            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a name of its own"),
+            ("name", part.name in RESERVED, f'"{part.name}" is a reserved name', "choose another name"),
+            ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",
                 part.start_from is not None and part.start_from not in NO_STAGE.union(known),

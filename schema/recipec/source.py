@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping as AnyMapping
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 Plain: TypeAlias = "str | int | float | bool | None | list[Plain] | tuple[Plain, ...] | dict[str, Plain]"
+# The same of any mapping and any sequence: what is written out, and not changed.
+Readable: TypeAlias = "str | int | float | bool | None | Sequence[Readable] | AnyMapping[str, Readable]"
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
@@ -18,6 +21,21 @@ _BREAK = re.compile(r"\r\n|\n|\r")
 _INDEX = re.compile(r"[0-9]{1,9}")
 _PLAIN_STEP = re.compile(r"[^.\[\]\"\s]+")
 _STEP = re.compile(r"\.([^.\[\]\"\s]+)|\[([0-9]{1,9})\]|\[(\"(?:[^\"\\]|\\.)*\")\]", re.DOTALL)
+
+
+def is_mapping(value: object) -> TypeGuard[dict[Any, Any]]:
+    """Return whether a value of which nothing is known is a mapping."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value of which nothing is known is a list."""
+    return isinstance(value, list)
+
+
+def is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Return whether a value of which nothing is known is a tuple."""
+    return isinstance(value, tuple)
 
 
 def visible(text: str) -> str:

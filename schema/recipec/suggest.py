@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, names: Iterable[str], ratio: float = 0.7) -> str | None:
-    """Return the name a person most likely meant by `word`, or None when nothing is close.
+    """Return the name a user most likely meant by `word`, or None when nothing is close.
 
     A name that begins with the word comes first. Case, and the choice between `-` and `_`, never count as a difference.
     `ratio` is difflib's similarity, from 0 to 1, that is close enough: 0.7 takes one or two slips in a name of usual length.

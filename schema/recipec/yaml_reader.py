@@ -167,7 +167,7 @@ class Builder:
             if isinstance(event, DocumentStartEvent):
                 if root is not None:
                     message = "a second YAML document starts here; a recipe is one document"
-                    self._note("S010", message, self._span(event), "put each recipe in a file of its own")
+                    self._note("S010", message, self._span(event), "write each recipe to its own file")
                     break
                 body = self.next()
                 assert body is not None

@@ -66,6 +66,7 @@ def effects(recipe: Any) -> Effects:
     if compiled.resolved is not None and compiled.files:
         for stage in compiled.resolved.plan.stages:
             found |= {f"{stage.id} {what}": value for what, value in of_stage(stage)}
+            found[f"{stage.id} run.sh:"] = compiled.files[f"{stage.id}/run.sh"]
     return found
 
 
@@ -81,9 +82,6 @@ def of_stage(stage: Stage[Any]) -> Iterator[tuple[str, Any]]:
             yield f"{document.file}: {key}", entry.value
         if document.template:
             yield f"{document.file}:", document.template
-    for name, value in emitted.variables.items():
-        yield f"${name}", value
-    yield "run.sh:", "\n".join(emitted.commands)
     for name, text in emitted.files.items():
         yield f"beside {name}:", text
 

@@ -42,7 +42,7 @@ def judge(job: Job) -> list[str]:
         raise ValueError(f"asks Ray for {asked.gpus} GPUs, of {world}")
     for processes in asked.groups or [world]:
         if batch % (micro * processes):  # DeepSpeed's own assertion about each engine, in _batch_assertion
-            raise ValueError(f"batch {batch} is no multiple of micro batch {micro} × {processes} processes")
+            raise ValueError(f"batch {batch} is not a multiple of micro batch {micro} × {processes} processes")
     return [word.removeprefix("--") for word in given if word not in known]
 
 

@@ -27,11 +27,12 @@ data: {train: [{path: data/chat.jsonl, format: chat}]}
 train: {learning_rate: 1e-5}
 hardware: {gpu: a100-80gb}
 """
-FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = {
-    code: pairs
-    for file in ("contradictions", "rules")
-    for code, pairs in YAML(typ="safe").load(HERE / f"{file}.yaml").items()
-}
+FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = {}
+for file in ("contradictions.yaml", "rules.yaml"):
+    for code, kinds in YAML(typ="safe").load(HERE / file).items():
+        for kind, listed in kinds.items():
+            known = FURTHER.setdefault(code, {}).setdefault(kind, [])
+            known += [more for more in listed if more not in known]
 PAIRS = [
     pytest.param(code, kind, more, id=f"{code}-{kind}-{number}")
     for code, kinds in FURTHER.items()

@@ -129,4 +129,4 @@ def _emitted(stage: Stage[Any]) -> Any:
         (one.file, one.tool, one.contract, one.template, {key: repr(entry.value) for key, entry in one.entries.items()})
         for one in made.documents
     ]
-    return documents, made.commands, made.variables, made.files, set(made.refusals), set(made.differences)
+    return documents, made.job, made.files, set(made.refusals), set(made.differences)

@@ -21,7 +21,7 @@ def test_command(
     shutil.copytree(ROOT / "docs" / "composition", tmp_path / "docs" / "composition")
     monkeypatch.chdir(tmp_path)
     program, *words = command.split()
-    assert program == ".venv/bin/recipe"
+    assert program == "recipe"
     assert main(words) == 0, capsys.readouterr().err
     if "--resolved" in words:
         assert capsys.readouterr().out.startswith(BLOCKS[2])

@@ -152,9 +152,9 @@ def test_the_command(tmp_path: Path) -> None:
 def test_what_would_change_the_meaning_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("recipec.fmt._laid_out", lambda text, name: text.replace("x", "y"))
     (tmp_path / "a.yaml").write_text(BEFORE)
-    with pytest.raises(RecipeError, match="would change what it says"):
+    with pytest.raises(RecipeError, match="would change its meaning"):
         format_files([str(tmp_path / "a.yaml")], write=True)
     monkeypatch.setattr("recipec.fmt._laid_out", lambda text, name: text.replace("# rows", ""))
-    with pytest.raises(RecipeError, match="would change what it says"):
+    with pytest.raises(RecipeError, match="would change its meaning"):
         format_files([str(tmp_path / "a.yaml")], write=True)
     assert (tmp_path / "a.yaml").read_text() == BEFORE

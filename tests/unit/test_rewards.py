@@ -144,7 +144,7 @@ def test_the_emitted_file_has_a_function_for_each_reward(own: Path, tmp_path: Pa
     [
         ("def other(): pass", "has no function short"),
         ("def short(completions): pass", "does not take prompts, answers"),
-        ("def short(completions, prompts, answers, extra): pass", "wants extra, which nobody passes"),
+        ("def short(completions, prompts, answers, extra): pass", "wants extra, which is never passed"),
         ("async def short(**all): pass", "is asynchronous"),
         ("def short(", "is not valid Python"),
         ("def other():\n    short = 1", "has no function short"),

@@ -36,19 +36,19 @@ CASES: list[tuple[str, dict[str, str], Any, str | None, str]] = [
     ("text for messages", PAIR, {"messages": "q", "chosen": YES, "rejected": NO}, "D004", 'messages is "q"'),
     ("empty answer", PAIR, {"messages": ASKED, "chosen": [], "rejected": NO}, "D004", "chosen is []"),
     ("no role", PAIR, {"messages": [{"content": "q"}], "chosen": YES, "rejected": NO}, "D003", "has no role"),
-    ("odd role", CHAT, {"conversations": [{"from": "alien", "value": "x"}]}, "D005", '"alien" is not a role'),
+    ("odd role", CHAT, {"conversations": [{"from": "alien", "value": "x"}]}, "D005", '"alien" is not a known role'),
     ("mapped role", CHAT, {"conversations": [{"from": "human", "value": "x"}, {"from": "assistant", "value": "y"}]}, None, ""),
     ("label", LABELS, {"p": "q", "c": "a", "l": "good"}, "D004", 'l is "good"'),
-    ("no mapping", TEXTS, ["q", "a"], "D002", "no mapping"),
+    ("not a mapping", TEXTS, ["q", "a"], "D002", "not a mapping"),
     ("prompt", {"prompt": "prompt", "answer": "answer"}, {"prompt": ASKED, "answer": 3}, None, ""),
     ("turns", PLAIN, chat(SYSTEM, *ASKED, YES, *ASKED, NO), None, ""),
     ("tools", PLAIN, chat(*ASKED, CALL, TOOL, TOOL, YES), None, ""),
     ("call without content", PLAIN, chat(*ASKED, {"role": "assistant", "tool_calls": [1]}, TOOL, YES), None, ""),
     ("parts", PLAIN, chat({"role": "user", "content": [{"type": "text", "text": "q"}]}, YES), None, ""),
     ("weights", PLAIN, chat(*ASKED, {**YES, "weight": 0, "train": False}), None, ""),
-    ("no answer", PLAIN, chat(*ASKED), "D007", "no turn of the assistant"),
-    ("empty turn", PLAIN, chat(*ASKED, {"role": "assistant", "content": " \n"}), "D006", "says nothing"),
-    ("two users", PLAIN, chat(*ASKED, *ASKED, YES), "D008", "two turns of the user"),
+    ("no answer", PLAIN, chat(*ASKED), "D007", "no assistant turn"),
+    ("empty turn", PLAIN, chat(*ASKED, {"role": "assistant", "content": " \n"}), "D006", "turn is empty"),
+    ("two users", PLAIN, chat(*ASKED, *ASKED, YES), "D008", "two user turns"),
     ("late system", PLAIN, chat(*ASKED, YES, SYSTEM), "D008", "after the first turn"),
     ("sharegpt", {"instruction": "instruction", "output": "output"}, {"conversations": []}, "D003", "no column"),
     ("empty text", {"text": "text"}, {"text": ""}, "D006", "is empty"),
@@ -86,7 +86,7 @@ def test_each_mistake_is_told_once_with_the_number_of_rows(tmp_path: Path) -> No
     )
     (problem,) = surveyed(tmp_path, "rows.jsonl", rows, TEXTS).problems
     assert (problem.code, problem.severity) == ("D009", "warning")
-    assert problem.message.endswith("row 1: the chosen and the rejected answer are the same; so are 2 more rows")
+    assert problem.message.endswith("row 1: the chosen and the rejected answer are the same; and 2 more rows like it")
     (problem,) = surveyed(tmp_path, "rows.jsonl", rows.replace('"b"', '"a"'), TEXTS).problems
     assert problem.severity == "error"
 

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from recipec.render.shell import Making, run_script
+from recipec.job import Job
+from recipec.launch import launcher
+from recipec.launch.launcher import Started
+from recipec.launch.script import Making, run_script
+from recipec.plan import Hardware, Plan, Resources, Stage
 
 PINS = "# a comment\niniconfig==2.1.0\n"
+STAGE = Stage(
+    "10-train", "train", "train", "", "", "tiny", (), (), (), Resources("cpu", None, 1, 1), "runs/x", False, None
+)
+PLAN = Plan("x", None, Hardware("none", "cpu", 0, 0, False, 1, 1, 1, None), (STAGE,), {}, "local")
 
 
 def place(folder: Path) -> Path:
@@ -21,7 +29,8 @@ def place(folder: Path) -> Path:
     (build / "environments" / "tiny.txt").write_text(PINS)
     program = "from importlib.metadata import version; print('has', version('iniconfig'))"
     (build / "10-train" / "run.sh").write_text(f'runs/environments/tiny/bin/python -c "{program}"\n')
-    (build / "run.sh").write_text(run_script([("10-train", "tiny")], {"tiny": Making("")}, [], "x.yaml"))
+    text = run_script([Started(STAGE, Job(()))], launcher("local"), {"tiny": Making("")}, [], PLAN, "x.yaml")
+    (build / "run.sh").write_text(text)
     return build
 
 

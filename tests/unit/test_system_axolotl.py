@@ -359,13 +359,12 @@ def test_prepared_data_is_dropped_where_the_rows_have_changed(tmp_path: Path) ->
     (tool / "axolotl").write_text("#!/bin/sh\nls runs/t/prepared\ntouch runs/t/prepared/tokenised\n")
     (tool / "axolotl").chmod(0o755)
 
-    def prepared(rows: str, **more: str) -> str:
+    def prepared(rows: str) -> str:
         (tmp_path / "it's.jsonl").write_text(rows)
-        variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": str(tmp_path / "environments"), **more}
+        variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": str(tmp_path / "environments")}
         command = ["bash", "build/10-train/run.sh"]
         return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True).stdout
 
     assert prepared("{}") == ""
     assert prepared("{}") == "tokenised\n"
-    assert prepared('{"other": 1}', NODE_RANK="1") == "tokenised\n"
     assert prepared('{"other": 1}') == ""

@@ -74,7 +74,7 @@ def test_methods_by_their_names(train: str, keys: dict[str, str]) -> None:
     ("words", "message"),
     [
         ("{method: ipo, learning_rate: 1e-6}", "llamafactory cannot do ipo"),
-        ("{method: dpo, loss: hinge, learning_rate: 1e-6}", "it trains sigmoid in its place"),
+        ("{method: dpo, loss: hinge, learning_rate: 1e-6}", "it trains sigmoid instead"),
         ("{method: dpo, loss: robust, learning_rate: 1e-6}", "cannot train robust"),
         ("{method: cpo, learning_rate: 1e-6}", "llamafactory cannot do cpo"),
     ],
@@ -99,7 +99,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ({"model": "{base: m/m, chat_template: mistral_v1}"}, "no template like mistral_v1", {"model": "{base: m/m}"}),
         (
             {"model": "{base: m/m, attention: flex_attention}"},
-            "flex_attention is not among",
+            "flex_attention is not supported",
             {"model": "{base: m/m, attention: eager}"},
         ),
         (
@@ -135,7 +135,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ),
         (
             {"data": "{train: [{path: a.jsonl, format: chat, roles: {user: [human, user]}}]}"},
-            "one name of a role, not human, user",
+            "one name for a role, not human, user",
             {"data": "{train: [{path: a.jsonl, format: chat, roles: {user: [human]}}]}"},
         ),
         (
@@ -144,7 +144,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
             of("dpo", PROMPTED),
         ),
         ({"adapter": "{alpha: 1.5}"}, "whole numbers for alpha", {"adapter": "{alpha: 2}"}),
-        ({"adapter": "{init: olora}"}, "olora is not among", {"adapter": "{init: pissa}"}),
+        ({"adapter": "{init: olora}"}, "olora is not supported", {"adapter": "{init: pissa}"}),
         (
             {"adapter": "{init: pissa}", "model": NF4},
             "PiSSA from quantised weights",
@@ -157,7 +157,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ),
         ({"adapter": "{options: {bias: all}}"}, "no other fields of PEFT", {"adapter": "{options: {}}"}),
         ({"adapter": "{type: vera}"}, "llamafactory cannot do vera", {"adapter": "{type: oft}"}),
-        ({"adapter": "{type: oft, start_from: a}"}, "cannot go on training oft", {"adapter": "{start_from: a}"}),
+        ({"adapter": "{type: oft, start_from: a}"}, "cannot continue training oft", {"adapter": "{start_from: a}"}),
         (
             {"adapter": "{merge: true}", **of("reward", PAIRS)},
             "lose the value head",
@@ -170,7 +170,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ),
         (
             of("dpo", PAIRS, ", loss: hinge"),
-            "cannot train hinge: beside its TRL 0.24 it trains sigmoid",
+            "cannot train hinge: with its TRL 0.24, it trains sigmoid",
             of("dpo", PAIRS, ", loss: sigmoid"),
         ),
         (
@@ -213,7 +213,7 @@ TOKENIZER = {"model": "{base: m/m}"}
 @pytest.mark.parametrize(
     ("sections", "message", "others"),
     [
-        ({}, "cuts rows longer than max_length", of("pretrain", TEXTS)),
+        ({}, "truncates rows longer than max_length", of("pretrain", TEXTS)),
         ({}, "a line break that its template puts", {"model": "{base: m/m, chat_template: llama3}"}),
         ({}, "do not alternate", {"data": f"{{train: [{ROWS}]}}"}),
         (TOKENIZER, "rebuilds the tokenizer's template", {"model": "{base: m/m, chat_template: chatml}"}),

@@ -73,30 +73,30 @@ def test_what_counts_as_used_acts_and_the_reverse(name: str) -> None:
 
 # stage -> what is changed of it, and a part of what is told then; without the change that is not told
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("chat", {"model.revision": "main"}, "reads no revision"),
-    ("chat", {"model.tokenizer": "a/t"}, "takes the tokenizer of the model"),
-    ("chat", {"model.chat_template": "chatml"}, "takes the chat template"),
-    ("chat", {"model.chat_template_file": "t.jinja"}, "takes the chat template"),
+    ("chat", {"model.revision": "main"}, "cannot choose the revision of a model"),
+    ("chat", {"model.tokenizer": "a/t"}, "only the model's own tokenizer"),
+    ("chat", {"model.chat_template": "chatml"}, "only the tokenizer's own chat template"),
+    ("chat", {"model.chat_template_file": "t.jinja"}, "only the tokenizer's own chat template"),
     ("chat", {"numerics.torch_compile": True}, "no torch.compile"),
-    ("chat", {"numerics.precision": "fp32"}, "fp32 is not among"),
+    ("chat", {"numerics.precision": "fp32"}, "fp32 is not supported"),
     ("lora", {"model.load_in": "int8"}, "cannot hold the weights in int8"),
     ("qlora", {"model.load_in": "fp4"}, "cannot hold the weights in fp4"),
-    ("qlora", {"numerics.precision": "fp16"}, "bf16 beside 4-bit weights"),
+    ("qlora", {"numerics.precision": "fp16"}, "bf16 with 4-bit weights"),
     ("qlora", {"model.double_quant": False}, "always quantises the scales"),
     ("chat", {"parallel.parameter_offload": "cpu"}, "keeps trained parameters on the GPU"),
     ("chat", {"parallel.optimizer_offload": "nvme"}, "to CPU only"),
-    ("lora", {"adapter.start_from": "a/a"}, "starts a new adapter"),
+    ("lora", {"adapter.start_from": "a/a"}, "cannot continue an adapter"),
     ("lora", {"adapter.alpha": 1.5}, "whole numbers for alpha"),
-    ("chat", {"optimizer.name": "lion"}, "lion is not among"),
+    ("chat", {"optimizer.name": "lion"}, "lion is not supported"),
     ("completion", {"optimizer.warmup": 10}, "a share of the steps"),
-    ("chat", {"optimizer.scheduler": "warmup_stable_decay"}, "how long warmup_stable_decay decays"),
+    ("chat", {"optimizer.scheduler": "warmup_stable_decay"}, "decay of warmup_stable_decay"),
     ("restarts", {"optimizer.cycles": 2}, "does not restart its cosine"),
     ("chat", {"length.unit": "steps"}, "whole passes over its data"),
     ("grpo", {"length.amount": 1.5, "watch.save_every": 7}, "whole passes over its data"),
     ("chat", {"length.amount": 2.0}, "not after an epoch"),
     ("chat", {"data.shuffle": False}, "always shuffles"),
-    ("chat", {"data.holdout": 0.1}, "holds no rows out"),
-    ("chat", {"data.packing": True}, "does not fill sequences"),
+    ("chat", {"data.holdout": 0.1}, "cannot hold out rows"),
+    ("chat", {"data.packing": True}, "cannot pack rows"),
     ("chat", {"data.train_on": "all"}, "trains on answers only"),
     ("chat", {"data.train.0.format": "text"}, "cannot read rows of format text"),
     ("completion", {"data.train.1.subset": "s"}, "cannot choose a subset"),
@@ -106,7 +106,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("completion", {"data.train.1.columns": {"prompt": "q", "completion": "completion"}}, "the same columns"),
     ("completion", {"data.train.1.hub": "a/c@d"}, "as a separator"),
     ("completion", {"data.train.0.path": "a,b.jsonl"}, "as a separator"),
-    ("chat", {"data.train.0.roles": {"user": ("human",)}}, "maps no roles"),
+    ("chat", {"data.train.0.roles": {"user": ("human",)}}, "cannot map roles"),
     (
         "lora",
         {"data.validation.0.columns": {"messages": "turns", "role": "role", "content": "content"}},
@@ -120,21 +120,21 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("grpo", {"numerics.precision": "fp16", "model.load_in": "fp16"}, "engines compute in bf16"),
     ("grpo", {"adapter": "lora"}, "an adapter's weights to vLLM"),
     ("grpo", {"rollout.max_new_tokens": 2048}, "no room for a prompt"),
-    ("grpo", {"rollout.mask_truncated": True}, "cut off in the loss"),
+    ("grpo", {"rollout.mask_truncated": True}, "truncated completions"),
     ("grpo", {"rollout.tensor_parallel": 3}, "engines of 3 GPUs do not fill nodes of 8"),
-    ("grpo", {"rollout.scale_rewards": "batch"}, "batch is not among"),
+    ("grpo", {"rollout.scale_rewards": "batch"}, "batch is not supported"),
     ("dr_grpo", {"rollout.scale_rewards": "group"}, "divides by no standard deviation"),
-    ("grpo", {"objective.loss": "cispo"}, "cispo is not among"),
+    ("grpo", {"objective.loss": "cispo"}, "cispo is not supported"),
     ("grpo", {"rewards.1.type": "model", "rewards.1.path": "a/r"}, "one reward model"),
     ("ppo", {"rewards.0.weight": 2.0}, "does not scale the reward"),
     ("gspo", {"rewards.0.url": "http://a/?b,c"}, "a comma in an address"),
     ("plus", {"rewards": "ppo"}, "validates only with reward functions"),
-    ("plus", {"watch.evaluate_every": "epoch"}, "validates every so many steps"),
+    ("plus", {"watch.evaluate_every": "epoch"}, "validates by steps"),
     ("grpo", {"objective.loss": "dr_grpo", "rollout.scale_rewards": "none"}, "divides by a constant"),
     ("grpo", {"method": "rloo"}, "RLOO sums over the tokens"),
     ("dpo", {"data.train.0.columns": {"messages": "m", "chosen": "chosen", "rejected": "rejected"}}, "to the messages"),
 ]
-ALWAYS_TOLD = {"cuts rows that are longer", "whatever trust_remote_code says"}
+ALWAYS_TOLD = {"truncates rows longer", "whatever trust_remote_code says"}
 
 
 def with_all(stage: Stage[Train], changes: dict[str, Any]) -> Stage[Train]:
@@ -168,14 +168,14 @@ def test_every_check_is_told_here() -> None:
 
 
 def test_long_rows_are_cut_where_no_completions_are_sampled() -> None:
-    said = {name for name, stage in STAGES.items() if any("cuts rows" in message for message in told(stage))}
+    said = {name for name, stage in STAGES.items() if any("truncates rows" in message for message in told(stage))}
     assert said == {name for name, stage in STAGES.items() if stage.body.rollout is None}
 
 
 def findings(text: str, *, model: str = "{base: a/b}") -> list[tuple[str, str]]:
     """Return code and message of what is found in a recipe, but for what every supervised training is told."""
     compiled = compile_tree(read_text(Source("test.yaml", HEAD.replace("{base: a/b}", model) + text)))
-    return [(found.code, found.message) for found in compiled.findings if "cuts rows" not in found.message]
+    return [(found.code, found.message) for found in compiled.findings if "truncates rows" not in found.message]
 
 
 def test_code_of_a_model_is_trusted_and_who_forbids_it_is_told() -> None:

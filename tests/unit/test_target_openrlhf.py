@@ -46,7 +46,7 @@ def test_bash_reads_the_words_as_they_are_meant(tmp_path: Path) -> None:
         "off": False,
         "place": Expanded("$here/rewards.py"),
     }
-    text, where = script("Head.", "printf '%s\\0'", {name: Argument(value, "why") for name, value in values.items()})
+    text, where = script("Head.", ("printf", "%s\\0"), {name: Argument(value, "why") for name, value in values.items()})
     (tmp_path / "x.sh").write_text(text, encoding="utf-8")
     done = subprocess.run(["bash", "x.sh"], cwd=tmp_path, capture_output=True, text=True, check=True)
     expected = ["--text", values["text"], "--rate", "1e-06", "--range", "-10", "0.5", "--on"]

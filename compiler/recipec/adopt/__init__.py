@@ -12,7 +12,7 @@ from recipec.source import Source, Span
 
 
 class Adopted(NamedTuple):
-    """The script as it was and as it is for several processes, and what a person should know of it."""
+    """The script as it was and as it is for several processes, and what a user should know of it."""
 
     file: str
     before: str

@@ -29,7 +29,7 @@ class Decision(NamedTuple):
 
 
 def decide(course: Course) -> Decision:
-    """Decide everything. What contradicts itself is decided somehow too: rules judge the result."""
+    """Decide everything. What contradicts itself is decided somehow too: rules check the result."""
     recipe = course.recipe
     several = course.parts[0].own is not None
     parts = tuple(Said(part) for part in course.parts)
@@ -53,8 +53,14 @@ def decide(course: Course) -> Decision:
     for one in kept:
         origins |= {f"{one.stage.name}.{path}": origin for path, origin in one.origins.items()}
     stages = with_environments(tuple(one.stage for one in kept))
-    plan = Plan(recipe.name, recipe.description, machine.value, stages, dict(recipe.launch.environment))
+    plan = Plan(
+        recipe.name, recipe.description, machine.value, stages, dict(recipe.launch.environment), _launcher(whole)
+    )
     return Decision(Resolved(plan, origins), said, whole, parts, graph)
+
+
+def _launcher(say: Said) -> str:
+    return say.recipe.launch.on or ("nodes" if say.recipe.hardware.nodes > 1 else "local")
 
 
 def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:

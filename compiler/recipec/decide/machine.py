@@ -8,7 +8,7 @@ from recipec.plan import Hardware, Precision, Track
 from recipec.plural import counted
 from recipec.suggest import nearest
 
-UNKNOWN = "a100-80gb"  # judged in the place of a GPU that is not known, which is an error anyway
+UNKNOWN = "a100-80gb"  # checked in the place of a GPU that is not known, which is an error anyway
 
 
 def known_gpu(name: str) -> Gpu:

@@ -1,4 +1,4 @@
-"""What a person said for one stage, and how a value is decided of it: a value together with its origin."""
+"""What a user said for one stage, and how a value is decided of it: a value together with its origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from recipec.course import Part
 from recipec.language import Recipe
 from recipec.plan import Origin, OriginKind
-from recipec.source import Items, Mapping, Node, Path, Scalar, Span, beginning, dotted, split_path
+from recipec.source import (
+    Items,
+    Mapping,
+    Node,
+    Path,
+    Scalar,
+    Span,
+    beginning,
+    dotted,
+    is_list,
+    is_mapping,
+    split_path,
+)
 
 T = TypeVar("T", covariant=True)
 U = TypeVar("U")
@@ -65,9 +77,9 @@ class Said:
         return beginning(self.tree)
 
     def _key(self, path: str) -> Span | None:
-        steps = split_path(path)
-        above = self.nodes.get(parent(path)) if len(steps) > 1 else self.tree
-        return above.keys.get(str(steps[-1])) if isinstance(above, Mapping) else None
+        *around, last = split_path(path)
+        above = self.nodes.get(dotted(tuple(around))) if around else self.tree
+        return above.keys.get(str(last)) if isinstance(above, Mapping) else None
 
     def place(self, path: str) -> str:
         """Return the path in the whole recipe: a word that a stage says itself stands under `stages[i]`."""
@@ -100,7 +112,7 @@ class Said:
         if not self.wrote(path):
             return value
         above = _at(self.recipe, split_path(path)[:-1])
-        field = getattr(type(above), "model_fields", {}).get(path.rpartition(".")[2])
+        field = getattr(above.__class__, "model_fields", {}).get(path.rpartition(".")[2])
         found: U = field.default if field is not None and not field.is_required() else _NEVER
         return found
 
@@ -160,10 +172,10 @@ def _at(value: Any, steps: Path) -> Any:
     for step in steps:
         if value is None:
             return None
-        if isinstance(value, list):
+        if is_list(value):
             value = value[int(step)]
         else:
-            value = value.get(step) if isinstance(value, dict) else getattr(value, str(step), None)
+            value = value.get(step) if is_mapping(value) else getattr(value, str(step), None)
     return value
 
 

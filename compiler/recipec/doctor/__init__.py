@@ -1,4 +1,4 @@
-"""`recipe doctor`: files that people already have, judged without a recipe.
+"""`recipe doctor`: files that people already have, checked without a recipe.
 
 Each file is recognised, read as its tool reads it, held against the tool's contract and the rules of its tool, and then
 all of them against each other. The findings are those of recipes: located, with what to do.
@@ -32,7 +32,7 @@ class Examined(NamedTuple):
 
 
 def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
-    """Judge files. `said` are `TOOL[-RELEASE]` for all of them or `FILE=TOOL[-RELEASE]` for one.
+    """Check files. `said` are `TOOL[-RELEASE]` for all of them or `FILE=TOOL[-RELEASE]` for one.
 
     Raises ValueError, with what there is, where `said` names no tool or release that doctor knows.
     """
@@ -100,11 +100,11 @@ def _read(source: Source, wanted: tuple[str, str] | None) -> tuple[str, Guess, r
     if guess is None:
         known = ", ".join(TITLES.values())
         message = (
-            f"this is a file of {other}, which doctor does not judge"
+            f"this is a file of {other}, which doctor does not check"
             if other
             else "no tool that doctor knows reads this"
         )
-        advice = f"it judges files of {known}; name one with --as"
+        advice = f"it checks files of {known}; name the tool with --as"
         first = min(read.tree.keys.values(), key=lambda span: span[1:3], default=read.tree.span)
         raise RecipeError([Finding("D100", message, first, help=advice)])
     return name, guess, reading.read(source, omega=True) if guess.tool == "llamafactory" else read

@@ -186,7 +186,7 @@ def _named(trainer: File, deepspeed: File, accelerate: File | None, script: Scri
             "D208",
             message,
             trainer.span("deepspeed", value=True),
-            help=f"name {name}, or give doctor the file that is meant",
+            help=f"name {name}, or pass doctor the file that is meant",
             severity="warning",
         )
     elif not said:
@@ -256,5 +256,5 @@ def _mentioned(script: Script, by_tool: dict[str, list[File]]) -> Iterator[Findi
 def _other(named: str, span: Span, given: File) -> Finding:
     message = f"the script names {named}, which is not among the files"
     return Finding(
-        "D208", message, span, help=f"name {given.name}, or give doctor the file that is meant", severity="warning"
+        "D208", message, span, help=f"name {given.name}, or pass doctor the file that is meant", severity="warning"
     )

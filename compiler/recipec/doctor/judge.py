@@ -64,12 +64,12 @@ def held(file: File) -> File | None:
 
 
 def written_twice(file: File, read: Read) -> Iterator[Finding]:
-    """Yield the keys that one mapping holds twice: JSON's and PyYAML's readers take the last in silence."""
+    """Yield the keys that one mapping holds twice: JSON's and PyYAML's readers take the last without a message."""
     refuses = file.guess.tool in ("llamafactory", "deepspeed")
     for twice in read.twice:
         says = "the same" if twice.agree else "another value"
         message = f'key "{twice.name}" is written twice in one mapping, with {says}'
-        does = f"{file.guess.title} refuses it" if refuses else f"{file.guess.title} takes this one in silence"
+        does = f"{file.guess.title} refuses it" if refuses else f"{file.guess.title} uses this one without a message"
         advice = f"the first is on line {twice.first}; {does}: keep one of them"
         severity: Literal["error", "warning"] = "warning" if twice.agree and not refuses else "error"
         yield Finding("D102", message, twice.span, help=advice, severity=severity)
@@ -119,7 +119,7 @@ def taken_for_text(file: File) -> Iterator[Finding]:
         )
         if plainly and said is not None and "any" in said["type"]:
             message = f"{file.guess.title}: {dotted(path)}: {node.text} is text, not a number"
-            advice = f"YAML 1.1, which it reads, wants a point and a sign; write {_decimal(node.text)}"
+            advice = f"YAML 1.1, which it reads, needs a point and a sign in this number; write {_decimal(node.text)}"
             yield Finding("D104", message, node.span, help=advice, severity="warning")
 
 
@@ -149,7 +149,7 @@ def _dead(file: File, problem: Problem) -> Finding:
         advice = why or "delete it, or write what replaces it"
     harmless = guess.tool == "axolotl" and _value(file, problem.path) is None
     if harmless:
-        advice = "Axolotl does not know it; null has no effect either: delete the line"
+        advice = "Axolotl has no such key, and null has no effect either: delete the line"
     message = f"{guess.title}: {dotted(problem.path)}: {problem.message}"
     return Finding("T020", message, file.span(problem.path), instead, advice, "warning" if harmless else "error")
 
@@ -170,7 +170,7 @@ def _wrong(file: File, node: contracts.Node, problem: Problem) -> Finding:
         advice = (
             "without quotes it is a number"
             if quoted
-            else f"YAML 1.1, which it reads, takes it for text; write {_decimal(node_here.text)}"
+            else f"YAML 1.1, which it reads, treats this as text; write {_decimal(node_here.text)}"
         )
     elif (
         isinstance(node_here, Scalar)
@@ -201,7 +201,7 @@ def _decimal(text: str) -> str:
 
 
 def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
-    """Say whether the tool takes a value all the same: as text that it reads itself, or as a reference it resolves."""
+    """Return whether the tool takes a value all the same: as text that it reads itself, or as a reference it resolves."""
     value = _value(file, problem.path)
     types = set(node.get("type", ()))
     if file.guess.tool == "llamafactory" and isinstance(value, str) and "${" in value:

@@ -1,7 +1,7 @@
 """Files of other tools as located trees, with the values that those tools themselves would see.
 
 They read YAML by PyYAML, which keeps to YAML 1.1: `yes` is true, `1e-4` is text, `010` is eight, `<<` merges, and the
-last of two equal keys wins in silence. OmegaConf differs in numbers and refuses equal keys. JSON is Python's own.
+last of two equal keys wins without a message. OmegaConf differs in numbers and refuses equal keys. JSON is Python's own.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _SAID = {
     "S002": ("this is a folder, not a file", "name the file inside it"),
     "S004": (None, "a configuration names its data files, it does not hold them"),
-    "S010": ("a second YAML document starts here; the tools read one", "put each in a file of its own"),
-    "S011": (None, "there is nothing to judge"),
+    "S010": ("a second YAML document starts here; the tools read one", "write each to its own file"),
+    "S011": (None, "there is nothing to check"),
     "S014": (None, "no tool reads anything so deep; flatten it"),
 }
 
@@ -201,7 +201,7 @@ def read(source: Source, *, omega: bool = False) -> Read:
         tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice))
     if not isinstance(tree, Mapping):
         advice = "the tools that doctor knows read `key: value` files, and scripts"
-        message = "the file holds no mapping of keys to values"
+        message = "the file is not a mapping of keys to values"
         raise RecipeError([Finding("D101", message, beginning(tree), help=advice)])
     return Read(tree, twice)
 
@@ -229,7 +229,7 @@ class _Json:
             json.loads(self.text)
         except json.JSONDecodeError as error:
             at = min(error.pos, len(self.text))
-            advice = "JSON wants double quotes, commas between entries and none after the last, and has no comments"
+            advice = "JSON needs double quotes, commas between entries and none after the last, and has no comments"
             raise RecipeError(
                 [Finding("S021", f"not valid JSON: {error.msg}", self._span(at, at + 1), help=advice)]
             ) from None

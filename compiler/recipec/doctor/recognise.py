@@ -36,7 +36,7 @@ ONCE = {
     "trl": {"max_seq_length", "max_prompt_length", "torch_dtype", "dataset_mixer", "dataset_mixture", "script_args"},
     "axolotl": {"base_model_config", "load_in_4bit_use_double_quant"},
 }
-# Configurations of tools that doctor does not judge, by what only they have.
+# Configurations of tools that doctor does not check, by what only they have.
 STRANGERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "torchtune": lambda values: any(isinstance(v, Mapping) and "_component_" in v for v in values.values()),
     "Oumi": lambda values: isinstance(values.get("model"), Mapping) and "model_name" in values["model"],
@@ -84,7 +84,7 @@ def named(text: str) -> tuple[str, str]:
 
 
 def is_script(file: str, text: str) -> bool:
-    """Say whether a file is a shell script, by its name or its first line."""
+    """Return whether a file is a shell script, by its name or its first line."""
     first = text.split("\n", 1)[0]
     return file.endswith(SCRIPTS) or bool(re.match(r"#!.*\b(?:ba|z|da)?sh\b", first)) or first.startswith("#SBATCH")
 
@@ -98,9 +98,9 @@ def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str] | No
     """Return what a file is, or None. Keys that few tools read count more; `wanted` overrules tool and release."""
     if wanted is not None:
         tool, release = wanted
-        return Guess(tool, release or latest(tool), _document(tool, file, values), "as you say")
+        return Guess(tool, release or latest(tool), _document(tool, file, values), "as --as says")
     if values and all(isinstance(row, Mapping) and ROWS & row.keys() for row in values.values()):
-        return Guess("llamafactory", latest("llamafactory"), "dataset_info", "every entry says where rows are")
+        return Guess("llamafactory", latest("llamafactory"), "dataset_info", "every entry names a source of rows")
     known = {tool: _keys(tool) for tool in DOCUMENTS}
     weight = {key: 1 / max(1, sum(key in keys for keys in known.values())) for key in values}
     scores = {tool: sum(weight[key] for key in values if key in keys) for tool, keys in known.items()}
@@ -124,7 +124,7 @@ def beside(guesses: list[Guess]) -> list[Guess]:
 
 
 def _pinned(guess: Guess, environment: str) -> Guess:
-    if guess.tool not in ("deepspeed", "accelerate", "lm_eval") or guess.because == "as you say":
+    if guess.tool not in ("deepspeed", "accelerate", "lm_eval") or guess.because == "as --as says":
         return guess
     try:
         found = pinned(environment + ("-deepspeed" if guess.tool == "deepspeed" else ""), guess.tool)

@@ -120,13 +120,13 @@ MOVED: dict[str, Moves] = {
 
 # What a tool does with a key that it does not know: at the top of the file, and deeper in it.
 FATE = {
-    "axolotl": ("Axolotl drops it in silence: it has no effect", "Axolotl drops it in silence: it has no effect"),
+    "axolotl": ("Axolotl ignores it without a message", "Axolotl ignores it without a message"),
     "llamafactory": ("llamafactory-cli refuses the whole file", "llamafactory-cli hands it on as it is"),
-    "trl": ("`trl` takes it for an option of accelerate's and stops; other ways to start ignore it", "TRL stops at it"),
+    "trl": ("`trl` takes it for an option of accelerate and stops; other launchers ignore it", "TRL stops at it"),
     "deepspeed": (
-        "DeepSpeed ignores it in silence: it has no effect",
-        "DeepSpeed stops at it, or ignores it in silence",
+        "DeepSpeed ignores it without a message",
+        "DeepSpeed stops at it, or ignores it without a message",
     ),
-    "accelerate": ("accelerate refuses the whole file", "accelerate ignores it in silence: it has no effect"),
+    "accelerate": ("accelerate refuses the whole file", "accelerate ignores it without a message"),
     "lm_eval": ("lm-eval refuses the whole file", "lm-eval hands it on to the model, which stops at it"),
 }

@@ -261,7 +261,7 @@ def _filled(word: RawWord, variables: dict[str, Word]) -> list[Word]:
 
 
 def _calls_nothing(words: list[Word], index: int) -> bool:
-    """Say whether a word begins what calls no launcher."""
+    """Return whether a word begins what calls no launcher."""
     behind = words[index + 1].text if index + 1 < len(words) else ""
     return words[index].name in _NO_CALL and behind != "run" and not _is_name(words, index)
 

@@ -1,4 +1,4 @@
-"""The kinds of stages, each in a module of its own: what it decides, what it takes and leaves, how it is told."""
+"""The kinds of stages, each in a module of its own: what it decides, what it takes and leaves, how it is described."""
 
 from __future__ import annotations
 

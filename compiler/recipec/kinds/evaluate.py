@@ -15,7 +15,7 @@ LAST = "tuned"  # the name that the last model has beside its own
 
 
 class Subject(Record, frozen=True):
-    """The model that is evaluated: weights by folder or hub name, with the adapter laid over them.
+    """The model that is evaluated: weights by folder or hub name, with the adapter merged over them.
 
     `chat_template`: prompts are rendered by its tokenizer's template; `template` is what is known of that, `none` where
     it is known to be missing.
@@ -114,7 +114,7 @@ def _one(
         id=id,
         name=f"evaluate-{name}",
         kind="evaluate",
-        system="lm_eval",
+        system="",
         release="",
         environment="",
         inputs=(handed.input,),
@@ -143,7 +143,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
     if talks and model.template == "none" and given.chat_template is None:
         template = say.rule(False, f"{model.tokenizer} has no chat template", kind="fact")
     else:
-        template = say.take("evaluate.chat_template", given.chat_template, talks, "as the model is trained")
+        template = say.take("evaluate.chat_template", given.chat_template, talks, "as in the model's training")
     return section(
         Subject,
         name=say.rule(name, "", "evaluate.models"),

@@ -65,7 +65,7 @@ def before(
     body = section(
         Init,
         seed=say.word("seed", say.recipe.seed),
-        output=say.rule(output, "where the later stages look for it", "name"),
+        output=say.rule(output, "where the later stages read it", "name"),
         model=_scratch(say),
         data=say.rule(local, "the local training data"),
     )
@@ -77,7 +77,7 @@ def before(
         id=ID,
         name="init",
         kind="init",
-        system="transformers",
+        system="",
         release="",
         environment="",
         inputs=(),

@@ -50,7 +50,7 @@ def after(say: Said, graph: Graph, id: str, handed: Handed, word: str) -> Made:
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
-    """Make the stage that a person wrote."""
+    """Make the stage that a user wrote."""
     given = say.part.merge
     names = {given: 1.0} if isinstance(given, str) else dict(given.adapters) if given is not None else {}
     known = tuple(graph.models[name] for name in names if name in graph.models)
@@ -88,7 +88,7 @@ def _made(
         output=say.rule(output, "results of a run stay out of the emitted files", word),
         base=say.rule(base.path, "the adapter's base", word),
         adapter=say.rule(base.place, "" if weighed else "what the training left", word),
-        tokenizer=say.rule(base.tokenizer, "the training saved it beside the adapter", word),
+        tokenizer=say.rule(base.tokenizer, "the training saved it with the adapter", word),
         precision=precision,
         revision=say.rule(base.revision, "as in training", word),
         trust_remote_code=Decided(base.trust_remote_code, {"": first.origins["trust_remote_code"]}),
@@ -113,7 +113,7 @@ def _made(
         id=id,
         name=name,
         kind="merge",
-        system="peft",
+        system="",
         release="",
         environment="",
         inputs=tuple(one.input for one in parts),

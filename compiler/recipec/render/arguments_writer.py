@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from shlex import quote
 from typing import Any
 
+from recipec.job import Word
+from recipec.launch.words import line
 from recipec.render.python_writer import Argument
+from recipec.source import is_list
 
 
 class Expanded(str):
@@ -22,7 +25,7 @@ def word(value: Any) -> str:
     return quote(repr(value) if isinstance(value, float) else str(value))
 
 
-def script(head: str, command: str, arguments: Mapping[str, Argument]) -> tuple[str, dict[str, int]]:
+def script(head: str, command: tuple[Word, ...], arguments: Mapping[str, Argument]) -> tuple[str, dict[str, int]]:
     """Return a script that runs `command` with the arguments, and the line of each.
 
     True is a flag without a value, False a flag that is not given, a list several words.
@@ -35,8 +38,8 @@ def script(head: str, command: str, arguments: Mapping[str, Argument]) -> tuple[
     for name, (value, remark) in arguments.items():
         if value is False:
             continue
-        words = [] if value is True else [word(v) for v in (value if isinstance(value, list) else [value])]
+        words = [] if value is True else [word(v) for v in (value if is_list(value) else [value])]
         lines.append("  " + " ".join([f"--{name}", *words]) + (f"  # {remark}" if remark else ""))
         where[name] = len(lines)
-    lines += [")", f'exec {command} "${{arguments[@]}}"']
+    lines += [")", f'exec {line(command)} "${{arguments[@]}}"']
     return "\n".join(lines) + "\n", where

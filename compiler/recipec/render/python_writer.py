@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from recipec.source import Readable
+
 _MARK = re.compile(r"^( *)\{\{(\w+)\}\}$")
 
 
@@ -24,7 +26,7 @@ class Argument(NamedTuple):
     remark: str = ""
 
 
-def literal(value: Any) -> str:
+def literal(value: Readable) -> str:
     """Return a plain value, or an Expression in it, as Python text."""
     if isinstance(value, Expression):
         return str(value)

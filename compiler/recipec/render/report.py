@@ -25,6 +25,11 @@ PLAIN_LEAVES = (
 )
 
 
+def is_plain(path: str) -> bool:
+    """Return whether the value at a plan path, with its stage, is decided the same way for every recipe."""
+    return path.partition(".")[2].startswith(PLAIN_LEAVES)
+
+
 def where(origin: Origin) -> str:
     """Say in a few words where a value came from."""
     if origin.span is not None:
@@ -50,10 +55,12 @@ def plan_markdown(
     files: list[str],
     allowed: Mapping[str, str],
     profiles: Sequence[str] = (),
+    how: Sequence[str] = (),
 ) -> str:
     """Return the plan in words.
 
-    `allowed` are the rules that do not hold here, each with its reason; `profiles` were laid over the recipe.
+    `allowed` are the rules that do not hold here, each with its reason; `profiles` were merged over the recipe; `how`
+    are the lines that say how to start it.
     """
     plan: Plan = resolved.plan
     machine = plan.hardware
@@ -78,10 +85,10 @@ def plan_markdown(
         lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
     if allowed:
         lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
-    lines += ["", "## Decisions that the recipe leaves open", "", "| value | is | because |", "|---|---|---|"]
+    lines += ["", "## Decisions that the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|"]
     for path, (value, origin) in values(resolved).items():
         if (
-            not path.partition(".")[2].startswith(PLAIN_LEAVES)
+            not is_plain(path)
             and origin.span is None
             and origin.kind in ("rule", "default")
             and origin.why
@@ -91,11 +98,7 @@ def plan_markdown(
             lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
     lines += ["", "## Files", ""]
     lines += [f"- `{name}`" for name in files]
-    lines += [
-        "",
-        "Run all of it with `bash run.sh` of this folder, from the folder that the recipe's paths start at.",
-        "",
-    ]
+    lines += ["", "## Start", "", *how, ""] if len(how) > 1 else ["", *how, ""]
     return "\n".join(lines)
 
 

@@ -14,9 +14,11 @@ from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, tidy
 from recipec.emission import Placed, leads
 from recipec.facts import pins
+from recipec.launch import launcher, script
+from recipec.launch.launcher import Started
 from recipec.output import digest, file_digest
 from recipec.plan import Plan, Resolved
-from recipec.render import report, shell
+from recipec.render import report
 from recipec.render.yaml_writer import YamlWriter
 from recipec.source import Mapping, dotted, leaves, plain
 from recipec.systems.document import Document
@@ -31,37 +33,41 @@ def files_of(
     recipe, plan = tree.span.source.label, resolved.plan
     files: dict[str, str] = {}
     lines: dict[str, dict[str, plan_json.Line]] = {}
+    starter = launcher(plan.launcher)
+    started: list[Started] = []
     for one in placed:
         stage = one.stage
+        assert one.emitted.job is not None  # nothing is refused where files are written
+        started.append(Started(stage, one.emitted.job))
         for document in one.emitted.documents:
             name = f"{stage.id}/{document.file}"
             files[name], lines[name] = _text(document, stage.name, resolved, recipe)
         files |= {f"{stage.id}/{name}": text for name, text in one.emitted.files.items()}
-        files[f"{stage.id}/run.sh"] = shell.stage_script(stage, one.emitted, plan, recipe)
+        files[f"{stage.id}/run.sh"] = script.stage_script(started[-1], starter, plan, recipe)
     environments = sorted({stage.environment for stage in plan.stages})
     for name in environments:
         files[f"environments/{name}.txt"] = pins(name)
     needed = [read.path for stage in plan.stages for read in stage.reads if read.needed]
     making = {name: _making(name) for name in environments}
-    files["run.sh"] = shell.run_script(
-        [(stage.id, stage.environment) for stage in plan.stages], making, needed, recipe, plan.variables.values()
-    )
+    files["run.sh"] = script.run_script(started, starter, making, needed, plan, recipe)
     profiles = composed.profiles if composed is not None else ()
     names = sorted([*files, "PLAN.md", plan_json.FILE])
     findings = tidy([*(one for one in findings if one.code[0] not in "DL"), *rules.lasting(course, decision)])
-    files["PLAN.md"] = report.plan_markdown(resolved, recipe, findings, names, course.recipe.allow, profiles)
+    files["PLAN.md"] = report.plan_markdown(
+        resolved, recipe, findings, names, course.recipe.allow, profiles, how=starter.how(tuple(started))
+    )
     files[plan_json.FILE] = plan_json.write(_manifest(tree, resolved, files, lines, composed))
     return dict(sorted(files.items()))
 
 
 @cache
-def _making(environment: str) -> shell.Making:
+def _making(environment: str) -> script.Making:
     """Return what the directives in an environment's pins say of its making."""
 
     def said(directive: str) -> str:
         return " ".join(re.findall(rf"^# {directive}: (.*)$", pins(environment), re.MULTILINE))
 
-    return shell.Making(said("build-without-isolation"), said("no-dependencies"), said("remove"))
+    return script.Making(said("build-without-isolation"), said("no-dependencies"), said("remove"))
 
 
 @cache
@@ -97,7 +103,7 @@ def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tu
     if document.kind == "python":
         text, where = fill_template(f"# {head}\n{document.template}", arguments)
     else:
-        text, where = arguments_writer.script(head, document.template, arguments)
+        text, where = arguments_writer.script(head, document.command, arguments)
     return text, _lines(where, reads)
 
 
@@ -112,10 +118,10 @@ def _json_line(text: str, key: str) -> int:
 def _remark(entry: Entry, reads: tuple[str, ...], resolved: Resolved) -> str:
     if entry.why:
         return entry.why
-    told = [read for read in reads if not read.endswith(".method")]  # nearly every row of some kind asks for it
-    if isinstance(entry.value, dict | list) or len(told) != 1:
+    deciding = [read for read in reads if not read.endswith(".method")]  # nearly every row of some kind reads it
+    if isinstance(entry.value, dict | list) or len(deciding) != 1 or report.is_plain(deciding[0]):
         return ""
-    origin = resolved.origins.get(told[0])
+    origin = resolved.origins.get(deciding[0])
     return origin.why if origin is not None and origin.kind in ("rule", "fact") else ""
 
 
@@ -136,7 +142,7 @@ def _manifest(
         tuple(composed.profiles) if composed is not None else (),
     )
     notes = composed.notes if composed is not None else {}
-    because = {}
+    because: dict[str, plan_json.Because] = {}
     told: set[str] = set()
     for path, origin in sorted(resolved.origins.items()):
         span = origin.span

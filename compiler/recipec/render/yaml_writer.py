@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+
+from recipec.source import Readable
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*\Z")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "~"])
 
 
-def scalar(value: Any) -> str:
+def scalar(value: object) -> str:
     """Return a scalar as YAML. Raises TypeError for what has no YAML form."""
     if value is None:
         return "null"
@@ -47,7 +48,7 @@ def number(value: float) -> str:
 
 def quoted(text: str) -> str:
     """Return text in double quotes, everything unprintable escaped."""
-    parts = []
+    parts: list[str] = []
     for char in text:
         if char in '"\\':
             parts.append("\\" + char)
@@ -75,7 +76,7 @@ class YamlWriter:
         for line in text.split("\n"):
             self.text.append(f"# {line}".rstrip() if line else "")
 
-    def entry(self, key: str, value: Any, remark: str = "") -> None:
+    def entry(self, key: str, value: Readable, remark: str = "") -> None:
         """Write a top-level key; `remark` stands behind it as a comment."""
         self._put(key, value, 0, key, f"  # {remark}" if remark else "")
 
@@ -83,7 +84,7 @@ class YamlWriter:
         """Return the text."""
         return "\n".join(self.text) + "\n"
 
-    def _put(self, key: str, value: Any, indent: int, path: str, remark: str, lead: str = "") -> None:
+    def _put(self, key: str, value: Readable, indent: int, path: str, remark: str, lead: str = "") -> None:
         pad = lead or " " * indent
         self.lines[path] = len(self.text) + 1
         name = scalar(key)
@@ -101,7 +102,7 @@ class YamlWriter:
         else:
             self.text.append(f"{pad}{name}: {_flat(value)}{remark}")
 
-    def _item(self, value: Any, indent: int, path: str) -> None:
+    def _item(self, value: Readable, indent: int, path: str) -> None:
         self.lines[path] = len(self.text) + 1
         if isinstance(value, Mapping) and value:
             lead = " " * indent + "- "
@@ -116,7 +117,7 @@ class YamlWriter:
             self.text.append(f"{' ' * indent}- {_flat(value)}")
 
 
-def _flat(value: Any) -> str:
+def _flat(value: Readable) -> str:
     if isinstance(value, Mapping):
         return "{}"
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
 """The rows of local data files held against what a recipe says of them, before anything runs, and without pandas.
 
-A file that is not here is not judged: a recipe may be compiled elsewhere than where it runs. Parquet is left to the run.
+A file that is not here is not checked: a recipe may be compiled elsewhere than where it runs. Parquet is left to the run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of one source, each kind of mistake told once: its first row, and how many more there are."""
+"""What is wrong with the rows of one source, each kind of mistake reported once: its first row, and how many more there are."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class _Surveyor:
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
 
     def judge(self, where: str, row: Plain) -> None:
-        """Judge one row."""
+        """Check one row."""
         self.row_count += 1
         for problem in _row_problems(self, f"{self.source.path}, {where}", row):
             if problem.code in self.problems:
@@ -108,7 +108,7 @@ class _Surveyor:
             further = self.repeats[code]
             message = problem.message
             if further:
-                message += f"; so {'is' if further == 1 else 'are'} {further:,} more row{'s' * (further != 1)}"
+                message += f"; and {further:,} more {'row' if further == 1 else 'rows'} like it"
             severity = problem.severity
             if code in ("D007", "D009") and 2 * (further + 1) > self.row_count:
                 severity = "error"  # most rows: there is nothing to learn
@@ -120,7 +120,7 @@ class _Surveyor:
             found.append(RowProblem("D011", "", f"{path} holds no rows", "is it the right file?"))
         if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.row_count > 1:
             message = f"every label in {path} is {str(next(iter(self.labels))).lower()}"
-            found.append(RowProblem("D010", "label", message, "it needs rows of both kinds", None, "warning"))
+            found.append(RowProblem("D010", "label", message, "kto needs rows with both labels", None, "warning"))
         return found
 
 
@@ -128,7 +128,7 @@ def _row_problems(surveyor: _Surveyor, where: str, row: Plain) -> Iterator[RowPr
     source = surveyor.source
     if not isinstance(row, dict):
         yield RowProblem(
-            "D002", "", f"{where} is {_excerpt(row)}, no mapping of columns", "write one JSON object for each row"
+            "D002", "", f"{where} is {_excerpt(row)}, not a mapping of columns", "write one JSON object for each row"
         )
         return
     table = source.path.endswith(".csv")
@@ -158,19 +158,19 @@ def _pair_problems(where: str, row: dict[str, Plain], source: RowSource) -> Iter
         return
     other = next((name for name in ("chosen", "rejected") if not isinstance(row[columns[name]], dict)), None)
     if other and "messages" in columns and source.one_message:
-        message = f"{where}: {columns[other]} is {_excerpt(row[columns[other]])}; the trainer leaves such a row out"
+        message = f"{where}: {columns[other]} is {_excerpt(row[columns[other]])}; the trainer drops such a row"
         advice = f"write one message: {{{columns['role']}: assistant, {columns['content']}: …}}"
         yield RowProblem("D016", other, message, advice)
     if row[columns["chosen"]] == row[columns["rejected"]]:
         message = f"{where}: the chosen and the rejected answer are the same"
-        yield RowProblem("D009", "chosen", message, "drop the row: nothing can be learnt from it", None, "warning")
+        yield RowProblem("D009", "chosen", message, "remove the row: it teaches nothing", None, "warning")
 
 
 def _missing_column(where: str, name: str, column: str, row: dict[str, Plain]) -> RowProblem:
     there = [str(key) for key in row]
     shape = next((said for names, said in SHAPES if set(names) <= set(there)), None)
     close = nearest(column, there)
-    advice = f"it has {', '.join(there)}; say which of them it is: columns: {{{name}: …}}"
+    advice = f"it has {', '.join(there)}; map one of them: columns: {{{name}: …}}"
     if shape is not None and close is None:
         advice = f"it has {', '.join(there)}; such rows are {shape}"
     return RowProblem("D003", name, f"{where} has no column {column}", advice, close)
@@ -192,7 +192,7 @@ def _expected(name: str, value: Plain, columns: Mapping[str, str]) -> str | None
 
 
 def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) -> Iterator[RowProblem]:
-    """Judge the messages of a column: their keys, their roles, what they say and in which order."""
+    """Check the messages of a column: their keys, their roles, what they say and in which order."""
     messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
     if not messages:
         return
@@ -214,15 +214,13 @@ def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) 
         who = message[role]
         if not isinstance(who, str) or who not in surveyor.known_roles:
             close = nearest(str(who), ROLES)
-            advice = "say which role it is: roles: {user: [human], assistant: [gpt]}"
-            yield RowProblem(
-                "D005", name, f"{where}: {_excerpt(who)} is not a role that the recipe knows", advice, close
-            )
+            advice = "map it to a role: roles: {user: [human], assistant: [gpt]}"
+            yield RowProblem("D005", name, f"{where}: {_excerpt(who)} is not a known role", advice, close)
             return
         said = message.get(content)
         if isinstance(said, str) and not said.strip() and not calls and surveyor.role_of.get(who, who) != "system":
             advice = "drop the turn, or the row"
-            yield RowProblem("D006", name, f"{where}: the {who} says nothing", advice, None, "warning")
+            yield RowProblem("D006", name, f"{where}: the {who} turn is empty", advice, None, "warning")
         order.append(surveyor.role_of.get(who, who))
     if name == "messages" and surveyor.source.format == "chat":
         yield from _order_problems(where, name, order)
@@ -230,17 +228,17 @@ def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) 
 
 def _order_problems(where: str, name: str, order: list[str]) -> Iterator[RowProblem]:
     if "assistant" not in order:
-        message = f"{where}: no turn of the assistant"
-        yield RowProblem("D007", name, message, "there is nothing to learn in it: drop the row", None, "warning")
+        message = f"{where}: no assistant turn"
+        yield RowProblem("D007", name, message, "it teaches nothing: remove the row", None, "warning")
         return
     if "system" in order[1:]:
-        message = f"{where}: the system speaks after the first turn"
+        message = f"{where}: a system turn after the first turn"
         yield RowProblem(
             "D008", name, message, "most templates take one system turn, at the beginning", None, "warning"
         )
     pairs = [(one, two) for one, two in pairwise(order) if one == two and one in ("user", "assistant")]
     if pairs:
-        message = f"{where}: two turns of the {pairs[0][0]} in a row"
+        message = f"{where}: two {pairs[0][0]} turns in a row"
         yield RowProblem(
             "D008", name, message, "join them: some templates refuse them, others drop the row", None, "warning"
         )

@@ -1,7 +1,7 @@
 """Rules: what is likely not meant, or cannot go well, in a plan that is decided. Each is a function with its documentation.
 
 A new rule is a function in a module here, in that module's `RULES`; its documentation holds an example that is tested.
-Contradictions are judged first: where one is left, the plan means nothing, and the other rules are not asked.
+Contradictions are checked first: where one is left, the plan means nothing, and the other rules are not asked.
 """
 
 import os
@@ -42,7 +42,8 @@ def unallowed(course: Course, found: list[Finding]) -> list[Finding]:
 def findings(course: Course, decision: Decision, told: list[Finding]) -> list[Finding]:
     """Return what was told and what every rule finds, less what the recipe allows."""
     local = [source.path for stage in decision.resolved.plan.of_kind("train") for source in stage.body.data.train]
-    unsure = set() if all(path and os.path.isfile(path) for path in local) else set(rows.NAMES.values())  # noqa: PTH113
+    here = all(path and os.path.isfile(path) for path in local)  # noqa: PTH113
+    unsure: set[str] = set() if here else set(rows.NAMES.values())
     return waive(_BY_CODE, course, [*told, *judge(RULES, course, decision, folders=True)], unsure)
 
 

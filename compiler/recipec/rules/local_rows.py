@@ -85,7 +85,7 @@ def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
     close = nearest(stem, stems)
     if close is not None:
         there = f"{folder}/{close}.{suffix}" if folder else f"{close}.{suffix}"
-        advice = "correct the path, if it is not where the recipe runs"
+        advice = "correct the path, unless the file is on the machine that runs the recipe"
         yield _told(said, "D015", f"{here}.path", f"{path} is not here", advice, there)
 
 
@@ -95,14 +95,14 @@ def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]
     for here, survey in seen["validation"]:
         both = sum(count for row, count in survey.row_hashes.items() if row in train)
         if both:
-            message = f"{both:,} of {sum(survey.row_hashes.values()):,} validation rows are trained on too"
-            advice = "take them out of one of the two: their loss says nothing of new rows"
+            message = f"{both:,} of {sum(survey.row_hashes.values()):,} validation rows are also training rows"
+            advice = "remove them from one of the two: their loss says nothing about new data"
             yield _told(said, "D013", f"{here}.path", message, advice)
     held = s.data.holdout
     for here, survey in seen["train"]:
         known, repeated = sum(survey.row_hashes.values()), sum(survey.row_hashes.values()) - len(survey.row_hashes)
         if held and known >= 10 and repeated > REPEATED * known:
-            message = f"{repeated:,} of {known:,} rows are repeated: most of what is held out is trained on too"
+            message = f"{repeated:,} of {known:,} rows are repeated: most held-out rows are also training rows"
             advice = "drop them and weigh sources by weight, or give data.validation"
             yield _told(said, "D012", f"{here}.path", message, advice)
     counts = [survey.total for _, survey in seen["train"]]
@@ -116,5 +116,5 @@ def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]
         yield _told(said, "P052", "data.holdout", message, "hold out fewer rows", None, "error")
     elif total and left < s.batch.total and not METHODS[s.method].online:
         rows = counted(left, "row")
-        message = f"{rows} for batches of {s.batch.total:,}: an epoch is a single step that is not full"
+        message = f"{rows} for batches of {s.batch.total:,}: an epoch is one step with an incomplete batch"
         yield _told(said, "D014", "train.batch_size", message, "lower batch_size, or is it the right file?")

@@ -74,7 +74,7 @@ def too_large(see: Context, s: Train) -> Iterator[Fault]:
 
 def _smaller(s: Train) -> str:
     """Return what would make it smaller, the least change of the method first."""
-    ways = []
+    ways: list[str] = []
     if s.hardware.world > 1 and s.parallel.strategy not in ("zero3", "fsdp2"):
         ways.append("parallel.strategy: fsdp2")
     if s.adapter is None:
@@ -88,11 +88,11 @@ def _smaller(s: Train) -> str:
 
 @rule("L016", "offload-without-need", "warning", sources="DeepSpeed#3606, #2996")
 def needless_offload(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload to the CPU where all states together would take less than 40% of the GPUs' memory.
+    """Finds offload to the CPU although all states together would take less than 40% of the GPUs' memory.
 
     Why is this bad:
     Each step waits for the copies between host and GPU, and the optimiser runs on the CPU: several times slower, for
-    memory that nobody needed. Counted are 16 bytes per parameter that is trained, as mixed precision keeps.
+    memory that was not needed. This counts 16 bytes per trained parameter, as mixed precision keeps.
 
     Example:
         model: {base: Qwen/Qwen2.5-0.5B-Instruct}
@@ -120,7 +120,7 @@ def host_too_small(see: Context, s: Train) -> Iterator[Fault]:
     """Finds offload to the CPU that needs more host memory than a node is declared to have.
 
     Why is this bad:
-    The kernel ends a process without a word, often minutes after the start. Adam's states and gradients take about 18
+    The kernel kills a process without a message, often minutes after the start. Adam's states and gradients take about 18
     bytes per parameter in host memory, and half of that again while they are set up.
 
     Example:

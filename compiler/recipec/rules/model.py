@@ -10,6 +10,7 @@ from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 MARKERS = {  # what a template writes around a turn, where that is a token of its own
     "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
@@ -23,7 +24,7 @@ TALKS = ("chat", "preference")
 
 
 def _lacks(s: Train) -> list[str]:
-    """Return which of the embeddings stay as they are."""
+    """Return which of the embeddings stay frozen."""
     if s.adapter is None:
         return []
     names = (*s.adapter.also_train, *s.adapter.targets)
@@ -56,17 +57,17 @@ def untrained_turn_markers(see: Context, s: Train) -> Iterator[Fault]:
     new = [token for token in MARKERS.get(s.model.chat_template, ()) if token in known.tokens]
     lacks = _lacks(s)
     if new and lacks and any(source.format in TALKS for source in s.data.train):
-        message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay as they are"
+        message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay frozen"
         advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or start from the instruct model"
         yield Fault("model.chat_template model.path", message, advice)
 
 
 @rule("L031", "new-tokens-with-frozen-embeddings", "warning", sources="Axolotl#1570, PR#1659")
 def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a special token that is new to the tokenizer, beside an adapter that leaves the embeddings frozen.
+    """Finds a special token that is new to the tokenizer, with an adapter that leaves the embeddings frozen.
 
     Why is this bad:
-    The embedding of a new token is random, or a mean. Frozen, it stays so: the model can neither read the token nor
+    The embedding of a new token is random, or a mean. If it is frozen, it stays so: the model can neither read the token nor
     say it.
 
     Example:
@@ -83,7 +84,7 @@ def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
         return
     for name, token in s.model.special_tokens.items():
         if token not in known.tokens and name != "pad":  # a pad token is never read nor said
-            message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay as they are"
+            message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay frozen"
             advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or choose a token that it has"
             yield Fault("model.special_tokens model.path", message, advice)
 
@@ -94,7 +95,7 @@ def length_beyond_context(see: Context, s: Train) -> Iterator[Fault]:
 
     Why is this bad:
     Positions beyond the context were never learnt: the loss is high there, and what it teaches is noise. Trainers accept
-    it without a word.
+    it without a message.
 
     Example:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct, max_length: 16384}
@@ -112,11 +113,11 @@ def length_beyond_context(see: Context, s: Train) -> Iterator[Fault]:
 
 @rule("L033", "unknown-adapter-target", "error", sources="Axolotl 0.19 accepts any name")
 def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter target that no layer of the model's family is called.
+    """Finds an adapter target that no layer of the model's family is named.
 
     Why is this bad:
     PEFT looks for the names that it is given and is content with those it finds: with one name misspelt, those layers
-    get no adapter, in silence.
+    get no adapter, and no message says so.
 
     Example:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
@@ -134,7 +135,7 @@ def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
             close = nearest(target, names)
             yield Fault(
                 f"adapter.targets[{index}]",
-                f'"{target}" is no layer of {known.id}',
+                f'"{target}" is not a layer of {known.id}',
                 f"it has {', '.join(names)}",
                 close,
             )
@@ -142,7 +143,7 @@ def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
 
 @rule("L035", "conversations-without-template", "error", sources="")
 def no_template(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds conversations that are to be rendered by the tokenizer's own template, where it has none.
+    """Finds conversations that need the tokenizer's own template to be rendered, but it has none.
 
     Why is this bad:
     The run ends while the data is prepared, or a trainer takes a template of its own choice.
@@ -155,7 +156,7 @@ def no_template(see: Context, s: Train) -> Iterator[Fault]:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
     """
     known = see.model(s.model.tokenizer)
-    if not _fresh(known) or s.trainer == "script" or see.model(s.model.path) is None:
+    if not _fresh(known) or system(s.trainer).own_program or see.model(s.model.path) is None:
         return
     assert known is not None
     own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None
@@ -191,7 +192,7 @@ def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds an evaluation without a chat template of a model that is trained on conversations.
 
     Why is this bad:
-    The prompts look like nothing that the model was trained on: its scores say little of what users will see.
+    The prompts look like nothing that the model was trained on: its scores say little about what users will see.
 
     Example:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
@@ -283,7 +284,7 @@ def learning_rate(see: Context, s: Train) -> Iterator[Fault]:
     if large and s.adapter is None and s.method not in ("pretrain", "reward") and s.optimizer.name.startswith("adamw"):
         rate = s.optimizer.learning_rate or 0.0
         if rate >= 1e-4:
-            message = f"{rate:g} is a learning rate of adapters; here all weights are trained"
+            message = f"{rate:g} is a learning rate for adapters, but all weights are trained"
             yield Fault("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
 
 
@@ -292,7 +293,7 @@ def foreign_adapter(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter to start from that was trained on another model than the recipe's.
 
     Why is this bad:
-    Where the shapes differ, the run ends while it loads; where they agree, it goes on from nonsense.
+    If the shapes differ, loading fails; if they agree, training continues from weights that mean nothing for this model.
 
     Example:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
@@ -317,8 +318,8 @@ def foreign_template(see: Context, s: Train) -> Iterator[Fault]:
     """Finds the chat template of another family on a model that has learnt its own.
 
     Why is this bad:
-    Its turn markers are single tokens elsewhere and a dozen pieces here: the model forgets how it was spoken to, and
-    every server that takes the tokenizer's own template will speak to it in the old way.
+    The turn markers of that template are single tokens in its family, but a dozen pieces here. The model unlearns its format, and
+    every server that takes the tokenizer's own template will still prompt it in the old format.
 
     Example:
         model: {base: Qwen/Qwen2.5-7B-Instruct, chat_template: llama3}

@@ -1,4 +1,4 @@
-"""A reward function of the user's own, judged by its source alone: nothing of it is run."""
+"""A reward function of the user, checked by its source alone: nothing of it is run."""
 
 import ast
 from pathlib import Path
@@ -77,5 +77,5 @@ def _signature(path: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Troub
         name for name in [*(a.arg for a in given.posonlyargs), *taken] if name not in PASSED and name not in optional
     ]
     if more:
-        return Trouble("function", f"{where}: {node.name} wants {', '.join(more)}, which nobody passes", shape)
+        return Trouble("function", f"{where}: {node.name} wants {', '.join(more)}, which is never passed", shape)
     return None

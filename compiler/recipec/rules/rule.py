@@ -1,4 +1,4 @@
-"""What a rule is, and how rules judge a plan. A rule reads the plan, what was said and the facts; it changes no value."""
+"""What a rule is, and how rules check a plan. A rule reads the plan, what was said and the facts; it changes no value."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Fault(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a rule may look at beside what it judges.
+    """What a rule may look at beside what it checks.
 
-    `said` is what the person wrote, as the judged stage sees it; `stage` is that stage, None for the whole recipe or a
+    `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
     part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
     machine.
     """
@@ -70,7 +70,7 @@ Judge = Callable[[Context, Any], Iterator[Fault]]
 class Rule(NamedTuple):
     """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it.
 
-    `of` are the kinds of stages whose bodies it judges; `recipe` stands for the recipe as a whole, `part` for what the
+    `of` are the kinds of stages whose bodies it checks; `recipe` stands for the recipe as a whole, `part` for what the
     recipe says of each part of its course. A contradiction names the recipe paths that it rests on as `words`: where one
     of them was wrong itself, nothing is said. `waivable`: a recipe may allow it, because somebody may mean it.
     """
@@ -122,7 +122,7 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
         (stage.kind, whole._replace(said=decision.said[stage.name], stage=stage), stage.body)
         for stage in resolved.plan.stages
     ]
-    found = []
+    found: list[Finding] = []
     for one in rules:
         for kind, context, subject in subjects:
             if kind not in one.of or (one.words and context.said.unsure(one.words)):
@@ -150,7 +150,7 @@ def waive(names: dict[str, str], course: Course, findings: list[Finding], unsure
     settled = {names[finding.code] for finding in findings if finding.code in names} | unsure
     for word in course.recipe.allow:
         if names.get(word, word) in set(names.values()) - settled:
-            message = f'"{word}" is allowed, but nothing here would be found by it'
+            message = f'"{word}" is allowed, but that rule finds nothing here'
             span = key_span(course.tree, ("allow", word))
             left.append(Finding("L002", message, span, help="drop it from allow", severity="warning"))
     return left
@@ -161,7 +161,7 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
     `names` and `never` give the names of the codes that may be allowed, and of those that may not.
     """
-    found = []
+    found: list[Finding] = []
     for word in course.recipe.allow:
         span = key_span(course.tree, ("allow", word))
         if word in never or word in never.values():
@@ -174,7 +174,7 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
             close = nearest(word, [*names, *names.values(), *never, *never.values()])
             may = close if close in names or close in names.values() else None
-            advice = "`recipe rules` lists what can be allowed"
+            advice = "`recipe rules` lists what can be waived"
             found.append(Finding("L001", f'there is no rule "{word}"', span, may, advice))
     return found
 

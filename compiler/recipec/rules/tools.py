@@ -7,7 +7,9 @@ from typing import Any
 
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
+from recipec.source import is_mapping
 from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 WRAP = ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap")
 
@@ -18,7 +20,7 @@ def deepspeed_optimizer(see: Context, s: Train) -> Iterator[Fault]:
 
     Why is this bad:
     The trainer has one too. Which of the two wins depends on the trainer, and the other's learning rate, warmup and decay
-    are ignored without a word.
+    are ignored without a message.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 4}
@@ -31,11 +33,9 @@ def deepspeed_optimizer(see: Context, s: Train) -> Iterator[Fault]:
     """
     raw = see.overrides.get("deepspeed", {})
     for word in ("optimizer", "scheduler"):
-        if word in raw and s.parallel.strategy.startswith("zero") and s.trainer != "script":
+        if word in raw and s.parallel.strategy.startswith("zero") and not system(s.trainer).own_program:
             message = f"DeepSpeed's own {word} would compete with the one of the recipe"
-            yield Fault(
-                f"overrides.deepspeed.{word}", message, "say it by train.optimizer, train.scheduler, train.warmup"
-            )
+            yield Fault(f"overrides.deepspeed.{word}", message, "use train.optimizer, train.scheduler, train.warmup")
 
 
 @rule("L014", "wrap-class-of-another-family", "error", sources="LLaMA-Factory#8279, verl#4950")
@@ -68,7 +68,7 @@ def wrap_class(see: Context, s: Train) -> Iterator[Fault]:
 
 def _all(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for word, inner in value.items():
-        if isinstance(inner, dict):
+        if is_mapping(inner):
             yield from _all(inner, f"{path}.{word}")
         else:
             yield f"{path}.{word}", inner
@@ -76,10 +76,10 @@ def _all(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
 
 @rule("L009", "fsdp-beside-another-sharding", "error", sources="Axolotl#2744, #2701")
 def two_shardings(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a raw FSDP or DeepSpeed key of a trainer beside a strategy of the recipe that is the other one.
+    """Finds a raw FSDP or DeepSpeed key of a trainer that contradicts the recipe's strategy.
 
     Why is this bad:
-    Two systems would shard the same parameters: the trainer ends with an error, or takes one of them in silence.
+    Two systems would shard the same parameters: the trainer ends with an error, or uses one of them without a message.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 4}

@@ -39,7 +39,7 @@ def never_validated(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds validations that are further apart than the training is long.
 
     Why is this bad:
-    Rows are held out, and nobody ever learns how the model does on them.
+    Rows are held out, but the model is never validated on them.
 
     Example:
         data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
@@ -109,7 +109,7 @@ def on_a_base_model(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a preference method that starts from a base model which never learnt to answer.
 
     Why is this bad:
-    These methods move probability between answers that the model could give. A base model gives neither; ORPO alone
+    These methods move probability between answers that the model could give. A base model gives neither; only ORPO
     teaches to answer at the same time.
 
     Example:
@@ -155,7 +155,7 @@ def no_variety(_see: Context, s: Train) -> Iterator[Fault]:
 
 @rule("L047", "adapter-that-vllm-refuses", "error", "evaluate", sources="")
 def unfit_for_vllm(see: Context, s: Evaluate) -> Iterator[Fault]:
-    """Finds an adapter that is to be evaluated by vLLM as it is, which vLLM cannot load.
+    """Finds an unmerged adapter to be evaluated by vLLM, which cannot load it.
 
     Why is this bad:
     vLLM takes plain LoRA up to rank 16 unless told otherwise, and neither DoRA nor layers that are trained in full. The
@@ -188,7 +188,7 @@ def diverges(_see: Context, s: Train) -> Iterator[Fault]:
 
     Why is this bad:
     These optimisers move every weight by about the learning rate in each step: the model is noise after the first. Most
-    often the exponent was lost. Learnt prompts alone bear such rates.
+    often the exponent was lost. Only learnt prompts tolerate such rates.
 
     Example:
         model: {base: my-lab/my-model}

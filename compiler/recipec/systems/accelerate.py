@@ -7,8 +7,9 @@ same everywhere. Keys: https://huggingface.co/docs/accelerate/package_reference/
 from __future__ import annotations
 
 from recipec.facts import pinned
+from recipec.job import ADDRESS, PORT, RANK, Beside, Job, Word
 from recipec.kinds.train.records import Train
-from recipec.systems import deepspeed
+from recipec.systems import deepspeed, trainers
 from recipec.systems.document import Sheet
 from recipec.systems.table import Row, choice, constant, made, named, same, where, within
 
@@ -34,8 +35,8 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
         named("distributed_type", "parallel.strategy", TYPES),
         same("num_machines", "hardware.nodes"),
         same("num_processes", "hardware.world", "over all nodes"),
-        constant("machine_rank", 0, "run.sh gives each node its own"),
-        # with DeepSpeed, ds_config.json says the precision, and accelerate refuses to hear it twice
+        constant("machine_rank", 0, "run.sh sets the rank of each node"),
+        # with DeepSpeed, ds_config.json says the precision, and accelerate refuses to be given it twice
         named("mixed_precision", "numerics.precision", PRECISIONS).unless("parallel.strategy", *ZERO),
         named("use_cpu", "hardware.device", {"cpu": True, "gpu": False}),
         constant("main_training_function", "main"),
@@ -86,25 +87,23 @@ def sheets(s: Train, environment: str, *, always: bool = False, gathers: bool = 
     return [*found, *deepspeed.sheets(s, environment)]
 
 
-def options(s: Train) -> str:
+def options(s: Train) -> tuple[Word, ...]:
     """Return what the launcher is told on its command line beside its file."""
-    told = ""
+    told: tuple[Word, ...] = ()
     if s.parallel.strategy.startswith("zero"):
-        told += f' --deepspeed_config_file "$here/{deepspeed.FILE}"'
+        told += ("--deepspeed_config_file", Beside(deepspeed.FILE))
     if s.hardware.nodes > 1:
-        told += ' --machine_rank "${NODE_RANK:?rank of this node, from 0}"'
-        told += ' --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}"'
+        told += ("--machine_rank", RANK, "--main_process_ip", ADDRESS, "--main_process_port", PORT)
     return told
 
 
-def command(s: Train, program: str) -> list[str]:
-    """Return the lines that start `program` (`-m MODULE ARGUMENTS` or a script) as the plan's processes."""
+def start(s: Train) -> tuple[Word, ...]:
+    """Return the words that start a program by accelerate, one process too."""
+    return ("accelerate", "launch", "--config_file", Beside(FILE), *options(s))
+
+
+def job(s: Train, *program: Word) -> Job:
+    """Return the job that runs a program (`-m MODULE ARGUMENTS` or a script) as the plan's processes."""
     if s.parallel.strategy == "single":
-        return [f"python {program}"]
-    return launch(s, program)
-
-
-def launch(s: Train, program: str) -> list[str]:
-    """Return the lines that start `program` by accelerate, one process too."""
-    launch = f'accelerate launch --config_file "$here/{FILE}"' + options(s)
-    return [f"{launch} \\", f"  {program}"]
+        return trainers.job(s, "python", *program)
+    return trainers.job(s, *program, start=start(s))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 
 from recipec.facts import version
 from recipec.plan import fields
+from recipec.source import is_tuple
 
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
 
@@ -50,7 +51,7 @@ def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterat
 
 def is_section(value: Any) -> bool:
     """Return whether a value is a record, or a tuple of them."""
-    return bool(fields(value)) or (isinstance(value, tuple) and bool(value) and bool(fields(value[0])))
+    return bool(fields(value)) or (is_tuple(value) and bool(value) and bool(fields(value[0])))
 
 
 class Check(NamedTuple):
@@ -58,7 +59,7 @@ class Check(NamedTuple):
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
-    `said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    `said`: it is told only to a user who wrote the value, since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
@@ -124,6 +125,32 @@ class Check(NamedTuple):
         return Refusal(self.paths[0], message, advice, self.said)
 
 
+class OfAny(Protocol):
+    """A function of the values at any number of plan paths."""
+
+    def __call__(self, *values: object) -> Any:
+        """Return what it makes of them."""
+
+
+# What is made of the values at so many plan paths; and a text, or what makes it of them.
+Of1 = Callable[[Any], object]
+Of2 = Callable[[Any, Any], object]
+Of3 = Callable[[Any, Any, Any], object]
+Of4 = Callable[[Any, Any, Any, Any], object]
+Text1 = str | Callable[[Any], str]
+Text2 = str | Callable[[Any, Any], str]
+Text3 = str | Callable[[Any, Any, Any], str]
+Text4 = str | Callable[[Any, Any, Any, Any], str]
+
+
+@overload
+def refuses(a: str, /, *, when: Of1, message: Text1, advice: Text1) -> Check: ...
+@overload
+def refuses(a: str, b: str, /, *, when: Of2, message: Text2, advice: Text2) -> Check: ...
+@overload
+def refuses(a: str, b: str, c: str, /, *, when: Of3, message: Text3, advice: Text3) -> Check: ...
+@overload
+def refuses(a: str, b: str, c: str, d: str, /, *, when: Of4, message: Text4, advice: Text4) -> Check: ...
 def refuses(
     path: str,
     *more: str,
@@ -135,6 +162,18 @@ def refuses(
     return Check("error", (path, *more), when, message, advice)
 
 
+@overload
+def differs(a: str, /, *, when: Of1, message: Text1, advice: Text1, said: bool = ...) -> Check: ...
+@overload
+def differs(a: str, b: str, /, *, when: Of2, message: Text2, advice: Text2, said: bool = ...) -> Check: ...
+@overload
+def differs(a: str, b: str, c: str, /, *, when: Of3, message: Text3, advice: Text3, said: bool = ...) -> Check: ...
+@overload
+def differs(
+    a: str, b: str, c: str, d: str, /, *, when: Of4, message: Text4, advice: Text4, said: bool = ...
+) -> Check: ...
+@overload
+def differs(a: str, /, *more: str, when: OfAny, message: str, advice: str, said: bool = ...) -> Check: ...
 def differs(
     path: str,
     *more: str,
@@ -150,7 +189,7 @@ def differs(
 class Refusal(NamedTuple):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `when_said`: it is told only to a person who wrote the value, since nobody else counts on it.
+    `when_said`: it is told only to a user who wrote the value, since nobody else counts on it.
     """
 
     path: str

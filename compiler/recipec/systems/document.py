@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from recipec.job import Word
 from recipec.systems.table import Entry, Row
 
 
 class Sheet(NamedTuple):
-    """One file to fill from a table. `contract` names the part of the tool's contract that judges it; in a `python`
-    file, whose text is `template`, each group of keys (`GROUP.key`) is judged by the part of the group's name. In an
-    `arguments` file, a script, `template` is the command that takes them."""
+    """One file to fill from a table. `contract` names the part of the tool's contract that checks it; in a `python`
+    file, whose text is `template`, each group of keys (`GROUP.key`) is checked by the part of the group's name. In an
+    `arguments` file, a script, `command` takes them. Without `raw_keys`, `overrides` of its tool do not go into it."""
 
     file: str
     rows: tuple[Row, ...]
@@ -20,11 +21,13 @@ class Sheet(NamedTuple):
     contract: str
     kind: Literal["yaml", "json", "python", "arguments"] = "yaml"
     template: str = ""
+    command: tuple[Word, ...] = ()
+    raw_keys: bool = True
 
 
 @dataclass
 class Document:
-    """One emitted file of a tool. `contract` names the tool, its release and the part of the contract that judges it."""
+    """One emitted file of a tool. `contract` names the tool, its release and the part of the contract that checks it."""
 
     file: str
     kind: str
@@ -33,7 +36,9 @@ class Document:
     contract: str
     entries: dict[str, Entry]
     template: str = ""
-    raw: dict[str, Any] = field(default_factory=dict)  # overrides that were laid over the entries
+    command: tuple[Word, ...] = ()
+    raw_keys: bool = True
+    raw: dict[str, Any] = field(default_factory=dict[str, Any])  # overrides that were merged over the entries
 
     def key(self, word: str) -> str:
         """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from recipec.job import Job
 from recipec.kinds import kind
 from recipec.plan import Stage
 from recipec.systems.check import Refusal, Values
@@ -17,13 +18,12 @@ from recipec.systems.table import fill, flattened
 class Emitted(NamedTuple):
     """What makes the tools do one stage.
 
-    `commands` are the lines of `run.sh` with their `variables`, `files` texts beside the documents, `used` every plan
-    path that acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way.
+    `job` runs it (None where something is refused), `files` are texts beside the documents, `used` every plan path that
+    acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way.
     """
 
     documents: list[Document]
-    commands: list[str]
-    variables: dict[str, str]
+    job: Job | None
     files: dict[str, str]
     used: set[str]
     refusals: list[Refusal]
@@ -33,15 +33,14 @@ class Emitted(NamedTuple):
 def emit(stage: Stage[Any]) -> Emitted:
     """Return what makes the tools do this stage in its environment."""
     doer, body = system(stage.system), stage.body
-    out = Emitted([], [], {}, {}, set(kind(stage.kind).acts), [], [])
+    out = Emitted([], None, {}, set(kind(stage.kind).acts), [], [])
     values = flattened(body)
     out.refusals.extend(_cannot(doer, stage, values))
     if out.refusals:
         return out
     for sheet in doer.sheets(body, stage.environment):
         _fill(out, values, sheet)
-    out.commands.extend(doer.commands(body))
-    out.variables.update(doer.variables(body))
+    out = out._replace(job=doer.job(body))
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
     for check in doer.checks(body):
@@ -69,7 +68,17 @@ def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal
 def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:
     filled = fill(sheet.rows, values, sheet.release)
     out.documents.append(
-        Document(sheet.file, sheet.kind, sheet.tool, sheet.release, sheet.contract, filled.entries, sheet.template)
+        Document(
+            sheet.file,
+            sheet.kind,
+            sheet.tool,
+            sheet.release,
+            sheet.contract,
+            filled.entries,
+            sheet.template,
+            sheet.command,
+            sheet.raw_keys,
+        )
     )
     out.used.update(filled.used)
     out.refusals.extend(filled.refusals)

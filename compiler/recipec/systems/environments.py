@@ -1,4 +1,4 @@
-"""Which environment runs each stage: that of its system, with what any stage that shares it adds."""
+"""Which system does each stage, and in which environment: its own, with what any stage that shares it adds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.facts import has_pins, pinned
 from recipec.plan import Stage
-from recipec.systems.registry import system
+from recipec.systems.registry import doing, system
 from recipec.systems.system import Need
 from recipec.systems.table import flattened
 
@@ -15,8 +15,9 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
     """Return the stages with their environments, and the releases that these hold.
 
     A stage whose system has no environment of its own takes the first of the others' that holds what it needs, so that a
-    run makes as few as it can.
+    run makes as few as it can. A stage for which the recipe names no system gets the one that does its kind.
     """
+    stages = tuple(one if one.system else one.replaced(system=doing(one.kind)[0]) for one in stages)
     needs = [_need(stage) for stage in stages]
     extras: dict[str, set[str]] = {}
     holds: dict[str, frozenset[str]] = {}
@@ -25,7 +26,7 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
             extras.setdefault(need.base, set()).update(need.extras)
             if has_pins(need.base):  # else a contradiction refuses its release
                 holds[need.base] = need.holds
-    found = []
+    found: list[Stage[Any]] = []
     for stage, need in zip(stages, needs, strict=True):
         base = need.base or next((one for one, held in holds.items() if need.packages <= held), need.otherwise)
         name = "-".join([base, *sorted(extras.get(base, ()))])

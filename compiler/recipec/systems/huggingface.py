@@ -1,4 +1,4 @@
-"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are laid over.
+"""The arguments of the Hugging Face trainers, as one base table that the trainers' tables are merged over.
 
 Axolotl, TRL, LLaMA-Factory and Unsloth all end in `transformers.TrainingArguments` and PEFT's `LoraConfig`. A trainer
 takes rows from here by key, gives them its own keys (`called`) and its own conditions, and adds what is its own.
@@ -42,6 +42,11 @@ FOUR_BIT = ("nf4", "fp4")
 REENTRANT = "re-entrant checkpointing breaks LoRA under DDP"
 
 
+def report_to(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str] | str:
+    """Return the value of `report_to`: the names of the trackers in use, or that there is none."""
+    return trackers(wandb, mlflow, tensorboard) or "none"
+
+
 def trackers(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
     """Return the names that `report_to` has for the trackers in use."""
     return ["wandb"] * (wandb is not None) + ["mlflow"] * (mlflow is not None) + ["tensorboard"] * tensorboard
@@ -65,7 +70,7 @@ _ROWS = (
     named("optim", "optimizer.name", OPTIMIZERS),
     same("learning_rate", "optimizer.learning_rate"),
     same("lr_scheduler_type", "optimizer.scheduler"),
-    same("warmup_steps", "optimizer.warmup", "below 1 a fraction of all steps"),
+    same("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     same("weight_decay", "optimizer.weight_decay"),
     *(same(f"adam_{word}", f"optimizer.{word}").when("optimizer.name", *ADAM) for word in ("beta1", "beta2", "epsilon")),
     same("max_grad_norm", "optimizer.max_grad_norm"),
@@ -90,7 +95,7 @@ _ROWS = (
     flag("save_only_model", "watch.save_only_model"),
     per_unit("eval_strategy", "eval_steps", "watch.evaluate_every"),
     same("logging_steps", "watch.log_every"),
-    made("report_to", lambda *used: trackers(*used) or "none", *TRACKERS),
+    made("report_to", report_to, *TRACKERS),
     same("seed", "seed"),
     # bitsandbytes, as transformers.BitsAndBytesConfig and TRL's ModelConfig have it
     choice("load_in_4bit", "model.load_in", dict.fromkeys(FOUR_BIT, True)),

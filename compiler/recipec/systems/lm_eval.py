@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.evaluate import Evaluate
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
@@ -20,14 +21,10 @@ def sheets(_stage: Evaluate, environment: str) -> list[Sheet]:
     return [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config")]
 
 
-def commands(_stage: Evaluate) -> list[str]:
-    """Return the lines of `run.sh`."""
-    return [f'exec lm-eval run --config "$here/{FILE}"']
-
-
-def variables(stage: Evaluate) -> dict[str, str]:
-    """Return what the environment of `run.sh` needs."""
-    return {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
+def job(stage: Evaluate) -> Job:
+    """Return what runs the evaluation."""
+    variables = {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
+    return Job(("lm-eval", "run", "--config", Beside(FILE)), variables=variables)
 
 
 def _tokenizer(tokenizer: str, model: str, adapter: str | None) -> Any:
@@ -82,13 +79,16 @@ def _need(s: Evaluate) -> Need:
     return Need(packages=frozenset(["lm-eval"]), otherwise=GENERAL)
 
 
+def _uses(_s: Evaluate) -> tuple[str, ...]:
+    return ("allow_code_execution",)
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["evaluate"]),
     sheets=sheets,
     needs=_need,
-    commands=commands,
-    variables=variables,
-    uses=lambda _s: ("allow_code_execution",),
+    job=job,
+    uses=_uses,
     package="lm-eval",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.merge import Merge, Part
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
@@ -30,24 +31,32 @@ ROWS: tuple[Row, ...] = (
 
 
 def _sheets(_s: Merge, environment: str) -> list[Sheet]:
-    return [Sheet(SETTINGS, ROWS, TOOL, pinned(environment, TOOL), "", "json")]
+    return [Sheet(SETTINGS, ROWS, TOOL, pinned(environment, TOOL), "", "json", raw_keys=False)]
 
 
-def _commands(_s: Merge) -> list[str]:
-    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+def _job(_s: Merge) -> Job:
+    return Job(("python", Beside(SCRIPT), Beside(SETTINGS)))
 
 
 def _files(_s: Merge) -> dict[str, str]:
     return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
 
 
+def _need(_s: Merge) -> Need:
+    return Need(packages=frozenset(["peft"]), otherwise=GENERAL)
+
+
+def _uses(_s: Merge) -> tuple[str, ...]:
+    return ("output",)
+
+
 SYSTEM = System(
     "peft",
     kinds=frozenset(["merge"]),
     sheets=_sheets,
-    needs=lambda _s: Need(packages=frozenset(["peft"]), otherwise=GENERAL),
-    commands=_commands,
+    needs=_need,
+    job=_job,
     files=_files,
-    uses=lambda _s: ("output",),
+    uses=_uses,
     package=TOOL,
 )

@@ -1,36 +1,25 @@
-"""A training script of the user's own, as it is: started by accelerate, torchrun, DeepSpeed's launcher or Ray Train.
+"""A training script of the user, as it is: started by accelerate, torchrun, DeepSpeed's launcher or Ray Train.
 
 Of the plan, the script hears what its arguments ask for, and the launcher what it acts on; whatever else the recipe
 says of this training is without effect, and named so.
 """
 
-from shlex import quote
-from typing import get_args
+from typing import Any, get_args
 
 from recipec.facts import pinned
+from recipec.job import ADDRESS, PORT, RANK, Argument, Beside, Job, Part, RayJob, Word
 from recipec.kinds.train.records import Method, Train
 from recipec.language.model import AdapterType
 from recipec.plan import leaf
 from recipec.references import Reference, references, text
 from recipec.render.python_writer import Expression
-from recipec.systems import accelerate, deepspeed, trainers
+from recipec.systems import accelerate, deepspeed, torchrun, trainers
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
 from recipec.systems.table import Row, constant, made, named, same
 
 RAY = "ray-2.60.0"  # where Ray starts the script
 FILE, HOSTS = "ray_train.py", "hostfile"
-NODE = '"${NODE_RANK:?rank of this node, from 0}"'
-ADDRESS = '"${MASTER_ADDR:?address of node 0}"'
-PORT = '"${MASTER_PORT:-29500}"'
-# `ray job submit` comes back here as the job; without a cluster, Ray starts one of this machine alone.
-RAY_COMMANDS = [
-    'if [ -n "${RAY_ADDRESS:-}" ] && [ -z "${RAY_JOB_CONFIG_JSON_ENV_VAR:-}" ]; then  # not yet the job itself',
-    "  # every node sees this folder, and has the environment at the same place",
-    '  exec ray job submit --address "$RAY_ADDRESS" -- env -C "$PWD" "RECIPE_ENVIRONMENTS=${RECIPE_ENVIRONMENTS:-}" \\',
-    '    "RECIPE_RESUME_FROM=${RECIPE_RESUME_FROM:-}" bash "$here/run.sh"',
-    "fi",
-]
 RAY_TEMPLATE = '''"""Runs the training script on every worker of a Ray cluster, each with the rank that Ray gives it.
 
     python ray_train.py SCRIPT [ARGUMENTS]
@@ -79,34 +68,43 @@ RAY_ROWS: tuple[Row, ...] = (
 )
 
 
-def arguments(s: Train) -> list[str]:
+def arguments(s: Train) -> tuple[Argument, ...]:
     """Return the script's command line, an argument on a line, with what of the plan it holds in a remark."""
     assert s.script is not None
-    lines = []
+    found: list[Argument] = []
     for key, value in s.script.arguments.items():
-        parts, names, begin = [], [], 0
-        for reference in references(value):
-            names.append(reference.name)
-            parts += [quote(value[begin : reference.start])] if reference.start > begin else []
-            begin = reference.end
-            if reference.kind == "file":
-                parts.append(f'"$here/{reference.name}"')
-                continue
-            found = leaf(s, _path(reference))
-            if isinstance(found, bool) and reference.end - reference.start == len(value):
-                value = found
-            else:
-                parts.append(quote(text(found)))
-        if isinstance(value, str):
-            parts += [quote(value[begin:])] if begin < len(value) or not value else []
-        elif not isinstance(value, bool):
-            parts = [text(value)]
-        flag = quote(f"--{key}")
-        said = flag if isinstance(value, bool) else f"{flag} {''.join(parts)}"
-        remark = f"  # {', '.join(names)}" if names else ""
-        if value is not False:
-            lines.append(f"  {said}{remark}")
-    return lines
+        filled, names = _filled(s, value)
+        words: tuple[Word, ...] = (f"--{key}",) if isinstance(filled, bool) else (f"--{key}", filled)
+        if filled is not False:
+            found.append(Argument(words, ", ".join(names)))
+    return tuple(found)
+
+
+def _filled(s: Train, value: Any) -> tuple[Word | bool, list[str]]:
+    """Return the value of an argument with the plan's in the place of its references, and the names of these."""
+    if isinstance(value, bool):
+        return value, []
+    parts: list[Part] = [""]
+    names: list[str] = []
+    begin = 0
+
+    def add(more: str) -> None:
+        parts[-1:] = [parts[-1] + more] if isinstance(parts[-1], str) else [parts[-1], more]
+
+    for reference in references(value):
+        names.append(reference.name)
+        add(value[begin : reference.start])
+        begin = reference.end
+        if reference.kind == "file":
+            parts.append(Beside(reference.name))
+            continue
+        found = leaf(s, _path(reference))
+        if isinstance(found, bool) and reference.end - reference.start == len(value):
+            return found, names
+        add(text(found))
+    add(value[begin:] if isinstance(value, str) else text(value))
+    kept = tuple(part for part in parts if part != "")
+    return (kept if len(kept) > 1 else kept[0] if kept else ""), names
 
 
 def _path(reference: Reference) -> str:
@@ -120,7 +118,7 @@ def _references(s: Train) -> list[Reference]:
     return [reference for value in s.script.arguments.values() for reference in references(value)]
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     assert s.script is not None
     if s.script.launcher == "ray":
         release = RAY.partition("-")[2]
@@ -134,25 +132,25 @@ def _sheets(s: Train) -> list[Sheet]:
     return files
 
 
-def _commands(s: Train) -> list[str]:
+def _job(s: Train) -> Job:
     assert s.script is not None
-    program = f'{quote(s.script.path)} "${{arguments[@]}}"'
-    head = ["arguments=(", *arguments(s), ")"]
-    nodes, processes = s.hardware.nodes, s.hardware.per_node
-    if s.script.launcher == "accelerate":
-        return [*head, *accelerate.launch(s, program)]
-    if s.script.launcher == "ray":
-        return [*RAY_COMMANDS, *head, f'exec python "$here/{FILE}" {program}']
-    if s.script.launcher == "torchrun":
-        where = "--standalone"
-        if nodes > 1:
-            where = f"--nnodes {nodes} --node_rank {NODE} --master_addr {ADDRESS} --master_port {PORT}"
-        return [*head, f"exec torchrun {where} --nproc_per_node {processes} \\", f"  {program}"]
-    where = f"--num_gpus {processes} --no_local_rank"  # a script as it is knows no --local_rank; LOCAL_RANK is set
-    if nodes > 1:
-        where += f" --num_nodes {nodes} --no_ssh --node_rank {NODE} --master_addr {ADDRESS} --master_port {PORT}"
-        where += f' --hostfile "$here/{HOSTS}"'
-    return [*head, f"exec deepspeed {where} \\", f"  {program}"]
+    launcher, machine = s.script.launcher, s.hardware
+    program: tuple[Word, ...] = (s.script.path,)
+    start: tuple[Word, ...] | RayJob
+    variables: dict[str, str] = {}
+    if launcher == "accelerate":
+        start = accelerate.start(s)
+    elif launcher == "torchrun":
+        start = torchrun.start(s)
+    elif launcher == "ray":
+        start, program = RayJob(), ("python", Beside(FILE), *program)
+    else:  # a script as it is knows no --local_rank; LOCAL_RANK is set
+        start = ("deepspeed", "--num_gpus", str(machine.per_node), "--no_local_rank")
+        if machine.nodes > 1:
+            meeting = ("--node_rank", RANK, "--master_addr", ADDRESS, "--master_port", PORT)
+            start += ("--num_nodes", str(machine.nodes), "--no_ssh", *meeting, "--hostfile", Beside(HOSTS))
+        variables = {"DS_ACCELERATOR": "cpu"} if machine.device == "cpu" else {}
+    return trainers.job(s, *program).replaced(start=start, arguments=arguments(s), resume="", variables=variables)
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -161,11 +159,6 @@ def _files(s: Train) -> dict[str, str]:
     if s.script.launcher != "deepspeed" or s.hardware.nodes == 1:
         return {}
     return {HOSTS: "".join(f"node-{rank} slots={s.hardware.per_node}\n" for rank in range(s.hardware.nodes))}
-
-
-def _variables(s: Train) -> dict[str, str]:
-    assert s.script is not None
-    return {"DS_ACCELERATOR": "cpu"} if s.script.launcher == "deepspeed" and s.hardware.device == "cpu" else {}
 
 
 def _uses(s: Train) -> tuple[str, ...]:
@@ -202,11 +195,10 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(get_args(AdapterType)),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     own_program=True,
     needs=_need,
-    commands=_commands,
-    variables=_variables,
+    job=_job,
     files=_files,
     uses=_uses,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from recipec.job import Job
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
 
@@ -23,10 +24,6 @@ class Need(NamedTuple):
     holds: frozenset[str] = frozenset()
 
 
-def _no_commands(_body: Any) -> list[str]:
-    return []
-
-
 def _nothing(_body: Any) -> dict[str, str]:
     return {}
 
@@ -43,12 +40,12 @@ def uses_nothing(_body: Any) -> tuple[str, ...]:
 class System(NamedTuple):
     """A system, as its module declares it in `SYSTEM`. All functions take the body of a stage of one of its `kinds`.
 
-    `can` maps plan paths to the values that it can do. `sheets` are its files in an environment, `commands` the lines of
-    its `run.sh`, `variables` their environment, `files` go beside them as they are. `checks` are what it cannot do or
-    does another way, `uses` the plan paths that commands, variables and files act on. `needs` says which environment it
+    `can` maps plan paths to the values that it can do. `sheets` are its files in an environment, `job` is what runs the
+    stage, `files` go beside them as they are. `checks` are what it cannot do or does another way, `uses` the plan paths
+    that job and files act on. `needs` says which environment it
     runs in, where the release of `package` is its own. `one_process` says why it starts only one process on a CPU.
 
-    `own_program`: what trains is a program of the user's own, which has its model and data from where it likes.
+    `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read.
     """
@@ -57,9 +54,8 @@ class System(NamedTuple):
     kinds: frozenset[str]
     sheets: Callable[[Any, str], list[Sheet]]
     needs: Callable[[Any], Need]
-    commands: Callable[[Any], list[str]] = _no_commands
+    job: Callable[[Any], Job]
     can: Mapping[str, frozenset[str]] = {}
-    variables: Callable[[Any], dict[str, str]] = _nothing
     files: Callable[[Any], dict[str, str]] = _nothing
     checks: Callable[[Any], tuple[Check, ...]] = _no_checks
     uses: Callable[[Any], tuple[str, ...]] = uses_nothing

@@ -8,11 +8,12 @@ system cannot do, or does another way, is a check of its own (`refuses`, `differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 from recipec.facts import version
 from recipec.plan import fields
-from recipec.systems.check import Only, Refusal, Unsupported, Values, acting, is_section
+from recipec.source import is_list, is_mapping, is_tuple
+from recipec.systems.check import Of1, Of2, Of3, Of4, OfAny, Only, Refusal, Unsupported, Values, acting, is_section
 
 
 class Omit:
@@ -42,7 +43,7 @@ def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
         found[path] = value
         if fields(value):
             _flatten(value, path + ".", found)
-        elif isinstance(value, tuple) and value and fields(value[0]):
+        elif is_tuple(value) and value and fields(value[0]):
             for index, item in enumerate(value):
                 found[f"{path}.{index}"] = item
                 _flatten(item, f"{path}.{index}.", found)
@@ -87,6 +88,10 @@ class Row(NamedTuple):
         """Return the row for stages whose value at `path` is none of `values`; of none given: is absent or empty."""
         return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
 
+    def saying(self, say: Callable[[Any], Any]) -> Self:
+        """Return the row of one path that makes something else of its value; what it reads back stays."""
+        return self._replace(say=say)
+
     def called(self, *keys: str) -> Self:
         """Return the row with other keys: what another tool calls the same."""
         return self._replace(keys=keys)
@@ -112,11 +117,19 @@ class Row(NamedTuple):
 
 
 def _as_list(value: Any) -> Any:
-    return OMIT if value is None else list(value) if isinstance(value, tuple) else value
+    return OMIT if value is None else list(value) if is_tuple(value) else value
 
 
 def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(value) if is_list(value) else value
+
+
+def _listing(*values: Any) -> list[Any]:
+    return list(values)
+
+
+def _says_nothing(_value: Any) -> dict[str, Any]:
+    return {}
 
 
 # Rows of data: each reads both ways.
@@ -124,34 +137,36 @@ def _as_tuple(value: Any) -> Any:
 
 def same(key: str, path: str, why: str = "") -> Row:
     """The key holds the plan's value as it is; None leaves it out."""
-    return Row((key,), (path,), _as_list, lambda value: {} if value is OMIT else {path: _as_tuple(value)}, why=why)
+    return made(key, _as_list, path, back=lambda value: {} if value is OMIT else {path: _as_tuple(value)}, why=why)
 
 
 def nonzero(key: str, path: str, why: str = "") -> Row:
     """The key holds the plan's value; None, 0, False and what is empty leave it out."""
-    return same(key, path, why)._replace(say=lambda value: _as_list(value) if value else OMIT)
+    return same(key, path, why).saying(lambda value: _as_list(value) if value else OMIT)
 
 
 def flag(key: str, path: str, why: str = "") -> Row:
     """The key is true where the plan's value is; else it is left out."""
-    back = lambda value: {} if value is OMIT else {path: bool(value)}  # noqa: E731
-    return Row((key,), (path,), lambda value: True if value else OMIT, back, why=why)
+
+    def back(value: Any) -> dict[str, Any]:
+        return {} if value is OMIT else {path: bool(value)}
+
+    return made(key, lambda value: True if value else OMIT, path, back=back, why=why)
 
 
 def number(key: str, path: str, why: str = "") -> Row:
     """The key holds the plan's value where that is a number; a word in its place (`all`, `task`) leaves it out."""
-    say = lambda value: value if isinstance(value, int | float) else OMIT  # noqa: E731
-    return same(key, path, why)._replace(say=say)
+    return same(key, path, why).saying(lambda value: value if isinstance(value, int | float) else OMIT)
 
 
 def present(key: str, path: str, value: Any = True, why: str = "") -> Row:
     """The key holds `value` where the plan has something at `path` (a section, a name); else it is left out."""
-    return Row((key,), (path,), lambda there: OMIT if there is None else value, lambda _value: {}, why=why)
+    return made(key, lambda there: OMIT if there is None else value, path, back=_says_nothing, why=why)
 
 
 def constant(key: str, value: Any, why: str = "") -> Row:
     """The key always holds this value: of the plan it says nothing."""
-    return Row((key,), (), lambda: value, lambda _value: {}, why=why)
+    return Row((key,), (), lambda: value, _says_nothing, why=why)
 
 
 def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
@@ -162,7 +177,7 @@ def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
             return OMIT
         if value not in names:
             known = ", ".join(str(name) for name in names)
-            raise Unsupported(path, f"{value} is not among what this tool can do", f"it can do: {known}")
+            raise Unsupported(path, f"{value} is not supported by this tool", f"supported: {known}")
         return names[value]
 
     return Row((key,), (path,), say, _inverse(path, names), why=why)
@@ -170,10 +185,10 @@ def named(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
 
 def choice(key: str, path: str, names: Mapping[Any, Any], other: Any = OMIT, why: str = "") -> Row:
     """The key holds a value of the tool's for some of the plan's values, and `other` for all the rest."""
-    return Row((key,), (path,), lambda value: names.get(value, other), _inverse(path, names, other), why=why)
+    return made(key, lambda value: names.get(value, other), path, back=_inverse(path, names, other), why=why)
 
 
-def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable[..., dict[str, Any]]:
+def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable[[Any], dict[str, Any]]:
     """Return how names are read back: a name that several values share, or that `other` is too, says nothing."""
     every = list(names.values())
     backward = {_hashable(name): value for value, name in names.items() if every.count(name) == 1 and name is not OMIT}
@@ -183,7 +198,7 @@ def _inverse(path: str, names: Mapping[Any, Any], other: Any = OMIT) -> Callable
 
 
 def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else str(value) if isinstance(value, dict) else value
+    return tuple(value) if is_list(value) else str(value) if is_mapping(value) else value
 
 
 def renamed(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row:
@@ -193,7 +208,7 @@ def renamed(key: str, path: str, names: Mapping[Any, Any], why: str = "") -> Row
     def back(value: Any) -> dict[str, Any]:
         return {} if value is OMIT else backward(value) or {path: _as_tuple(value)}
 
-    return Row((key,), (path,), lambda value: _as_list(names.get(value, value)), back, why=why)
+    return made(key, lambda value: _as_list(names.get(value, value)), path, back=back, why=why)
 
 
 def whole(key: str, path: str, message: str, why: str = "") -> Row:
@@ -206,7 +221,7 @@ def whole(key: str, path: str, message: str, why: str = "") -> Row:
             raise Unsupported(path, message, "round it")
         return int(value)
 
-    return Row((key,), (path,), say, lambda value: {} if value is OMIT else {path: float(value)}, why=why)
+    return made(key, say, path, back=lambda value: {} if value is OMIT else {path: float(value)}, why=why)
 
 
 def joined(key: str, path: str, names: Mapping[str, str] | None = None, separator: str = ",", why: str = "") -> Row:
@@ -240,7 +255,7 @@ def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str
     def back(value: Any) -> dict[str, Any]:
         if value is OMIT:
             return {}
-        if isinstance(value, list):
+        if is_list(value):
             return {path: tuple(value)}
         return {path: (words[_hashable(value)],)} if _hashable(value) in words else {}
 
@@ -305,10 +320,9 @@ def gathered(key: str, *paths: str, why: str = "") -> Row:
     """The key holds a list with the plan's value at each of the paths."""
 
     def back(value: Any) -> dict[str, Any]:
-        there = isinstance(value, list) and len(value) == len(paths)
-        return dict(zip(paths, value, strict=True)) if there else {}
+        return dict(zip(paths, value, strict=True)) if is_list(value) and len(value) == len(paths) else {}
 
-    return Row((key,), paths, lambda *values: list(values), back, why=why)
+    return made(key, _listing, *paths, back=back, why=why)
 
 
 def below(key: str, path: str, name: str, why: str = "") -> Row:
@@ -318,7 +332,7 @@ def below(key: str, path: str, name: str, why: str = "") -> Row:
         text = str(value)
         return {path: text.removesuffix(f"/{name}")} if text.endswith(f"/{name}") else {}
 
-    return Row((key,), (path,), lambda folder: f"{folder}/{name}", back, why=why)
+    return made(key, lambda folder: f"{folder}/{name}", path, back=back, why=why)
 
 
 def within(key: str, *rows: Row) -> tuple[Row, ...]:
@@ -334,9 +348,22 @@ def where(path: str, *values: Any, rows: Iterable[Row]) -> tuple[Row, ...]:
 # Rows of code.
 
 
-def made(key: str, make: Callable[..., Any], *paths: str, why: str = "") -> Row:
-    """The key is computed of the values at `paths`; OMIT leaves it out. It does not read back."""
-    return Row((key,), paths, make, why=why)
+Back = Callable[[Any], dict[str, Any]] | None
+
+
+@overload
+def made(key: str, make: Of1, a: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: Of2, a: str, b: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: Of3, a: str, b: str, c: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: Of4, a: str, b: str, c: str, d: str, /, *, back: Back = ..., why: str = ...) -> Row: ...
+@overload
+def made(key: str, make: OfAny, /, *paths: str, back: Back = ..., why: str = ...) -> Row: ...
+def made(key: str, make: Callable[..., Any], /, *paths: str, back: Back = None, why: str = "") -> Row:
+    """The key is computed of the values at `paths`; OMIT leaves it out. Without `back` it does not read back."""
+    return Row((key,), paths, make, back, why=why)
 
 
 class Entry(NamedTuple):
@@ -446,5 +473,5 @@ def _inside(document: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, 
     """Return the mapping at these keys; an empty one where there is none."""
     for key in keys:
         value = document.get(key)
-        document = value if isinstance(value, Mapping) else {}
+        document = value if is_mapping(value) else {}
     return document

@@ -1,7 +1,8 @@
-"""What the systems that train have in common: their environments."""
+"""What the systems that train have in common: their environments and the shape of their jobs."""
 
 from __future__ import annotations
 
+from recipec.job import MASTER_PORT, Job, Word
 from recipec.kinds.train.records import Train
 from recipec.systems.system import Need
 
@@ -15,3 +16,20 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
     extras += ["flash-attn"] if s.model.attention == "flash_attention_2" else []
     own = base or (f"{s.trainer}-{s.release}" if s.release else GENERAL)
     return Need(own, frozenset(extras) - brings, holds=holds)
+
+
+def job(s: Train, *program: Word, start: tuple[Word, ...] = ()) -> Job:
+    """Return the job of a training whose processes meet at a port of node 0."""
+    ports = (MASTER_PORT,) if s.hardware.nodes > 1 else ()
+    return Job(program, start, nodes=s.hardware.nodes, processes=s.hardware.per_node, ports=ports)
+
+
+def tracking(s: Train) -> dict[str, str]:
+    """Return the variables by which Hugging Face's trainers know where to report."""
+    found = {
+        "WANDB_PROJECT": s.track.wandb_project,
+        "WANDB_ENTITY": s.track.wandb_entity,
+        "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
+        "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
+    }
+    return {name: value for name, value in found.items() if value is not None}

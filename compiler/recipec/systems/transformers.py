@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.init import Init
 from recipec.kinds.train.records import DataSource
 from recipec.systems.document import Sheet
@@ -48,23 +49,27 @@ INIT_ROWS: tuple[Row, ...] = (
 def _sheets(_s: Init, environment: str) -> list[Sheet]:
     release = pinned(environment, TOOL)
     tables = {"config.json": CONFIG_ROWS, SETTINGS: INIT_ROWS}
-    return [Sheet(file, rows, TOOL, release, "", "json") for file, rows in tables.items()]
+    return [Sheet(file, rows, TOOL, release, "", "json", raw_keys=False) for file, rows in tables.items()]
 
 
-def _commands(_s: Init) -> list[str]:
-    return [f'exec python "$here/{SCRIPT}" "$here/{SETTINGS}"']
+def _job(_s: Init) -> Job:
+    return Job(("python", Beside(SCRIPT), Beside(SETTINGS)))
 
 
 def _files(_s: Init) -> dict[str, str]:
     return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
 
 
+def _need(_s: Init) -> Need:
+    return Need(packages=frozenset(["transformers"]), otherwise=GENERAL)
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["init"]),
     sheets=_sheets,
-    needs=lambda _s: Need(packages=frozenset(["transformers"]), otherwise=GENERAL),
-    commands=_commands,
+    needs=_need,
+    job=_job,
     files=_files,
     package=TOOL,
 )

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.train.records import Train
 from recipec.render.python_writer import Expression, literal
 from recipec.systems import rewards, trainers
@@ -40,7 +41,7 @@ LOADING: tuple[Row, ...] = (
     made("model_name", lambda model: model, "model.path").unless("adapter.start_from"),
     made("model_name", lambda start: start, "adapter.start_from").when("adapter.start_from"),
     same("revision", "model.revision").unless("adapter.start_from"),
-    constant("use_exact_model_name", True, "else it loads a copy of its own in place of some models"),
+    constant("use_exact_model_name", True, "otherwise Unsloth replaces some models by its own copies"),
     same("max_seq_length", "model.max_length"),
     made("dtype", _dtype, *settings.DTYPE),
     choice("load_in_4bit", "model.load_in", {"nf4": True}, other=False),
@@ -161,7 +162,7 @@ def _grouped(group: str, rows: Iterable[Row]) -> list[Row]:
     return [row.grouped(group) for row in rows]
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     stem = script.TRAINERS[s.method][1]
     found = _grouped("from_pretrained", LOADING)
     found += _grouped(f"{stem}Config", (row for row in settings.rows(s) if row.key not in OWN))
@@ -238,25 +239,19 @@ _ADAPTER = """model = FastLanguageModel.get_peft_model(
 """
 
 
-def _commands(_s: Train) -> list[str]:
-    return [f'python "$here/{script.FILE}"']
-
-
-def _variables(s: Train) -> dict[str, str]:
-    found = {
-        "UNSLOTH_COMPILE_LOCATION": f"{s.data.cache}/unsloth_compiled_cache",
-        "UNSLOTH_DISABLE_STATISTICS": None if s.track.telemetry else "1",
-        "WANDB_PROJECT": s.track.wandb_project,
-        "WANDB_ENTITY": s.track.wandb_entity,
-        "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
-        "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+def _job(s: Train) -> Job:
+    own = {"UNSLOTH_COMPILE_LOCATION": f"{s.data.cache}/unsloth_compiled_cache"}
+    own |= {} if s.track.telemetry else {"UNSLOTH_DISABLE_STATISTICS": "1"}
+    return trainers.job(s, "python", Beside(script.FILE)).replaced(resume="", variables=own | trainers.tracking(s))
 
 
 def _files(s: Train) -> dict[str, str]:
     judged = {rewards.FILE: rewards.text(s)} if s.rewards and rewards.functions(s) else {}
     return {**script.files(), **judged}
+
+
+def _checks(_s: Train) -> tuple[Check, ...]:
+    return CHECKS
 
 
 def _uses(_s: Train) -> tuple[str, ...]:
@@ -279,12 +274,11 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single"]),
         "adapter.type": frozenset(["lora"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     needs=trainers.need,
-    commands=_commands,
-    variables=_variables,
+    job=_job,
     files=_files,
-    checks=lambda _s: CHECKS,
+    checks=_checks,
     uses=_uses,
     one_process="Unsloth trains in one process",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from recipec import manifest
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import environments_folder, folder_of, is_complete, read_pins
+from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
 from recipec.plan import FileRead, Stage
 from recipec.source import Source, Span
@@ -147,9 +149,24 @@ def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
         findings.append(Finding("E005", f'no file "{read.path}"', span, help=advice, file=file))
     if shutil.which("bash") is None:
         findings.append(Finding("E007", "bash is not installed", help="the stages are bash scripts"))
+    findings += _nodes(build)
     if not findings:
         findings += _room(build)
     return findings
+
+
+def _nodes(build: Build) -> list[Finding]:
+    """Return a finding when a plan of several nodes is not started as node 0, which keeps the record of the run."""
+    plan, rank = build.manifest.plan, os.environ.get(NODE)
+    if plan.launcher != "nodes" or rank == "0":
+        return []
+    each = f"bash {build.folder}/{SCRIPT}"
+    if rank is None:
+        message = f"this plan is started on each of {plan.hardware.nodes} nodes, and {NODE} is not set"
+        advice = f"run `{each}` on each with {NODE} and {FIRST} set; on node 0, `recipe run` does too"
+    else:
+        message, advice = f"this is node {rank}: the record of the run is kept on node 0", f"run `{each}` here"
+    return [Finding("E008", message, help=f"{advice}; {build.folder}/PLAN.md says more", file=str(build.folder))]
 
 
 def _edited(build: Build) -> list[Finding]:

@@ -18,6 +18,7 @@ from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import fingerprints
 from recipec.engine.record import Record, RunFolder, StageHistory, history_of, now
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure
+from recipec.launch import nodes
 from recipec.plan import Stage
 from recipec.processes import Signals, alive, group_members, start_of, stop_group
 
@@ -81,6 +82,8 @@ def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> i
             code = _carry_out(build, folder, record, decisions, hashes, display, signals)
         finally:
             display.stop()
+        if code != DONE and build.manifest.plan.launcher == nodes.LAUNCHER.name:
+            nodes.give_up(build.manifest.plan)
         record.add({DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted"), exit_code=code)
     display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
     return code

@@ -11,6 +11,7 @@ from recipec.json_files import read_lines
 from recipec.manifest import Manifest
 from recipec.plan import ScoresOutput
 from recipec.plural import counted
+from recipec.references import PlanValue
 from recipec.report.scores import ScoreRow, read_scores
 
 PACKAGES = ("axolotl", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "lm-eval")
@@ -100,13 +101,12 @@ def _seconds(lines: list[dict[str, Any]], stage: str) -> float:
 
 def versions(lines: list[dict[str, Any]], manifest: Manifest) -> dict[str, str]:
     """Return the versions of the tools and of the most important packages, as pinned."""
-    found = {stage.system: stage.release for stage in manifest.plan.stages if stage.release}
+    stages = [stage for stage in manifest.plan.stages if stage.release]
+    found = {stage.system.replace("_", "-"): stage.release for stage in stages}  # as packages are named
     starts = [row for row in lines if row.get("event") == "run-started"]
     packages: dict[str, list[str]] = starts[-1].get("packages", {}) if starts else {}
     pinned = {line.partition("==")[0]: line.partition("==")[2] for pins in packages.values() for line in pins}
     found |= {name: pinned[name] for name in PACKAGES if name in pinned}
-    if "lm-eval" in found:
-        found.pop("lm_eval", None)
     return {name: found[name] for name in sorted(found, key=lambda name: [*PACKAGES, name].index(name))}
 
 
@@ -138,7 +138,7 @@ def _places(manifest: Manifest, root: str, name: str) -> Iterator[tuple[str, str
         yield stage.name, name if len(stages) == 1 or root == "evaluate" else f"{name} ({stage.name})"
 
 
-def _plain(value: object) -> str:
+def _plain(value: PlanValue) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -148,7 +148,7 @@ def _plain(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _part(value: object) -> str:
+def _part(value: PlanValue) -> str:
     return f"{value:.0%}" if isinstance(value, float) and value < 1 else f"{_plain(value)}"
 
 

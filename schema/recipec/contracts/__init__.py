@@ -5,7 +5,7 @@ A node says: `type` (names below), `choices` and `patterns` (the only values of 
 `deprecated` (read, but on its way out), `removed` (refused, or read by nothing any more), `ref` (another document's node),
 `when` (the first case that holds replaces `ref`: `key` of the `root`, of the value itself (`here`) or of the mapping it
 stands in (`up`) is `in` a list), `needs` (dropped unless a list in the root names one of `any`), and `opens` (unknown keys
-may be right once a list in the root names something not `known`: a plugin of the user's own). A contract with
+may be right once a list in the root names something not `known`: a plugin of the user). A contract with
 `whole_floats` takes 5e8 for an integer.
 """
 
@@ -131,7 +131,7 @@ class _Walk:
         self.old: list[Problem] = []
 
     def judge(self, node: Node, value: object, path: DocumentPath, up: Mapping[object, object] | None) -> None:
-        """Judge a value against its node."""
+        """Check a value against its node."""
         if "ref" in node or "when" in node:
             node = self._chosen(node, value, up)
         types = node["type"]

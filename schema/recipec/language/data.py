@@ -35,7 +35,7 @@ class DataSource(Section):
     path: Annotated[
         Text | None,
         Field(
-            description="Local .jsonl, .json, .parquet or .csv file, from the folder one runs in. Exactly one of path, hub."
+            description="Local .jsonl, .json, .parquet or .csv file, relative to the folder in which you run. Exactly one of path, hub."
         ),
     ] = None
     hub: Annotated[Text | None, Field(description="Hub name of a dataset, `org/name`.")] = None
@@ -68,7 +68,7 @@ class Data(Section):
 
     model_config = example({"train": [{"path": "data/chat.jsonl", "format": "chat"}], "holdout": "2%", "packing": True})
 
-    train: Annotated[list[DataSource], Field(min_length=1, description="Sources that are trained on.")]
+    train: Annotated[list[DataSource], Field(min_length=1, description="Sources to train on.")]
     validation: Annotated[
         list[DataSource] | None,
         Field(min_length=1, description="Sources whose loss is watched. At most one of validation, holdout."),
@@ -77,14 +77,16 @@ class Data(Section):
         Percent | Annotated[int, Field(ge=1)] | None,
         Field(description="Part of the training rows kept back for validation: `2%`, or a number of rows."),
     ] = None
-    packing: Annotated[bool, Field(description="Fill each sequence with several rows, attention kept apart.")] = False
+    packing: Annotated[
+        bool, Field(description="Pack several rows into each sequence; attention stays within a row.")
+    ] = False
     train_on: Annotated[
         Literal["assistant", "all"],
         Field(description="Tokens that carry loss: the assistant's turns (or outputs), or all."),
     ] = "assistant"
     shuffle: Annotated[bool, Field(description="Shuffle the rows, by `seed`.")] = True
     group_by_length: Annotated[
-        bool, Field(description="Batch rows of like length, which wastes less padding but shuffles less.")
+        bool, Field(description="Batch rows of similar length, which needs less padding but shuffles less.")
     ] = False
     workers: Annotated[
         int | None, Field(ge=0, le=1024, description="Loader processes per GPU. Default: 0 on CPU, 4 on GPU.")

@@ -13,7 +13,7 @@ class Evaluate(Section):
     model_config = example({"tasks": ["gsm8k", "mmlu"], "models": ["base", "tuned"], "few_shot": 5})
 
     tasks: Annotated[list[Text], Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")]
-    task_folder: Annotated[Text | None, Field(description="Folder with task files of one's own.")] = None
+    task_folder: Annotated[Text | None, Field(description="Folder with your own task files.")] = None
     models: Annotated[
         list[Name] | None,
         Field(
@@ -31,14 +31,14 @@ class Evaluate(Section):
         bool | None,
         Field(description="Render prompts by the model's chat template. Default: true after chat or preference data."),
     ] = None
-    log_samples: Annotated[bool, Field(description="Keep every prompt and answer beside the scores.")] = True
+    log_samples: Annotated[bool, Field(description="Keep every prompt and answer with the scores.")] = True
     allow_code_execution: Annotated[
         bool, Field(description="Let tasks such as humaneval run code that the model wrote.")
     ] = False
 
 
 class Wandb(Section):
-    """Weights & Biases. The key comes from the environment (WANDB_API_KEY)."""
+    """Weights & Biases. The API key comes from the environment (WANDB_API_KEY)."""
 
     model_config = example({"project": "ko-chat", "entity": "my-team"})
 

@@ -58,7 +58,7 @@ class Model(Section):
     load_in: Annotated[
         Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"] | None,
         Field(
-            description="Number format in which the base weights are held. nf4, fp4, int8 need an adapter. Default: train.precision."
+            description="Number format in which the base weights are kept. nf4, fp4, int8 need an adapter. Default: train.precision."
         ),
     ] = None
     double_quant: Annotated[
@@ -79,7 +79,7 @@ class Model(Section):
         ),
     ] = None
     chat_template_file: Annotated[
-        Text | None, Field(description="Jinja file with a chat template of one's own, instead of chat_template.")
+        Text | None, Field(description="Jinja file with your own chat template, instead of chat_template.")
     ] = None
     special_tokens: Annotated[
         dict[Literal["bos", "eos", "pad", "unk"], Text],
@@ -146,7 +146,9 @@ class Adapter(Section):
     ] = "all-linear"
     target_pattern: Annotated[
         Text | None,
-        Field(description="Modules that get an adapter, by a regular expression of their full names, not `targets`."),
+        Field(
+            description="Regular expression for the full names of the modules that get an adapter, instead of `targets`."
+        ),
     ] = None
     also_train: Annotated[
         list[Text] | None,
@@ -157,7 +159,7 @@ class Adapter(Section):
     ] = None
     dora: Annotated[bool, Field(description="Weight-decomposed LoRA (arXiv:2402.09353).")] = False
     rslora: Annotated[bool, Field(description="Rank-stabilised scaling alpha / √rank (arXiv:2312.03732).")] = False
-    start_from: Annotated[
-        Text | None, Field(description="Folder or hub name of an adapter whose training continues.")
-    ] = None
+    start_from: Annotated[Text | None, Field(description="Folder or hub name of an adapter to continue training.")] = (
+        None
+    )
     merge: Annotated[bool, Field(description="Merge the adapter into the base after training.")] = False

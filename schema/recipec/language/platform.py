@@ -16,20 +16,20 @@ class Hardware(Section):
     per_node: Annotated[int, Field(ge=1, le=64, description="GPUs (on CPU: processes) per node.")] = 1
     nodes: Annotated[int, Field(ge=1, le=10000, description="Nodes.")] = 1
     host_memory_gib: Annotated[
-        Count | None, Field(description="Host memory of a node in GiB; offload is judged by it where it is given.")
+        Count | None, Field(description="Host memory of a node in GiB; if given, offload is checked against it.")
     ] = None
 
 
 class Offload(Section):
-    """What leaves GPU memory."""
+    """What is offloaded from GPU memory."""
 
     model_config = example({"optimizer": "nvme", "parameters": "cpu", "nvme_path": "/local_nvme"})
 
-    optimizer: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where optimiser states live.")] = "none"
-    parameters: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where parameters live between uses.")] = (
-        "none"
-    )
-    nvme_path: Annotated[Text | None, Field(description="Folder on a local NVMe drive; needed by nvme.")] = None
+    optimizer: Annotated[Literal["none", "cpu", "nvme"], Field(description="Where optimiser states are kept.")] = "none"
+    parameters: Annotated[
+        Literal["none", "cpu", "nvme"], Field(description="Where parameters are kept between uses.")
+    ] = "none"
+    nvme_path: Annotated[Text | None, Field(description="Folder on a local NVMe drive; required by nvme.")] = None
 
 
 class Parallel(Section):
@@ -54,7 +54,13 @@ class Launch(Section):
 
     model_config = example({"on": "local", "environment": {"NCCL_DEBUG": "INFO"}})
 
-    on: Annotated[Literal["local"], Field(description="Launcher.")] = "local"
+    on: Annotated[
+        Literal["local", "nodes"] | None,
+        Field(
+            description="Launcher: `local` starts one machine; `nodes` is started by hand on each of several, with rank and"
+            " address from the environment. Default: nodes where hardware.nodes is more than 1."
+        ),
+    ] = None
     environment: Annotated[
         dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
         Field(

@@ -16,7 +16,7 @@ RawKeys = Annotated[dict[str, Any], Field()]
 
 
 class Overrides(Section):
-    """Raw keys of a tool, laid over what the compiler emits and checked against the tool's contract."""
+    """Raw keys of a tool, merged over what the compiler emits and checked against what the tool accepts."""
 
     model_config = example({"axolotl": {"dataloader_prefetch_factor": 4}})
 
@@ -31,7 +31,7 @@ class Overrides(Section):
 
 
 class Recipe(Section):
-    """One recipe: a model, its data, how it is trained, where it runs, and how it is judged."""
+    """One recipe: a model, its data, how it is trained, where it runs, and how it is evaluated."""
 
     # `extends`, `profiles` and `variables` are gone by the time a recipe is bound: `compose` makes one flat tree of them.
 
@@ -42,35 +42,37 @@ class Recipe(Section):
     ]
     extends: Annotated[
         Text | list[Text] | None,
-        Field(description="Recipe files that this one is laid over, from the folder of this file."),
+        Field(description="Recipe files that this one is merged over; paths are relative to the folder of this file."),
     ] = None
     variables: Annotated[
         dict[str, str | int | float | bool],
-        Field(description="Values that texts name as `${var:NAME}`; `--var NAME=VALUE` gives another."),
+        Field(description="Values that text refers to as `${var:NAME}`; `--var NAME=VALUE` changes one."),
     ] = {}
-    description: Annotated[Text | None, Field(description="What it is for, for people.")] = None
+    description: Annotated[Text | None, Field(description="Free text about the recipe, for people.")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of everything random.")] = 42
-    model: Annotated[Model, Field(description="The model. Needed, but by trainer: script.")] = Model.model_construct()
+    model: Annotated[Model, Field(description="The model. Required, except with trainer: script.")] = (
+        Model.model_construct()
+    )
     adapter: Annotated[Adapter | None, Field(description="Train an adapter instead of all weights.")] = None
-    data: Annotated[Data | None, Field(description="The data; needed by train, but with trainer: script.")] = None
+    data: Annotated[Data | None, Field(description="The data. Required by train, except with trainer: script.")] = None
     trainer: Annotated[Trainer, Field(description="The system that trains; the rest of the recipe stays the same.")] = (
         "axolotl"
     )
     versions: Annotated[
         dict[Trainer, Text],
-        Field(description="Release of a tool where not the newest known one, such as {axolotl: 0.19.0}."),
+        Field(description="Release of a tool, if not the newest known one, such as {axolotl: 0.19.0}."),
     ] = {}
     train: Annotated[Train | None, Field(description="Training.")] = None
     rollout: Annotated[Rollout, Field(description="Sampling and reuse of completions in reinforcement learning.")] = (
         Rollout.model_construct()
     )
     rewards: Annotated[list[Reward], Field(description="Reward functions of grpo, rloo and ppo.")] = []
-    script: Annotated[Script | None, Field(description="One's own training script; needed by trainer: script.")] = None
+    script: Annotated[Script | None, Field(description="Your own training script; required by trainer: script.")] = None
     stages: Annotated[
         list[Stage] | None,
         Field(
             min_length=1,
-            description="Several trainings and merges in order, each with its own words laid over those of the recipe.",
+            description="Several trainings and merges in order; the keys of each stage override those of the recipe.",
         ),
     ] = None
     hardware: Annotated[Hardware, Field(description="The machine.")]
@@ -80,14 +82,14 @@ class Recipe(Section):
     launch: Annotated[Launch, Field(description="Where the run goes.")] = Launch.model_construct()
     allow: Annotated[
         dict[Text, Text],
-        Field(description="Rules that do not hold for this recipe, each with the reason; `recipe rules` lists them."),
+        Field(description="Rules to waive for this recipe, each with the reason; `recipe rules` lists them."),
     ] = {}
-    overrides: Annotated[Overrides, Field(description="Raw keys per tool, for what the language does not say.")] = (
+    overrides: Annotated[Overrides, Field(description="Raw keys of a tool, for what the language does not cover.")] = (
         Overrides.model_construct()
     )
     profiles: Annotated[
         dict[Name, dict[str, Any]],
         Field(
-            description="Words laid over the recipe by `--profile NAME`, such as {debug: {train: {epochs: null, steps: 10}}}."
+            description="Keys merged over the recipe by `--profile NAME`, such as {debug: {train: {epochs: null, steps: 10}}}."
         ),
     ] = {}

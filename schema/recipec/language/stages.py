@@ -14,7 +14,7 @@ Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "scri
 
 
 class Script(Section):
-    """A training script of one's own, started as it is on the declared hardware."""
+    """Your own training script, started as it is on the declared hardware."""
 
     model_config = example(
         {
@@ -27,14 +27,14 @@ class Script(Section):
         }
     )
 
-    path: Annotated[Text, Field(description="Python file, from the folder one runs in.")]
+    path: Annotated[Text, Field(description="Python file, relative to the folder in which you run.")]
     launcher: Annotated[
         Literal["accelerate", "torchrun", "deepspeed", "ray"], Field(description="What starts its processes.")
     ] = "accelerate"
     arguments: Annotated[
         dict[str, str | int | float | bool],
         Field(
-            description="Its command line: `{learning-rate: 1e-4}` becomes `--learning-rate 0.0001`; true becomes a bare flag, false nothing. `${plan:train.batch.micro}` takes a value of the plan, `${file:ds_config.json}` the place of an emitted file."
+            description="Its command line: `{learning-rate: 1e-4}` becomes `--learning-rate 0.0001`; true becomes a bare flag, false nothing. `${plan:train.batch.micro}` takes a value of the plan, `${file:ds_config.json}` the path of an emitted file."
         ),
     ] = {}
 
@@ -55,10 +55,11 @@ class Merge(Section):
             "linear", "svd", "cat", "ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd",
             "magnitude_prune", "magnitude_prune_svd",
         ],
-        Field(description="How they are combined, as PEFT's add_weighted_adapter names it; ranks may differ with cat and svd ways only."),
+        Field(description="How they are combined, as PEFT's add_weighted_adapter names it; only cat and the svd methods accept different ranks."),
     ] = "linear"  # fmt: skip
     density: Annotated[
-        Fraction | None, Field(description="Share of values that ties, dare and magnitude_prune keep. Needed by them.")
+        Fraction | None,
+        Field(description="Share of values that ties, dare and magnitude_prune keep. Required by them."),
     ] = None
     majority: Annotated[
         Literal["total", "frequency"] | None,
@@ -71,7 +72,7 @@ class Merge(Section):
 
 
 class Stage(Section):
-    """One stage of a course: a training, or with `merge` a merge. What it does not say, it takes from the recipe."""
+    """One stage: a training, or with `merge` a merge. Keys that it does not set are taken from the recipe."""
 
     model_config = example({"name": "long", "model": {"max_length": 16384}, "train": {"epochs": 1}})
 
@@ -85,14 +86,14 @@ class Stage(Section):
     parent_adapter: Annotated[
         Literal["merge", "continue"] | None,
         Field(
-            description="Where start_from leaves an adapter: merge it into its base first, or go on training it. Needed then."
+            description="If start_from leaves an adapter: merge it into its base first, or continue training it. Required in that case."
         ),
     ] = None
     merge: Annotated[
         StageName | Merge | None,
         Field(description="Makes this a merge: the stage whose adapter is merged into its base, or several by weight."),
     ] = None
-    model: Annotated[Model | None, Field(description="Words of the model that differ, such as max_length.")] = None
+    model: Annotated[Model | None, Field(description="Keys of the model that differ, such as max_length.")] = None
     adapter: Annotated[Adapter | None, Field(description="Adapter of this stage.")] = None
     data: Annotated[Data | None, Field(description="Data of this stage.")] = None
     trainer: Annotated[Trainer | None, Field(description="The system that trains this stage.")] = None

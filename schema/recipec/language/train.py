@@ -30,11 +30,11 @@ class Save(Section):
 
     every: Annotated[Count | Literal["epoch"], Field(description="Steps between checkpoints, or `epoch`.")] = "epoch"
     keep: Annotated[
-        Count | None, Field(description="How many of the newest checkpoints stay on disk. Default: all.")
+        Count | None, Field(description="How many of the newest checkpoints to keep on disk. Default: all.")
     ] = None
     only_model: Annotated[
         bool,
-        Field(description="Keep no optimiser states in checkpoints: smaller, but training cannot resume from them."),
+        Field(description="Save checkpoints without optimiser states: smaller, but training cannot resume from them."),
     ] = False
 
 
@@ -77,7 +77,7 @@ class Train(Section):
         Field(description="Forward passes per optimiser step. Default: derived from batch_size, else 1."),
     ] = None
     learning_rate: Annotated[
-        float | None, Field(gt=0, lt=10, description="Peak learning rate. Needed, but by trainer: script.")
+        float | None, Field(gt=0, lt=10, description="Peak learning rate. Required, except with trainer: script.")
     ] = None
     optimizer: Annotated[Optimizer, Field(description="Optimiser.")] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, lt=10, description="Decoupled weight decay.")] = 0.0
@@ -91,7 +91,8 @@ class Train(Section):
         Field(description="Floor of the schedule, as a fraction of learning_rate; cosine_with_min_lr only."),
     ] = None
     cycles: Annotated[
-        int | None, Field(ge=1, le=10000, description="cosine_with_restarts: how many cosines. Default: 1 with it.")
+        int | None,
+        Field(ge=1, le=10000, description="cosine_with_restarts: number of cosine cycles. Default: 1 with it."),
     ] = None
     decay: Annotated[
         Percent | Annotated[int, Field(ge=1)] | None,
@@ -111,7 +112,7 @@ class Train(Section):
     early_stopping: Annotated[
         Count | None,
         Field(
-            description="Stop after so many validations in a row without a lower loss, and keep the best checkpoint; evaluate_every must be in steps, and save.every a multiple of it."
+            description="Stop after this many validations in a row without a lower loss, and keep the best checkpoint; evaluate_every must be in steps, and save.every a multiple of it."
         ),
     ] = None
     precision: Annotated[
@@ -190,12 +191,14 @@ class Rollout(Section):
     ] = None
     scale_rewards: Annotated[
         Literal["group", "batch", "none"] | None,
-        Field(description="Divide advantages by the standard deviation of what. Default: group; rloo none."),
+        Field(
+            description="Standard deviation by which advantages are divided: of the group, of the batch, or none. Default: group; rloo none."
+        ),
     ] = None
     mask_truncated: Annotated[bool, Field(description="Leave completions that were cut off out of the loss.")] = False
     engine: Annotated[Literal["hf", "vllm"], Field(description="What generates the completions.")] = "hf"
     engines: Annotated[
-        Count | None, Field(description="vLLM engines of their own GPUs; absent: they share the trainer's GPUs.")
+        Count | None, Field(description="vLLM engines with GPUs of their own; absent: they share the trainer's GPUs.")
     ] = None
     tensor_parallel: Annotated[Count, Field(description="GPUs per vLLM engine.")] = 1
     gpu_memory_share: Annotated[

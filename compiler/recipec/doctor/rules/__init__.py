@@ -40,17 +40,17 @@ def rule(code: str, *tools: str) -> Callable[[Judge], Judge]:
 
 
 def number(value: object) -> TypeGuard[int | float]:
-    """Say whether a value is a number that one can reckon with: no truth value, no text."""
+    """Return whether a value is a number that one can reckon with: no truth value, no text."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def whole(value: object) -> TypeGuard[int]:
-    """Say whether a value is an integer above nought."""
+    """Return whether a value is an integer above nought."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def both(file: File, first: str, second: str) -> bool:
-    """Say whether both keys are set to something that counts."""
+    """Return whether both keys are set to something that counts."""
     return bool(file.get(first)) and bool(file.get(second))
 
 

@@ -51,7 +51,7 @@ def quantised_without_adapter(file: File) -> Iterator[Told]:
 
 @rule("D111", "axolotl")
 def two_quantisations(file: File) -> Iterator[Told]:
-    """transformers refuses a model that is to be loaded in 4 and in 8 bits."""
+    """transformers refuses to load a model in both 4 and 8 bits."""
     if both(file, "load_in_4bit", "load_in_8bit"):
         yield Told("load_in_8bit", "load_in_4bit and load_in_8bit are both set", "keep one of them")
 
@@ -76,7 +76,7 @@ def qlora_in_other_bits(file: File) -> Iterator[Told]:
 
 @rule("D113", "axolotl")
 def two_strategies(file: File) -> Iterator[Told]:
-    """Axolotl's schema takes DeepSpeed beside `fsdp_config`; accelerate then has two plugins, of which one wins."""
+    """Axolotl's schema accepts DeepSpeed together with `fsdp_config`; accelerate then gets two plugins and uses only one."""
     for key in ("fsdp_config", "fsdp"):
         if both(file, "deepspeed", key):
             yield Told(key, f"deepspeed and {key} are both set", "keep one of them")
@@ -84,17 +84,17 @@ def two_strategies(file: File) -> Iterator[Told]:
 
 @rule("D137", "axolotl")
 def mapping_that_is_opened(file: File) -> Iterator[Told]:
-    """Axolotl opens DeepSpeed's file by its name to add these to it, and dies of a mapping."""
+    """Axolotl opens the file that `deepspeed` names to add these keys, and crashes if it is a mapping."""
     degree = file.get("tensor_parallel_size")
     asked = {"tensor_parallel_size": whole(degree) and degree > 1, "deepcompile": bool(file.get("deepcompile"))}
     for key, wanted in asked.items():
         if wanted and isinstance(file.get("deepspeed"), dict) and file.get("deepspeed"):
-            yield Told(key, f"{key} beside a mapping below `deepspeed:`", "write the mapping to a file, and name that")
+            yield Told(key, f"{key} with a mapping under `deepspeed:`", "write the mapping to a file, and name that")
 
 
 @rule("D114", "axolotl")
 def packing_that_leaks(file: File) -> Iterator[Told]:
-    """Without an attention that sees where a document ends, packed documents attend to each other; Axolotl only warns."""
+    """Without an attention implementation that separates documents, packed documents attend to each other; Axolotl only warns."""
     if file.get("sample_packing") is not True or file.get("rl"):
         return
     chosen = file.get("attn_implementation")
@@ -115,21 +115,21 @@ def packing_that_leaks(file: File) -> Iterator[Told]:
 
 @rule("D115", "axolotl")
 def packing_with_preferences(file: File) -> Iterator[Told]:
-    """Axolotl refuses packing in every `rl`."""
+    """Axolotl refuses packing with any `rl`."""
     if both(file, "sample_packing", "rl"):
         yield Told("sample_packing", f"packing does not go with rl: {file.get('rl')}", "write `sample_packing: false`")
 
 
 @rule("D116", "axolotl")
 def two_warmups(file: File) -> Iterator[Told]:
-    """Axolotl refuses two lengths of warm-up."""
+    """Axolotl refuses `warmup_steps` together with `warmup_ratio`."""
     if both(file, "warmup_steps", "warmup_ratio"):
         yield Told("warmup_ratio", "warmup_steps and warmup_ratio are both set", "keep one of them")
 
 
 @rule("D117", "axolotl")
 def two_validations(file: File) -> Iterator[Told]:
-    """Axolotl refuses a split for validation beside given test data, or where rows are streamed."""
+    """Axolotl refuses `val_set_size` together with test data, or with streamed rows."""
     for key in ("test_datasets", "pretraining_dataset", "streaming"):
         if both(file, "val_set_size", key):
             yield Told("val_set_size", f"val_set_size does not go with {key}", "write `val_set_size: 0`")
@@ -137,7 +137,7 @@ def two_validations(file: File) -> Iterator[Told]:
 
 @rule("D118", "axolotl")
 def two_rhythms(file: File) -> Iterator[Told]:
-    """Axolotl refuses steps beside a number for each epoch, and steps beside a strategy that is not `steps`."""
+    """Axolotl refuses a number of steps together with a number per epoch, or with a strategy other than `steps`."""
     for steps, often, strategy in (
         ("eval_steps", "evals_per_epoch", "eval_strategy"),
         ("save_steps", "saves_per_epoch", "save_strategy"),
@@ -154,7 +154,7 @@ def two_rhythms(file: File) -> Iterator[Told]:
 
 @rule("D119", "axolotl")
 def nothing_to_evaluate(file: File) -> Iterator[Told]:
-    """Axolotl refuses to evaluate at steps where nothing is held out."""
+    """Axolotl refuses `eval_steps` without validation data."""
     if file.values.get("val_set_size") == 0 and not file.get("test_datasets") and file.get("eval_strategy") != "no":
         for key in ("eval_steps", "eval_strategy"):
             if file.get(key):
@@ -168,7 +168,7 @@ def nothing_to_evaluate(file: File) -> Iterator[Told]:
 
 @rule("D120", "axolotl")
 def two_batches(file: File) -> Iterator[Told]:
-    """Axolotl refuses the total beside the accumulation that follows from it."""
+    """Axolotl refuses `batch_size` together with `gradient_accumulation_steps`, which follows from it."""
     if both(file, "gradient_accumulation_steps", "batch_size"):
         yield Told(
             "batch_size",
@@ -179,7 +179,7 @@ def two_batches(file: File) -> Iterator[Told]:
 
 @rule("D121", "axolotl")
 def kto_columns(file: File) -> Iterator[Told]:
-    """Axolotl refuses KTO unless its columns are kept."""
+    """Axolotl refuses KTO unless `remove_unused_columns` is false."""
     if file.get("rl") == "kto" and file.values.get("remove_unused_columns") is not False:
         path = "remove_unused_columns" if "remove_unused_columns" in file.values else "rl"
         yield Told(path, "KTO needs its columns kept", "write `remove_unused_columns: false`")
@@ -187,7 +187,7 @@ def kto_columns(file: File) -> Iterator[Told]:
 
 @rule("D122", "axolotl")
 def early_stopping(file: File) -> Iterator[Told]:
-    """Axolotl refuses to stop early unless it saves at steps at which it has evaluated."""
+    """Axolotl refuses early stopping unless every checkpoint follows an evaluation."""
     if not file.get("early_stopping_patience"):
         return
     save, evaluate = file.get("save_steps"), file.get("eval_steps")
@@ -200,7 +200,7 @@ def early_stopping(file: File) -> Iterator[Told]:
     elif number(save) and number(evaluate) and save % evaluate:
         yield Told(
             "save_steps",
-            f"save_steps {save} is no multiple of eval_steps {evaluate}",
+            f"save_steps {save} is not a multiple of eval_steps {evaluate}",
             "early stopping needs it to be one",
         )
 
@@ -223,7 +223,7 @@ def optimizer_that_cannot_shard(file: File) -> Iterator[Told]:
 
 @rule("D124", "axolotl")
 def loading_four_bits_on_one_rank(file: File) -> Iterator[Told]:
-    """Axolotl 0.19 refuses it: the other ranks would wait for sizes that never match."""
+    """Axolotl 0.19 refuses this combination: the other ranks would wait for sizes that never match."""
     path = _fsdp(file, "cpu_ram_efficient_loading")
     if path and file.get("load_in_4bit") and _version(file) == 2 and file.guess.release != "0.17.0":
         yield Told(path, "FSDP2 cannot load 4-bit weights on one rank only", "write `cpu_ram_efficient_loading: false`")
@@ -231,14 +231,14 @@ def loading_four_bits_on_one_rank(file: File) -> Iterator[Told]:
 
 @rule("D125", "axolotl")
 def endless_without_steps(file: File) -> Iterator[Told]:
-    """Axolotl refuses streamed pretraining without a number of steps."""
+    """Axolotl refuses streamed pre-training without `max_steps`."""
     if file.get("pretraining_dataset") and not file.get("max_steps"):
         yield Told("pretraining_dataset", "a streamed pretraining_dataset has no length", "add `max_steps`")
 
 
 @rule("D126", "axolotl")
 def no_rows(file: File) -> Iterator[Told]:
-    """Axolotl refuses a file without data."""
+    """Axolotl refuses a file without datasets."""
     if not file.get("datasets") and not file.get("pretraining_dataset"):
         path = "datasets" if "datasets" in file.values else ""
         yield Told(
@@ -248,7 +248,7 @@ def no_rows(file: File) -> Iterator[Told]:
 
 @rule("D127", "axolotl")
 def two_attentions(file: File) -> Iterator[Told]:
-    """Axolotl 0.19 refuses an old flag beside `attn_implementation`."""
+    """Axolotl 0.19 refuses an old attention flag together with `attn_implementation`."""
     if file.get("attn_implementation") and file.guess.release != "0.17.0":
         for key in LEGACY:
             if file.get(key):
@@ -257,7 +257,7 @@ def two_attentions(file: File) -> Iterator[Told]:
 
 @rule("D128", "axolotl")
 def template_without_text(file: File) -> Iterator[Told]:
-    """Axolotl refuses the template `jinja` without its text."""
+    """Axolotl refuses `chat_template: jinja` without the text of the template."""
     if file.get("chat_template") == "jinja" and not file.get("chat_template_jinja"):
         yield Told(
             "chat_template",
@@ -268,7 +268,7 @@ def template_without_text(file: File) -> Iterator[Told]:
 
 @rule("D129", "axolotl")
 def untrained_tokens(file: File) -> Iterator[Told]:
-    """Axolotl refuses, as it loads the model, new tokens whose embeddings an adapter leaves as they are."""
+    """Axolotl refuses, when it loads the model, new tokens whose embeddings the adapter does not train."""
     if file.get("tokens") and file.get("adapter") and not _trains_embeddings(file):
         advice = "add `lora_modules_to_save: [embed_tokens, lm_head]`, or take special tokens that the model has"
         yield Told("tokens", "new tokens, but the adapter does not train their embeddings", advice)
@@ -276,7 +276,7 @@ def untrained_tokens(file: File) -> Iterator[Told]:
 
 @rule("D138", "axolotl")
 def untrained_special_tokens(file: File) -> Iterator[Told]:
-    """Axolotl refuses special tokens that the model lacks, as new ones, but adds `additional_special_tokens` in silence."""
+    """Axolotl refuses special tokens that are new to the model, but adds `additional_special_tokens` without a message."""
     special, model = file.get("special_tokens"), file.get("base_model")
     if not isinstance(special, dict) or not file.get("adapter") or _trains_embeddings(file):
         return
@@ -297,14 +297,14 @@ def untrained_special_tokens(file: File) -> Iterator[Told]:
 
 
 def _trains_embeddings(file: File) -> bool:
-    """Say whether both embeddings are trained whole, as the model's family calls them."""
+    """Return whether both embeddings are trained whole, as the model's family calls them."""
     saved = file.get("lora_modules_to_save")
     return isinstance(saved, list) and any(all(name in saved for name in pair) for pair in EMBEDDINGS)
 
 
 @rule("D130", "axolotl")
 def adapter_settings_without_adapter(file: File) -> Iterator[Told]:
-    """Nothing reads `lora_r` and the like without an adapter: the whole model is trained."""
+    """Without `adapter`, nothing reads `lora_r` and similar keys: the whole model is trained."""
     if not file.get("adapter"):
         for key in ("lora_r", "lora_target_modules", "lora_target_linear"):
             if file.get(key):
@@ -319,7 +319,7 @@ def adapter_settings_without_adapter(file: File) -> Iterator[Told]:
 
 @rule("D131", "axolotl")
 def rate_that_is_no_number(file: File) -> Iterator[Told]:
-    """`learning_rate` may be text, which Axolotl turns into a number, or dies."""
+    """`learning_rate` may be text; Axolotl crashes if it is not a number."""
     rate = file.get("learning_rate")
     if isinstance(rate, str):
         try:
@@ -330,7 +330,7 @@ def rate_that_is_no_number(file: File) -> Iterator[Told]:
 
 @rule("D132", "axolotl")
 def best_of_what(file: File) -> Iterator[Told]:
-    """Axolotl refuses to keep the best without a measure."""
+    """Axolotl refuses `save_strategy: best` without `metric_for_best_model`."""
     if file.get("save_strategy") == "best" and not file.get("metric_for_best_model"):
         yield Told(
             "save_strategy",
@@ -341,7 +341,7 @@ def best_of_what(file: File) -> Iterator[Told]:
 
 @rule("D133", "axolotl")
 def too_few_generations(file: File) -> Iterator[Told]:
-    """GRPO compares the answers to one prompt: Axolotl refuses fewer than two."""
+    """GRPO compares the completions of one prompt: Axolotl refuses fewer than two."""
     answers = file.get("trl.num_generations")
     if file.get("rl") == "grpo" and number(answers) and answers < 2:
         yield Told("trl.num_generations", "GRPO compares answers to one prompt, and there is one", "write 2 or more")
@@ -349,7 +349,7 @@ def too_few_generations(file: File) -> Iterator[Told]:
 
 @rule("D134", "axolotl")
 def nothing_by_default(file: File) -> Iterator[Told]:
-    """Axolotl has no default of these two, and refuses a file without them."""
+    """Axolotl has no default for these two keys, and refuses a file without them."""
     for key in ("base_model", "learning_rate"):
         if file.get(key) is None:
             yield Told(
@@ -359,7 +359,7 @@ def nothing_by_default(file: File) -> Iterator[Told]:
 
 @rule("D135", "axolotl")
 def answers_that_fill_no_batch(file: File) -> Iterator[Told]:
-    """Axolotl refuses GRPO whose batch is no multiple of `num_generations`."""
+    """Axolotl refuses GRPO with a batch that is not a multiple of `num_generations`."""
     answers = file.get("trl.num_generations")
     if file.get("rl") != "grpo" or not whole(answers) or answers < 2:
         return
@@ -368,7 +368,7 @@ def answers_that_fill_no_batch(file: File) -> Iterator[Told]:
     if batch is None and whole(micro) and whole(steps):
         batch = micro * steps
     if whole(batch) and batch % answers:
-        message = f"a batch of {batch} is no multiple of num_generations {answers}"
+        message = f"a batch of {batch} is not a multiple of num_generations {answers}"
         yield Told(
             "trl.num_generations",
             message,

@@ -10,7 +10,7 @@ from recipec.doctor.rules import Told, rule
 
 @rule("D190", "lm_eval")
 def rows_without_a_place(file: File) -> Iterator[Told]:
-    """lm-eval refuses to log rows that it has nowhere to write."""
+    """lm-eval refuses `log_samples` without `output_path`."""
     for key in ("log_samples", "predict_only"):
         if file.get(key) and not file.get("output_path"):
             yield Told(key, f"{key} without output_path", "add `output_path`")
@@ -19,7 +19,7 @@ def rows_without_a_place(file: File) -> Iterator[Told]:
 
 @rule("D191", "lm_eval")
 def turns_without_template(file: File) -> Iterator[Told]:
-    """lm-eval refuses examples as turns where no template writes turns."""
+    """lm-eval refuses `fewshot_as_multiturn` without a chat template."""
     if file.get("fewshot_as_multiturn") is True and not file.get("apply_chat_template"):
         yield Told(
             "fewshot_as_multiturn",
@@ -41,6 +41,6 @@ def nothing_to_ask(file: File) -> Iterator[Told]:
 
 @rule("D193", "lm_eval")
 def two_limits(file: File) -> Iterator[Told]:
-    """lm-eval refuses both."""
+    """lm-eval refuses `samples` together with `limit`."""
     if file.get("samples") and file.get("limit") is not None:
         yield Told("limit", "samples and limit are both set", "keep one of them")

@@ -16,7 +16,7 @@ IN_THE_FILE = (
 
 @rule("D170", "deepspeed")
 def batch_that_does_not_divide(file: File) -> Iterator[Told]:
-    """DeepSpeed asserts total = micro × accumulation × processes."""
+    """DeepSpeed requires total = micro × accumulation × processes."""
     total, micro, steps = (
         file.get(key) for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
     )
@@ -24,7 +24,7 @@ def batch_that_does_not_divide(file: File) -> Iterator[Told]:
         parts = f"{micro} × {steps}" if whole(steps) else f"{micro}"
         yield Told(
             "train_batch_size",
-            f"train_batch_size {total} is no multiple of {parts}",
+            f"train_batch_size {total} is not a multiple of {parts}",
             'it is micro batch × accumulation × processes; with a trainer write "auto"',
         )
 
@@ -37,7 +37,7 @@ def its_own_schedule(file: File) -> Iterator[Told]:
         if isinstance(parameters, dict) and any(number(value) for value in parameters.values()):
             yield Told(
                 key,
-                f"this {key} replaces the one that the trainer is told",
+                f"this {key} replaces the trainer's own",
                 f'delete {key}, or write "auto" for its numbers',
                 "warning",
             )
@@ -45,7 +45,7 @@ def its_own_schedule(file: File) -> Iterator[Told]:
 
 @rule("D172", "deepspeed")
 def keys_of_another_stage(file: File) -> Iterator[Told]:
-    """DeepSpeed reads the parameters' keys at stage 3 only, and says nothing at a lower one."""
+    """DeepSpeed reads the parameter keys only at stage 3, and ignores them at a lower stage."""
     stage = file.get("zero_optimization.stage", 0)
     zero = file.get("zero_optimization")
     if not isinstance(zero, dict) or not number(stage) or stage >= 3:
@@ -75,7 +75,7 @@ def keys_of_another_stage(file: File) -> Iterator[Told]:
 
 @rule("D173", "deepspeed")
 def two_precisions(file: File) -> Iterator[Told]:
-    """DeepSpeed asserts that one of them is off."""
+    """DeepSpeed refuses bf16 and fp16 together."""
     half = next((key for key in ("bf16", "bfloat16") if file.get(f"{key}.enabled") is True), None)
     if half and file.get("fp16.enabled") is True:
         yield Told("fp16.enabled", f"{half} and fp16 are both enabled", "keep one of them")
@@ -83,7 +83,7 @@ def two_precisions(file: File) -> Iterator[Told]:
 
 @rule("D174", "deepspeed")
 def nvme_without_path(file: File) -> Iterator[Told]:
-    """Nothing checks it until the first tensor is to be written."""
+    """Nothing checks the NVMe folder until the first tensor is written to it."""
     for key in ("offload_param", "offload_optimizer"):
         if file.get(f"zero_optimization.{key}.device") == "nvme" and not file.get(f"zero_optimization.{key}.nvme_path"):
             yield Told(
@@ -95,7 +95,7 @@ def nvme_without_path(file: File) -> Iterator[Told]:
 
 @rule("D175", "deepspeed")
 def stage_as_text(file: File) -> Iterator[Told]:
-    """DeepSpeed reads "3" as 3; transformers and accelerate compare it with the number and do not shard while loading."""
+    """DeepSpeed reads "3" as 3; transformers and accelerate compare it with the number 3 and do not shard while loading."""
     stage = file.get("zero_optimization.stage")
     if isinstance(stage, str) and stage in ("0", "1", "2", "3"):
         yield Told(
@@ -124,7 +124,7 @@ def processes_over_machines(file: File) -> Iterator[Told]:
 
 @rule("D181", "accelerate")
 def section_of_another_type(file: File) -> Iterator[Told]:
-    """accelerate reads a section only under its own distributed_type."""
+    """accelerate reads a section only with the matching `distributed_type`."""
     kind = str(file.get("distributed_type", "NO")).upper()
     for key, wanted in (
         ("deepspeed_config", "DEEPSPEED"),
@@ -141,26 +141,26 @@ def section_of_another_type(file: File) -> Iterator[Told]:
 
 @rule("D182", "accelerate")
 def said_in_two_files(file: File) -> Iterator[Told]:
-    """Beside a DeepSpeed file accelerate refuses what belongs into it."""
+    """With a DeepSpeed file, accelerate refuses keys that belong in that file."""
     if file.get("deepspeed_config.deepspeed_config_file"):
         for key in IN_THE_FILE:
             if file.get(f"deepspeed_config.{key}") is not None:
                 yield Told(
                     f"deepspeed_config.{key}",
-                    f"{key} stands beside deepspeed_config_file, which decides it",
+                    f"{key} is set together with deepspeed_config_file, which decides it",
                     "delete it here",
                 )
         if file.get("mixed_precision") is not None:
             yield Told(
                 "mixed_precision",
-                "mixed_precision stands beside deepspeed_config_file, which decides it",
+                "mixed_precision is set together with deepspeed_config_file, which decides it",
                 "delete it here",
             )
 
 
 @rule("D183", "accelerate")
 def machines_without_a_meeting_place(file: File) -> Iterator[Told]:
-    """The address may come on the command line, so this is no error."""
+    """Several machines need an address, which may also be given on the command line."""
     machines = file.get("num_machines")
     if whole(machines) and machines > 1 and not file.get("main_process_ip"):
         yield Told(
@@ -173,7 +173,7 @@ def machines_without_a_meeting_place(file: File) -> Iterator[Told]:
 
 @rule("D184", "accelerate")
 def one_process_in_parallel(file: File) -> Iterator[Told]:
-    """accelerate starts one process, and nothing says that the others are missing."""
+    """accelerate starts only one process, without a message."""
     if file.get("distributed_type") == "MULTI_GPU" and file.get("num_processes") == 1:
         yield Told(
             "num_processes",

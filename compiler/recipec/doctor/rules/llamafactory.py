@@ -18,7 +18,7 @@ def _kind(file: File) -> str:
 
 @rule("D140", TOOL)
 def quantised_without_adapter(file: File) -> Iterator[Told]:
-    """LLaMA-Factory trains quantised weights through LoRA or OFT only."""
+    """LLaMA-Factory trains quantised weights only with LoRA or OFT."""
     if file.get("quantization_bit") and _kind(file) not in ("lora", "oft"):
         yield Told(
             "quantization_bit",
@@ -29,7 +29,7 @@ def quantised_without_adapter(file: File) -> Iterator[Told]:
 
 @rule("D141", TOOL)
 def adapter_without_lora(file: File) -> Iterator[Told]:
-    """LLaMA-Factory loads an adapter for LoRA only."""
+    """LLaMA-Factory loads an existing adapter only for LoRA."""
     if file.get("adapter_name_or_path") and _kind(file) != "lora":
         yield Told(
             "adapter_name_or_path",
@@ -40,7 +40,7 @@ def adapter_without_lora(file: File) -> Iterator[Told]:
 
 @rule("D142", TOOL)
 def only_for_sft(file: File) -> Iterator[Told]:
-    """LLaMA-Factory refuses these in any other stage."""
+    """LLaMA-Factory refuses these keys in any other stage."""
     stage = file.get("stage", "sft")
     if stage != "sft":
         for key in ONLY_SFT:
@@ -50,14 +50,14 @@ def only_for_sft(file: File) -> Iterator[Told]:
 
 @rule("D143", TOOL)
 def no_rows(file: File) -> Iterator[Told]:
-    """LLaMA-Factory refuses to train on nothing."""
+    """LLaMA-Factory refuses to train without a dataset."""
     if file.get("do_train") is True and not file.get("dataset"):
         yield Told("do_train", "do_train without a dataset", "name one of dataset_info.json in `dataset:`")
 
 
 @rule("D144", TOOL)
 def nothing_to_evaluate(file: File) -> Iterator[Told]:
-    """LLaMA-Factory refuses to evaluate without rows; a strategy turns evaluation on."""
+    """LLaMA-Factory refuses to evaluate without evaluation data; setting `eval_strategy` turns evaluation on."""
     size = file.get("val_size", 0)
     if file.get("eval_dataset") or (number(size) and size > 1e-6) or isinstance(size, str):
         return
@@ -69,7 +69,7 @@ def nothing_to_evaluate(file: File) -> Iterator[Told]:
 
 @rule("D145", TOOL)
 def two_validations(file: File) -> Iterator[Told]:
-    """LLaMA-Factory refuses a split beside rows that are given."""
+    """LLaMA-Factory refuses `val_size` together with `eval_dataset`."""
     size = file.get("val_size", 0)
     if file.get("eval_dataset") and number(size) and size > 1e-6:
         yield Told("val_size", "val_size and eval_dataset are both set", "keep one of them")
@@ -77,7 +77,7 @@ def two_validations(file: File) -> Iterator[Told]:
 
 @rule("D146", TOOL)
 def streaming(file: File) -> Iterator[Told]:
-    """Streamed rows have no length: LLaMA-Factory wants steps, whole numbers of rows, and no `max_samples`."""
+    """Streamed rows have no length: LLaMA-Factory needs `max_steps`, a whole `val_size`, and no `max_samples`."""
     if file.get("streaming") is not True:
         return
     steps = file.get("max_steps")
@@ -92,14 +92,14 @@ def streaming(file: File) -> Iterator[Told]:
 
 @rule("D147", TOOL)
 def two_masks(file: File) -> Iterator[Told]:
-    """LLaMA-Factory refuses both."""
+    """LLaMA-Factory refuses `mask_history` together with `train_on_prompt`."""
     if both(file, "mask_history", "train_on_prompt"):
         yield Told("mask_history", "mask_history and train_on_prompt are both on", "keep one of them")
 
 
 @rule("D148", TOOL)
 def lora_settings_without_lora(file: File) -> Iterator[Told]:
-    """Some of LoRA's options are refused in other kinds of training, the rest is read by nothing."""
+    """In other kinds of training, some LoRA options are refused and the rest have no effect."""
     kind = _kind(file)
     if kind == "lora":
         return
@@ -120,7 +120,7 @@ def lora_settings_without_lora(file: File) -> Iterator[Told]:
 
 @rule("D149", TOOL)
 def galore_with_lora(file: File) -> Iterator[Told]:
-    """LLaMA-Factory refuses these optimisers with LoRA, more than one of them, and (but for BAdam) with DeepSpeed."""
+    """LLaMA-Factory refuses these optimisers with LoRA, with each other, and (except BAdam) with DeepSpeed."""
     chosen = [key for key in ("use_galore", "use_apollo", "use_badam") if file.get(key)]
     for key in chosen:
         if _kind(file) == "lora":
@@ -135,7 +135,7 @@ def galore_with_lora(file: File) -> Iterator[Told]:
 
 @rule("D150", TOOL)
 def quantised_and_changed(file: File) -> Iterator[Told]:
-    """LLaMA-Factory cannot resize, or initialise by PiSSA, a model that it loads quantised."""
+    """LLaMA-Factory cannot resize a quantised model, or initialise its adapter by PiSSA."""
     if file.get("quantization_bit"):
         for key in ("resize_vocab", "pissa_init"):
             if file.get(key):
@@ -144,7 +144,7 @@ def quantised_and_changed(file: File) -> Iterator[Told]:
 
 @rule("D151", TOOL)
 def smoothing_of_other_losses(file: File) -> Iterator[Told]:
-    """LLaMA-Factory smooths the labels of the sigmoid loss only."""
+    """LLaMA-Factory smooths labels only in the sigmoid loss."""
     if file.get("dpo_label_smoothing") and file.get("pref_loss", "sigmoid") != "sigmoid":
         yield Told(
             "dpo_label_smoothing",
@@ -155,14 +155,14 @@ def smoothing_of_other_losses(file: File) -> Iterator[Told]:
 
 @rule("D152", TOOL)
 def ppo_without_reward(file: File) -> Iterator[Told]:
-    """PPO needs something that rewards."""
+    """PPO needs a reward model."""
     if file.get("stage") == "ppo" and not file.get("reward_model"):
         yield Told("stage", "stage ppo without a reward_model", "name it in `reward_model:`")
 
 
 @rule("D153", TOOL)
 def no_model(file: File) -> Iterator[Told]:
-    """LLaMA-Factory has no default of the model."""
+    """LLaMA-Factory has no default model."""
     if not file.get("model_name_or_path"):
         yield Told(
             "model_name_or_path" if "model_name_or_path" in file.values else "",

@@ -26,7 +26,7 @@ def script_findings(script: Script) -> Iterator[Finding]:
         yield from _sizes(script, launch)
         yield from _meeting(script, launch)
         if launch.launcher == "accelerate" and "config_file" not in launch.options:
-            message = "accelerate launch without --config_file reads whatever default is on the machine"
+            message = "accelerate launch without --config_file reads the machine's default configuration"
             yield Finding(
                 "D227",
                 message,
@@ -72,10 +72,10 @@ def world(launch: Launch) -> tuple[int, Span] | None:
 def _directives(script: Script) -> Iterator[Finding]:
     for directive in script.directives:
         if not directive.read:
-            message = f"sbatch does not read --{directive.name}: a command stands above it"
+            message = f"sbatch does not read --{directive.name}: it comes after the first command"
             yield Finding("D221", message, directive.span, help="move every #SBATCH line above the first command")
         elif "$" in directive.value or "`" in directive.value:
-            message = "a variable in an #SBATCH line is never filled in"
+            message = "a variable in an #SBATCH line is never expanded"
             yield Finding(
                 "D220", message, directive.span, help="write the value, or give it to sbatch on its command line"
             )
@@ -99,7 +99,7 @@ def _options(launch: Launch) -> Iterator[Finding]:
 
 
 def _sizes(script: Script, launch: Launch) -> Iterator[Finding]:
-    """Judge numbers of processes: more than there are places for is an error, fewer may be meant (another may use the rest)."""
+    """Check numbers of processes: more than there are places for is an error, fewer may be meant (another may use the rest)."""
     asked, each = nodes(script), gpus(script)
     many = launch.integer("nnodes", "num_machines", "num_nodes")
     local = launch.integer("nproc_per_node") or launch.integer("num_gpus", "num_accelerators")
@@ -136,7 +136,7 @@ def _unequal(code: str, message: str, has: int, wanted: int, span: Span) -> Iter
 
 
 def _meeting(script: Script, launch: Launch) -> Iterator[Finding]:
-    """Judge where the processes of several nodes are to meet."""
+    """Check where the processes of several nodes are to meet."""
     asked, many = nodes(script), launch.integer("nnodes", "num_machines", "num_nodes")
     if max(asked[0] if asked else 1, many[0] if many else 1) < 2:
         return
@@ -147,7 +147,7 @@ def _meeting(script: Script, launch: Launch) -> Iterator[Finding]:
     for word in used:
         host = word.text.rsplit(":", 1)[0] if word.text.count(":") == 1 else word.text
         if host in HERE:
-            message = f"the processes of several nodes cannot meet at {host}"
+            message = f"the processes of several nodes cannot connect at {host}"
         elif re.fullmatch(r"\$\{?SLURM(_JOB)?_NODELIST\}?", host):
             message = "SLURM_JOB_NODELIST is a compressed list, not a host"
         else:

@@ -13,19 +13,15 @@ from recipec.doctor.rules import Told, both, number, rule
 
 @rule("D105", "axolotl", "llamafactory", "trl")
 def two_precisions(file: File) -> Iterator[Told]:
-    """transformers refuses both; Axolotl turns fp16 off in silence."""
+    """transformers refuses bf16 and fp16 together; Axolotl turns fp16 off without a message."""
     if file.get("bf16") is True and file.get("fp16") is True:
-        does = (
-            "Axolotl trains in bf16 and drops fp16 in silence"
-            if file.guess.tool == "axolotl"
-            else "the trainer refuses it"
-        )
+        does = "Axolotl trains in bf16 and ignores fp16" if file.guess.tool == "axolotl" else "the trainer refuses it"
         yield Told("fp16", "bf16 and fp16 are both on", f"{does}: keep one of them")
 
 
 @rule("D106", "axolotl", "llamafactory", "trl")
 def two_lengths(file: File) -> Iterator[Told]:
-    """With `max_steps` the trainer goes round the rows until it has that many, whatever the epochs say."""
+    """With `max_steps` the trainer repeats the rows until it has taken that many steps, and ignores the epochs."""
     epochs = "num_epochs" if file.guess.tool == "axolotl" else "num_train_epochs"
     steps = file.get("max_steps")
     if number(steps) and steps > 0 and file.get(epochs):
@@ -39,14 +35,14 @@ def two_lengths(file: File) -> Iterator[Told]:
 
 @rule("D107", "llamafactory", "trl")
 def two_strategies(file: File) -> Iterator[Told]:
-    """accelerate would have two plugins, of which one wins."""
+    """accelerate gets a DeepSpeed and an FSDP plugin, and uses only one of them."""
     if both(file, "deepspeed", "fsdp"):
         yield Told("fsdp", "deepspeed and fsdp are both set", "keep one of them")
 
 
 @rule("D108", "llamafactory", "trl")
 def best_at_other_steps(file: File) -> Iterator[Told]:
-    """transformers refuses to load the best model unless it saves when it evaluates."""
+    """transformers refuses to load the best model unless the save and evaluation strategies match."""
     if not file.get("load_best_model_at_end"):
         return
     save, evaluate = file.get("save_strategy", "steps"), file.get("eval_strategy", "no")
@@ -61,14 +57,14 @@ def best_at_other_steps(file: File) -> Iterator[Told]:
     if save == "steps" and isinstance(steps, int) and isinstance(every, int) and every > 0 and steps % every:
         yield Told(
             "save_steps",
-            f"save_steps {steps} is no multiple of eval_steps {every}",
+            f"save_steps {steps} is not a multiple of eval_steps {every}",
             "load_best_model_at_end needs it to be one",
         )
 
 
 @rule("D109", "llamafactory", "trl")
 def two_warmups(file: File) -> Iterator[Told]:
-    """`warmup_steps` wins over `warmup_ratio`."""
+    """`warmup_steps` overrides `warmup_ratio`."""
     if both(file, "warmup_steps", "warmup_ratio"):
         yield Told(
             "warmup_ratio",
@@ -87,7 +83,7 @@ def layers() -> frozenset[str]:
 
 @rule("D136", "axolotl", "llamafactory", "trl")
 def adapted_layers(file: File) -> Iterator[Told]:
-    """PEFT adapts what it finds; of several names one that is in no model is passed over in silence."""
+    """PEFT adapts the modules that it finds; a name that no module has is skipped without a message."""
     key = "lora_target" if file.guess.tool == "llamafactory" else "lora_target_modules"
     said = file.get(key)
     names = (

@@ -10,7 +10,7 @@ from recipec.doctor.rules import Told, both, number, rule
 
 @rule("D160", "trl")
 def adapter_settings_without_adapter(file: File) -> Iterator[Told]:
-    """TRL makes an adapter only with `use_peft`; without it the whole model is trained, and nothing says so."""
+    """TRL creates an adapter only with `use_peft`; without it, the whole model is trained without a message."""
     if not file.get("use_peft"):
         for key in ("lora_r", "lora_alpha", "lora_target_modules", "use_dora"):
             if file.get(key):
@@ -37,14 +37,14 @@ def quantised_without_adapter(file: File) -> Iterator[Told]:
 
 @rule("D162", "trl")
 def two_quantisations(file: File) -> Iterator[Told]:
-    """TRL refuses both."""
+    """TRL refuses to load a model in both 4 and 8 bits."""
     if both(file, "load_in_4bit", "load_in_8bit"):
         yield Told("load_in_8bit", "load_in_4bit and load_in_8bit are both set", "keep one of them")
 
 
 @rule("D164", "trl")
 def too_few_generations(file: File) -> Iterator[Told]:
-    """GRPO and RLOO compare the answers to one prompt."""
+    """GRPO and RLOO compare the completions of one prompt, so they need at least two."""
     answers = file.get("num_generations")
     if file.guess.document in ("grpo", "rloo") and number(answers) and answers < 2:
         yield Told("num_generations", "answers to one prompt are compared, and there is one", "write 2 or more")
@@ -52,7 +52,7 @@ def too_few_generations(file: File) -> Iterator[Told]:
 
 @rule("D165", "trl")
 def losses_without_weights(file: File) -> Iterator[Told]:
-    """TRL refuses weights that are not one for each loss."""
+    """TRL refuses `loss_weights` unless there is one for each loss."""
     weights, losses = file.get("loss_weights"), file.get("loss_type")
     if isinstance(weights, list) and isinstance(losses, list) and len(weights) != len(losses):
         yield Told(

@@ -189,7 +189,7 @@ def _template(tokenizer: str) -> str | None:
 
 
 def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
-    """Return every file and folder of the user's own that shapes a training."""
+    """Return every file and folder of the user that shapes a training."""
     found: dict[str, FileRead] = {}
 
     def needs(path: str | None, word: str, *, needed: bool = True) -> None:
@@ -223,7 +223,7 @@ def _sentence(stage: Stage[Train]) -> str:
         return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
     system = f"{s.trainer} {s.release}".strip()
     how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
-    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` by {s.method} for {how}"
+    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` with {s.method} for {how}"
 
 
 def _trained(adapter: Adapter | None) -> str:

@@ -12,7 +12,7 @@ from recipec.language import train as recipe
 
 class Method(NamedTuple):
     """One method. `words` are the hyperparameters of `train` that it knows, with their usual values; the first of
-    `losses` is its default; `online` methods sample completions and are told by rewards which are good."""
+    `losses` is its default; `online` methods sample completions and learn from rewards which are good."""
 
     formats: tuple[str, ...]
     words: Mapping[str, float] = {}

@@ -35,7 +35,7 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
     given = say.recipe.model
     scratch = given.from_scratch is not None
     path, revision, tokenizer = _source(say, start, name, init)
-    load = say.take("model.load_in", given.load_in, computed, "as the computation")
+    load = say.take("model.load_in", given.load_in, computed, "the precision of the computation")
     four_bit = load.value in ("nf4", "fp4")
     why = "saves about 0.4 bit per parameter" if four_bit else "default of the language"
     template, reason = "tokenizer", "the tokenizer's own template"
@@ -65,7 +65,7 @@ def _source(
     """Return path, revision and tokenizer."""
     given = say.recipe.model
     if start is not None:
-        why = f"what {name} left" if start.adapter is None else f"the base of {name}'s adapter"
+        why = f"the result of {name}" if start.adapter is None else f"the base of {name}'s adapter"
         return (
             say.rule(start.path, why, "start_from"),
             say.rule(start.revision, why, "model.revision"),
@@ -93,7 +93,7 @@ def adapter(say: Said, start: ModelOutput | None, name: str | None) -> Decided[A
     ranked, scaled, prompted = (given.type in kinds for kinds in (RANKED, SCALED, PROMPTED))
     rank = say.take("adapter.rank", given.rank, 16, "a usual rank") if ranked else plain(0)
     if start is not None and start.adapter is not None:
-        begin: Decided[str | None] = say.rule(start.adapter, f"continues what {name} left", "parent_adapter")
+        begin: Decided[str | None] = say.rule(start.adapter, f"continues the result of {name}", "parent_adapter")
     else:
         begin = say.word("adapter.start_from", given.start_from)
     modules = ("all-linear",) if given.targets == "all-linear" else tuple(given.targets)

@@ -18,7 +18,7 @@ def parallel(say: Said, machine: Hardware) -> Decided[Parallel]:
     """Choose the sharding."""
     given = say.recipe.parallel
     usual = "single" if machine.world == 1 else "ddp"
-    words = "one process" if machine.world == 1 else "several GPUs and nothing said"
+    words = "one process" if machine.world == 1 else "the default for several GPUs"
     return section(
         Parallel,
         strategy=say.take("parallel.strategy", given.strategy, usual, f"{words}: {usual}"),

@@ -99,7 +99,7 @@ class Length(Record, frozen=True):
 class Optimizer(Record, frozen=True):
     """Optimiser and schedule. `warmup` and `decay` are a fraction below 1 of all steps, or a number of steps.
 
-    `learning_rate` is None only where a script of the user's own trains.
+    `learning_rate` is None only where a script of the user trains.
     """
 
     name: str
@@ -168,7 +168,7 @@ class Reward(Record, frozen=True):
 
 
 class Script(Record, frozen=True):
-    """A training script of the user's own. `arguments` are its command line, with `${plan:…}` still in them."""
+    """A training script of the user. `arguments` are its command line, with `${plan:…}` still in them."""
 
     path: str
     launcher: Literal["accelerate", "torchrun", "deepspeed", "ray"]

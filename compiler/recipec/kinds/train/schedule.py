@@ -60,7 +60,7 @@ def watch(say: Said, train: Train) -> Decided[Watch]:
     return section(
         Watch,
         save_every=say.word("train.save.every", save.every),
-        save_keep=say.take("train.save.keep", save.keep, "all", "none is deleted"),
+        save_keep=say.take("train.save.keep", save.keep, "all", "no checkpoint is deleted"),
         save_only_model=say.word("train.save.only_model", save.only_model),
         evaluate_every=say.take("train.evaluate_every", train.evaluate_every, usual, why),
         early_stopping=say.word("train.early_stopping", train.early_stopping),

@@ -43,7 +43,7 @@ def untrained_tokenizer(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds a model from scratch in a recipe that trains nothing.
 
     Why is this bad:
-    Its weights are random, and its tokenizer is made from the training data: there are none.
+    Its weights are random, and its tokenizer is made from the training data, of which there is none.
 
     Example:
         recipe: 1
@@ -106,7 +106,7 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
     """Finds a stage that starts from an adapter and does not say whether it is merged or continued.
 
     Why is this bad:
-    Both are usual, and they end in different weights: a new adapter beside merged weights, or the same one trained further.
+    Both are usual, and they give different weights: a new adapter on merged weights, or the same adapter trained further.
 
     Example:
         stages:
@@ -120,8 +120,8 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
     """
     name = _left_adapter(see)
     if see.said.part.parent_adapter is None and name:
-        message = f"{name} leaves an adapter, and this stage does not say what becomes of it"
-        yield Fault("parent_adapter", message, "say parent_adapter: merge, or continue")
+        message = f"{name} leaves an adapter, and this stage does not say whether to merge or continue it"
+        yield Fault("parent_adapter", message, "set parent_adapter: merge, or continue")
 
 
 def _left_adapter(see: Context) -> str:
@@ -157,7 +157,7 @@ def untrained_adapter(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P037", "word-of-a-training-without-one", "part", words=("train", *WITH_TRAINING))
 def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds words that only a training acts on in a recipe that trains nothing.
+    """Finds keys that only a training uses, in a recipe that trains nothing.
 
     Why is this bad:
     They have no effect, and the training that was meant does not happen.
@@ -177,13 +177,13 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
         return
     for word in WITH_TRAINING:
         given = see.said.wrote(word) and not (word == "data" and recipe.model.from_scratch is not None)
-        if given and not (word == "trainer" and recipe.trainer == "axolotl"):
+        if given and not (word == "trainer" and recipe.trainer == Recipe.model_fields["trainer"].default):
             yield Fault(word, f"{word} is given, but nothing is trained", f"add train, or drop {word}")
 
 
 @contradiction("P038", "stage-without-training", "part", words=("train", "merge"))
 def stage_without_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a stage that says neither how it trains nor what it merges.
+    """Finds a stage with neither train nor merge.
 
     Why is this bad:
     The stage has nothing to do, and those after it start from what it should have left.
@@ -227,7 +227,7 @@ def no_data(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P080", "unknown-model-to-evaluate", "recipe", words=("evaluate.models", "train", "stages"))
 def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds the name of a model to evaluate that no stage makes.
+    """Finds a model to evaluate that no stage makes.
 
     Why is this bad:
     The evaluation would end with an error, after all trainings.
@@ -253,7 +253,7 @@ def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P081", "code-that-nobody-allowed", "recipe", words=("evaluate.tasks", "evaluate.allow_code_execution"))
 def runs_code(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a benchmark that runs code which the model wrote, without a word that allows it.
+    """Finds a benchmark that runs code written by the model, without permission in the recipe.
 
     Why is this bad:
     A model may write code that deletes files or opens connections, and the benchmark executes it with your rights.
@@ -292,7 +292,7 @@ def vllm_on_cpu(_see: Context, s: Evaluate) -> Iterator[Fault]:
 
 @contradiction("P110", "unknown-adapter-to-merge", "part", words=("merge",))
 def unknown_adapter(see: Context, _recipe: Recipe) -> Iterator[Fault]:
-    """Finds a merge of what no stage before it makes, or of a model that is no adapter.
+    """Finds a merge of something that no earlier stage makes, or of a model that is not an adapter.
 
     Why is this bad:
     A merge adds adapters to their base. Weights that are whole already have nothing to add.
@@ -354,10 +354,10 @@ def different_bases(see: Context, _s: Merge) -> Iterator[Fault]:
 
 @contradiction("P112", "density-of-a-merge", "merge", words=("merge",))
 def density(_see: Context, s: Merge) -> Iterator[Fault]:
-    """Finds a way of combining adapters without the density that it needs, or with a word that it does not have.
+    """Finds a merge method without the density that it needs, or with a key that it does not have.
 
     Why is this bad:
-    PEFT cannot compute a sparse way without a density, and ignores the words of another way.
+    PEFT cannot compute a sparse merge without a density, and ignores the keys of other methods.
 
     Example:
         stages:
@@ -381,10 +381,10 @@ def density(_see: Context, s: Merge) -> Iterator[Fault]:
 
 @contradiction("P113", "words-beside-a-merge", "part", words=("merge",))
 def beside_a_merge(see: Context, _recipe: Recipe) -> Iterator[Fault]:
-    """Finds a merge stage that says how to train.
+    """Finds a merge stage with keys of a training.
 
     Why is this bad:
-    A merge trains nothing: the words have no effect, and the training that was meant does not happen.
+    A merge trains nothing: the keys have no effect, and the training that was meant does not happen.
 
     Example:
         stages:
@@ -407,7 +407,7 @@ def beside_a_merge(see: Context, _recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P114", "ranks-that-do-not-add-up", "merge", words=("merge",))
 def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
-    """Finds adapters of different ranks combined in a way that adds their matrices.
+    """Finds adapters of different ranks combined by a method that adds their matrices.
 
     Why is this bad:
     Matrices of different ranks have different shapes. PEFT refuses to add them, after all trainings.
@@ -426,8 +426,8 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
     """
     stage = see.stage
     taken = [one.stage for one in stage.inputs] if stage is not None else []
-    makers = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]
-    ranks = [one.adapter.rank for one in makers if isinstance(one, Train) and one.adapter is not None]
+    makers: list[Train] = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]
+    ranks = [one.adapter.rank for one in makers if one.adapter is not None]
     given = see.said.part.merge
     if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):
         message = f"{s.how} adds adapters of one rank; these have {', '.join(map(str, ranks))}"

@@ -93,7 +93,7 @@ def train_on(see: Context, s: Train) -> Iterator[Fault]:
     """Finds `train_on` with a method that decides itself which tokens carry loss.
 
     Why is this bad:
-    Preference and reinforcement methods score answers, pretraining all tokens. The word has no effect.
+    Preference and reinforcement methods score answers, pre-training all tokens. The key has no effect.
 
     Example:
         adapter: {rank: 16}
@@ -110,7 +110,7 @@ def train_on(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P045", "source-of-two-places", words=SOURCES)
 def one_place(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a source that has neither path nor hub, or both.
+    """Finds a data source with neither path nor hub, or with both.
 
     Why is this bad:
     It is not clear which rows are read.
@@ -124,7 +124,7 @@ def one_place(_see: Context, s: Train) -> Iterator[Fault]:
     for here, source in sources(s):
         if (source.path is None) == (source.hub is None):
             advice = "give the file, or the hub name"
-            yield Fault(here, "a data source has exactly one of path, hub", advice)
+            yield Fault(here, "a data source needs exactly one of path, hub", advice)
 
 
 @contradiction("P046", "unknown-kind-of-file", words=SOURCES)
@@ -132,7 +132,7 @@ def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a data file of a kind that no trainer reads.
 
     Why is this bad:
-    The trainer is told how to read a file by its suffix.
+    Trainers choose how to read a file by its suffix.
 
     Example:
         data: {train: [{path: data/chat.txt, format: chat}]}
@@ -142,7 +142,7 @@ def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
     """
     for here, source in sources(s):
         if source.path is not None and not source.path.endswith(SUFFIXES):
-            yield Fault(f"{here}.path", "the kind of file is not known", f"use one of {', '.join(SUFFIXES)}")
+            yield Fault(f"{here}.path", "this file type is not supported", f"use one of {', '.join(SUFFIXES)}")
 
 
 @contradiction("P047", "word-of-a-hub-dataset", words=SOURCES)
@@ -166,7 +166,7 @@ def hub_words(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P048", "format-of-another-method", words=SOURCES)
 def formats(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds rows of a format that the method cannot learn from.
+    """Finds rows in a format that the method cannot learn from.
 
     Why is this bad:
     A preference method needs two answers to compare, a supervised one an answer, a reinforcement method a prompt.
@@ -209,7 +209,7 @@ def columns(see: Context, _s: Train) -> Iterator[Fault]:
 
 @contradiction("P050", "roles-without-turns", words=SOURCES)
 def roles(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds names of roles for rows that have none.
+    """Finds names of roles for rows without roles.
 
     Why is this bad:
     Only the turns of a conversation have roles.
@@ -227,10 +227,10 @@ def roles(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P051", "validation-given-twice", words=("data.holdout", "data.validation"))
 def which_validation(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds both held out rows and sources for validation.
+    """Finds both held-out rows and sources for validation.
 
     Why is this bad:
-    One set is validated on. Rows that are held out beside it would be lost for training.
+    Only one set is used for validation. Held-out rows would be lost for training.
 
     Example:
         data: {train: [{path: data/chat.jsonl, format: chat}], validation: [{path: data/held.jsonl, format: chat}], holdout: 5%}

@@ -16,10 +16,10 @@ OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardwa
 
 @contradiction("P001", "unknown-gpu", "recipe", words=("hardware.gpu",))
 def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a GPU that the hardware facts do not hold.
+    """Finds a GPU that is not in the list of known GPUs.
 
     Why is this bad:
-    Memory, number formats and kernels follow from the GPU. Nothing can be decided or judged for one that is not known.
+    Memory, number formats and kernels follow from the GPU. Nothing can be decided or checked for an unknown one.
 
     Example:
         hardware: {gpu: a100-80g}
@@ -29,7 +29,7 @@ def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     name, known = recipe.hardware.gpu, sorted(gpus())
     if name not in known:
-        message = f'"{name}" is not a GPU of the hardware facts'
+        message = f'"{name}" is not a known GPU'
         yield Fault("hardware.gpu", message, f"known: {', '.join(known)}", nearest(name, known))
 
 
@@ -38,7 +38,7 @@ def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds `strategy: single` on more than one GPU.
 
     Why is this bad:
-    One process trains on one GPU. The others are paid for and stand idle.
+    One process trains on one GPU. The others are paid for and idle.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -157,7 +157,7 @@ def nvme_strategy(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P016", "nvme-without-a-folder", words=OFFLOAD)
 def nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds offload to NVMe that does not say where to.
+    """Finds offload to NVMe without a folder.
 
     Why is this bad:
     DeepSpeed needs a folder, and only you know which one is on a fast local drive.
@@ -197,7 +197,7 @@ def needless_nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
     "P018", "option-of-another-strategy", words=(*STRATEGY, "parallel.reshard_after_forward", "parallel.bucket_size")
 )
 def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an option of FSDP2 or ZeRO beside another strategy.
+    """Finds an option of FSDP2 or ZeRO together with another strategy.
 
     Why is this bad:
     No file would hold the value: it changes nothing, and the recipe reads as if it did.
@@ -226,6 +226,46 @@ def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("parallel.bucket_size", f"{strategy} has no reduce bucket", advice)
 
 
+@contradiction("P115", "several-nodes-started-locally", "recipe", words=("launch.on", "hardware.nodes"))
+def several_nodes_locally(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds `launch.on: local` beside more than one node.
+
+    Why is this bad:
+    `local` starts the machine that it is run on, and nothing else. The processes of the first node would wait for those
+    of the others, which nobody starts.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 8, nodes: 2}
+        launch: {on: local}
+
+    Use instead:
+        launch: {on: nodes}
+    """
+    if recipe.launch.on == "local" and recipe.hardware.nodes > 1:
+        message = f"local starts one machine, but {recipe.hardware.nodes} nodes are declared"
+        yield Fault("launch.on", message, "use launch.on: nodes, or hardware.nodes: 1", "nodes")
+
+
+@contradiction("P116", "one-node-started-as-several", "recipe", words=("launch.on", "hardware.nodes"))
+def one_node_as_several(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds `launch.on: nodes` with only one node.
+
+    Why is this bad:
+    The recipe says that several machines are started, and declares one. Whichever is meant, the other word is wrong: the
+    number of processes, and with it the batch, follows from `hardware.nodes`.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 8}
+        launch: {on: nodes}
+
+    Use instead:
+        launch: {on: local}
+    """
+    if recipe.launch.on == "nodes" and recipe.hardware.nodes == 1:
+        advice = "declare them by hardware.nodes, or use launch.on: local"
+        yield Fault("launch.on", "nodes starts several machines, but one node is declared", advice, "local")
+
+
 RULES = (
     unknown_gpu,
     too_few_processes,
@@ -237,4 +277,6 @@ RULES = (
     nvme_folder,
     needless_nvme_folder,
     other_strategy,
+    several_nodes_locally,
+    one_node_as_several,
 )

@@ -21,7 +21,7 @@ def hyperparameters(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a hyperparameter that the method does not have.
 
     Why is this bad:
-    The value is not handed on, or a tool reads it for something else.
+    The value is not passed on, or a tool reads it as something else.
 
     Example:
         train: {learning_rate: 1e-5, beta: 0.1}
@@ -34,7 +34,7 @@ def hyperparameters(see: Context, s: Train) -> Iterator[Fault]:
     for word in (*WORDS, "loss"):
         has = word in method.words or (word == "loss" and method.losses)
         if see.said.wrote(f"train.{word}") and not has:
-            yield Fault(f"train.{word}", f"{s.method} has no {word}", f"drop it; {s.method} knows {knows}")
+            yield Fault(f"train.{word}", f"{s.method} has no {word}", f"drop it; {s.method} has {knows}")
 
 
 @contradiction("P071", "loss-of-another-method", words=(*METHOD, "train.loss"))
@@ -60,10 +60,10 @@ def losses(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P072", "sampling-without-completions", words=ROLLOUT)
 def samples_nothing(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds words about sampling with a method that samples nothing, or about a critic with one that has none.
+    """Finds keys about sampling with a method that does not sample, or about a critic with a method that has none.
 
     Why is this bad:
-    The words have no effect. Most often the method was meant to be another one.
+    The keys have no effect. Most often, another method was meant.
 
     Example:
         trainer: trl
@@ -88,10 +88,10 @@ def samples_nothing(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P073", "group-of-one", words=ROLLOUT)
 def group_of_one(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a single completion of a prompt with a method that compares several.
+    """Finds a single completion per prompt with a method that compares several.
 
     Why is this bad:
-    The advantage of a completion is its reward held against that of the others. With one there are no others: nothing is
+    The advantage of a completion is its reward compared with that of the others. With one there are no others: nothing is
     learnt.
 
     Example:
@@ -139,7 +139,7 @@ def broken_groups(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P075", "word-of-vllm", words=ROLLOUT)
 def engine(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds words about vLLM engines where Transformers generates, or vLLM without a GPU.
+    """Finds keys about vLLM engines if Transformers generates, or vLLM without a GPU.
 
     Why is this bad:
     Transformers generates on the GPUs of the training: it has no engines, and takes no share of memory.
@@ -210,7 +210,7 @@ def no_rewards(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P078", "word-of-another-reward", words=REWARDS)
 def reward_words(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a reward without a word that its type needs, or with one that it does not have.
+    """Finds a reward without a key that its type needs, or with one that it does not have.
 
     Why is this bad:
     The reward cannot be computed, or not as the recipe says.
@@ -237,7 +237,7 @@ def reward_words(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P079", "exact-answers-without-answers", words=(*REWARDS, "data.train"))
 def no_answers(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a reward for exact answers where no source of data has answers.
+    """Finds a reward for exact answers if no data source has answers.
 
     Why is this bad:
     There is nothing to compare a completion with.
@@ -257,16 +257,16 @@ def no_answers(_see: Context, s: Train) -> Iterator[Fault]:
     for index, reward in enumerate(s.rewards):
         if reward.type == "exact":
             advice = "map the column: columns: {answer: …}"
-            yield Fault(indexed("rewards", index), "an exact answer needs the answers", advice)
+            yield Fault(indexed("rewards", index), "a reward of type exact needs a column of answers", advice)
 
 
 @contradiction("P104", "reward-function-that-cannot-be-called", words=REWARDS)
 def reward_functions(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a reward function of the user's own that cannot be called as it would be.
+    """Finds a user's reward function that cannot be called with the arguments it would get.
 
     Why is this bad:
     The training would end at its first step, after the model is loaded and the first completions are sampled. A file that
-    is not here is not judged: the run looks again.
+    is not here is not checked: the run checks again.
 
     Example:
         trainer: trl

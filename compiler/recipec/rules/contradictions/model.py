@@ -37,10 +37,10 @@ def which_model(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 @contradiction("P021", "word-without-meaning-from-scratch", "recipe", words=(SCRATCH,))
 def scratch_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds words about a model that exists beside a model from scratch.
+    """Finds keys about an existing model together with a model from scratch.
 
     Why is this bad:
-    There is no repository to take a revision, a tokenizer or code from: the word has no effect.
+    There is no repository to take a revision, a tokenizer or code from: the key has no effect.
 
     Example:
         model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, revision: main}
@@ -68,7 +68,7 @@ def scratch_template(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     given = recipe.model.chat_template not in (None, "chatml") or see.said.wrote("model.chat_template_file")
     if recipe.model.from_scratch is not None and given:
-        message = "a tokenizer made from scratch carries ChatML"
+        message = "a tokenizer trained from scratch uses ChatML"
         yield Fault("model.chat_template", message, "use chatml, or drop the key")
 
 
@@ -174,7 +174,7 @@ def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds weights in another number format than the computation.
 
     Why is this bad:
-    Most trainers load the weights in the format of the computation, whatever the recipe says beside it.
+    Most trainers load the weights in the format of the computation, whatever load_in says.
 
     Example:
         model: {base: my-lab/my-model, load_in: fp16}
@@ -226,7 +226,8 @@ def attention(_see: Context, s: Train) -> Iterator[Fault]:
     """
     needed = {"flash_attention_2": 80, "flex_attention": 70}.get(s.model.attention, 0)
     if s.hardware.sm < needed:
-        message = f"{s.model.attention} needs SM {needed}, {s.hardware.gpu} has {s.hardware.sm or 'none'}"
+        has = f"{s.hardware.gpu} has {s.hardware.sm}" if s.hardware.sm else "the CPU has none"
+        message = f"{s.model.attention} needs a GPU with SM {needed}; {has}"
         yield Fault("model.attention", message, "use sdpa")
 
 
@@ -251,7 +252,7 @@ def flash_in_fp32(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P039", "two-adapters-to-start-from", words=("adapter.start_from", "parent_adapter"))
 def two_starts(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter that is to start from two others.
+    """Finds an adapter that would start from two others.
 
     Why is this bad:
     A stage that continues the adapter of the one before has its weights already. It cannot load others into the same place.
@@ -290,10 +291,10 @@ def which_modules(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern",))
 def pattern(_see: Context, s: Train) -> Iterator[Fault]:
-    r"""Finds a pattern of module names that is no regular expression.
+    r"""Finds a pattern of module names that is not a valid regular expression.
 
     Why is this bad:
-    PEFT compiles it after the model is loaded, and ends there.
+    PEFT compiles it after the model is loaded, and fails there.
 
     Example:
         adapter: {rank: 16, target_pattern: '.*\.([qv]_proj'}
@@ -311,10 +312,10 @@ def pattern(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P093", "word-of-another-adapter", words=("adapter",))
 def other_adapter(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a word about an adapter that its type does not have.
+    """Finds a key of the adapter that its type does not have.
 
     Why is this bad:
-    The word has no effect, or the tool refuses it.
+    The key has no effect, or the tool refuses it.
 
     Example:
         adapter: {type: ia3, rank: 16}
@@ -342,7 +343,7 @@ def which_template(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds both a named chat template and a file with one.
 
     Why is this bad:
-    A conversation is written by one template. Which one, the recipe does not say.
+    A conversation is rendered by one template, and the recipe does not say which.
 
     Example:
         model: {base: my-lab/my-model, chat_template: chatml, chat_template_file: mine.jinja}

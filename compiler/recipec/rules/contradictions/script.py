@@ -1,4 +1,4 @@
-"""Contradictions about a script of the user's own: what it is told, and what starts it."""
+"""Contradictions about a script of the user: what it is told, and what starts it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _asked(script: Script) -> Iterator[tuple[str, Reference]]:
 
 @contradiction("P096", "argument-that-nothing-gives", words=SCRIPT)
 def arguments(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an argument of a script that asks for what neither the plan nor an emitted file gives.
+    """Finds an argument of a script that refers to something that is neither in the plan nor an emitted file.
 
     Why is this bad:
     The script would be given no value, or the text of the reference in place of one.
@@ -81,7 +81,7 @@ def arguments(see: Context, s: Train) -> Iterator[Fault]:
             advice = f"write ${{plan:{name}.batch.micro}} for a value of the plan"
             if reference.kind == "env":  # a command line is seen by everybody on the machine
                 advice = f"write {reference.name}: {whole} in launch.environment; the script finds it there"
-            yield Fault(here, f"{whole} is neither of the plan nor an emitted file", advice)
+            yield Fault(here, f"{whole} names neither a value of the plan nor an emitted file", advice)
         elif reference.kind == "plan" and reference.name not in known:
             below = [path for path in known if path.startswith(reference.name + ".")]
             message = f"no {reference.name} in the plan"
@@ -90,7 +90,7 @@ def arguments(see: Context, s: Train) -> Iterator[Fault]:
             advice = f"it holds {', '.join(below[:6])}" if below else "`plan.json` lists every value"
             yield Fault(here, message, advice, None if below else nearest(reference.name, list(known)))
         elif reference.kind == "plan" and known[reference.name] in (None, ""):
-            yield Fault(here, f"the recipe gives no {reference.name}", "say it in the recipe, or drop the argument")
+            yield Fault(here, f"the recipe gives no {reference.name}", "set it in the recipe, or drop the argument")
 
 
 def _asks(s: Train) -> set[str]:
@@ -99,10 +99,10 @@ def _asks(s: Train) -> set[str]:
 
 @contradiction("P097", "script-without-its-folder", words=SCRIPT)
 def output_folder(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a script that is not told where its result goes.
+    """Finds a script without an argument for its output folder.
 
     Why is this bad:
-    The next stage, the evaluation and a resumed run look for it in the folder of the stage.
+    The next stage, the evaluation and a resumed run look for the result in the stage's folder.
 
     Example:
         recipe: 1
@@ -118,7 +118,7 @@ def output_folder(_see: Context, s: Train) -> Iterator[Fault]:
     if s.script is None or not system(s.trainer).own_program or f"plan:{s.name}.output" in _asks(s):
         return
     advice = f"give it its folder, such as output-dir: ${{plan:{s.name}.output}}"
-    yield Fault("script", "nothing tells the script where its result goes", advice)
+    yield Fault("script", "no argument gives the script its output folder", advice)
 
 
 def _deepspeed_under_ray(s: Train) -> bool:
@@ -151,10 +151,10 @@ def under_ray(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P098", "sharding-that-nothing-does", words=(*SCRIPT, "parallel.strategy"), waivable=True)
 def sharding(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a strategy that neither the launcher of a script nor the script itself carries out.
+    """Finds a sharding strategy that neither the launcher of a script nor the script itself applies.
 
     Why is this bad:
-    These launchers start processes and no more. Each would hold the whole model, and memory would run out where the recipe
+    These launchers only start processes. Each would hold the whole model, and memory would run out where the recipe
     counts on shards.
 
     Example:
@@ -170,7 +170,7 @@ def sharding(_see: Context, s: Train) -> Iterator[Fault]:
         script: {path: train.py, launcher: accelerate, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.micro}'}}
 
     When it is meant:
-    The script always shards in this way, and takes no argument about it.
+    The script always shards in this way, and takes no argument for it.
     """
     if s.script is None or not system(s.trainer).own_program:
         return
@@ -183,14 +183,14 @@ def sharding(_see: Context, s: Train) -> Iterator[Fault]:
     if not shards:
         how = "deepspeed_config: ${file:ds_config.json}" if strategy.startswith("zero") else ""
         how = how or f"strategy: ${{plan:{s.name}.parallel.strategy}}"
-        advice = f"use launcher: accelerate; or where the script itself shards, tell it by an argument such as {how}"
-        message = f"{launcher} only starts processes: nothing would do {strategy}"
+        advice = f"use launcher: accelerate; or if the script shards by itself, pass it an argument such as {how}"
+        message = f"{launcher} only starts processes: nothing would apply {strategy}"
         yield Fault("parallel.strategy", message, advice)
 
 
 @contradiction("P099", "accumulation-that-nothing-does", words=(*SCRIPT, "train"))
 def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a script that is told the micro batch, and not how many of them make a step.
+    """Finds a script with an argument for the micro batch, but none for gradient accumulation.
 
     Why is this bad:
     A step would have fewer sequences than the recipe says.
@@ -210,7 +210,7 @@ def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
         return
     batch = {f"plan:{s.name}.batch.{word}" for word in ("micro", "accumulation", "total")} & _asks(s)
     if batch == {f"plan:{s.name}.batch.micro"} and s.batch.accumulation > 1:
-        message = f"nothing tells the script to accumulate gradients over {s.batch.accumulation} batches"
+        message = f"no argument tells the script to accumulate gradients over {s.batch.accumulation} batches"
         advice = f"give it ${{plan:{s.name}.batch.accumulation}}, or set train.gradient_accumulation: 1"
         yield Fault("train", message, advice)
 

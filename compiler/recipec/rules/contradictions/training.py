@@ -65,7 +65,7 @@ def length(see: Context, _s: Train) -> Iterator[Fault]:
     """Finds both epochs and steps.
 
     Why is this bad:
-    Both are the length of the training. Transformers lets the steps win, and does not say so.
+    Both are the length of the training. Transformers uses the steps, and no message says so.
 
     Example:
         train: {learning_rate: 1e-5, epochs: 3, steps: 400}
@@ -76,13 +76,13 @@ def length(see: Context, _s: Train) -> Iterator[Fault]:
     words = see.said.recipe.train
     if words is not None and words.steps is not None and words.epochs is not None:
         apart = see.said.span("train.epochs").source != see.said.span("train.steps").source
-        advice = "give one of them" + "; `null` takes out what is said in another place" * apart
+        advice = "give one of them" + "; `null` deletes what another place sets" * apart
         yield Fault("train.epochs", "both epochs and steps are given", advice)
 
 
 @contradiction("P062", "word-of-another-schedule", words=SCHEDULE)
 def other_schedule(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a word about the shape of a schedule that another schedule has.
+    """Finds a key about the shape of another schedule.
 
     Why is this bad:
     The schedule that is chosen does not read it: the learning rate takes another course than the recipe says.
@@ -167,10 +167,10 @@ def constant_warmup(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P066", "adam-words-of-another-optimiser", words=("train.optimizer", "train.beta2", "train.epsilon"))
 def not_adam(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds Adam's β₂ or ε with an optimiser that has neither.
+    """Finds Adam's β₂ or ε with an optimiser that does not use them.
 
     Why is this bad:
-    The value is not handed on, or means something else to that optimiser.
+    The value is not passed on, or means something else to that optimiser.
 
     Example:
         train: {learning_rate: 1e-5, optimizer: lion, beta2: 0.95}
@@ -213,7 +213,7 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds an optimiser other than AdamW whose states are to live in host memory.
 
     Why is this bad:
-    Offloaded states are stepped on the CPU, by an optimiser made for it. AdamW is the one that all tools have there.
+    Offloaded states are updated on the CPU, by an optimiser made for that. AdamW is the only one that all tools have.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -230,7 +230,7 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P069", "validation-without-data", words=WATCH)
 def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds validations without data for them.
+    """Finds validation without data for it.
 
     Why is this bad:
     Nothing is validated, although the recipe reads as if it were.
@@ -247,10 +247,10 @@ def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P094", "unknown-release", words=("versions", "trainer"))
 def release(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a release of a tool that there are no exact pins of.
+    """Finds a release of a tool without exact pins.
 
     Why is this bad:
-    Its environment cannot be made, and which keys it reads is not known.
+    Its environment cannot be created, and the keys that it reads are not known.
 
     Example:
         versions: {axolotl: 0.1.0}
@@ -260,7 +260,7 @@ def release(_see: Context, s: Train) -> Iterator[Fault]:
     """
     known = releases(s.trainer)
     if s.release not in known and (known or s.release):
-        message = f"release {s.release} of {s.trainer} is not known here"
+        message = f"release {s.release} of {s.trainer} is not supported"
         close = nearest(s.release, known)
         yield Fault(f"versions.{s.trainer}", message, f"known: {', '.join(known) or 'none'}", close)
 
@@ -296,7 +296,7 @@ def neftune(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P101", "early-stopping-without-a-best", words=WATCH)
 def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds early stopping without a validation at each checkpoint to go back to.
+    """Finds early stopping without a validation at every checkpoint.
 
     Why is this bad:
     The trainer keeps the checkpoint with the best validation. It refuses to start when one may be saved without a validation.
@@ -371,7 +371,7 @@ def engines(_see: Context, s: Train) -> Iterator[Fault]:
     critic = s.method == "ppo" and (s.objective is None or s.objective.loss != "reinforce++")
     scored = any(reward.type == "model" for reward in s.rewards)
     if system(s.trainer).engines_apart and (critic or scored) and rest % 2:
-        message = f"{rest} GPUs beside the engines cannot be halved between the policy and its critic or reward model"
+        message = f"{rest} GPUs beside those of the engines cannot be halved between the policy and its critic or reward model"
         yield Fault("rollout.engines", message, "leave an even number of GPUs")
 
 

@@ -1,18 +1,19 @@
 """Axolotl 0.17 and 0.19: the training stage as its YAML.
 
 On CPU it needs more than on GPU: `bf16: auto` turns into fp16 there and dies, and its LoRA kernels are Triton. What it
-does unasked is said where a value keeps it from that: it keeps four checkpoints, warms up over 3% of the steps, and
+does by default is said where a value keeps it from that: it keeps four checkpoints, warms up over 3% of the steps, and
 returns to the best checkpoint.
 """
 
 from __future__ import annotations
 
 from math import ceil
-from shlex import quote
 from typing import Any
 
+from recipec.job import Beside, DropStale, Job, Step
 from recipec.kinds.train.records import Train
-from recipec.systems import accelerate, huggingface, rewards, trainers
+from recipec.source import is_mapping
+from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
@@ -50,9 +51,15 @@ ALL = 1_000_000  # more checkpoints than any training writes
 OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
 
 
+def _tokens(tokens: dict[str, str]) -> Any:
+    return {f"{name}_token": token for name, token in tokens.items()} or OMIT
+
+
 def _tokens_back(tokens: Any) -> dict[str, Any]:
-    told = tokens.items() if isinstance(tokens, dict) else ()
-    return {"model.special_tokens": {n.removesuffix("_token"): token for n, token in told if n.endswith("_token")}}
+    told: dict[str, Any] = tokens if is_mapping(tokens) else {}
+    return {
+        "model.special_tokens": {n.removesuffix("_token"): token for n, token in told.items() if n.endswith("_token")}
+    }
 
 
 def _template(template: str, formats: tuple[str, ...], method: str) -> Any:
@@ -93,20 +100,16 @@ def _without_steps(length: float, unit: str) -> bool:
 ROWS: tuple[Row, ...] = (
     same("base_model", "model.path"),
     same("revision_of_model", "model.revision"),
-    Row(
-        ("tokenizer_config",),
-        ("model.tokenizer", "model.path"),
+    made(
+        "tokenizer_config",
         lambda tokenizer, path: OMIT if tokenizer == path else tokenizer,
-        lambda tokenizer: {"model.tokenizer": tokenizer},
+        "model.tokenizer",
+        "model.path",
+        back=lambda tokenizer: {"model.tokenizer": tokenizer},
     ),
     BASE["trust_remote_code"],
     flag("resize_token_embeddings_to_32x", "model.resize_embeddings"),
-    Row(
-        ("special_tokens",),
-        ("model.special_tokens",),
-        lambda tokens: {f"{name}_token": token for name, token in tokens.items()} or OMIT,
-        _tokens_back,
-    ),
+    made("special_tokens", _tokens, "model.special_tokens", back=_tokens_back),
     present("chat_template", "model.chat_template_file", "jinja"),
     Row(("chat_template",), ("model.chat_template", "data.train.*.format", "method"), _template, _template_back).unless(
         "model.chat_template_file"
@@ -159,11 +162,11 @@ ROWS: tuple[Row, ...] = (
         rows=within(
             "fsdp_config",
             same("reshard_after_forward", "parallel.reshard_after_forward"),
-            Row(
-                ("offload_params",),
-                OFFLOAD,
-                lambda *devices: set(devices) == {"cpu"},
-                lambda on: dict.fromkeys(OFFLOAD, "cpu" if on else "none"),
+            made(
+                "offload_params",
+                lambda parameters, optimizer: {parameters, optimizer} == {"cpu"},
+                *OFFLOAD,
+                back=lambda on: dict.fromkeys(OFFLOAD, "cpu" if on else "none"),
             ),
             constant("auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
             constant("state_dict_type", "SHARDED_STATE_DICT"),
@@ -173,7 +176,7 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     *base("dataloader_num_workers", "dataloader_pin_memory", "save_strategy"),
-    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "unasked, Axolotl keeps 4"),
+    renamed("save_total_limit", "watch.save_keep", {"all": ALL}, "Axolotl's default is 4"),
     *base("save_only_model", "eval_strategy"),
     same("early_stopping_patience", "watch.early_stopping").when("method", *data.CAUSAL),
     choice(
@@ -181,7 +184,7 @@ ROWS: tuple[Row, ...] = (
         "watch.early_stopping",
         {None: False},
         other=True,
-        why="only where the recipe stops early; unasked, Axolotl would",
+        why="only for early stopping; by default Axolotl turns it on",
     ).when("method", *data.CAUSAL),
     BASE["logging_steps"],
     choice("use_wandb", "track.wandb_project", {None: False}, other=True),
@@ -198,6 +201,14 @@ ROWS: tuple[Row, ...] = (
     flag("use_tensorboard", "track.tensorboard"),
     *base("seed", "output_dir"),
 )
+
+
+def _new_adapter(_seed: int, _method: str, kind: str | None, start: str | None) -> bool:
+    return kind is not None and start is None
+
+
+def _new_head(_seed: int, method: str, kind: str | None, start: str | None) -> bool:
+    return method == "reward" and (kind is None or start is not None)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -242,53 +253,39 @@ CHECKS: tuple[Check, ...] = (
             advice="two runs differ from their second step on; trl, llamafactory and unsloth seed it",
             said=True,
         )
-        for new, when in (
-            ("a new adapter", lambda _seed, _method, kind, start: kind is not None and start is None),
-            (
-                "the head of a reward model",
-                lambda _seed, method, kind, start: method == "reward" and (kind is None or start is not None),
-            ),
-        )
+        for new, when in (("a new adapter", _new_adapter), ("the head of a reward model", _new_head))
     ),
 )
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}", gathers=True)
     return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
 
 
-def _commands(s: Train) -> list[str]:
-    resume = '${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}'
-    config = f'"$here/{FILE}"'
-    own = ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if _files(s) else []
-    own += _forget_old_rows(s)
+def _job(s: Train) -> Job:
+    config = Beside(FILE)
     if s.parallel.strategy == "single":
-        return [*own, f"axolotl train {config} --launcher python {resume}"]
-    if s.parallel.strategy.startswith("zero"):
-        config += ' --deepspeed "$here/ds_config.json"'
-    return [*own, *accelerate.command(s, f"-m axolotl.cli.train {config} {resume}")]
+        job = trainers.job(s, "axolotl", "train", config, "--launcher", "python")
+    else:
+        sharded = ("--deepspeed", Beside(deepspeed.FILE)) if s.parallel.strategy.startswith("zero") else ()
+        job = accelerate.job(s, "-m", "axolotl.cli.train", config, *sharded)
+    return job.replaced(
+        resume="--resume-from-checkpoint=",
+        steps=_drop_stale_rows(s),
+        imports_emitted=bool(_files(s)),
+        variables={} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"},
+    )
 
 
-def _forget_old_rows(s: Train) -> list[str]:
-    """Return the lines that drop prepared data whose rows have changed: Axolotl keys it by the configuration alone.
-
-    On several nodes the first does it, since they may share the folder.
-    """
+def _drop_stale_rows(s: Train) -> tuple[Step, ...]:
+    """Return the step that drops prepared data whose rows have changed: Axolotl keys it by the configuration alone."""
     paths = [source.path for source in (*s.data.train, *s.data.validation) if source.path is not None]
     if not paths or s.data.streaming:
-        return []
-    prepared = quote(s.data.cache)
-    files = " ".join(quote(path) for path in dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])]))
-    return [
-        "# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.",
-        f"rows=$(cat -- {files} | sha256sum)",
-        'if [ "${NODE_RANK:-0}" = 0 ]; then',
-        f'  [ "$(cat {prepared}/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- {prepared}',
-        f"  mkdir -p -- {prepared}",
-        f"  printf '%s\\n' \"$rows\" >{prepared}/.rows",
-        "fi",
-    ]
+        return ()
+    files = dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])])
+    why = "Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed."
+    return (DropStale(s.data.cache, tuple(files), why),)
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -298,8 +295,12 @@ def _files(s: Train) -> dict[str, str]:
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 
+def _checks(_s: Train) -> tuple[Check, ...]:
+    return CHECKS
+
+
 def _uses(s: Train) -> tuple[str, ...]:
-    """Return what commands, variables and files act on, and what only a check judges."""
+    """Return what commands, variables and files act on, and what only a check reads."""
     used = ["data.train", "data.validation", "data.streaming", "parallel.strategy", "track.telemetry"]
     if not s.data.streaming:
         used += ["data.cache", "model.chat_template_file"]
@@ -312,10 +313,6 @@ def _uses(s: Train) -> tuple[str, ...]:
     return tuple(used)
 
 
-def _variables(s: Train) -> dict[str, str]:
-    return {} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}
-
-
 SYSTEM = System(
     "axolotl",
     kinds=frozenset(["train"]),
@@ -324,12 +321,11 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     needs=trainers.need,
-    commands=_commands,
-    variables=_variables,
+    job=_job,
     files=_files,
-    checks=lambda _stage: CHECKS,
+    checks=_checks,
     uses=_uses,
-    one_process="Axolotl starts one process on CPU whatever it is told",
+    one_process="Axolotl always starts one process on CPU",
 )

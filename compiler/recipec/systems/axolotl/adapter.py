@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.systems.check import Check, refuses
 from recipec.systems.huggingface import BASE, FOUR_BIT
-from recipec.systems.table import OMIT, Row, constant, renamed, same, spread, whole, within
+from recipec.systems.table import OMIT, Row, constant, made, renamed, same, spread, whole, within
 
 # Fields of PEFT's LoraConfig that Axolotl hands on, by its own names.
 OPTIONS = {
@@ -50,11 +50,12 @@ ROWS: tuple[Row, ...] = (
     BASE["load_in_4bit"],
     BASE["load_in_8bit"],
     *within("bnb_config_kwargs", BASE["bnb_4bit_quant_type"], BASE["bnb_4bit_use_double_quant"]),
-    Row(
-        ("adapter",),
-        ("adapter.type", "model.load_in"),
+    made(
+        "adapter",
         _kind,
-        lambda kind: {"adapter.type": "lora"} if kind in ("lora", "qlora") else {},
+        "adapter.type",
+        "model.load_in",
+        back=lambda kind: {"adapter.type": "lora"} if kind in ("lora", "qlora") else {},
     ),
     same("lora_model_dir", "adapter.start_from"),
     BASE["r"].called("lora_r"),

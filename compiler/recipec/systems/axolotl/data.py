@@ -61,7 +61,7 @@ def _kind(source: DataSource, template: str) -> dict[str, Any]:
 
 
 def _preferred(sources: Sources, method: str, *, validated: bool) -> Any:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for source in _weighed(sources):
         row, kind = _place(source), _loader(method, source, validated=validated)
         if method in NO_KIND:
@@ -135,7 +135,9 @@ ROWS: tuple[Row, ...] = (
     ),
     same("sample_packing", "data.packing").when("method", *SUPERVISED),
     flag("group_by_length", "data.group_by_length").when("method", *CAUSAL),
-    choice("eval_sample_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
+    choice(
+        "eval_sample_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"
+    ),
     flag("pad_to_sequence_len", "data.packing", "one shape, so that memory does not vary"),
 )
 CHECKS: tuple[Check, ...] = (

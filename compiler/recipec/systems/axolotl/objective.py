@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipec.source import is_list
 from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
 from recipec.systems.table import OMIT, Row, choice, constant, made, nonzero, same, where, within
@@ -13,11 +14,11 @@ SMOOTHED = ("sigmoid", "robust", "exo_pair")  # the losses of DPO that know of w
 
 
 def _losses_back(losses: Any) -> dict[str, Any]:
-    return {"method": "dpo", "objective.loss": losses[0]} if isinstance(losses, list) and losses else {}
+    return {"method": "dpo", "objective.loss": losses[0]} if is_list(losses) and losses else {}
 
 
 def _weights_back(weights: Any) -> dict[str, Any]:
-    return {"objective.sft_weight": weights[1]} if isinstance(weights, list) and len(weights) == 2 else {}
+    return {"objective.sft_weight": weights[1]} if is_list(weights) and len(weights) == 2 else {}
 
 
 GRPO = within(
@@ -46,17 +47,18 @@ ROWS: tuple[Row, ...] = (
     same("rl_beta", "objective.beta").unless("method", "grpo"),
     # DPO's losses are a list whose weighted sum is the loss; TRL's `sft` is that on the chosen answer.
     choice("dpo_loss_type", "method", {"ipo": ["ipo"]}).when("method", "ipo"),
-    Row(
-        ("dpo_loss_type",),
-        ("objective.loss", "objective.sft_weight"),
+    made(
+        "dpo_loss_type",
         lambda loss, sft_weight: [loss, "sft"] if sft_weight else [loss],
-        _losses_back,
+        "objective.loss",
+        "objective.sft_weight",
+        back=_losses_back,
     ).when("method", "dpo"),
-    Row(
-        ("dpo_loss_weights",),
-        ("objective.sft_weight",),
+    made(
+        "dpo_loss_weights",
         lambda sft_weight: [1.0, sft_weight] if sft_weight else OMIT,
-        _weights_back,
+        "objective.sft_weight",
+        back=_weights_back,
         why="of the losses, in their order",
     ).when("method", "dpo"),
     nonzero("dpo_label_smoothing", "objective.label_smoothing").when("method", "dpo"),
@@ -76,7 +78,7 @@ ROWS: tuple[Row, ...] = (
 
 def _per_step(accumulation: int, micro: int, completions: int) -> str:
     own = micro * accumulation
-    return f"Axolotl wants whole groups of {completions} completions in the {own} that a process takes per step"
+    return f"Axolotl needs whole groups of {completions} completions in the {own} that a process takes per step"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -84,7 +86,7 @@ CHECKS: tuple[Check, ...] = (
         "objective.label_smoothing",
         "objective.loss",
         when=lambda smoothing, loss: smoothing and loss not in SMOOTHED,
-        message=lambda _smoothing, loss: f"loss {loss} knows no wrong labels",
+        message=lambda _smoothing, loss: f"loss {loss} has no label smoothing",
         advice="drop it, or use loss: sigmoid, robust or exo_pair",
     ).when("method", "dpo"),
     refuses(

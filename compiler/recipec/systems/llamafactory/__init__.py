@@ -5,11 +5,11 @@ What it says of its keys is in `llamafactory/hparams/*_args.py`.
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
+from recipec.job import Beside, Copy, Folder, Job, LinkToStart, Step, Word
 from recipec.kinds.train.records import Train
-from recipec.systems import accelerate, trainers
+from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import BASE, OPTIMIZERS, REENTRANT, TRACKERS, base, trackers
@@ -30,6 +30,10 @@ PISSA = {"pissa": -1, "pissa_niter_4": 4, "pissa_niter_16": 16}  # iterations of
 def _disabled(checkpointing: bool, strategy: str) -> Any:
     """Under FSDP2 accelerate checkpoints the activations, and the trainer must not."""
     return True if strategy == "fsdp2" or not checkpointing else OMIT
+
+
+def _report_to(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
+    return trackers(wandb, mlflow, tensorboard) or ["none"]
 
 
 MODEL: tuple[Row, ...] = (
@@ -76,7 +80,7 @@ TRAINING: tuple[Row, ...] = (
     choice("use_muon", "optimizer.name", {"muon": True}),
     *base("learning_rate", "lr_scheduler_type"),
     *within("lr_scheduler_kwargs", nonzero("min_lr_rate", "optimizer.min_lr_ratio")),
-    nonzero("warmup_steps", "optimizer.warmup", "below 1: a share of all steps"),
+    nonzero("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     *base("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}),
     choice("fp16", "numerics.precision", {"fp16": True}),
@@ -88,12 +92,12 @@ TRAINING: tuple[Row, ...] = (
     same("dataloader_num_workers", "data.workers").unless("data.streaming"),
     made("dataloader_num_workers", lambda workers: max(1, workers), "data.workers").when("data.streaming"),
     *base("dataloader_pin_memory", "save_strategy", "save_total_limit", "eval_strategy", "logging_steps"),
-    made("report_to", lambda *used: trackers(*used) or ["none"], *TRACKERS),
+    made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
-    constant("overwrite_output_dir", True, "goes on from a checkpoint only where it is told one"),
+    constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),
 )
 
-_INSTEAD = ": beside its TRL 0.24 it trains sigmoid in its place and does not say so"
+_INSTEAD = ": with its TRL 0.24, it trains sigmoid instead, without a message"
 
 
 def _always(*_values: Any) -> bool:
@@ -104,7 +108,7 @@ _VALUE_HEAD = differs(
     "method",
     when=_always,
     message="LLaMA-Factory's reward model is a language model with a value head, which it alone loads",
-    advice="train an adapter where they are, and do not wait for an interrupted training: it starts anew",
+    advice="train an adapter instead; an interrupted training starts from the beginning",
 ).when("method", "reward")
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
@@ -113,7 +117,7 @@ CHECKS: tuple[Check, ...] = (
         "model.tokenizer",
         "model.path",
         "adapter.start_from",
-        when=lambda tokenizer, *beside: tokenizer not in beside,
+        when=lambda tokenizer, model, adapter: tokenizer not in (model, adapter),
         message="LLaMA-Factory takes the tokenizer from the model's own folder",
         advice="save the tokenizer beside the model, and drop model.tokenizer",
     ),
@@ -134,7 +138,7 @@ CHECKS: tuple[Check, ...] = (
         "adapter.start_from",
         "adapter.type",
         when=lambda start_from, _type: start_from is not None,
-        message=lambda _start_from, kind: f"LLaMA-Factory cannot go on training {kind}",
+        message=lambda _start_from, kind: f"LLaMA-Factory cannot continue training {kind}",
         advice="use lora",
     ).unless("adapter.type", "lora"),
     refuses(
@@ -183,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         when=_always,
-        message="LLaMA-Factory cuts rows longer than max_length, where others drop them",
+        message="LLaMA-Factory truncates rows longer than max_length; other trainers drop them",
         advice="raise max_length, or leave long rows out of the data",
     ).unless("method", "pretrain"),
     differs(
@@ -207,38 +211,35 @@ def rows(s: Train) -> tuple[Row, ...]:
     return (*MODEL, *TASK, *data.settings(s), *TRAINING)
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
-    listed = Sheet(data.FILE, data.rows(s), TOOL, s.release, "dataset_info", "json")
+    listed = Sheet(data.FILE, data.rows(s), TOOL, s.release, "dataset_info", "json", raw_keys=False)
     return [Sheet(FILE, rows(s), TOOL, s.release, "config"), listed, *files]
 
 
-def _commands(s: Train) -> list[str]:
-    folder = quote(s.data.cache)
-    lines = [f"mkdir -p {folder}", f'cp "$here/{data.FILE}" {folder}/']
+def _job(s: Train) -> Job:
+    folder = s.data.cache
+    steps: tuple[Step, ...] = (Folder(folder), Copy(data.FILE, folder))
     if any(source.path is not None for source in data.sources_of(s)):
-        lines.append(f'ln -sfn "$PWD" {folder}/{data.START}')
-    arguments = f'"$here/{FILE}"'
+        steps += (LinkToStart(f"{folder}/{data.START}"),)
+    own: tuple[Word, ...] = (Beside(FILE),)
     if s.parallel.strategy.startswith("zero"):
-        arguments += ' "deepspeed=$here/ds_config.json"'
-    if s.method != "reward":  # it cannot resume: the value head is not loaded again
-        arguments += ' ${RECIPE_RESUME_FROM:+"resume_from_checkpoint=$RECIPE_RESUME_FROM"}'
-    if s.parallel.strategy != "single":
-        return [*lines, *accelerate.command(s, f"-m llamafactory.launcher {arguments}")]
-    if s.hardware.device == "gpu":  # seeing more than one, it would start more than one process
-        lines += ['gpu="${CUDA_VISIBLE_DEVICES:-0}"', 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"']
-    return [*lines, f"llamafactory-cli train {arguments}"]
+        own += (("deepspeed=", Beside(deepspeed.FILE)),)
+    single, cpu = s.parallel.strategy == "single", s.hardware.device == "cpu"
+    if single:
+        job = trainers.job(s, "llamafactory-cli", "train", *own)
+    else:
+        job = accelerate.job(s, "-m", "llamafactory.launcher", *own)
+    return job.replaced(
+        steps=steps,
+        resume=None if s.method == "reward" else "resume_from_checkpoint=",  # the value head is not loaded again
+        one_gpu=single and not cpu,  # seeing more than one, it would start more than one process
+        variables=trainers.tracking(s) | ({"CUDA_VISIBLE_DEVICES": ""} if cpu else {}),
+    )
 
 
-def _variables(s: Train) -> dict[str, str]:
-    values = {
-        "WANDB_PROJECT": s.track.wandb_project,
-        "WANDB_ENTITY": s.track.wandb_entity,
-        "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
-        "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
-        "CUDA_VISIBLE_DEVICES": "" if s.hardware.device == "cpu" else None,
-    }
-    return {name: value for name, value in values.items() if value is not None}
+def _checks(s: Train) -> tuple[Check, ...]:
+    return (*CHECKS, *data.checks(s))
 
 
 def _uses(s: Train) -> tuple[str, ...]:
@@ -255,11 +256,10 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora", "oft"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     one_message=True,
     needs=trainers.need,
-    commands=_commands,
-    variables=_variables,
-    checks=lambda s: (*CHECKS, *data.checks(s)),
+    job=_job,
+    checks=_checks,
     uses=_uses,
 )

@@ -57,7 +57,7 @@ def _talks(source: DataSource) -> bool:
 
 def rows(s: Train) -> tuple[Row, ...]:
     """Return the rows of `dataset_info.json`: one for each data set."""
-    found = []
+    found: list[Row] = []
     for group in GROUPS:
         sources = getattr(s.data, group)
         for name, index in _names(group, [source.weight for source in sources]):
@@ -87,7 +87,10 @@ def _entry(source: Mapping[str, Any]) -> dict[str, Any]:
     """Return one data set of `dataset_info.json`; a source has `roles` where its rows are conversations."""
     path, columns, form = source.get("path"), source["columns"], source["format"]
     if path is not None:
-        row = {"file_name": path if path.startswith("/") else f"{START}/{path}", "split": source["split"]}
+        row: dict[str, Any] = {
+            "file_name": path if path.startswith("/") else f"{START}/{path}",
+            "split": source["split"],
+        }
     else:
         row = {"hf_hub_url": source["hub"], "split": source["split"]}
         row |= {"subset": source["subset"]} if source["subset"] is not None else {}
@@ -126,7 +129,11 @@ def settings(s: Train) -> tuple[Row, ...]:
 def _listed(key: str, group: str, s: Train) -> Row:
     """Return the row of the names of a group's data sets."""
     weights = (f"data.{group}.{index}.weight" for index in range(len(getattr(s.data, group))))
-    return made(key, lambda *given: ",".join(name for name, _ in _names(group, given)) or OMIT, *weights)
+
+    def say(*given: Any) -> Any:
+        return ",".join(name for name, _ in _names(group, given)) or OMIT
+
+    return made(key, say, *weights)
 
 
 def _template(s: Train) -> Iterator[Row]:
@@ -138,7 +145,7 @@ def _template(s: Train) -> Iterator[Row]:
     yield constant("template", "alpaca").when("model.chat_template", "alpaca").unless("method", "pretrain")
     if not any(_talks(source) for source in sources_of(s)):
         formats = [f"{at}.format" for at, _source in _placed(s)]
-        plain = made("template", lambda *given: "alpaca" if set(given) == {"instruction"} else "empty", *formats)
+        plain = made("template", lambda *given: "alpaca" if _instructing(*given) else "empty", *formats)
         yield plain.when("model.chat_template", "tokenizer").unless("method", "pretrain")
 
 
@@ -214,7 +221,7 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
             f"{at}.roles",
             when=lambda roles: any(len(names) > 1 for names in roles.values()),
             message=lambda roles: (
-                f"LLaMA-Factory knows one name of a role, not {next(', '.join(n) for n in roles.values() if len(n) > 1)}"
+                f"LLaMA-Factory accepts one name for a role, not {next(', '.join(n) for n in roles.values() if len(n) > 1)}"
             ),
             advice="give one name, or rename the roles in the data",
         )
@@ -252,6 +259,14 @@ def _of_conversations(at: str, first: DataSource) -> Iterator[Check]:
     )
 
 
+def _instructing(*formats: object) -> bool:
+    return set(formats) == {"instruction"}
+
+
+def _not_instructing(*formats: object) -> bool:
+    return not _instructing(*formats)
+
+
 def _of_other_rows(formats: list[str]) -> Iterator[Check]:
     """Yield how it renders rows without turns another way; `formats` are the plan paths of their formats."""
     yield differs(
@@ -262,12 +277,12 @@ def _of_other_rows(formats: list[str]) -> Iterator[Check]:
     ).unless("method", "pretrain")
     for when, message, advice in (
         (
-            lambda *given: set(given) == {"instruction"},
+            _instructing,
             "in LLaMA-Factory's alpaca template the input stands below the instruction without a heading of its own",
             "name a chat template to have turns instead",
         ),
         (
-            lambda *given: set(given) != {"instruction"},
+            _not_instructing,
             "plain text ends without an end-of-text token in LLaMA-Factory: where to stop is not learnt",
             "name a chat template, such as model.chat_template: chatml",
         ),

@@ -8,12 +8,13 @@ its rule.
 
 from __future__ import annotations
 
+from recipec.job import RAY_PORT, Beside, Job, RayCluster, Word
 from recipec.kinds.train.records import Train
 from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
-from recipec.systems.openrlhf import cluster, common, data, reinforcement, supervised
-from recipec.systems.system import System
+from recipec.systems.openrlhf import common, data, reinforcement, supervised
+from recipec.systems.system import Need, System
 
 TOOL = "openrlhf"
 FILE = "openrlhf.sh"
@@ -21,20 +22,20 @@ SUPERVISED = {"sft": "train_sft", "reward": "train_rm", "dpo": "train_dpo", "ipo
 ONLINE = frozenset(["grpo", "rloo", "ppo"])
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     if s.method in ONLINE:
-        command, rows, program = "python3 -m openrlhf.cli.train_ppo_ray", reinforcement.ROWS, "train_ppo_ray"
+        command: tuple[Word, ...] = ("python3", "-m", "openrlhf.cli.train_ppo_ray")
+        rows, program = reinforcement.ROWS, "train_ppo_ray"
     else:
         program = SUPERVISED[s.method]
         rows = supervised.rows(s.method)
-        command = f"{supervised.launcher(s)} openrlhf.cli.{program}"
-    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command)]
+        command = (*supervised.start(s), f"openrlhf.cli.{program}")
+    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command=command)]
 
 
-def _commands(s: Train) -> list[str]:
-    if s.method in ONLINE:
-        return cluster.commands(s.hardware.nodes, s.hardware.per_node, FILE)
-    return [f'exec bash "$here/{FILE}"']
+def _job(s: Train) -> Job:
+    job = trainers.job(s, "bash", Beside(FILE))
+    return job.replaced(start=RayCluster(), ports=(RAY_PORT,)) if s.method in ONLINE else job
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -53,6 +54,10 @@ def _uses(s: Train) -> tuple[str, ...]:
     return ("adapter.type", "hardware.nodes", "hardware.per_node", *(["rewards"] if _files(s) else []))
 
 
+def _need(s: Train) -> Need:
+    return trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+
+
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["train"]),
@@ -61,10 +66,10 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     engines_apart=True,
-    needs=lambda s: trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"])),
-    commands=_commands,
+    needs=_need,
+    job=_job,
     files=_files,
     checks=_checks,
     uses=_uses,

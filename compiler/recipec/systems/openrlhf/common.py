@@ -29,7 +29,7 @@ def model(entity: str) -> tuple[Row, ...]:
         same(
             f"{entity}.model_name_or_path",
             "model.path",
-            "Python code that comes with it runs: OpenRLHF always trusts it",
+            "OpenRLHF always runs code that comes with a model",
         ),
         same("data.max_len", "model.max_length"),
         same("ds.attn_implementation", "model.attention"),
@@ -37,7 +37,7 @@ def model(entity: str) -> tuple[Row, ...]:
             "ds.packing_samples",
             "model.attention",
             {"flash_attention_2": True},
-            why="leaves padding out of the computation, which changes no result",
+            why="skips padding; results do not change",
         ),
         named("ds.param_dtype", "numerics.precision", {"bf16": "bf16", "fp16": "fp16"}),
         choice("ds.load_in_4bit", "model.load_in", {"nf4": True}),
@@ -82,13 +82,13 @@ KEEPING: tuple[Row, ...] = (
     below("ckpt.path", "output", "checkpoints"),
     renamed("ckpt.save_steps", "watch.save_every", {"epoch": OMIT}),  # unsaid, it saves at the end only
     renamed("ckpt.max_num", "watch.save_keep", {"all": EVERY}),
-    constant("ckpt.load_enable", True, "goes on from the last checkpoint there, where there is one"),
+    constant("ckpt.load_enable", True, "resumes from the last checkpoint there, if there is one"),
     same("logger.logging_steps", "watch.log_every"),
     present(
         "logger.wandb.key",
         "track.wandb_project",
         "WANDB_API_KEY",
-        "only turns it on: the key is that of the variable",
+        "only turns wandb on: the key comes from WANDB_API_KEY",
     ),
     same("logger.wandb.project", "track.wandb_project"),
     same("logger.wandb.org", "track.wandb_entity"),
@@ -97,21 +97,21 @@ KEEPING: tuple[Row, ...] = (
     same("logger.wandb.run_name", "track.run_name").when("track.tensorboard").unless("track.wandb_project"),
 )
 
-_TEMPLATE = "OpenRLHF takes the chat template of the tokenizer"
+_TEMPLATE = "OpenRLHF uses only the tokenizer's own chat template"
 _PASSES = "OpenRLHF trains for whole passes over its data"
 _WHOLE = "give a whole number of train.epochs; overrides.openrlhf: {data.max_samples: …} takes fewer rows"
 CHECKS: tuple[Check, ...] = (
     refuses(
         "model.revision",
         when=lambda revision: revision is not None,
-        message="OpenRLHF reads no revision of a model",
+        message="OpenRLHF cannot choose the revision of a model",
         advice="download it, and give the folder",
     ),
     refuses(
         "model.tokenizer",
         "model.path",
         when=lambda tokenizer, path: tokenizer != path,
-        message="OpenRLHF takes the tokenizer of the model",
+        message="OpenRLHF uses only the model's own tokenizer",
         advice="put it in the model's folder",
     ).unless("adapter.start_from"),
     refuses(
@@ -149,7 +149,7 @@ CHECKS: tuple[Check, ...] = (
         "model.load_in",
         "numerics.precision",
         when=lambda load_in, precision: load_in == "nf4" and precision != "bf16",
-        message="OpenRLHF computes in bf16 beside 4-bit weights",
+        message="OpenRLHF computes in bf16 with 4-bit weights",
         advice="use precision: bf16",
     ),
     refuses(
@@ -173,7 +173,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "adapter.start_from",
         when=lambda start_from: start_from is not None,
-        message="OpenRLHF starts a new adapter",
+        message="OpenRLHF cannot continue an adapter",
         advice="merge the old one into its base first",
     ),
     refuses(
@@ -185,7 +185,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "optimizer.scheduler",
         when=lambda scheduler: scheduler == "warmup_stable_decay",
-        message="OpenRLHF cannot be told how long warmup_stable_decay decays",
+        message="OpenRLHF has no option for the decay of warmup_stable_decay",
         advice="use another schedule, or another trainer",
     ),
     refuses(
@@ -206,7 +206,7 @@ CHECKS: tuple[Check, ...] = (
         "length.unit",
         "length.amount",
         when=lambda every, unit, amount: every == "epoch" and unit == "epochs" and amount > 1,
-        message="OpenRLHF saves every so many steps, not after an epoch",
+        message="OpenRLHF saves by steps, not after an epoch",
         advice="set train.save: {every: 100}",
     ),
 )

@@ -36,7 +36,10 @@ def column(key: str, name: str, why: str = "") -> Row:
     def say(columns: Mapping[str, str]) -> Any:
         return columns.get(name, OMIT)
 
-    return Row((key,), (COLUMNS,), say, lambda value: {} if value is OMIT else {f"{COLUMNS}.{name}": value}, why=why)
+    def back(value: Any) -> dict[str, Any]:
+        return {} if value is OMIT else {f"{COLUMNS}.{name}": value}
+
+    return made(key, say, COLUMNS, back=back, why=why)
 
 
 def _talks(columns: Mapping[str, str]) -> bool:
@@ -61,7 +64,7 @@ PAIRS: tuple[Row, ...] = (
 PROMPTS: tuple[Row, ...] = (
     column("data.input_key", "prompt"),
     column("data.label_key", "answer"),
-    constant("data.apply_chat_template", True, "a prompt that is plain text becomes a turn of the user"),
+    constant("data.apply_chat_template", True, "a plain-text prompt becomes a user turn"),
 )
 
 
@@ -111,7 +114,7 @@ def _of(group: str) -> Iterator[Check]:
     yield refuses(
         f"{each}.roles",
         when=bool,
-        message="OpenRLHF maps no roles",
+        message="OpenRLHF cannot map roles",
         advice="name the roles user and assistant in the data",
     )
     yield refuses(
@@ -132,13 +135,13 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "data.holdout",
         when=bool,
-        message="OpenRLHF holds no rows out",
+        message="OpenRLHF cannot hold out rows",
         advice="give data.validation a file of its own",
     ),
     refuses(
         "data.packing",
         when=bool,
-        message="OpenRLHF does not fill sequences with several rows",
+        message="OpenRLHF cannot pack rows",
         advice="use attention: flash_attention_2, with which it computes no padding",
     ),
     *_of("train"),

@@ -86,13 +86,11 @@ PLACEMENT: tuple[Row, ...] = (
     with_reward_model(_sized("reward")),
     _shared("train.colocate_all", "every model and engine shares every GPU"),
     with_reference(
-        constant("train.colocate_actor_ref", True, "actor and reference share theirs").when("rollout.engines")
+        constant("train.colocate_actor_ref", True, "actor and reference share GPUs").when("rollout.engines")
     ),
     with_reward_model(
         with_critic(
-            constant("train.colocate_critic_reward", True, "critic and reward model share theirs").when(
-                "rollout.engines"
-            )
+            constant("train.colocate_critic_reward", True, "critic and reward model share GPUs").when("rollout.engines")
         )
     ),
     same("vllm.num_engines", "rollout.engines").when("rollout.engines"),
@@ -102,7 +100,7 @@ PLACEMENT: tuple[Row, ...] = (
     ),
     same("vllm.tensor_parallel_size", "rollout.tensor_parallel"),
     same("vllm.gpu_memory_utilization", "rollout.gpu_memory_share"),
-    _shared("vllm.enable_sleep", "engines leave the memory to training, and the reverse"),
+    _shared("vllm.enable_sleep", "engines and training free their memory for each other"),
     _shared("ds.enable_sleep"),
 )
 REWARDS: tuple[Row, ...] = (
@@ -112,7 +110,7 @@ REWARDS: tuple[Row, ...] = (
         lambda chosen: chosen[0].url if is_remote(chosen) else Expanded(f"$here/{rewards.FILE}"),
         "rewards",
     ).unless(REWARD, "model"),
-    constant("reward.clip_range", [-NO_CLIP, NO_CLIP], "rewards count as they are"),
+    constant("reward.clip_range", [-NO_CLIP, NO_CLIP], "rewards are not clipped"),
     with_critic(
         made(
             "critic.model_name_or_path",
@@ -120,7 +118,7 @@ REWARDS: tuple[Row, ...] = (
             REWARD,
             "rewards.0.path",
             "model.path",
-            why="its start: the reward model, else the policy with a new head",
+            why="starts from the reward model, or else the policy with a new head",
         )
     ),
 )
@@ -132,7 +130,7 @@ BATCH: tuple[Row, ...] = (
         lambda total, completions: total // completions,
         "batch.total",
         "rollout.completions",
-        why="prompts whose completions are one optimiser step",
+        why="prompts; their completions are one optimiser step",
     ),
     same("rollout.n_samples_per_prompt", "rollout.completions"),
     same("rollout.micro_batch_size", "batch.micro"),
@@ -212,7 +210,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "rollout.mask_truncated",
         when=bool,
-        message="OpenRLHF keeps completions that were cut off in the loss",
+        message="OpenRLHF cannot leave truncated completions out of the loss",
         advice="drop it",
     ),
     refuses(
@@ -234,7 +232,7 @@ CHECKS: tuple[Check, ...] = (
         "rewards.*.type",
         "rewards",
         when=lambda kind, chosen: kind == "model" and len(chosen) > 1,
-        message="OpenRLHF has one reward model, and then no functions beside it",
+        message="OpenRLHF takes one reward model or reward functions, not both",
         advice="keep one of them",
     ),
     refuses(
@@ -259,7 +257,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "watch.evaluate_every",
         when=lambda every: every == "epoch",
-        message="OpenRLHF validates every so many steps",
+        message="OpenRLHF validates by steps",
         advice="set train.evaluate_every to a number of steps",
     ).unless(REWARD, "model"),
     differs(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from recipec.job import Word
 from recipec.kinds.train.records import Train
+from recipec.systems import torchrun
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.openrlhf import common, data
 from recipec.systems.table import OMIT, Row, below, choice, nonzero, renamed, same
 
 
-def launcher(s: Train) -> str:
+def start(s: Train) -> tuple[Word, ...]:
     """Return the words that start the processes, up to the module. DeepSpeed's own launcher wants ssh between nodes."""
     if s.hardware.nodes == 1:
-        return f"deepspeed --num_gpus {s.hardware.per_node} --module"
-    where = '--node_rank "${NODE_RANK:?rank of this node, from 0}" --master_addr "${MASTER_ADDR:?address of node 0}"'
-    sizes = f"--nnodes {s.hardware.nodes} --nproc_per_node {s.hardware.per_node}"
-    return f'torchrun {sizes} {where} --master_port "${{MASTER_PORT:-29500}}" -m'
+        return ("deepspeed", "--num_gpus", str(s.hardware.per_node), "--module")
+    return (*torchrun.start(s), "-m")
 
 
 BATCH: tuple[Row, ...] = (
@@ -48,8 +48,8 @@ CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         when=lambda _length: True,
-        message="OpenRLHF cuts rows that are longer than max_length, and ends each in the end token; only a prompt that"
-        " leaves no room for an answer drops its row",
+        message="OpenRLHF truncates rows longer than max_length and ends each with the end token; it drops a row only if"
+        " its prompt leaves no room for an answer",
         advice="choose max_length so that few rows are longer",
     ),
 )

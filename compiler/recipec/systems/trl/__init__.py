@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
+from recipec.job import Beside, Job
 from recipec.kinds.train.records import DataSource, Train
 from recipec.systems import accelerate, rewards, trainers
 from recipec.systems.check import Check, differs
@@ -123,7 +124,7 @@ COMMAND_CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
         "method",
-        when=lambda *_: True,
+        when=lambda _length, _method: True,
         message=lambda _length, method: (
             f"trl {COMMANDS[method]} cuts rows that are longer than max_length, and trains on the rest of them"
         ),
@@ -158,7 +159,7 @@ def _uses(s: Train) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _sheets(s: Train) -> list[Sheet]:
+def _sheets(s: Train, _environment: str) -> list[Sheet]:
     environment = f"{TOOL}-{s.release}"
     if by_command(s):
         own = [Sheet(FILE, (*settings.rows(s), *COMMAND_ROWS), TOOL, s.release, COMMANDS[s.method])]
@@ -167,25 +168,14 @@ def _sheets(s: Train) -> list[Sheet]:
     return [*own, *accelerate.sheets(s, environment, always=by_command(s))]
 
 
-def _commands(s: Train) -> list[str]:
-    if not by_command(s):
-        return accelerate.command(s, f'"$here/{script.FILE}"')
-    found = 'PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" ' if s.rewards else ""
-    resume = '${RECIPE_RESUME_FROM:+"--resume_from_checkpoint=$RECIPE_RESUME_FROM"}'
-    return [
-        f'{found}trl {COMMANDS[s.method]} --config "$here/{FILE}" {resume} \\',
-        f'  --accelerate_config "$here/{accelerate.FILE}"{accelerate.options(s)}',
-    ]
-
-
-def _variables(s: Train) -> dict[str, str]:
-    found = {
-        "WANDB_PROJECT": s.track.wandb_project,
-        "WANDB_ENTITY": s.track.wandb_entity,
-        "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
-        "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+def _job(s: Train) -> Job:
+    if by_command(s):
+        own = ("--config", Beside(FILE), "--accelerate_config", Beside(accelerate.FILE), *accelerate.options(s))
+        job = trainers.job(s, "trl", COMMANDS[s.method], *own)
+        job = job.replaced(resume="--resume_from_checkpoint=", imports_emitted=bool(s.rewards))
+    else:
+        job = accelerate.job(s, Beside(script.FILE)).replaced(resume="")
+    return job.replaced(variables=trainers.tracking(s))
 
 
 def _files(s: Train) -> dict[str, str]:
@@ -201,10 +191,9 @@ SYSTEM = System(
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(adapters.KINDS),
     },
-    sheets=lambda s, _environment: _sheets(s),
+    sheets=_sheets,
     needs=trainers.need,
-    commands=_commands,
-    variables=_variables,
+    job=_job,
     files=_files,
     checks=_checks,
     uses=_uses,

@@ -121,7 +121,7 @@ CHECKS: tuple[Check, ...] = (
         "adapter.also_train",
         "adapter.type",
         when=lambda also, _kind: also,
-        message=lambda _also, kind: f"{kind} trains nothing beside its prompt",
+        message=lambda _also, kind: f"{kind} trains only its prompt",
         advice="drop also_train",
     ).when("adapter.type", *PROMPTS),
     refuses(
@@ -142,7 +142,7 @@ CHECKS: tuple[Check, ...] = (
         "adapter.init",
         "method",
         when=lambda init, method: init == "eva" and method not in ("sft", "pretrain"),
-        message=lambda _init, method: f"eva looks at rows of sft, not of {method}",
+        message=lambda _init, method: f"eva works with sft, not with {method}",
         advice="choose another init",
     ),
     refuses(

@@ -7,6 +7,7 @@ from typing import Any
 
 from recipec.kinds.train.records import Train
 from recipec.render.python_writer import literal
+from recipec.source import is_mapping
 from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
@@ -69,8 +70,11 @@ def masked(s: Train) -> bool:
 def setting_rows(s: Train) -> tuple[Row, ...]:
     """Return the table of `settings.json`, from which `rows.py` prepares the rows of a stage."""
     own = s.model.tokenizer == s.model.path  # else the tokenizer comes from a place with revisions of its own
-    revision = same("revision", "model.revision")._replace(
-        say=lambda given: given or "main", back=lambda given: {} if given == "main" else {"model.revision": given}
+    revision = made(
+        "revision",
+        lambda given: given or "main",
+        "model.revision",
+        back=lambda given: {} if given == "main" else {"model.revision": given},
     )
     return (
         same("method", "method"),
@@ -121,7 +125,7 @@ def _loading(package: str) -> Row:
 
     def back(words: Any) -> dict[str, Any]:
         names = {"attn_implementation": "model.attention", "revision": "model.revision"}
-        return {path: words[name] for name, path in names.items() if name in words} if isinstance(words, dict) else {}
+        return {path: words[name] for name, path in names.items() if name in words} if is_mapping(words) else {}
 
     return Row(("model_init_kwargs",), ("model.revision", "model.attention", *settings.DTYPE), say, back)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.kinds.train.records import Train
+from recipec.source import is_list, is_mapping
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.huggingface import FOUR_BIT, base
-from recipec.systems.table import OMIT, Row, choice, constant, made, named, nonzero, same
+from recipec.systems.table import OMIT, Row, choice, constant, gathered, made, named, nonzero, same
 
 SCHEDULERS = {name: name for name in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr")}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -28,9 +29,7 @@ DTYPE = ("numerics.precision", "model.load_in", "adapter.type", "parallel.strate
 
 
 def _floor(words: Any) -> dict[str, Any]:
-    return (
-        {"optimizer.min_lr_ratio": words["min_lr_rate"]} if isinstance(words, dict) and "min_lr_rate" in words else {}
-    )
+    return {"optimizer.min_lr_ratio": words["min_lr_rate"]} if is_mapping(words) and "min_lr_rate" in words else {}
 
 
 TRAINING: tuple[Row, ...] = (
@@ -40,8 +39,11 @@ TRAINING: tuple[Row, ...] = (
     made("per_device_eval_batch_size", lambda group: group, "rollout.completions").when("method", *ONLINE),
     *base("gradient_accumulation_steps", "num_train_epochs", "optim", "learning_rate"),
     named("lr_scheduler_type", "optimizer.scheduler", SCHEDULERS),
-    nonzero("lr_scheduler_kwargs", "optimizer.min_lr_ratio")._replace(
-        say=lambda ratio: {"min_lr_rate": ratio} if ratio else OMIT, back=_floor
+    made(
+        "lr_scheduler_kwargs",
+        lambda ratio: {"min_lr_rate": ratio} if ratio else OMIT,
+        "optimizer.min_lr_ratio",
+        back=_floor,
     ),
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing", "gradient_checkpointing_kwargs"),
@@ -59,9 +61,9 @@ def _of_losses(losses: Any, weights: Any) -> dict[str, Any]:
     names = [losses] if isinstance(losses, str) else losses
     if names == ["ipo"]:
         return {"method": "ipo"}
-    if isinstance(names, list) and len(names) == 1 and weights is OMIT:
+    if is_list(names) and len(names) == 1 and weights is OMIT:
         return {"objective.loss": names[0], "objective.sft_weight": 0.0}
-    if isinstance(names, list) and names[1:] == ["sft"] and isinstance(weights, list) and weights[:1] == [1]:
+    if is_list(names) and names[1:] == ["sft"] and is_list(weights) and weights[:1] == [1]:
         return {"objective.loss": names[0], "objective.sft_weight": weights[1]}
     return {}
 
@@ -97,7 +99,7 @@ METHODS: dict[str, tuple[Row, ...]] = {
         LENGTH,
         ORDER,
         same("packing", "data.packing"),
-        choice("eval_packing", "data.packing", {True: False}, why="validation loss per row, not per pack"),
+        choice("eval_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"),
     ),
     "dpo": (
         BETA,
@@ -152,7 +154,7 @@ def _weights(count: int) -> Row:
     def back(weights: Any) -> dict[str, Any]:
         return {f"rewards.{index}.weight": weight for index, weight in enumerate(weights)}
 
-    return Row(("reward_weights",), paths, lambda *weights: list(weights), back)
+    return gathered("reward_weights", *paths)._replace(back=back)
 
 
 def rows(s: Train) -> tuple[Row, ...]:
@@ -187,7 +189,7 @@ CHECKS: tuple[Check, ...] = (
         "objective.loss",
         when=lambda share, loss: share and loss not in SMOOTHED,
         message=lambda _share, loss: f"TRL's DPO ignores label_smoothing with loss {loss}",
-        advice=f"use a loss that knows it ({', '.join(SMOOTHED)}), or drop it",
+        advice=f"use a loss that uses it ({', '.join(SMOOTHED)}), or drop it",
     ).when("method", "dpo"),
     refuses(
         "objective.label_smoothing",

@@ -5,16 +5,26 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
 python="${PYTHON:-python3}"
+whole() {  # folder, pins
+  [ -L "$1" ] || cmp -s "$2" "$1/.complete"
+}
 make_environment() {  # name, packages that build against the others
   local folder="$environments/$1" pins="$here/environments/$1.txt" late
-  [ -L "$folder" ] || cmp -s "$pins" "$folder/.complete" && return
+  whole "$folder" "$pins" && return
   "$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || {
     echo "the environment needs Python 3.11 to 3.13; $python is not that: set PYTHON=/path/to/python3.11" >&2
     exit 3
   }
+  mkdir -p "$environments"
+  # one run or node makes it, the others wait; the lock goes with the process that holds it
+  exec 9>"$folder.lock"
+  "$python" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX)" || {
+    echo "$environments takes no locks: set RECIPE_ENVIRONMENTS to a folder on another file system" >&2
+    exit 3
+  }
+  if whole "$folder" "$pins"; then exec 9>&-; return; fi
   echo "making the environment $1 under $environments" >&2
   rm -rf "$folder"  # of a creation that was killed: half of a package looks whole to pip
-  mkdir -p "$environments"
   "$python" -m venv "$folder"
   cp "$pins" "$folder/pins.txt"
   for late in $2; do
@@ -26,6 +36,7 @@ make_environment() {  # name, packages that build against the others
     DS_BUILD_OPS=0 "$folder/bin/python" -m pip install --no-build-isolation -r "$pins"
   fi
   cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"
+  exec 9>&-
 }
 need() {  # data file
   [ -e "$1" ] && return

@@ -13,12 +13,10 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/instructions.jsonl | sha256sum)
-if [ "${NODE_RANK:-0}" = 0 ]; then
-  [ "$(cat runs/llama-2-13b-zero3/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-2-13b-zero3/prepared
-  mkdir -p -- runs/llama-2-13b-zero3/prepared
-  printf '%s\n' "$rows" >runs/llama-2-13b-zero3/prepared/.rows
-fi
-accelerate launch --config_file "$here/accelerate.yaml" --deepspeed_config_file "$here/ds_config.json" \
+[ "$(cat runs/llama-2-13b-zero3/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-2-13b-zero3/prepared
+mkdir -p -- runs/llama-2-13b-zero3/prepared
+printf '%s\n' "$rows" >runs/llama-2-13b-zero3/prepared/.rows
+exec accelerate launch --config_file "$here/accelerate.yaml" --deepspeed_config_file "$here/ds_config.json" \
   -m axolotl.cli.train "$here/axolotl.yaml" --deepspeed "$here/ds_config.json" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

@@ -13,5 +13,27 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-accelerate launch --config_file "$here/accelerate.yaml" --machine_rank "${NODE_RANK:?rank of this node, from 0}" --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}" \
+: "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
+sign=runs/llama-3-70b-fsdp2-offload/nodes/10-train
+mkdir -p runs/llama-3-70b-fsdp2-offload/nodes
+if [ "$NODE_RANK" = 0 ]; then
+  # the other nodes wait for this sign that node 0 is here; they take none that an earlier run left
+  (while kill -0 $$ 2>/dev/null; do touch "$sign"; sleep 2; done) >/dev/null 2>&1 &
+else
+  mine="$sign.$NODE_RANK"
+  touch "$mine"
+  began="${RECIPE_BEGAN:-$mine}"
+  echo "node $NODE_RANK waits for node 0 to begin 10-train" >&2
+  until [ "$sign" -nt "$mine" ]; do
+    if [ runs/llama-3-70b-fsdp2-offload/nodes/failed -nt "$began" ]; then echo "node 0 has failed: see its output" >&2; exit 1; fi
+    if [ "$SECONDS" -ge "${RECIPE_WAIT_SECONDS:-7200}" ]; then
+      echo "node 0 did not begin 10-train in time (RECIPE_WAIT_SECONDS): see its output" >&2
+      exit 3
+    fi
+    sleep 1
+  done
+  rm -f "$mine"
+fi
+exec accelerate launch --config_file "$here/accelerate.yaml" --machine_rank "${NODE_RANK:?rank of this node, from 0}" \
+  --main_process_ip "${MASTER_ADDR:?address of node 0}" --main_process_port "${MASTER_PORT:-29500}" \
   -m axolotl.cli.train "$here/axolotl.yaml" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

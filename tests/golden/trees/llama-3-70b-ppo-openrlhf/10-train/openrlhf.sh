@@ -2,10 +2,10 @@
 # openrlhf 0.11.2. Written by recipec from llama-3-70b-ppo-openrlhf.yaml: change the recipe, not this file.
 set -euo pipefail
 arguments=(
-  --actor.model_name_or_path meta-llama/Meta-Llama-3-70B-Instruct  # Python code that comes with it runs: OpenRLHF always trusts it
+  --actor.model_name_or_path meta-llama/Meta-Llama-3-70B-Instruct  # OpenRLHF always runs code that comes with a model
   --data.max_len 4096
   --ds.attn_implementation flash_attention_2
-  --ds.packing_samples  # leaves padding out of the computation, which changes no result
+  --ds.packing_samples  # skips padding; results do not change
   --ds.param_dtype bf16
   --actor.gradient_checkpointing_enable
   --ds.zero_stage 3
@@ -22,18 +22,18 @@ arguments=(
   --vllm.num_engines 8
   --vllm.tensor_parallel_size 8
   --vllm.gpu_memory_utilization 0.5
-  --vllm.enable_sleep  # engines leave the memory to training, and the reverse
+  --vllm.enable_sleep  # engines and training free their memory for each other
   --ds.enable_sleep
   --data.prompt_dataset data/prompts.jsonl
   --data.prompt_split train
   --data.input_key prompt  # standard names, as mapped
-  --data.apply_chat_template  # a prompt that is plain text becomes a turn of the user
+  --data.apply_chat_template  # a plain-text prompt becomes a user turn
   --reward.model_name_or_path my-lab/llama-3-70b-reward
-  --reward.clip_range -1000000 1000000  # rewards count as they are
-  --critic.model_name_or_path my-lab/llama-3-70b-reward  # its start: the reward model, else the policy with a new head
+  --reward.clip_range -1000000 1000000  # rewards are not clipped
+  --critic.model_name_or_path my-lab/llama-3-70b-reward  # starts from the reward model, or else the policy with a new head
   --train.batch_size 512  # completions per optimiser step
   --train.micro_batch_size 2
-  --rollout.batch_size 512  # prompts whose completions are one optimiser step
+  --rollout.batch_size 512  # prompts; their completions are one optimiser step
   --rollout.n_samples_per_prompt 1
   --rollout.micro_batch_size 2
   --train.num_episodes 1  # passes over the prompts
@@ -69,13 +69,13 @@ arguments=(
   --critic.min_lr_ratio 0.1
   --critic.max_norm 1.0
   --train.seed 42
-  --ckpt.output_dir runs/llama-3-70b-ppo-openrlhf/10-train  # results of a run stay out of the emitted files
-  --ckpt.path runs/llama-3-70b-ppo-openrlhf/10-train/checkpoints  # results of a run stay out of the emitted files
+  --ckpt.output_dir runs/llama-3-70b-ppo-openrlhf/10-train
+  --ckpt.path runs/llama-3-70b-ppo-openrlhf/10-train/checkpoints
   --ckpt.save_steps 20
   --ckpt.max_num 3
-  --ckpt.load_enable  # goes on from the last checkpoint there, where there is one
+  --ckpt.load_enable  # resumes from the last checkpoint there, if there is one
   --logger.logging_steps 1
-  --logger.wandb.key WANDB_API_KEY  # only turns it on: the key is that of the variable
+  --logger.wandb.key WANDB_API_KEY  # only turns wandb on: the key comes from WANDB_API_KEY
   --logger.wandb.project ppo
   --logger.wandb.run_name llama-3-70b-ppo-openrlhf
 )

@@ -13,5 +13,5 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-accelerate launch --config_file "$here/accelerate.yaml" --deepspeed_config_file "$here/ds_config.json" \
+exec accelerate launch --config_file "$here/accelerate.yaml" --deepspeed_config_file "$here/ds_config.json" \
   -m axolotl.cli.train "$here/axolotl.yaml" --deepspeed "$here/ds_config.json" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

@@ -18,4 +18,4 @@ cp "$here/dataset_info.json" runs/llama-3-8b-llamafactory-lora/prepared/
 ln -sfn "$PWD" runs/llama-3-8b-llamafactory-lora/prepared/start
 gpu="${CUDA_VISIBLE_DEVICES:-0}"
 export CUDA_VISIBLE_DEVICES="${gpu%%,*}"
-llamafactory-cli train "$here/llamafactory.yaml" ${RECIPE_RESUME_FROM:+"resume_from_checkpoint=$RECIPE_RESUME_FROM"}
+exec llamafactory-cli train "$here/llamafactory.yaml" ${RECIPE_RESUME_FROM:+"resume_from_checkpoint=$RECIPE_RESUME_FROM"}

@@ -13,11 +13,9 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/medical.jsonl | sha256sum)
-if [ "${NODE_RANK:-0}" = 0 ]; then
-  [ "$(cat runs/llama-3-8b-medical-qlora-16gb/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-medical-qlora-16gb/prepared
-  mkdir -p -- runs/llama-3-8b-medical-qlora-16gb/prepared
-  printf '%s\n' "$rows" >runs/llama-3-8b-medical-qlora-16gb/prepared/.rows
-fi
-axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}
+[ "$(cat runs/llama-3-8b-medical-qlora-16gb/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-medical-qlora-16gb/prepared
+mkdir -p -- runs/llama-3-8b-medical-qlora-16gb/prepared
+printf '%s\n' "$rows" >runs/llama-3-8b-medical-qlora-16gb/prepared/.rows
+exec axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

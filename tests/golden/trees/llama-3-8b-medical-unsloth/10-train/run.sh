@@ -14,4 +14,4 @@ export TOKENIZERS_PARALLELISM=false
 export UNSLOTH_COMPILE_LOCATION=runs/llama-3-8b-medical-unsloth/prepared/unsloth_compiled_cache
 export UNSLOTH_DISABLE_STATISTICS=1
 
-python "$here/train.py"
+exec python "$here/train.py"

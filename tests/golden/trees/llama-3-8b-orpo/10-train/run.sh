@@ -14,11 +14,9 @@ export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/preferences.jsonl | sha256sum)
-if [ "${NODE_RANK:-0}" = 0 ]; then
-  [ "$(cat runs/llama-3-8b-orpo/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-orpo/prepared
-  mkdir -p -- runs/llama-3-8b-orpo/prepared
-  printf '%s\n' "$rows" >runs/llama-3-8b-orpo/prepared/.rows
-fi
-axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}
+[ "$(cat runs/llama-3-8b-orpo/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-orpo/prepared
+mkdir -p -- runs/llama-3-8b-orpo/prepared
+printf '%s\n' "$rows" >runs/llama-3-8b-orpo/prepared/.rows
+exec axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

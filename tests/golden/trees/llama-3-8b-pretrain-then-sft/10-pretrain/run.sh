@@ -13,12 +13,10 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/articles.jsonl | sha256sum)
-if [ "${NODE_RANK:-0}" = 0 ]; then
-  [ "$(cat runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
-  mkdir -p -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
-  printf '%s\n' "$rows" >runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows
-fi
-accelerate launch --config_file "$here/accelerate.yaml" \
+[ "$(cat runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
+mkdir -p -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain
+printf '%s\n' "$rows" >runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows
+exec accelerate launch --config_file "$here/accelerate.yaml" \
   -m axolotl.cli.train "$here/axolotl.yaml" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

@@ -219,7 +219,7 @@ def _conversation(turns: list[dict], settings: dict, tokenizer) -> tuple[list[in
             raise SystemExit("rows.py: the chat template changes what a turn says, so its place cannot be found")
         end = place + len(said)
         after = content[len(content.rstrip()) :]
-        if whole.startswith(after, end):  # a template that keeps the space behind an answer: the turn ends behind it
+        if whole.startswith(after, end):  # the template keeps the space after an answer, so the turn ends after it
             end += len(after)
         if turn["role"] == "assistant":
             before = tokenizer.apply_chat_template(turns[:index], tokenize=False, add_generation_prompt=True)

@@ -12,5 +12,5 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-accelerate launch --config_file "$here/accelerate.yaml" \
+exec accelerate launch --config_file "$here/accelerate.yaml" \
   "$here/train.py"

@@ -13,11 +13,9 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-# Axolotl knows its prepared data by the configuration, not by the rows: drop it where they have changed.
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/chat.jsonl | sha256sum)
-if [ "${NODE_RANK:-0}" = 0 ]; then
-  [ "$(cat runs/mistral-7b-flash-attention-2/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/mistral-7b-flash-attention-2/prepared
-  mkdir -p -- runs/mistral-7b-flash-attention-2/prepared
-  printf '%s\n' "$rows" >runs/mistral-7b-flash-attention-2/prepared/.rows
-fi
-axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}
+[ "$(cat runs/mistral-7b-flash-attention-2/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/mistral-7b-flash-attention-2/prepared
+mkdir -p -- runs/mistral-7b-flash-attention-2/prepared
+printf '%s\n' "$rows" >runs/mistral-7b-flash-attention-2/prepared/.rows
+exec axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

@@ -19,5 +19,5 @@ arguments=(
   --learning-rate 0.001  # train.optimizer.learning_rate
   --seed 42  # train.seed
 )
-accelerate launch --config_file "$here/accelerate.yaml" \
+exec accelerate launch --config_file "$here/accelerate.yaml" \
   recipes/own-script/train.py "${arguments[@]}"

@@ -15,5 +15,5 @@ export TOKENIZERS_PARALLELISM=false
 mkdir -p runs/qwen2-7b-llamafactory-simpo/prepared
 cp "$here/dataset_info.json" runs/qwen2-7b-llamafactory-simpo/prepared/
 ln -sfn "$PWD" runs/qwen2-7b-llamafactory-simpo/prepared/start
-accelerate launch --config_file "$here/accelerate.yaml" --deepspeed_config_file "$here/ds_config.json" \
+exec accelerate launch --config_file "$here/accelerate.yaml" --deepspeed_config_file "$here/ds_config.json" \
   -m llamafactory.launcher "$here/llamafactory.yaml" "deepspeed=$here/ds_config.json" ${RECIPE_RESUME_FROM:+"resume_from_checkpoint=$RECIPE_RESUME_FROM"}

@@ -12,5 +12,5 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" trl grpo --config "$here/trl.yaml" ${RECIPE_RESUME_FROM:+"--resume_from_checkpoint=$RECIPE_RESUME_FROM"} \
-  --accelerate_config "$here/accelerate.yaml"
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+exec trl grpo --config "$here/trl.yaml" --accelerate_config "$here/accelerate.yaml" ${RECIPE_RESUME_FROM:+"--resume_from_checkpoint=$RECIPE_RESUME_FROM"}

@@ -3,10 +3,10 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 arguments=(
-  --actor.model_name_or_path Qwen/Qwen2.5-7B-Instruct  # Python code that comes with it runs: OpenRLHF always trusts it
+  --actor.model_name_or_path Qwen/Qwen2.5-7B-Instruct  # OpenRLHF always runs code that comes with a model
   --data.max_len 2048
   --ds.attn_implementation flash_attention_2
-  --ds.packing_samples  # leaves padding out of the computation, which changes no result
+  --ds.packing_samples  # skips padding; results do not change
   --ds.param_dtype bf16
   --actor.gradient_checkpointing_enable
   --ds.zero_stage 2
@@ -14,7 +14,7 @@ arguments=(
   --actor.num_gpus_per_node 6
   --ref.num_nodes 1
   --ref.num_gpus_per_node 6
-  --train.colocate_actor_ref  # actor and reference share theirs
+  --train.colocate_actor_ref  # actor and reference share GPUs
   --vllm.num_engines 2
   --vllm.tensor_parallel_size 1
   --vllm.gpu_memory_utilization 0.85
@@ -22,12 +22,12 @@ arguments=(
   --data.prompt_split train
   --data.input_key prompt  # standard names, as mapped
   --data.label_key answer  # standard names, as mapped
-  --data.apply_chat_template  # a prompt that is plain text becomes a turn of the user
+  --data.apply_chat_template  # a plain-text prompt becomes a user turn
   --reward.remote_url "$here/rewards.py"
-  --reward.clip_range -1000000 1000000  # rewards count as they are
+  --reward.clip_range -1000000 1000000  # rewards are not clipped
   --train.batch_size 96  # completions per optimiser step
   --train.micro_batch_size 4
-  --rollout.batch_size 12  # prompts whose completions are one optimiser step
+  --rollout.batch_size 12  # prompts; their completions are one optimiser step
   --rollout.n_samples_per_prompt 8
   --rollout.micro_batch_size 4
   --train.num_episodes 2  # passes over the prompts
@@ -52,11 +52,11 @@ arguments=(
   --actor.lr_warmup_ratio 0.0
   --actor.max_norm 1.0
   --train.seed 42
-  --ckpt.output_dir runs/qwen2.5-7b-grpo-openrlhf/10-train  # results of a run stay out of the emitted files
-  --ckpt.path runs/qwen2.5-7b-grpo-openrlhf/10-train/checkpoints  # results of a run stay out of the emitted files
+  --ckpt.output_dir runs/qwen2.5-7b-grpo-openrlhf/10-train
+  --ckpt.path runs/qwen2.5-7b-grpo-openrlhf/10-train/checkpoints
   --ckpt.save_steps 50
   --ckpt.max_num 1000000
-  --ckpt.load_enable  # goes on from the last checkpoint there, where there is one
+  --ckpt.load_enable  # resumes from the last checkpoint there, if there is one
   --logger.logging_steps 1
 )
 exec python3 -m openrlhf.cli.train_ppo_ray "${arguments[@]}"

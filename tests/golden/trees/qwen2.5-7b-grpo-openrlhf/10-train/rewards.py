@@ -141,7 +141,7 @@ def function_of(path: str, name: str) -> Callable[..., Iterable[float]]:
 
 
 def own(path: str, name: str, completions: list[str], prompts: list[str], answers: list[str]) -> list[float]:
-    """The rewards of a function of one's own. Raises ValueError when it returns too few or too many."""
+    """The rewards of a function that you wrote. Raises ValueError when it returns too few or too many."""
     rewards = [float(x) for x in function_of(path, name)(completions=completions, prompts=prompts, answers=answers)]
     if len(rewards) != len(completions):
         raise ValueError(f"{name} of {path} returned {len(rewards)} rewards for {len(completions)} completions")

@@ -26,5 +26,5 @@ ray start --num-gpus 8 --disable-usage-stats --block --head --node-ip-address "$
   --include-dashboard true --dashboard-host 127.0.0.1 --dashboard-port "${RAY_DASHBOARD_PORT:-8265}" &
 ray=$!
 trap 'kill "$ray" 2> /dev/null || true; wait "$ray" || true' EXIT
-wait_for "job server" ray job submit --address "$server" -- true  # it takes jobs later than it answers
+wait_for "job server" ray job submit --address "$server" -- true  # it answers before it accepts jobs
 ray job submit --address "$server" -- bash "$here/openrlhf.sh"

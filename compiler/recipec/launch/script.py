@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from recipec.job import Job, RayCluster, RayJob
 from recipec.kinds import kind
-from recipec.plan import Plan, Stage, Track
+from recipec.launch import ray, words
+from recipec.launch.launcher import Launcher, Started
+from recipec.plan import Plan, Track
 from recipec.references import references
-from recipec.systems.emit import Emitted
 
 HEAD = """#!/usr/bin/env bash
 # {what} Written by recipec from {recipe}.
@@ -19,8 +21,12 @@ here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 """
 
 
-def stage_script(stage: Stage[Any], emitted: Emitted, plan: Plan, recipe: str) -> str:
+WIDTH = 80  # columns after which an option begins a new line
+
+
+def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str) -> str:
     """Return `run.sh` of one stage."""
+    stage, job = one
     lines = [
         f"environment={quote(stage.environment)}",
         'bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"',
@@ -32,24 +38,45 @@ def stage_script(stage: Stage[Any], emitted: Emitted, plan: Plan, recipe: str) -
     track = getattr(stage.body, "track", None)
     if not isinstance(track, Track) or not track.telemetry:
         variables |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    variables |= {**emitted.variables, **plan.variables}
-    lines += [f"export {name}={expanded(value)}" for name, value in sorted(variables.items())]
-    return HEAD.format(what=kind(stage.kind).does, recipe=recipe) + "\n".join([*lines, "", *emitted.commands]) + "\n"
+    variables |= {**job.variables, **plan.variables}
+    lines += [f"export {name}={words.value(value)}" for name, value in sorted(variables.items())]
+    lines.append("")
+    lines += ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if job.imports_emitted else []
+    lines += launcher.before(plan, one)
+    if job.one_gpu:
+        lines += ['gpu="${CUDA_VISIBLE_DEVICES:-0}"', 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"']
+    return _text(kind(stage.kind).does, recipe, [*lines, *_command(job)])
 
 
-def expanded(value: str) -> str:
-    """Return a value quoted for the shell, which puts the environment of the run in the place of each `${env:NAME}`."""
-    parts, begin = [], 0
-    for reference in references(value):
-        if reference.kind == "env":
-            parts += [quote(value[begin : reference.start])] if reference.start > begin else []
-            parts.append(_needed(reference.name))
-            begin = reference.end
-    return "".join([*parts, *([quote(value[begin:])] if begin < len(value) or not parts else [])])
+def _command(job: Job) -> list[str]:
+    """Return what runs the program. The script becomes it, so that signals reach the tool itself."""
+    if isinstance(job.start, RayCluster):
+        return ray.cluster(job)
+    lines = list(ray.SUBMITTED) if isinstance(job.start, RayJob) else []
+    program = words.line(job.program)
+    if job.arguments:
+        own = [(words.line(one.words), f"  # {one.remark}" if one.remark else "") for one in job.arguments]
+        lines += ["arguments=(", *(f"  {said}{remark}" for said, remark in own), ")"]
+        program += ' "${arguments[@]}"'
+    if job.resume:
+        program += f" {words.checkpoint(job.resume)}"
+    if isinstance(job.start, RayJob) or not job.start:
+        return [*lines, f"exec {program}"]
+    return [*lines, *_wrapped(["exec", *(words.word(one) for one in job.start)]), f"  {program}"]
 
 
-def _needed(name: str) -> str:
-    return f'"${{{name}:?set it in the environment of the run}}"'
+def _wrapped(said: list[str]) -> list[str]:
+    """Return words as lines that the next continues; one that is too long is broken before an option."""
+    lines = [""]
+    for one in said:
+        if one.startswith("-") and len(lines[-1]) > WIDTH:
+            lines.append(" ")
+        lines[-1] += f" {one}" if lines[-1] else one
+    return [f"{line} \\" for line in lines]
+
+
+def _text(what: str, recipe: str, lines: list[str]) -> str:
+    return HEAD.format(what=what, recipe=recipe) + "\n".join(lines) + "\n"
 
 
 class Making(NamedTuple):
@@ -65,16 +92,17 @@ class Making(NamedTuple):
 
 
 def run_script(
-    stages: list[tuple[str, str]],
-    environments: dict[str, Making],
-    files: list[str],
+    stages: Sequence[Started],
+    launcher: Launcher,
+    environments: Mapping[str, Making],
+    files: Iterable[str],
+    plan: Plan,
     recipe: str,
-    variables: Iterable[str] = (),
 ) -> str:
     """Return the `run.sh` of the whole: missing environments are made, then the stages run in order.
 
-    `stages` are (id, environment), `environments` map a name to how it is made. What the values of `variables` take
-    from the environment of the run is asked for before anything is done.
+    `environments` map a name to how it is made; `files` are needed. What the plan's variables take from the environment
+    of the run is asked for before anything is done.
     """
     flags = ' ${3:+"$3"}' if any(making.bare for making in environments.values()) else ""
     torch = [
@@ -85,18 +113,29 @@ def run_script(
         '  for gone in ${4:-}; do find "$folder"/lib/python3*/site-packages -path "*/site-packages/$gone" -delete; done'
     ]
     lines = [
+        *launcher.head(plan, tuple(stages)),
         'environments="${RECIPE_ENVIRONMENTS:-runs/environments}"',
         'python="${PYTHON:-python3}"',
+        "whole() {  # folder, pins",
+        '  [ -L "$1" ] || cmp -s "$2" "$1/.complete"',
+        "}",
         "make_environment() {  # name, packages that build against the others",
         '  local folder="$environments/$1" pins="$here/environments/$1.txt" late',
-        '  [ -L "$folder" ] || cmp -s "$pins" "$folder/.complete" && return',
+        '  whole "$folder" "$pins" && return',
         '  "$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || {',
         '    echo "the environment needs Python 3.11 to 3.13; $python is not that: set PYTHON=/path/to/python3.11" >&2',
         "    exit 3",
         "  }",
+        '  mkdir -p "$environments"',
+        "  # one run or node makes it, the others wait; the lock goes with the process that holds it",
+        '  exec 9>"$folder.lock"',
+        '  "$python" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX)" || {',
+        '    echo "$environments takes no locks: set RECIPE_ENVIRONMENTS to a folder on another file system" >&2',
+        "    exit 3",
+        "  }",
+        '  if whole "$folder" "$pins"; then exec 9>&-; return; fi',
         '  echo "making the environment $1 under $environments" >&2',
         '  rm -rf "$folder"  # of a creation that was killed: half of a package looks whole to pip',
-        '  mkdir -p "$environments"',
         '  "$python" -m venv "$folder"',
         '  cp "$pins" "$folder/pins.txt"',
         "  for late in $2; do",
@@ -110,6 +149,7 @@ def run_script(
         "  fi",
         *(remove if any(making.remove for making in environments.values()) else []),
         '  cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"',
+        "  exec 9>&-",
         "}",
     ]
     lines += [
@@ -120,8 +160,8 @@ def run_script(
         "}",
         *(f"need {quote(file)}" for file in sorted(set(files))),
     ]
-    asked = {one.name for value in variables for one in references(value) if one.kind == "env"}
-    lines += [f": {_needed(name)}" for name in sorted(asked)]
+    asked = {one.name for value in plan.variables.values() for one in references(value) if one.kind == "env"}
+    lines += [f": {words.needed(name)}" for name in sorted(asked)]
     for name, making in environments.items():
         if making.bare or making.remove:
             lines.append(f"# {name}: {making.bare}" + (f"; {making.remove} removed" if making.remove else ""))
@@ -129,5 +169,9 @@ def run_script(
             lines.append(f"make_environment {quote(name)} {quote(making.late)} {quote(bare)} {quote(making.remove)}")
         else:
             lines.append(f"make_environment {quote(name)} {quote(making.late)}")
-    lines += [f'bash "$here/{name}/run.sh"' for name, _environment in stages]
-    return HEAD.format(what="Runs every stage in order.", recipe=recipe) + "\n".join(lines) + "\n"
+    spread = any(one.job.on_each_node for one in stages)
+    for one in stages:
+        script = f'bash "$here/{one.stage.id}/run.sh"'
+        first = spread and launcher.once(one)
+        lines.append(f'[ "${words.NODE}" != 0 ] || {script}  # once' if first else script)
+    return _text("Runs every stage in order.", recipe, lines)

@@ -1,0 +1,31 @@
+"""What a launcher declares of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from recipec.job import Job
+from recipec.plan import Plan, Stage
+
+
+class Started(NamedTuple):
+    """A stage with the job that does it."""
+
+    stage: Stage[Any]
+    job: Job
+
+
+class Launcher(NamedTuple):
+    """A launcher, as its module declares it in `LAUNCHER`.
+
+    `before` are the lines of a stage's script before its job: what must hold first, and the job's own steps. `once` tells
+    whether only one node of the run does a stage. `head` are lines at the start of the script of the whole, `how` the
+    lines of `PLAN.md` that say how a person starts it.
+    """
+
+    name: str
+    before: Callable[[Plan, Started], list[str]]
+    once: Callable[[Started], bool]
+    head: Callable[[Plan, tuple[Started, ...]], list[str]]
+    how: Callable[[tuple[Started, ...]], list[str]]

@@ -1,0 +1,31 @@
+"""What comes before a job, as lines of bash."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from recipec.job import Copy, DropStale, Folder, LinkToStart, Step
+
+
+def lines(steps: tuple[Step, ...]) -> list[str]:
+    """Return the lines of all steps."""
+    return [line for step in steps for line in _lines(step)]
+
+
+def _lines(step: Step) -> list[str]:
+    match step:
+        case Folder(path):
+            return [f"mkdir -p {quote(path)}"]
+        case Copy(file, folder):
+            return [f'cp "$here/{file}" {quote(folder)}/']
+        case LinkToStart(path):
+            return [f'ln -sfn "$PWD" {quote(path)}']
+        case DropStale(folder, files, why):
+            held = quote(folder)
+            return [
+                f"# {why}",
+                f"rows=$(cat -- {' '.join(quote(file) for file in files)} | sha256sum)",
+                f'[ "$(cat {held}/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- {held}',
+                f"mkdir -p -- {held}",
+                f"printf '%s\\n' \"$rows\" >{held}/.rows",
+            ]
