@@ -183,3 +183,9 @@ def events(folder: Path, stage: str | None = None) -> list[str]:
     """Return the names of the recorded events, in order."""
     rows = [json.loads(line) for line in (folder / "runs/demo/record.jsonl").read_text().splitlines()]
     return [row["event"] for row in rows if stage is None or row.get("stage") == stage]
+
+
+def recorded(event: str, **wanted: Any) -> dict[str, Any]:
+    """Return the last recorded event of a kind that has these words."""
+    rows = [json.loads(line) for line in Path("runs/demo/record.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["event"] == event and row.items() >= wanted.items()][-1]

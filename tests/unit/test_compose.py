@@ -301,12 +301,12 @@ def test_a_text_may_be_as_long_as_is_allowed(tmp_path: Path, monkeypatch: pytest
         ("S030", "a..b=1", "expected a path and a value", "a..b=1", "write --set train.epochs=3"),
         ("S031", "extends=x.yaml", "extends cannot be set from outside", "extends=x.yaml", "write it in the file; --profile NAME chooses a profile"),
         ("S031", "profiles.a.b=1", "profiles cannot be set from outside", "profiles.a.b=1", "write it in the file; --profile NAME chooses a profile"),
-        ("S044", "train.beta1=null", "train.beta1 is deleted here, but nothing says it", "train.beta1", "null deletes what was said before; drop it"),
+        ("S044", "train.beta1=null", "train.beta1 is deleted here, but no earlier file sets it", "train.beta1", "null deletes an earlier value; remove this key"),
         ("S031", "train.epochs.x=1", "the recipe has no place for train.epochs.x", "train.epochs.x=1", "there is nothing at the step x"),
         ("S031", "data.train[9].path=x", "the recipe has no place for data.train[9].path", "data.train[9].path=x", "there is nothing at the step 9"),
         ("S045", "data.train+=x", "data.train+ adds to a list, so it takes a list", "data.train+", "write train+: […]"),
-        ("S045", "train.epochs+=[1]", "train.epochs+ adds to nothing: train.epochs is no list", "train.epochs+", "write `epochs:` to say it here"),
-        ("S045", "new.words+=[1]", "new.words+ adds to nothing: new.words is not said before", "new.words+", "write `words:` to say it here"),
+        ("S045", "train.epochs+=[1]", "train.epochs+ adds to nothing: train.epochs is not a list", "train.epochs+", "write `epochs:` to set it here"),
+        ("S045", "new.words+=[1]", "new.words+ adds to nothing: new.words is not set by an earlier file", "new.words+", "write `words:` to set it here"),
     ],
 )  # fmt: skip
 def test_a_setting_that_has_no_place_is_told_where_it_is_wrong(child: str, code: str, setting: str, message: str, marks: str, advice: str) -> None:  # fmt: skip
@@ -346,9 +346,9 @@ def test_settings_reach_into_lists_and_delete_there(child: str) -> None:
     [
         ("rank", "expected a name and a value", "rank"),
         ("rnk=3", 'the recipe has no variable "rnk"', "rnk"),
-        ("rank=[1]", "the variable rank is no single value", "rank=[1]"),
-        ("rank=null", "the variable rank is no single value", "rank=null"),
-        ("rank=${var:size}", "the variable rank is no single value", "rank=${var:size}"),
+        ("rank=[1]", "the variable rank is not a single value", "rank=[1]"),
+        ("rank=null", "the variable rank is not a single value", "rank=null"),
+        ("rank=${var:size}", "the variable rank is not a single value", "rank=${var:size}"),
     ],
 )
 def test_a_variable_that_cannot_be_set_is_told_where(child: str, variable: str, message: str, marks: str) -> None:
@@ -394,7 +394,7 @@ def test_null_says_nothing_in_the_first_file_and_deletes_in_the_next(tmp_path: P
     assert plain(compose(write(tmp_path, files)).tree) == {"a": None, "b": {"d": 1}}
     files["r.yaml"] = "extends: base.yaml\nb: {e: null}\nd: {f: null}\n"
     path = write(tmp_path, files)
-    assert told(path) == [(f"{at} is deleted here, but nothing says it", at[-1]) for at in ("b.e", "d.f")]
+    assert told(path) == [(f"{at} is deleted here, but no earlier file sets it", at[-1]) for at in ("b.e", "d.f")]
 
 
 def test_lists_grow_and_everything_else_replaces(tmp_path: Path) -> None:
@@ -463,9 +463,9 @@ def test_variables_are_replaced_in_every_value_and_in_no_key(tmp_path: Path) -> 
 def test_what_is_no_variable_is_told(tmp_path: Path) -> None:
     path = write(tmp_path, {"r.yaml": "variables: {a: [1], b: {c: 1}, d: null, e: '${var:f}', f: 1}\nname: ${var:f}\n"})
     assert told(path)[:4] == [
-        ("the variable a is no single value", "a"),
-        ("the variable b is no single value", "b"),
-        ("the variable d is no single value", "null"),
+        ("the variable a is not a single value", "a"),
+        ("the variable b is not a single value", "b"),
+        ("the variable d is not a single value", "null"),
         ("a variable cannot name another", "'${var:f}'"),
     ]
     for text, wrong in (("[a]", True), ("3", True), ("", False), ("null", False)):
