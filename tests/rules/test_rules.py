@@ -99,11 +99,32 @@ def test_its_example_is_found_and_its_alternative_is_not(one: Rule, update: bool
     assert right.files
 
 
+def with_more(code: str, more: dict[str, Any]) -> Compiled:
+    """Compile the example of a rule with other sections laid over it."""
+    recipe: Any = plain(read_text(Source("example.yaml", example(rule(code)))))
+    return compiled(json.dumps({word: value for word, value in (recipe | more).items() if value is not None}))
+
+
 @pytest.mark.parametrize(("code", "kind", "more"), PAIRS)
 def test_what_else_it_finds_and_does_not(code: str, kind: str, more: dict[str, Any]) -> None:
-    recipe: Any = plain(read_text(Source("example.yaml", example(rule(code)))))
-    told = codes(json.dumps({word: value for word, value in (recipe | more).items() if value is not None}))
-    assert set(told) == ({code} if kind == "bad" else set())
+    told = {finding.code for finding in with_more(code, more).findings}
+    assert told == ({code} if kind == "bad" else set())
+
+
+def test_what_else_it_finds_is_shown_at_its_place(update: bool) -> None:
+    """`places.txt` lists for each further bad pair what is marked: the value that is to blame, or its key."""
+    lines = []
+    for code, kinds in FURTHER.items():
+        for number, more in enumerate(kinds.get("bad", ())):
+            for finding in with_more(code, more).findings:
+                assert finding.span is not None
+                begin, end = finding.span.offsets()
+                text = finding.span.source.text
+                lines.append(f"{code}-bad-{number}: {text[:begin][-24:]}«{text[begin:end]}»")
+    file = HERE / "places.txt"
+    if update:
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert lines == file.read_text(encoding="utf-8").splitlines()
 
 
 def test_further_pairs_are_of_rules_that_there_are() -> None:
