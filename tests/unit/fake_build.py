@@ -154,7 +154,8 @@ def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
         "try: sys.exit(run(Path('build/demo'), Path('runs')))\n"
         "except RecipeError as error: sys.stdout.write(render(error.findings)); sys.exit(1)"
     )
-    paths = os.pathsep.join(str(ROOT / part) for part in ("schema", "compiler", "launchers"))
+    own = [str(ROOT / part) for part in ("schema", "compiler", "launchers")]
+    paths = os.pathsep.join([*os.environ.get("PYTHONPATH", "").split(os.pathsep), *own]).lstrip(os.pathsep)
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
