@@ -31,6 +31,7 @@ test: setup
 
 bench: setup
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/many_compiles.py
 
 golden: setup
 	$(BIN)/pytest tests/golden tests/bad tests/rules tests/doctor tests/compose --update

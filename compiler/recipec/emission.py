@@ -75,7 +75,12 @@ def _by_root(origins: Dict[str, Origin]) -> dict[str, dict[str, Origin]]:
 
 def _used(origins: Dict[str, Origin], used: set[str]) -> Iterable[str]:
     """Yield the recipe paths behind the leaves that act: those used, below a section that is, or above a leaf that is."""
-    above = {path[:end] for path in used for end, char in enumerate(path) if char == "."}
+    above: set[str] = set()
+    for path in used:
+        section = path.rpartition(".")[0]
+        while section and section not in above:
+            above.add(section)
+            section = section.rpartition(".")[0]
     for path, origin in origins.items():
         if origin.reads and (path in above or leads(path, used)):
             yield from origin.reads
@@ -126,4 +131,9 @@ def _as_usual(origins: Iterable[Origin]) -> set[str]:
 
 def leads(path: str, some: set[str]) -> bool:
     """Return whether a path, or what it stands in, is among some."""
-    return path in some or any(path[:index] in some for index, char in enumerate(path) if char in ".[")
+    while path not in some:
+        end = max(path.rfind("."), path.rfind("["))
+        if end < 0:
+            return False
+        path = path[:end]
+    return True

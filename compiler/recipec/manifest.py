@@ -5,13 +5,13 @@ Its JSON Schema is `docs/plan.schema.json`. Whoever reads `plan.json` reads thes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from recipec.kinds import REGISTRY, kind
-from recipec.plan import Plan, Record, Stage, leaf
-from recipec.source import Plain
+from recipec.plan import Plan, Record, Stage, fields, leaf
 
 FORMAT = 2
 FILE = "plan.json"
@@ -130,24 +130,44 @@ def read(text: bytes | str) -> Manifest:
     return found.replaced(plan=found.plan.replaced(stages=stages))
 
 
+_ENCODER = msgspec.json.Encoder()
+
+
 def write(manifest: Manifest) -> str:
-    """Return the text of `plan.json`: a line for each story of a value, each line of a file and each section of a stage."""
-    return _layered(msgspec.to_builtins(manifest), 5) + "\n"
+    """Return the text of `plan.json`: a line for each word of the plan, each story of a value and each line of a file."""
+    files = {
+        name: _spread(_encoded({"sha256": file.sha256}) | {"lines": _spread(_encoded(file.lines), 3)}, 2)
+        if file.lines
+        else _encode(file)
+        for name, file in manifest.files.items()
+    }
+    texts = {
+        **_encoded({"format": manifest.format, "recipe": manifest.recipe}),
+        "plan": _spread(_encoded({name: getattr(manifest.plan, name) for name in fields(manifest.plan)}), 1),
+        "environments": _spread(_encoded(manifest.environments), 1),
+        "because": _spread(_encoded(manifest.because), 1),
+        "written": _spread(_encoded(manifest.written), 1),
+        "files": _spread(files, 1),
+    }
+    return _spread(texts, 0) + "\n"
 
 
-def _layered(value: Plain, depth: int, indent: str = "") -> str:
-    if depth == 0 or not value or not isinstance(value, dict | list):
-        return msgspec.json.encode(value).decode()
-    inner = indent + " "
-    if isinstance(value, list):
-        if not isinstance(value[0], dict):
-            return msgspec.json.encode(value).decode()
-        return "[\n" + ",\n".join(inner + _layered(item, depth - 1, inner) for item in value) + f"\n{indent}]"
-    if not any(isinstance(item, dict | list) and item for item in value.values()):
-        return msgspec.json.encode(value).decode()
-    rows = [
-        f"{inner}{msgspec.json.encode(key).decode()}: {_layered(item, depth - 1, inner)}" for key, item in value.items()
-    ]
+def _encode(value: Any) -> str:
+    return _ENCODER.encode(value).decode()
+
+
+def _encoded(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of a mapping as JSON, each on one line."""
+    return dict(zip(values, _ENCODER.encode_lines(list(values.values())).decode().split("\n"), strict=False))
+
+
+def _spread(texts: Mapping[str, str], depth: int) -> str:
+    """Return a mapping whose values are JSON already as JSON with a line for each of its keys, `depth` mappings deep."""
+    if not texts:
+        return "{}"
+    indent = " " * depth
+    keys = _ENCODER.encode_lines(list(texts)).decode().split("\n")
+    rows = [f"{indent} {key}: {text}" for key, text in zip(keys, texts.values(), strict=False)]
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -104,7 +103,7 @@ def write(folder: Path, files: Mapping[str, str]) -> bool:
                 _fill(fresh, files)
                 _swap(fresh, folder)
             finally:
-                shutil.rmtree(fresh, ignore_errors=True)
+                _remove(fresh)
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that points at itself
         reason = error.strerror if isinstance(error, OSError) else "the link points at itself"
         advice = "check the path, its permissions, and the space left"
@@ -135,7 +134,15 @@ def _sweep(folder: Path) -> None:
     litter = re.compile(re.escape(f".{folder.name}.") + r"(new|old)-[0-9]+")
     for path in folder.parent.iterdir():
         if litter.fullmatch(path.name) and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder as far as that is possible; nothing where there is none."""
+    if folder.exists():
+        from shutil import rmtree  # brings three compressors, and mostly nothing is to be removed
+
+        rmtree(folder, ignore_errors=True)
 
 
 def replace(path: Path, text: str) -> None:
@@ -143,7 +150,7 @@ def replace(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
     try:
         fresh.write_bytes(text.encode("utf-8"))
-        shutil.copymode(path, fresh)
+        fresh.chmod(stat.S_IMODE(path.stat().st_mode))
         fresh.replace(path)
     except OSError as error:
         message = f"cannot be written: {error.strerror}"
@@ -184,7 +191,9 @@ def _swap(fresh: Path, folder: Path) -> None:
     aside = folder.parent / f".{folder.name}.old-{os.getpid()}"
     folder.rename(aside)
     fresh.rename(folder)
-    shutil.rmtree(aside)
+    from shutil import rmtree
+
+    rmtree(aside)
 
 
 def difference(folder: Path, files: Mapping[str, str]) -> str:

@@ -200,7 +200,11 @@ class Plan(Record, frozen=True):
 
     def maker(self, place: str | None) -> Stage[Any] | None:
         """Return the stage that makes what stands at a place; None where it comes from outside."""
-        return next((stage for stage in self.stages if any(o.place == place for o in stage.outputs)), None)
+        for stage in self.stages:  # a loop: rules ask often
+            for output in stage.outputs:
+                if output.place == place:
+                    return stage
+        return None
 
 
 class Resolved(Record, frozen=True):

@@ -146,7 +146,7 @@ def _unfit(tree: Node) -> list[Finding]:
         if isinstance(value, float) and not isfinite(value):
             message = f"{dotted(path)} cannot be {_got(node)}"
             found.append(Finding("R006", message, node.span, help="expected a finite number"))
-        if any(isinstance(text, str) and "\0" in text for text in (value, *path)):
+        if "\0" in "".join(map(str, (value, *path))):
             message = f"{dotted(path)} holds the character U+0000"
             found.append(Finding("R006", message, key_span(tree, path) or node.span, help="delete it"))
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import is_
 from typing import NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
@@ -97,12 +98,7 @@ def compose(
         below = set_value(below, setting)
     assert isinstance(below, Mapping)
     flat, defined = _defined(below, variables, findings)
-    said = [*(node for layer in reading.layers for _, node in leaves(layer)), *(node for _, node in leaves(flat))]
-    used = {name for node in said for name in _named(node)}
-    for name, node in defined.items():
-        if name not in used:
-            advice = f"use it as ${{var:{name}}}, or drop it"
-            findings.append(Finding("S048", f'nothing uses the variable "{name}"', node.span, help=advice))
+    findings += _unused(defined, (*reading.layers, flat))
     notes: dict[Span, str] = {}
     flat = _with_variables(flat, defined, notes, findings)
     for name, other in others.items():
@@ -416,6 +412,16 @@ def _defined(tree: Mapping, settings: Sequence[str], findings: list[Finding]) ->
     return rest, known
 
 
+def _unused(defined: dict[str, Scalar], trees: Iterable[Mapping]) -> Iterator[Finding]:
+    if not defined:
+        return
+    used = {name for tree in trees for _, node in leaves(tree) for name in _named(node)}
+    for name, node in defined.items():
+        if name not in used:
+            advice = f"use it as ${{var:{name}}}, or drop it"
+            yield Finding("S048", f'nothing uses the variable "{name}"', node.span, help=advice)
+
+
 def _undefined(name: str, span: Span, known: Iterable[str]) -> Finding:
     from recipec.suggest import nearest
 
@@ -435,14 +441,16 @@ def _with_variables(
             return _filled(node, known, notes, findings) if _named(node) else node
         if id(node) not in made:
             if isinstance(node, Items):
-                made[id(node)] = Items([walk(inner) for inner in node.nodes], node.span)
+                nodes = [walk(inner) for inner in node.nodes]
+                made[id(node)] = node if all(map(is_, nodes, node.nodes)) else Items(nodes, node.span)
             else:
                 for key in node.entries:
                     if "${var:" in key:
                         advice = "write the key out; variables can only be used in values"
                         findings.append(Finding("S047", "a key cannot hold a variable", node.keys[key], help=advice))
                 entries = {key: walk(inner) for key, inner in node.entries.items()}
-                made[id(node)] = Mapping(entries, node.keys, node.span)
+                same = all(map(is_, entries.values(), node.entries.values()))
+                made[id(node)] = node if same else Mapping(entries, node.keys, node.span)
         return made[id(node)]
 
     changed = walk(tree)

@@ -93,9 +93,9 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         said = {word: getattr(own.entries.get(word), "value", None) for word in HEAD}
         if recipe is not None:
             path: Path = ("stages", index)
-            for word in ("start_from", "parent_adapter", "merge"):
-                if word in own.entries:
-                    laid.entries[word], laid.keys[word] = own.entries[word], own.keys[word]
+            there = [word for word in ("start_from", "parent_adapter", "merge") if word in own.entries]
+            entries = laid.entries | {word: own.entries[word] for word in there}
+            laid = Mapping(entries, laid.keys | {word: own.keys[word] for word in there}, laid.span)
             start, parent = said["start_from"], said["parent_adapter"]
             parts.append(Part(str(said["name"]), recipe, laid, own, path, start, parent, merge=_merge(own)))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):

@@ -6,8 +6,9 @@ The tree that `yaml_reader` builds consists of these nodes. Nothing here knows w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 Plain: TypeAlias = "str | int | float | bool | None | list[Plain] | tuple[Plain, ...] | dict[str, Plain]"
@@ -16,6 +17,7 @@ Readable: TypeAlias = "str | int | float | bool | None | Sequence[Readable] | An
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
+KNOWN_PATHS = 4096  # that are not spelled or read anew: nearly all are those of the language
 MAX_STEPS = 64  # of a path; as deep as a recipe may be
 _BREAK = re.compile(r"\r\n|\n|\r")
 _INDEX = re.compile(r"[0-9]{1,9}")
@@ -125,7 +127,7 @@ class Items:
     def __init__(self, nodes: list[Node], span: Span) -> None:
         self.nodes = nodes
         self.span = span
-        self.size: int = 1 + sum(node.size for node in nodes)
+        self.size: int = 1 + sum([node.size for node in nodes])
 
 
 class Mapping:
@@ -137,7 +139,7 @@ class Mapping:
         self.entries = entries
         self.keys = keys
         self.span = span
-        self.size: int = 1 + sum(node.size for node in entries.values())
+        self.size: int = 1 + sum([node.size for node in entries.values()])
 
 
 Node: TypeAlias = "Scalar | Items | Mapping"
@@ -193,16 +195,23 @@ def beginning(node: Node) -> Span:
     return start._replace(end_line=start.line, end_column=start.column + 1)
 
 
-def leaves(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
-    """Yield every scalar and every empty collection with its path."""
+@lru_cache(maxsize=8)  # several judges ask for those of one tree, one behind the other
+def leaves(node: Node) -> tuple[tuple[Path, Node], ...]:
+    """Return every scalar and every empty collection with its path. A node does not change once this was asked."""
+    found: list[tuple[Path, Node]] = []
+    _gather_leaves(node, (), found)
+    return tuple(found)
+
+
+def _gather_leaves(node: Node, path: Path, found: list[tuple[Path, Node]]) -> None:
     if isinstance(node, Mapping) and node.entries:
         for key, value in node.entries.items():
-            yield from leaves(value, (*path, key))
+            _gather_leaves(value, (*path, key), found)
     elif isinstance(node, Items) and node.nodes:
         for index, value in enumerate(node.nodes):
-            yield from leaves(value, (*path, index))
+            _gather_leaves(value, (*path, index), found)
     else:
-        yield path, node
+        found.append((path, node))
 
 
 def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: Span) -> Node:
@@ -226,7 +235,8 @@ def with_value(node: Node | None, path: Sequence[str | int], value: Node, key: S
     raise LookupError(str(step))
 
 
-def dotted(path: Sequence[str | int]) -> str:
+@lru_cache(maxsize=KNOWN_PATHS)
+def dotted(path: Path) -> str:
     """Spell a path as people write it: `data.train[0].path`; a step that is no plain word is quoted: `a["b.c"]`."""
     text = ""
     for step in path:
@@ -241,6 +251,7 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
+@lru_cache(maxsize=KNOWN_PATHS)
 def split_path(text: str) -> Path:
     """Read a dotted path; `a[0].b` and `a.0.b` mean the same, `a["b.c"]` is how `dotted` spells any other key.
 

@@ -69,7 +69,7 @@ def test_no_setting_makes_it_fall_over(path: str, value: str) -> None:
     st.lists(st.one_of(st.text(st.characters(codec="utf-8"), max_size=8), st.integers(0, 99)), min_size=1, max_size=6)
 )
 def test_a_path_is_read_as_it_is_spelt(path: list[str | int]) -> None:
-    assert list(split_path(dotted(path))) == path
+    assert list(split_path(dotted(tuple(path)))) == path
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)

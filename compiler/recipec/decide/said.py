@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from recipec.course import Part
@@ -28,6 +28,9 @@ U = TypeVar("U")
 COMMAND_LINE = "--set"
 
 
+_BY_DEFAULT = Origin("default", "default of the language")
+
+
 class Decided(NamedTuple, Generic[T]):
     """A value of the plan, a leaf or a section, and the origin of each of its leaves by the dotted path below it.
 
@@ -46,40 +49,32 @@ class Said:
         self.recipe: Recipe = part.recipe
         self.tree: Mapping = part.tree
 
-    @cached_property
-    def nodes(self) -> dict[str, Node]:
-        """Every node of the tree by its dotted path."""
-        found: dict[str, Node] = {}
-        _gather(self.tree, "", found)
-        return found
+        # Every node of the tree by its dotted path, and where the keys of those in mappings stand.
+        self.nodes: dict[str, Node] = {}
+        self._keys: dict[str, Span] = {}
+        _gather(self.tree, "", self.nodes, self._keys)
+        self._null = {path for path, node in self.nodes.items() if isinstance(node, Scalar) and node.value is None}
 
     @cached_property
     def _own(self) -> frozenset[str]:
         """The dotted paths that the stage itself says, in a course of several."""
         found: dict[str, Node] = {}
         if self.part.own is not None:
-            _gather(self.part.own, "", found)
+            _gather(self.part.own, "", found, {})
         return frozenset(found)
 
     def wrote(self, path: str) -> bool:
         """Return whether the person wrote a value at this recipe path; `null` is none."""
-        node = self.nodes.get(path)
-        return node is not None and not (isinstance(node, Scalar) and node.value is None)
+        return path in self.nodes and path not in self._null
 
     def span(self, path: str) -> Span:
         """Return where a recipe path is written, or else its nearest parent that is."""
         while path:
             node = self.nodes.get(path)
             if node is not None:
-                key = self._key(path)
-                return key if isinstance(node, Mapping | Items) and key is not None else node.span
+                return node.span if isinstance(node, Scalar) else self._keys.get(path, node.span)
             path = parent(path)
         return beginning(self.tree)
-
-    def _key(self, path: str) -> Span | None:
-        *around, last = split_path(path)
-        above = self.nodes.get(dotted(tuple(around))) if around else self.tree
-        return above.keys.get(str(last)) if isinstance(above, Mapping) else None
 
     def place(self, path: str) -> str:
         """Return the path in the whole recipe: a word that a stage says itself stands under `stages[i]`."""
@@ -89,11 +84,12 @@ class Said:
 
     def places(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return those of some paths that the person wrote, each in the whole recipe."""
-        return tuple(self.place(path) for path in paths if self.wrote(path))
+        return tuple([self.place(path) for path in paths if self.wrote(path)])
 
     def unsure(self, paths: Iterable[str]) -> bool:
         """Return whether what was wrong itself, and has been told, may be all there is to what these paths say."""
-        return any(split_path(path)[: len(wrong)] == wrong for wrong in self.part.wrong for path in paths)
+        wrong = self.part.wrong
+        return bool(wrong) and any(split_path(path)[: len(one)] == one for one in wrong for path in paths)
 
     def take(self, path: str, value: U | None, usual: U, why: str = "default of the language") -> Decided[U]:
         """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why."""
@@ -105,6 +101,8 @@ class Said:
 
     def word(self, path: str, value: U) -> Decided[U]:
         """Decide a leaf as the recipe says at `path`, where the language itself has a default."""
+        if not self.wrote(path):
+            return Decided(value, {"": _BY_DEFAULT})
         return self.take(path, value, self.default(path, value))
 
     def default(self, path: str, value: U) -> U:
@@ -112,8 +110,7 @@ class Said:
         if not self.wrote(path):
             return value
         above = _at(self.recipe, split_path(path)[:-1])
-        field = getattr(above.__class__, "model_fields", {}).get(path.rpartition(".")[2])
-        found: U = field.default if field is not None and not field.is_required() else _NEVER
+        found: U = _default(above.__class__, path.rpartition(".")[2])
         return found
 
     def rule(self, value: U, why: str, *paths: str, kind: OriginKind = "rule") -> Decided[U]:
@@ -131,6 +128,13 @@ class _Never:
 
 
 _NEVER: Any = _Never()
+
+
+@lru_cache(maxsize=512)  # more than the language has words
+def _default(section: Any, word: str) -> Any:
+    """Return the default of a word of a section; _NEVER where it has none."""
+    field = getattr(section, "model_fields", {}).get(word)
+    return field.default if field is not None and not field.is_required() else _NEVER
 
 
 def section(kind: type[U], **parts: Decided[Any]) -> Decided[U]:
@@ -179,21 +183,21 @@ def _at(value: Any, steps: Path) -> Any:
     return value
 
 
-def _gather(node: Node, prefix: str, found: dict[str, Node]) -> None:
+def _gather(node: Node, prefix: str, found: dict[str, Node], keys: dict[str, Span]) -> None:
     if isinstance(node, Mapping):
         for key, inner in node.entries.items():
             path = (
                 f"{prefix}.{key}" if prefix and key.isidentifier() else key if key.isidentifier() else _odd(prefix, key)
             )
-            found[path] = inner
+            found[path], keys[path] = inner, node.keys[key]
             if not isinstance(inner, Scalar):
-                _gather(inner, path, found)
+                _gather(inner, path, found, keys)
     elif isinstance(node, Items):
         for index, inner in enumerate(node.nodes):
             path = f"{prefix}[{index}]"
             found[path] = inner
             if not isinstance(inner, Scalar):
-                _gather(inner, path, found)
+                _gather(inner, path, found, keys)
 
 
 def _odd(prefix: str, key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 from recipec.kinds.kind import Kind
@@ -15,6 +16,7 @@ REGISTRY = {
 }
 
 
+@cache
 def kind(name: str) -> Kind:
     """Return a kind by its name. Raises KeyError when there is none."""
     declared: Kind = import_module(REGISTRY[name]).KIND

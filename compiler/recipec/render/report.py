@@ -86,15 +86,16 @@ def plan_markdown(
     if allowed:
         lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
     lines += ["", "## Decisions that the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|"]
-    for path, (value, origin) in values(resolved).items():
-        if (
-            not is_plain(path)
-            and origin.span is None
-            and origin.kind in ("rule", "default")
-            and origin.why
-            and origin.why != "default of the language"
-            and not isinstance(value, dict | tuple | Record)
-        ):
+    open_ = {
+        path: origin
+        for path, origin in resolved.origins.items()
+        if origin.span is None
+        and origin.kind in ("rule", "default")
+        and origin.why not in ("", "default of the language")
+        and not is_plain(path)
+    }
+    for path, (value, origin) in values(Resolved(plan, open_)).items():
+        if not isinstance(value, dict | tuple | Record):
             lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
     lines += ["", "## Files", ""]
     lines += [f"- `{name}`" for name in files]

@@ -6,6 +6,8 @@ import json
 import re
 from functools import cache
 
+import msgspec
+
 from recipec import manifest as plan_json
 from recipec import rules
 from recipec.compose import Composed
@@ -81,12 +83,13 @@ def _environment(name: str) -> plan_json.Environment:
 
 def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tuple[str, dict[str, plan_json.Line]]:
     reads = {
-        key: tuple(path if path.startswith("overrides.") else f"{stage}.{path}" for path in e.reads)
+        key: tuple([path if path.startswith("overrides.") else f"{stage}.{path}" for path in e.reads])
         for key, e in document.entries.items()
     }
     where: dict[str, int]
     if document.kind == "json":
-        text = json.dumps(document.values(), indent=2, ensure_ascii=False) + "\n"
+        # what json itself indents, it writes in Python; numbers and texts stay as json writes them
+        text = msgspec.json.format(json.dumps(document.values(), ensure_ascii=False)) + "\n"
         where = {key: _json_line(text, key) for key in document.entries}
         return text, _lines(where, reads)
     head = f"{document.tool} {document.release}. Written by recipec from {recipe}: change the recipe, not this file."
@@ -118,8 +121,10 @@ def _json_line(text: str, key: str) -> int:
 def _remark(entry: Entry, reads: tuple[str, ...], resolved: Resolved) -> str:
     if entry.why:
         return entry.why
+    if isinstance(entry.value, dict | list):
+        return ""
     deciding = [read for read in reads if not read.endswith(".method")]  # nearly every row of some kind reads it
-    if isinstance(entry.value, dict | list) or len(deciding) != 1 or report.is_plain(deciding[0]):
+    if len(deciding) != 1 or report.is_plain(deciding[0]):
         return ""
     origin = resolved.origins.get(deciding[0])
     return origin.why if origin is not None and origin.kind in ("rule", "fact") else ""
@@ -148,20 +153,26 @@ def _manifest(
         span = origin.span
         why = notes.get(span, origin.why) if span is not None else origin.why
         because[path] = plan_json.Because(origin.kind, span.label() if span is not None else None, why, origin.reads)
-        told.update(origin.reads)
+        if origin.reads:
+            told.update(origin.reads)
     written = {
         path: plan_json.Written(plain(node), node.span.label(), notes.get(node.span, ""))
         for path, node in ((dotted(steps), node) for steps, node in leaves(tree))
         if not leads(path, told)
     }
+    environments = {name: _environment(name) for name in sorted({one.environment for one in resolved.plan.stages})}
+    known = {one.file: one.sha256 for one in environments.values()}
     return plan_json.Manifest(
         format=plan_json.FORMAT,
         recipe=about,
         plan=_with_digests(resolved.plan),
-        environments={name: _environment(name) for name in sorted({one.environment for one in resolved.plan.stages})},
+        environments=environments,
         because=because,
         written=written,
-        files={name: plan_json.Emitted(digest(text), lines.get(name, {})) for name, text in sorted(files.items())},
+        files={
+            name: plan_json.Emitted(known.get(name) or digest(text), lines.get(name, {}))
+            for name, text in sorted(files.items())
+        },
     )
 
 

@@ -6,16 +6,21 @@ The writer keeps the line map, so that nothing downstream has to parse the text 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from functools import lru_cache
 
 from recipec.source import Readable
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*\Z")
+_COLLECTIONS = (dict, list, tuple)
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "~"])
 
 
 def scalar(value: object) -> str:
     """Return a scalar as YAML. Raises TypeError for what has no YAML form."""
+    if isinstance(value, str):
+        if _PLAIN.match(value) and value.lower() not in _WORDS:
+            return value
+        return quoted(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -24,10 +29,6 @@ def scalar(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return number(value)
-    if isinstance(value, str):
-        if _PLAIN.match(value) and value.lower() not in _WORDS:
-            return value
-        return quoted(value)
     raise TypeError(type(value).__name__)
 
 
@@ -85,41 +86,42 @@ class YamlWriter:
         return "\n".join(self.text) + "\n"
 
     def _put(self, key: str, value: Readable, indent: int, path: str, remark: str, lead: str = "") -> None:
-        pad = lead or " " * indent
+        start = f"{lead or ' ' * indent}{_key(key)}:"
         self.lines[path] = len(self.text) + 1
-        name = scalar(key)
-        if isinstance(value, Mapping) and value:
-            self.text.append(f"{pad}{name}:{remark}")
+        if not isinstance(value, _COLLECTIONS):
+            self.text.append(f"{start} {scalar(value)}{remark}")
+        elif not value:
+            self.text.append(f"{start} {_empty(value)}{remark}")
+        elif isinstance(value, dict):
+            self.text.append(f"{start}{remark}")
             for inner, item in value.items():
                 self._put(str(inner), item, indent + 2, f"{path}.{inner}", "")
-        elif isinstance(value, list | tuple) and value:
-            if all(not isinstance(item, Mapping | list | tuple) for item in value):
-                self.text.append(f"{pad}{name}: [{', '.join(scalar(item) for item in value)}]{remark}")
-                return
-            self.text.append(f"{pad}{name}:{remark}")
+        elif any(isinstance(item, _COLLECTIONS) for item in value):
+            self.text.append(f"{start}{remark}")
             for index, item in enumerate(value):
                 self._item(item, indent + 2, f"{path}.{index}")
         else:
-            self.text.append(f"{pad}{name}: {_flat(value)}{remark}")
+            self.text.append(f"{start} [{', '.join(map(scalar, value))}]{remark}")
 
     def _item(self, value: Readable, indent: int, path: str) -> None:
         self.lines[path] = len(self.text) + 1
-        if isinstance(value, Mapping) and value:
-            lead = " " * indent + "- "
+        lead = " " * indent + "- "
+        if not isinstance(value, _COLLECTIONS):
+            self.text.append(f"{lead}{scalar(value)}")
+        elif not value:
+            self.text.append(f"{lead}{_empty(value)}")
+        elif isinstance(value, dict):
             for key, item in value.items():
                 self._put(str(key), item, indent + 2, f"{path}.{key}", "", lead)
                 lead = ""
-        elif isinstance(value, list | tuple) and value:
+        else:
             self.text.append(" " * indent + "-")
             for index, item in enumerate(value):
                 self._item(item, indent + 2, f"{path}.{index}")
-        else:
-            self.text.append(f"{' ' * indent}- {_flat(value)}")
 
 
-def _flat(value: Readable) -> str:
-    if isinstance(value, Mapping):
-        return "{}"
-    if isinstance(value, list | tuple):
-        return "[]"
-    return scalar(value)
+_key = lru_cache(maxsize=1024)(scalar)  # the keys of tools are few
+
+
+def _empty(value: object) -> str:
+    return "{}" if isinstance(value, dict) else "[]"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +17,7 @@ from recipec.source import Plain
 from recipec.suggest import nearest
 
 OPTIONAL = ("role", "content", "input", "system")
+SETTLED = 2_000_000_000  # nanoseconds; a file that changed later may change again with the same time and size
 ROLES = ("system", "user", "assistant", "tool")
 # How other formats look: the columns that give them away, and what a recipe says of them.
 SHAPES = (
@@ -61,8 +65,32 @@ class RowSource(NamedTuple):
 
 
 def survey_rows(source: RowSource) -> RowSurvey | None:
-    """Return what is wrong with the rows of a source; None where its file cannot be looked at here."""
-    path = Path(source.path)
+    """Return what is wrong with the rows of a source; None where its file cannot be looked at here.
+
+    A file that has not changed since it was surveyed is not read again.
+    """
+    try:
+        about = os.stat(source.path)  # noqa: PTH116  # as a person wrote it
+    except OSError:
+        return None  # a run looks again, where the file must be
+    words = (source.path, source.format, tuple(source.columns.items()), tuple(source.roles.items()), source.one_message)
+    version = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+    if time.time_ns() - about.st_mtime_ns < SETTLED:
+        return _surveyed.__wrapped__(*words, version)
+    return _surveyed(*words, version)
+
+
+@lru_cache(maxsize=16)
+def _surveyed(
+    name: str,
+    format: str,
+    columns: tuple[tuple[str, str], ...],
+    roles: tuple[tuple[str, tuple[str, ...]], ...],
+    one_message: bool,
+    _version: tuple[int, ...],
+) -> RowSurvey | None:
+    source = RowSource(name, format, dict(columns), dict(roles), one_message)
+    path = Path(name)
     surveyor = _Surveyor(source)
     try:
         whole = complete(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
+from typing import TYPE_CHECKING
 
 from recipec.decide.decision import Decision
 from recipec.decide.said import Said, indexed
@@ -11,10 +12,12 @@ from recipec.diagnostics import Finding, Severity
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plural import counted
-from recipec.rows.judge import RowSurvey
 from recipec.source import Span
 from recipec.suggest import nearest
 from recipec.systems.registry import system
+
+if TYPE_CHECKING:
+    from recipec.rows.judge import RowSurvey
 
 REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
 GROUPS = ("train", "validation")

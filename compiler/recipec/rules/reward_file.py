@@ -1,6 +1,7 @@
 """A reward function of the user, checked by its source alone: nothing of it is run."""
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,11 @@ def trouble(path: str, name: str) -> Trouble | None:
         return None  # a run looks again, where the file must be
     except ValueError:
         return Trouble("path", f"{path} is not UTF-8", "save it as UTF-8")
+    return _trouble_of(path, name, source)
+
+
+@lru_cache(maxsize=16)
+def _trouble_of(path: str, name: str, source: str) -> Trouble | None:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:

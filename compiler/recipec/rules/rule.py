@@ -17,7 +17,7 @@ from recipec.source import Mapping, Span, beginning, find, key_span, split_path
 
 HEADINGS = ("Why is this bad", "Example", "Use instead")
 MEANT = "When it is meant"  # a heading of contradictions that can be allowed
-_HEADING = re.compile(rf"^({'|'.join([*HEADINGS, MEANT])}):\s*", re.MULTILINE)
+_HEADING = rf"^({'|'.join([*HEADINGS, MEANT])}):\s*"
 
 
 class Fault(NamedTuple):
@@ -88,7 +88,7 @@ class Rule(NamedTuple):
         """Return the parts of its documentation: `What it does`, one for each of HEADINGS, and MEANT where it has one."""
         lines = (self.judge.__doc__ or "").split("\n")
         text = "\n".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])]).strip()
-        parts = _HEADING.split(text)
+        parts = re.split(_HEADING, text, flags=re.MULTILINE)
         found = {"What it does": parts[0].strip()}
         for heading, body in zip(parts[1::2], parts[2::2], strict=True):
             rows = body.strip("\n").split("\n")
@@ -116,22 +116,26 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     resolved = decision.resolved
     raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
     whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders)
-    subjects: list[tuple[str, Context, Any]] = [("recipe", whole, course.recipe)]
-    subjects += [("part", whole._replace(said=said), said.recipe) for said in decision.parts]
-    subjects += [
-        (stage.kind, whole._replace(said=decision.said[stage.name], stage=stage), stage.body)
-        for stage in resolved.plan.stages
-    ]
+    subjects: dict[str, list[tuple[Context, Any]]] = {
+        "recipe": [(whole, course.recipe)],
+        "part": [(whole._replace(said=said), said.recipe) for said in decision.parts],
+    }
+    for stage in resolved.plan.stages:
+        context = whole._replace(said=decision.said[stage.name], stage=stage)
+        subjects.setdefault(stage.kind, []).append((context, stage.body))
     found: list[Finding] = []
     for one in rules:
-        for kind, context, subject in subjects:
-            if kind not in one.of or (one.words and context.said.unsure(one.words)):
-                continue
-            for fault in one.judge(context, subject):
-                span = (
-                    context.said.span(fault.path) if one.words else _place(course.tree, resolved, context, fault.path)
-                )
-                found.append(Finding(one.code, fault.message, span, fault.suggestion, fault.advice, one.severity))
+        for kind in one.of:
+            for context, subject in subjects.get(kind, ()):
+                if context.said.part.wrong and context.said.unsure(one.words):
+                    continue
+                for fault in one.judge(context, subject):
+                    span = (
+                        context.said.span(fault.path)
+                        if one.words
+                        else _place(course.tree, resolved, context, fault.path)
+                    )
+                    found.append(Finding(one.code, fault.message, span, fault.suggestion, fault.advice, one.severity))
     return found
 
 

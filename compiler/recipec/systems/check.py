@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, Self, overload
 
-from recipec.facts import version
-from recipec.plan import fields
+from recipec.facts import is_between
+from recipec.plan import Record
 from recipec.source import is_tuple
 
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
@@ -36,22 +36,20 @@ class Only(NamedTuple):
         return (bool(value) if self.values is None else value in self.values) is not self.negate
 
 
-def acting(only: Sequence[Only], paths: Sequence[str], values: Values) -> Iterator[str]:
-    """Yield the plan paths of which another value could change what a row or a check does for a stage.
+def weighed(only: Sequence[Only], values: Values) -> tuple[bool, list[str]]:
+    """Return whether all conditions hold for a stage's values, and the plan paths of which another value could change it.
 
-    All of them where every condition holds; the condition's own where a single one fails. A condition on a section asks
+    These are all paths where every condition holds, and that of a single one that fails. A condition on a section asks
     only whether it is there, and uses nothing that stands in it.
     """
     failed = [one for one in only if not one.holds(values)]
-    if not failed:
-        yield from paths
-    asked = failed if len(failed) == 1 else () if failed else only
-    yield from (one.path for one in asked if not is_section(values.get(one.path)))
+    asked = only if not failed else failed if len(failed) == 1 else ()
+    return not failed, [one.path for one in asked if not is_section(values.get(one.path))]
 
 
 def is_section(value: Any) -> bool:
     """Return whether a value is a record, or a tuple of them."""
-    return bool(fields(value)) or (is_tuple(value) and bool(value) and bool(fields(value[0])))
+    return isinstance(value, Record) or (is_tuple(value) and bool(value) and isinstance(value[0], Record))
 
 
 class Check(NamedTuple):
@@ -86,37 +84,37 @@ class Check(NamedTuple):
 
     def has(self, release: str) -> bool:
         """Return whether the check is there for a release."""
-        after = not self.since or version(release) >= version(self.since)
-        return after and (not self.until or version(release) < version(self.until))
+        return is_between(release, self.since, self.until)
 
-    def items(self, values: Values) -> Iterator[Self]:
-        """Yield the check of each item where `*` stands for items, else the check itself."""
+    def items(self, values: Values) -> Sequence[Self]:
+        """Return the check of each item where `*` stands for items, else the check itself."""
         section, star, _ = self.paths[0].partition(".*")
         if not star:
-            yield self
-            return
-        for number in range(len(values.get(section) or ())):
-            yield self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths))
+            return (self,)
+        count = len(values.get(section) or ())
+        return [
+            self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths)) for number in range(count)
+        ]
 
-    def each(self, values: Values, release: str) -> Iterator[Refusal]:
-        """Yield what there is to tell of a stage: of each item where `*` stands for items, else at most one thing."""
-        for one in self.items(values):
-            told = one.told(values, release)
+    def each(self, values: Values, release: str, used: set[str]) -> list[Refusal]:
+        """Return what there is to tell of a stage: of each item where `*` stands for items, else at most one thing.
+
+        The plan paths of which another value could change that are added to those `used`.
+        """
+        found: list[Refusal] = []
+        for one in self.items(values) if self.has(release) else ():
+            holds, asked = weighed(one.only, values)
+            used.update(asked)
+            if not holds:
+                continue
+            used.update(one.paths)
+            told = one.told(values)
             if told is not None:
-                yield told
+                found.append(told)
+        return found
 
-    def uses(self, values: Values, release: str) -> Iterator[str]:
-        """Yield the plan paths of which another value could change what the check tells of this stage."""
-        if self.has(release):
-            for one in self.items(values):
-                yield from acting(one.only, one.paths, values)
-
-    def told(self, values: Values, release: str) -> Refusal | None:
-        """Return what there is to tell of a stage; None where the check has nothing against it."""
-        if not self.has(release):
-            return None
-        if not all(one.holds(values) for one in self.only):
-            return None
+    def told(self, values: Values) -> Refusal | None:
+        """Return what there is to tell of a stage for which the check is; None where it has nothing against it."""
         given = [values.get(path) for path in self.paths]
         if not self.holds(*given):
             return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from recipec.job import Word
 from recipec.systems.table import Entry, Row
@@ -25,8 +26,7 @@ class Sheet(NamedTuple):
     raw_keys: bool = True
 
 
-@dataclass
-class Document:
+class Document(msgspec.Struct):
     """One emitted file of a tool. `contract` names the tool, its release and the part of the contract that checks it."""
 
     file: str
@@ -38,7 +38,7 @@ class Document:
     template: str = ""
     command: tuple[Word, ...] = ()
     raw_keys: bool = True
-    raw: dict[str, Any] = field(default_factory=dict[str, Any])  # overrides that were merged over the entries
+    raw: dict[str, Any] = {}  # overrides that were merged over the entries
 
     def key(self, word: str) -> str:
         """Return the key that a word of `overrides` means; in a Python file a plain word belongs to its main group."""

@@ -44,9 +44,8 @@ def emit(stage: Stage[Any]) -> Emitted:
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
     for check in doer.checks(body):
-        out.used.update(check.uses(values, stage.release))  # what is refused or told is not ignored
         told = out.refusals if check.severity == "error" else out.differences
-        told.extend(check.each(values, stage.release))
+        told.extend(check.each(values, stage.release, out.used))  # what is refused or told is not ignored
     return out
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.merge import Merge, Part
 from recipec.systems.document import Sheet
+from recipec.systems.programs import program
 from recipec.systems.system import Need, System
 from recipec.systems.table import OMIT, Row, made, same
 from recipec.systems.trainers import GENERAL
@@ -39,7 +39,7 @@ def _job(_s: Merge) -> Job:
 
 
 def _files(_s: Merge) -> dict[str, str]:
-    return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
+    return {SCRIPT: program(SCRIPT)}
 
 
 def _need(_s: Merge) -> Need:

@@ -7,10 +7,9 @@ one function sums all of them.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from recipec.kinds.train.records import Reward, Train
 from recipec.render.python_writer import literal
+from recipec.systems.programs import program
 
 FILE = "rewards.py"
 _OPENRLHF = '''
@@ -61,7 +60,7 @@ def functions(stage: Train) -> bool:
 
 def text(stage: Train, answer: str = "answer") -> str:
     """Return the file, its functions in TRL's shape. `answer` is the column that holds the expected answers."""
-    library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
+    library = program(FILE)
     parts = [library.rstrip("\n")]
     answers, known = f'columns["{answer}"]', f'columns.get("{answer}", [""] * len(texts))'
     asked = "[text_of(prompt) for prompt in prompts]"
@@ -78,7 +77,7 @@ def text(stage: Train, answer: str = "answer") -> str:
 
 def openrlhf(stage: Train) -> str:
     """Return the file in OpenRLHF's shape: one function, asked for one completion at a time, sums what is weighted."""
-    library = (Path(__file__).parent / "scripts" / FILE).read_text(encoding="utf-8")
+    library = program(FILE)
     terms = [
         f"        ({reward.weight!r}, {_call(reward, 'labels', 'labels', 'prompts')}),  # {name}"
         for name, reward in named(stage.rewards)

@@ -7,13 +7,15 @@ system cannot do, or does another way, is a check of its own (`refuses`, `differ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self, overload
 
-from recipec.facts import version
-from recipec.plan import fields
+from msgspec.structs import astuple
+
+from recipec.facts import is_between
+from recipec.plan import Record, fields
 from recipec.source import is_list, is_mapping, is_tuple
-from recipec.systems.check import Of1, Of2, Of3, Of4, OfAny, Only, Refusal, Unsupported, Values, acting, is_section
+from recipec.systems.check import Of1, Of2, Of3, Of4, OfAny, Only, Refusal, Unsupported, Values, weighed
 
 
 class Omit:
@@ -24,6 +26,7 @@ class Omit:
 
 
 OMIT = Omit()
+_MAY_BE_SECTIONS: tuple[type[Any], ...] = (Record, tuple)  # nearly no value is of them, so that one question is enough
 
 
 def flattened(stage: Any) -> dict[str, Any]:
@@ -37,13 +40,14 @@ def flattened(stage: Any) -> dict[str, Any]:
 
 
 def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
-    for name in fields(record):
-        value = getattr(record, name)
+    for name, value in zip(fields(record), astuple(record), strict=True):
         path = prefix + name
         found[path] = value
-        if fields(value):
+        if not isinstance(value, _MAY_BE_SECTIONS):
+            continue
+        if isinstance(value, Record):
             _flatten(value, path + ".", found)
-        elif is_tuple(value) and value and fields(value[0]):
+        elif is_tuple(value) and value and isinstance(value[0], Record):
             for index, item in enumerate(value):
                 found[f"{path}.{index}"] = item
                 _flatten(item, f"{path}.{index}.", found)
@@ -108,12 +112,7 @@ class Row(NamedTuple):
 
     def has(self, release: str) -> bool:
         """Return whether a release has this key."""
-        after = not self.since or version(release) >= version(self.since)
-        return after and (not self.until or version(release) < version(self.until))
-
-    def uses(self, values: Values) -> Iterator[str]:
-        """Yield the plan paths of which another value could change what the row emits for this stage."""
-        yield from acting(self.only, self.paths, values)
+        return is_between(release, self.since, self.until)
 
 
 def _as_list(value: Any) -> Any:
@@ -385,68 +384,89 @@ class Filled(NamedTuple):
 def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     """Apply a table to the flattened values of a stage's body. Raises LookupError where two rows emit one key."""
     entries: dict[str, Entry] = {}
+    nested: dict[str, list[str]] = {}  # what was read for each key that holds a mapping
     used: set[str] = set()
     refusals: list[Refusal] = []
     get = values.get
+    in_force: dict[tuple[Only, ...], bool] = {(): True}  # conditions that many rows share are asked once
     for row in rows:
         if (row.since or row.until) and not row.has(release):
             continue
-        if row.only:
-            used.update(row.uses(values))
-            if not all(one.holds(values) for one in row.only):
-                continue
+        holds = in_force.get(row.only)
+        if holds is None:
+            holds, asked = weighed(row.only, values)
+            in_force[row.only] = holds
+            used.update(asked)
+        if not holds:
+            continue
         reads = row.paths
+        used.update(reads)
         try:
             value = row.say(*map(get, reads))
         except Unsupported as refused:
             refusals.append(Refusal(refused.path, refused.message, refused.advice))
             continue
-        used.update(reads)
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):
             if one is None or one is OMIT:
                 continue
             if row.inside:
-                _put(entries, (*row.inside, key), one, tuple(_leaves(reads, values)))
+                top = entries.setdefault(row.inside[0], Entry({}, ()))
+                _put(top.value, (*row.inside, key), one)
+                nested.setdefault(row.inside[0], []).extend(_leaves(reads, values))
             elif key in entries:
                 raise LookupError(f"two rows emit {key}")
             else:
                 entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
-    return Filled(entries, set(_items(used, values)), refusals)
+    for key, paths in nested.items():
+        entries[key] = entries[key]._replace(reads=tuple(dict.fromkeys((*entries[key].reads, *paths))))
+    for path in [path for path in used if "*" in path]:
+        used.remove(path)
+        used.update(_items(path, values))
+    return Filled(entries, used, refusals)
 
 
-def _items(paths: Iterable[str], values: Values) -> Iterator[str]:
-    """Yield the paths, one for each item where `*` stands for items."""
+def _items(path: str, values: Values) -> list[str]:
+    """Return the path of each item for one with `*`."""
+    items = values.get(path.partition(".*")[0]) or ()
+    return [path.replace("*", str(index)) for index in range(len(items))]
+
+
+def _leaves(paths: Iterable[str], values: Values) -> list[str]:
+    """Return the paths of single values, and instead of a section those of the values in it: they have origins."""
+    found: list[str] = []
     for path in paths:
-        section, star, _ = path.partition(".*")
-        if star:
-            yield from (path.replace("*", str(index)) for index, _ in enumerate(values.get(section) or ()))
+        if "*" in path:
+            for one in _items(path, values):
+                _add_leaves(one, values.get(one), found)
+        elif isinstance(value := values.get(path), _MAY_BE_SECTIONS):
+            _add_leaves(path, value, found)
         else:
-            yield path
+            found.append(path)
+    return found
 
 
-def _leaves(paths: Iterable[str], values: Values) -> Iterator[str]:
-    """Yield the paths of single values, and instead of a section those of the values in it: they have origins."""
-    for path in _items(paths, values):
-        if not is_section(values.get(path)):
-            yield path
-            continue
-        for below, value in values.items():
-            if below.startswith(path + ".") and "*" not in below and value is not None and not is_section(value):
-                yield below
+def _add_leaves(path: str, value: Any, found: list[str]) -> None:
+    if isinstance(value, Record):
+        for name in fields(value):
+            inner = getattr(value, name)
+            if inner is not None:
+                _add_leaves(f"{path}.{name}", inner, found)
+    elif is_tuple(value) and value and isinstance(value[0], Record):
+        for index, item in enumerate(value):
+            _add_leaves(f"{path}.{index}", item, found)
+    else:
+        found.append(path)
 
 
-def _put(entries: dict[str, Entry], keys: tuple[str, ...], value: Any, reads: tuple[str, ...]) -> None:
-    """Put a value into the mapping at its keys but the last, which is made where it is not there."""
-    before = entries.get(keys[0], Entry({}, ()))
-    at = before.value
+def _put(mapping: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    """Put a value into the mapping at its keys but the first; those on the way are made where they are not there."""
     for key in keys[1:-1]:
-        at = at.setdefault(key, {})
-    if keys[-1] in at:
+        mapping = mapping.setdefault(key, {})
+    if keys[-1] in mapping:
         raise LookupError(f"two rows emit {'.'.join(keys)}")
-    at[keys[-1]] = value
-    entries[keys[0]] = before._replace(reads=tuple(dict.fromkeys((*before.reads, *reads))))
+    mapping[keys[-1]] = value
 
 
 def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:

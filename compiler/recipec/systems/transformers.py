@@ -1,6 +1,5 @@
 """Transformers alone: a model from scratch, by a script of ours that is copied as it is, and a settings file for it."""
 
-from pathlib import Path
 from typing import Any
 
 from recipec.facts import pinned
@@ -8,6 +7,7 @@ from recipec.job import Beside, Job
 from recipec.kinds.init import Init
 from recipec.kinds.train.records import DataSource
 from recipec.systems.document import Sheet
+from recipec.systems.programs import program
 from recipec.systems.system import Need, System
 from recipec.systems.table import Row, constant, made, same, within
 from recipec.systems.trainers import GENERAL
@@ -57,7 +57,7 @@ def _job(_s: Init) -> Job:
 
 
 def _files(_s: Init) -> dict[str, str]:
-    return {SCRIPT: (Path(__file__).parent / "scripts" / SCRIPT).read_text(encoding="utf-8")}
+    return {SCRIPT: program(SCRIPT)}
 
 
 def _need(_s: Init) -> Need:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -137,16 +137,21 @@ class _Walk:
         types = node["type"]
         if "any" in types:
             return
-        name = kind(value)
-        if isinstance(value, float) and "float" not in types and self.whole_floats and value.is_integer():
+        name = _PLAIN.get(type(value)) or kind(value)
+        if (
+            name == "float"
+            and isinstance(value, float)
+            and "float" not in types
+            and self.whole_floats
+            and value.is_integer()
+        ):
             name = "int"
         if name not in types and not (name == "int" and "float" in types):
             self._wrong(path, f"expected {_expected(node)}, found {shown(value)}", _spelt(node, value))
         elif name == "map":
-            assert _is_mapping(value)
-            self._mapping(node, value, path)
+            self._mapping(node, cast("Mapping[object, object]", value), path)
         elif name == "list":
-            assert _is_sequence(value)
+            value = cast("Sequence[object]", value)
             if (child := node.get("items")) is not None:
                 for index, item in enumerate(value):
                     self.judge(child, item, (*path, index), up)
@@ -258,6 +263,8 @@ def _below(node: Node | None, step: str | int) -> Node | None:
 
 def _chosen(node: Node, value: object, name: str) -> bool:
     choices: list[object] = node.get("choices", [])
+    if name == "str" and value in choices:
+        return True
     patterns: list[str] = node.get("patterns", []) if name == "str" else []
     limited = [choice for choice in choices if kind(choice) == name]
     if value in limited or not (limited or patterns):

@@ -1,6 +1,6 @@
 """Facts about the world, each row with its source: data, no code beyond reading it."""
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,15 +31,25 @@ def gpus() -> dict[str, Gpu]:
     return {name: Gpu(name, **row) for name, row in rows.items()}  # type: ignore[arg-type]  # a test types each row
 
 
+@cache
 def releases(tool: str) -> tuple[str, ...]:
     """Return the releases of a tool that there are exact pins of, the newest first."""
-    found = [path.stem.removeprefix(f"{tool}-") for path in (FOLDER / "environments").glob(f"{tool}-*.txt")]
+    begin, end = f"{tool}-", ".txt"
+    names = [path.name for path in (FOLDER / "environments").iterdir()]
+    found = [name[len(begin) : -len(end)] for name in names if name.startswith(begin) and name.endswith(end)]
     return tuple(sorted((r for r in found if "-" not in r), key=version, reverse=True))
 
 
+@lru_cache(maxsize=256)
 def version(release: str) -> tuple[int, ...]:
     """Return a release as numbers that compare in the right order."""
     return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in release.split("."))
+
+
+def is_between(release: str, since: str, until: str) -> bool:
+    """Return whether a release is one from `since` on and before `until`, where these are given."""
+    after = not since or version(release) >= version(since)
+    return after and (not until or version(release) < version(until))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
     return _made(path, {"quantised": quantised}) if quantised is not None else None
 
 
-@cache
+@lru_cache(maxsize=256)
 def _of_row(name: str) -> KnownModel | None:
     fields = _fields(name) if "/" in name else {}
     return _made(name, fields) if fields else None
@@ -73,7 +73,7 @@ def _file() -> str:
     return (FOLDER / "models.yaml").read_text(encoding="utf-8")
 
 
-@cache
+@lru_cache(maxsize=256)
 def _row(name: str) -> Plain:
     """Return what stands behind a name; None where there is none. A row is one line: a cold start reads no others."""
     start = f"\n  {name}:"

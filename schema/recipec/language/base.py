@@ -1,6 +1,6 @@
 """What every section of a recipe shares. No section lives here."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +9,10 @@ class Section(BaseModel):
     """A mapping in a recipe: unknown keys are errors, values keep their types, nothing changes once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=(), defer_build=True)
+
+    def __deepcopy__(self, _memo: dict[int, Any] | None = None) -> Self:
+        """Return the section itself, for it never changes: pydantic copies defaults, those of a recipe for each of them."""
+        return self
 
 
 def example(section: dict[str, Any]) -> ConfigDict:

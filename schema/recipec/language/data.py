@@ -32,35 +32,28 @@ class DataSource(Section):
         }
     )
 
-    path: Annotated[
-        Text | None,
-        Field(
-            description="Local .jsonl, .json, .parquet or .csv file, relative to the folder in which you run. Exactly one of path, hub."
-        ),
-    ] = None
-    hub: Annotated[Text | None, Field(description="Hub name of a dataset, `org/name`.")] = None
-    subset: Annotated[Text | None, Field(description="Configuration of the hub dataset.")] = None
-    split: Annotated[Text, Field(description="Split of the dataset.")] = "train"
-    revision: Annotated[Text | None, Field(description="Hub branch, tag or commit.")] = None
-    format: Annotated[Format, Field(description="What a row holds.")]
-    columns: Annotated[
-        dict[Text, Text],
-        Field(
-            description="Standard column name → its name in this data, such as {messages: conversations, role: from, content: value}."
-        ),
-    ] = {}
-    roles: Annotated[
-        dict[Literal["system", "user", "assistant", "tool"], list[Text]],
-        Field(description="Standard role → the names it has in this data, such as {user: [human]}."),
-    ] = {}
-    weight: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=100,
-            description="How many times the rows are taken in one epoch, relative to the other sources.",
-        ),
-    ] = 1
+    path: Text | None = Field(
+        default=None,
+        description="Local .jsonl, .json, .parquet or .csv file, relative to the folder in which you run. Exactly one of path, hub.",
+    )
+    hub: Text | None = Field(default=None, description="Hub name of a dataset, `org/name`.")
+    subset: Text | None = Field(default=None, description="Configuration of the hub dataset.")
+    split: Text = Field(default="train", description="Split of the dataset.")
+    revision: Text | None = Field(default=None, description="Hub branch, tag or commit.")
+    format: Format = Field(description="What a row holds.")
+    columns: dict[Text, Text] = Field(
+        default={},
+        description="Standard column name → its name in this data, such as {messages: conversations, role: from, content: value}.",
+    )
+    roles: dict[Literal["system", "user", "assistant", "tool"], list[Text]] = Field(
+        default={}, description="Standard role → the names it has in this data, such as {user: [human]}."
+    )
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many times the rows are taken in one epoch, relative to the other sources.",
+    )
 
 
 class Data(Section):
@@ -68,32 +61,27 @@ class Data(Section):
 
     model_config = example({"train": [{"path": "data/chat.jsonl", "format": "chat"}], "holdout": "2%", "packing": True})
 
-    train: Annotated[list[DataSource], Field(min_length=1, description="Sources to train on.")]
-    validation: Annotated[
-        list[DataSource] | None,
-        Field(min_length=1, description="Sources whose loss is watched. At most one of validation, holdout."),
-    ] = None
-    holdout: Annotated[
-        Percent | Annotated[int, Field(ge=1)] | None,
-        Field(description="Part of the training rows kept back for validation: `2%`, or a number of rows."),
-    ] = None
-    packing: Annotated[
-        bool, Field(description="Pack several rows into each sequence; attention stays within a row.")
-    ] = False
-    train_on: Annotated[
-        Literal["assistant", "all"],
-        Field(description="Tokens that carry loss: the assistant's turns (or outputs), or all."),
-    ] = "assistant"
-    shuffle: Annotated[bool, Field(description="Shuffle the rows, by `seed`.")] = True
-    group_by_length: Annotated[
-        bool, Field(description="Batch rows of similar length, which needs less padding but shuffles less.")
-    ] = False
-    workers: Annotated[
-        int | None, Field(ge=0, le=1024, description="Loader processes per GPU. Default: 0 on CPU, 4 on GPU.")
-    ] = None
-    streaming: Annotated[
-        bool,
-        Field(
-            description="Read rows while training instead of tokenising all first; needs train.steps. Only format text."
-        ),
-    ] = False
+    train: list[DataSource] = Field(min_length=1, description="Sources to train on.")
+    validation: list[DataSource] | None = Field(
+        default=None, min_length=1, description="Sources whose loss is watched. At most one of validation, holdout."
+    )
+    holdout: Percent | Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Part of the training rows kept back for validation: `2%`, or a number of rows."
+    )
+    packing: bool = Field(
+        default=False, description="Pack several rows into each sequence; attention stays within a row."
+    )
+    train_on: Literal["assistant", "all"] = Field(
+        default="assistant", description="Tokens that carry loss: the assistant's turns (or outputs), or all."
+    )
+    shuffle: bool = Field(default=True, description="Shuffle the rows, by `seed`.")
+    group_by_length: bool = Field(
+        default=False, description="Batch rows of similar length, which needs less padding but shuffles less."
+    )
+    workers: int | None = Field(
+        default=None, ge=0, le=1024, description="Loader processes per GPU. Default: 0 on CPU, 4 on GPU."
+    )
+    streaming: bool = Field(
+        default=False,
+        description="Read rows while training instead of tokenising all first; needs train.steps. Only format text.",
+    )

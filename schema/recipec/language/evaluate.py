@@ -1,6 +1,6 @@
 """`evaluate` and `track`: what is measured, and where the numbers go."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,29 +12,27 @@ class Evaluate(Section):
 
     model_config = example({"tasks": ["gsm8k", "mmlu"], "models": ["base", "tuned"], "few_shot": 5})
 
-    tasks: Annotated[list[Text], Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")]
-    task_folder: Annotated[Text | None, Field(description="Folder with your own task files.")] = None
-    models: Annotated[
-        list[Name] | None,
-        Field(
-            min_length=1,
-            description="Models that are evaluated, side by side: base, tuned (the last result), or names of stages. Default: base and tuned, or base and every stage.",
-        ),
-    ] = None
-    backend: Annotated[Literal["hf", "vllm"], Field(description="Inference engine.")] = "hf"
-    batch_size: Annotated[Count | Literal["auto"], Field(description="Requests per forward pass.")] = "auto"
-    few_shot: Annotated[
-        int | None, Field(ge=0, le=1000, description="Examples in the prompt. Default: the task's own.")
-    ] = None
-    limit: Annotated[Count | None, Field(description="Rows per task; for a trial, not for a result.")] = None
-    chat_template: Annotated[
-        bool | None,
-        Field(description="Render prompts by the model's chat template. Default: true after chat or preference data."),
-    ] = None
-    log_samples: Annotated[bool, Field(description="Keep every prompt and answer with the scores.")] = True
-    allow_code_execution: Annotated[
-        bool, Field(description="Let tasks such as humaneval run code that the model wrote.")
-    ] = False
+    tasks: list[Text] = Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")
+    task_folder: Text | None = Field(default=None, description="Folder with your own task files.")
+    models: list[Name] | None = Field(
+        default=None,
+        min_length=1,
+        description="Models that are evaluated, side by side: base, tuned (the last result), or names of stages. Default: base and tuned, or base and every stage.",
+    )
+    backend: Literal["hf", "vllm"] = Field(default="hf", description="Inference engine.")
+    batch_size: Count | Literal["auto"] = Field(default="auto", description="Requests per forward pass.")
+    few_shot: int | None = Field(
+        default=None, ge=0, le=1000, description="Examples in the prompt. Default: the task's own."
+    )
+    limit: Count | None = Field(default=None, description="Rows per task; for a trial, not for a result.")
+    chat_template: bool | None = Field(
+        default=None,
+        description="Render prompts by the model's chat template. Default: true after chat or preference data.",
+    )
+    log_samples: bool = Field(default=True, description="Keep every prompt and answer with the scores.")
+    allow_code_execution: bool = Field(
+        default=False, description="Let tasks such as humaneval run code that the model wrote."
+    )
 
 
 class Wandb(Section):
@@ -42,8 +40,8 @@ class Wandb(Section):
 
     model_config = example({"project": "ko-chat", "entity": "my-team"})
 
-    project: Annotated[Text, Field(description="Project name.")]
-    entity: Annotated[Text | None, Field(description="Team or user.")] = None
+    project: Text = Field(description="Project name.")
+    entity: Text | None = Field(default=None, description="Team or user.")
 
 
 class Mlflow(Section):
@@ -51,8 +49,8 @@ class Mlflow(Section):
 
     model_config = example({"tracking_uri": "http://mlflow.example:5000", "experiment": "ko-chat"})
 
-    tracking_uri: Annotated[Text, Field(description="Tracking server or folder.")]
-    experiment: Annotated[Text | None, Field(description="Experiment name.")] = None
+    tracking_uri: Text = Field(description="Tracking server or folder.")
+    experiment: Text | None = Field(default=None, description="Experiment name.")
 
 
 class Trackio(Section):
@@ -60,8 +58,8 @@ class Trackio(Section):
 
     model_config = example({"project": "ko-chat", "space": "my-team/metrics"})
 
-    project: Annotated[Text, Field(description="Project name.")]
-    space: Annotated[Text | None, Field(description="Hugging Face Space, `org/name`. Default: local.")] = None
+    project: Text = Field(description="Project name.")
+    space: Text | None = Field(default=None, description="Hugging Face Space, `org/name`. Default: local.")
 
 
 class Track(Section):
@@ -69,8 +67,8 @@ class Track(Section):
 
     model_config = example({"wandb": {"project": "ko-chat"}, "tensorboard": True})
 
-    wandb: Annotated[Wandb | None, Field(description="Weights & Biases.")] = None
-    mlflow: Annotated[Mlflow | None, Field(description="MLflow.")] = None
-    trackio: Annotated[Trackio | None, Field(description="Trackio.")] = None
-    tensorboard: Annotated[bool, Field(description="TensorBoard event files beside the checkpoints.")] = False
-    telemetry: Annotated[bool, Field(description="Let the tools report usage to their makers.")] = False
+    wandb: Wandb | None = Field(default=None, description="Weights & Biases.")
+    mlflow: Mlflow | None = Field(default=None, description="MLflow.")
+    trackio: Trackio | None = Field(default=None, description="Trackio.")
+    tensorboard: bool = Field(default=False, description="TensorBoard event files beside the checkpoints.")
+    telemetry: bool = Field(default=False, description="Let the tools report usage to their makers.")

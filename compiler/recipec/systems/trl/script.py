@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from recipec.kinds.train.records import Train
@@ -12,6 +11,7 @@ from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import FOUR_BIT, base
+from recipec.systems.programs import program
 from recipec.systems.table import Row, constant, made, same
 from recipec.systems.trl import adapters, settings
 
@@ -155,8 +155,7 @@ def sheets(s: Train, release: str, datasets: str) -> list[Sheet]:
 
 def files() -> dict[str, str]:
     """Return what the script imports from beside it."""
-    library = Path(__file__).parent.parent / "scripts" / "trl_rows.py"
-    return {LIBRARY: library.read_text(encoding="utf-8")}
+    return {LIBRARY: program("trl_rows.py")}
 
 
 def _text(s: Train) -> str:
