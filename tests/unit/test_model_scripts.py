@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -226,3 +227,16 @@ def test_rows_of_each_kind_of_file(asked: Asked, tmp_path: Path) -> None:
     assert list(init_model.rows(Path("a.json"))) == [{"a": 1}, 2]
     assert list(init_model.rows(Path("a.csv"))) == [{"kind": "csv", "file": "a.csv", "split": "train"}]
     assert list(init_model.texts({"a": "x", "b": ["y", 1, None, {"c": "z"}]})) == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize("script", [init_model, merge_adapter])
+@pytest.mark.parametrize("text", [None, "{"])
+def test_what_cannot_be_read_ends_a_script_with_its_name(script: ModuleType, text: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    if text is not None:
+        file.write_text(text)
+    done = subprocess.run(
+        [sys.executable, str(script.__file__), str(file)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{Path(str(script.__file__)).name}: ")
