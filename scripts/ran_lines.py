@@ -16,7 +16,7 @@ from typing import Any
 Line = tuple[str, int]  # a file and a number
 Record = dict[str, tuple[float, dict[str, int]]]  # CPU seconds and lines of each test, as `Recorder` keeps them
 
-PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance and not slow")
+PYTEST = ("-q", "-p", "no:cacheprovider", "-m", "not real and not conformance and not slow and not metamorphic")
 PYTEST += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of plugins that are imported before the fork
 
 

@@ -104,11 +104,6 @@ HUB = "data: {train: [{hub: o/d, format: preference}]}\n"
         (streamed(WEIGHED), "one data source", streamed(WEIGHED).replace("streaming: true", "streaming: false")),
         (sft().replace("5%", "50"), "fraction of the rows", sft()),
         (dpo().replace(PAIRS, HUB.replace("o/d", "o/d, subset: s")), "choose a subset", dpo().replace(PAIRS, HUB)),
-        (
-            dpo().replace("}]}", ", columns: {prompt: q}, roles: {user: [human]}}]}"),
-            "have no roles",
-            dpo().replace("}]}", ", roles: {user: [human]}}]}"),
-        ),
         (grpo(rollout="engine: vllm"), "has no vLLM", grpo()),
         (grpo(reward="type: model, path: org/judge"), "Python module", grpo(reward="type: model, path: org/judge-1.5b")),
         (grpo() + TWO, "groups of 8 completions in the 4", grpo("batch_size: 16") + TWO),

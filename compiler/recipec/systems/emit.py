@@ -19,7 +19,8 @@ class Emitted(NamedTuple):
     """What makes the tools do one stage.
 
     `job` runs it (None where something is refused), `files` are texts beside the documents, `used` every plan path that
-    acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way.
+    acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way, `idle`
+    the plan paths that would act, each with the plan paths whose values keep it from that.
     """
 
     documents: list[Document]
@@ -28,12 +29,13 @@ class Emitted(NamedTuple):
     used: set[str]
     refusals: list[Refusal]
     differences: list[Refusal]
+    idle: dict[str, set[str]]
 
 
 def emit(stage: Stage[Any]) -> Emitted:
     """Return what makes the tools do this stage in its environment."""
     doer, body = system(stage.system), stage.body
-    out = Emitted([], None, {}, set(kind(stage.kind).acts), [], [])
+    out = Emitted([], None, {}, set(kind(stage.kind).acts), [], [], {})
     values = flattened(body)
     out.refusals.extend(_cannot(doer, stage, values))
     if out.refusals:
@@ -43,10 +45,22 @@ def emit(stage: Stage[Any]) -> Emitted:
     out = out._replace(job=doer.job(body))
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
+    if not doer.own_program:
+        out.used.update(doer.can)  # what it can do is its own to tell apart
     for check in doer.checks(body):
         told = out.refusals if check.severity == "error" else out.differences
         told.extend(check.each(values, stage.release, out.used))  # what is refused or told is not ignored
     return out
+
+
+def heard(stage: Stage[Any]) -> set[str]:
+    """Return every plan path of a stage that its system is told of, whatever its checks say."""
+    doer, body = system(stage.system), stage.body
+    out = Emitted([], None, {}, {*kind(stage.kind).acts, *doer.uses(body)}, [], [], {})
+    values = flattened(body)
+    for sheet in doer.sheets(body, stage.environment):
+        _fill(out, values, sheet)
+    return out.used
 
 
 def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal]:
@@ -56,7 +70,10 @@ def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal
         if value is None or value in known:
             continue
         others = [one for one in doing(stage.kind) if one != doer.name and value in system(one).can.get(path, ())]
-        advice = f"it can do {', '.join(sorted(known))}"
+        wants = {one: kind(stage.kind).wants(stage.body, path, one) for one in sorted(known)}
+        fitting = [one for one in wants if not wants[one]]
+        advice = f"it can do {', '.join(fitting or wants)}"
+        advice += "" if fitting else f", which wants {next(iter(wants.values()))}"
         advice += f"; {', '.join(others)} can do {value}" if others else ""
         yield Refusal(path, f"{doer.name} cannot do {value}", advice)
     if doer.one_process and values.get("hardware.device") == "cpu" and values["hardware.world"] > 1:
@@ -81,3 +98,5 @@ def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:
     )
     out.used.update(filled.used)
     out.refusals.extend(filled.refusals)
+    for path, keeping in filled.idle.items():
+        out.idle.setdefault(path, set()).update(keeping)

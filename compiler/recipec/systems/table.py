@@ -374,11 +374,15 @@ class Entry(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed."""
+    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed.
+
+    `idle` are the plan paths of rows that are not there, each with the plan paths whose values keep a row away.
+    """
 
     entries: dict[str, Entry]
     used: set[str]
     refusals: list[Refusal]
+    idle: dict[str, set[str]]
 
 
 def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
@@ -387,6 +391,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     nested: dict[str, list[str]] = {}  # what was read for each key that holds a mapping
     used: set[str] = set()
     refusals: list[Refusal] = []
+    idle: dict[str, set[str]] = {}
     get = values.get
     in_force: dict[tuple[Only, ...], bool] = {(): True}  # conditions that many rows share are asked once
     for row in rows:
@@ -398,6 +403,9 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
             in_force[row.only] = holds
             used.update(asked)
         if not holds:
+            failed = {one.path for one in row.only if not one.holds(values)}
+            for path in row.paths:
+                idle.setdefault(path, set()).update(failed)
             continue
         reads = row.paths
         used.update(reads)
@@ -424,7 +432,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     for path in [path for path in used if "*" in path]:
         used.remove(path)
         used.update(_items(path, values))
-    return Filled(entries, used, refusals)
+    return Filled(entries, used, refusals, idle)
 
 
 def _items(path: str, values: Values) -> list[str]:
