@@ -13,7 +13,8 @@ from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source, plain
 from recipec.systems import axolotl
 from recipec.systems.axolotl import data, objective
-from recipec.systems.table import flattened, read_back
+from recipec.systems.read_back import read_back
+from recipec.systems.table import flattened
 from recipec.yaml_reader import read_text
 
 HEAD, MACHINE = "recipe: 1\nname: t\n", "hardware: {gpu: a100-80gb}\n"

@@ -13,7 +13,8 @@ from recipec.plan import Stage, leaf
 from recipec.source import Source
 from recipec.systems import openrlhf
 from recipec.systems.emit import emit
-from recipec.systems.table import OMIT, below, gathered, read_back, same
+from recipec.systems.read_back import read_back
+from recipec.systems.table import OMIT, below, gathered, same
 from recipec.yaml_reader import read_text
 
 ROOT = Path(__file__).parents[2]

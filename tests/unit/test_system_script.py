@@ -8,7 +8,7 @@ from recipec.pipeline import compile_tree
 from recipec.source import Source
 from recipec.systems import script
 from recipec.systems.emit import emit
-from recipec.systems.table import read_back
+from recipec.systems.read_back import read_back
 from recipec.yaml_reader import read_text
 
 OUTPUT = 'output: "${plan:train.output}"'

@@ -13,9 +13,10 @@ from recipec.plan import Stage
 from recipec.source import Source
 from recipec.systems.document import Document
 from recipec.systems.emit import emit
+from recipec.systems.read_back import read_back
 from recipec.systems.registry import system
 from recipec.systems.scripts import trl_rows
-from recipec.systems.table import flattened, read_back
+from recipec.systems.table import flattened
 from recipec.systems.trl import script, settings
 from recipec.yaml_reader import read_text
 

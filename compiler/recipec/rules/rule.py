@@ -157,7 +157,7 @@ def _unheard(resolved: Resolved, context: Context, words: tuple[str, ...]) -> bo
     said = set(context.said.places(words))
     leaves = [leaf for leaf, origin in resolved.origins.items() if not said.isdisjoint(origin.reads)]
     own = [leaf.removeprefix(f"{stage.name}.") for leaf in leaves if leaf.startswith(f"{stage.name}.")]
-    told = heard(stage) if own else set()
+    told: set[str] = heard(stage) if own else set()
     return bool(own) and not any(leaf == one or leaf.startswith(f"{one}.") for leaf in own for one in told)
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from recipec.facts import is_between
 from recipec.plan import Record, fields
 from recipec.source import is_list, is_mapping, is_tuple
-from recipec.systems.check import Of1, Of2, Of3, Of4, OfAny, Only, Refusal, Unsupported, Values, weighed
+from recipec.systems.check import Limitation, Of1, Of2, Of3, Of4, OfAny, Only, Unsupported, Values, weighed
 
 
 class Omit:
@@ -381,7 +381,7 @@ class Filled(NamedTuple):
 
     entries: dict[str, Entry]
     used: set[str]
-    refusals: list[Refusal]
+    refusals: list[Limitation]
     idle: dict[str, set[str]]
 
 
@@ -390,7 +390,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     entries: dict[str, Entry] = {}
     nested: dict[str, list[str]] = {}  # what was read for each key that holds a mapping
     used: set[str] = set()
-    refusals: list[Refusal] = []
+    refusals: list[Limitation] = []
     idle: dict[str, set[str]] = {}
     get = values.get
     in_force: dict[tuple[Only, ...], bool] = {(): True}  # conditions that many rows share are asked once
@@ -412,7 +412,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
         try:
             value = row.say(*map(get, reads))
         except Unsupported as refused:
-            refusals.append(Refusal(refused.path, refused.message, refused.advice))
+            refusals.append(Limitation(refused.path, refused.message, refused.advice))
             continue
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))
@@ -475,31 +475,3 @@ def _put(mapping: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
     if keys[-1] in mapping:
         raise LookupError(f"two rows emit {'.'.join(keys)}")
     mapping[keys[-1]] = value
-
-
-def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
-    """Return the plan values that a tool's file says, by plan path: the table, read in the other direction.
-
-    Rows whose conditions contradict what rows with fewer conditions have read are passed over; of code and of what a
-    file leaves out nothing is concluded.
-    """
-    found: dict[str, Any] = {}
-    for row in sorted(rows, key=lambda row: len(row.only)):
-        if row.back is None or not row.has(release):
-            continue
-        at = _inside(document, row.inside)
-        given = [at.get(key, OMIT) for key in row.keys]
-        if all(value is OMIT for value in given):
-            continue
-        if any(one.path in found and not one.holds(found) for one in row.only):
-            continue
-        found |= row.back(*given)
-    return found
-
-
-def _inside(document: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the mapping at these keys; an empty one where there is none."""
-    for key in keys:
-        value = document.get(key)
-        document = value if is_mapping(value) else {}
-    return document
