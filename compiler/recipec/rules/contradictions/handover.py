@@ -11,6 +11,7 @@ from recipec.language import Recipe
 from recipec.plan import ModelOutput
 from recipec.rules.contradictions.course import left_adapter
 from recipec.rules.rule import Context, Fault, contradiction
+from recipec.source import is_tuple
 
 SHAPE = ("type", "rank", "alpha", "dropout", "targets", "target_pattern", "also_train", "dora", "rslora", "virtual_tokens", "options")  # fmt: skip
 
@@ -61,7 +62,7 @@ def other_shape(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 def _shown(value: object) -> str:
     """Return a value as a recipe has it."""
-    if isinstance(value, tuple):
+    if is_tuple(value):
         return f"[{', '.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
