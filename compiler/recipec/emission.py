@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as Dict
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.course import HEAD, Course
 from recipec.diagnostics import Finding, Severity
 from recipec.language.recipe import Overrides
 from recipec.overrides import first_span, judged, lay_over
-from recipec.plan import Origin, Resolved, Stage
+from recipec.plan import Origin, Record, Resolved, Stage
 from recipec.source import Mapping, Scalar, dotted, key_span, leaves
 from recipec.systems.check import Refusal
 from recipec.systems.emit import Emitted, emit
@@ -19,7 +19,7 @@ from recipec.systems.registry import system
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 
 
-class Placed(NamedTuple):
+class Placed(Record, frozen=True):
     """One stage with what is emitted for it."""
 
     stage: Stage[Any]

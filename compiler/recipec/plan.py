@@ -17,8 +17,8 @@ Precision = Literal["bf16", "fp16", "fp32"]
 OriginKind = Literal["recipe", "command line", "rule", "default", "fact"]
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A frozen record of the plan."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A frozen record. It cannot come to stand in a cycle, so that no garbage collection has to look at it."""
 
     def replaced(self, **changes: Any) -> Self:
         """Return a copy with other values of some fields. Raises TypeError when there is no such field."""

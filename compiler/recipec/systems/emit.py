@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.job import Job
 from recipec.kinds import kind
-from recipec.plan import Stage
+from recipec.plan import Record, Stage
 from recipec.systems.check import Refusal, Values
 from recipec.systems.document import Document, Sheet
 from recipec.systems.registry import doing, system
@@ -15,7 +15,7 @@ from recipec.systems.system import System
 from recipec.systems.table import fill, flattened
 
 
-class Emitted(NamedTuple):
+class Emitted(Record, frozen=True):
     """What makes the tools do one stage.
 
     `job` runs it (None where something is refused), `files` are texts beside the documents, `used` every plan path that
@@ -40,7 +40,7 @@ def emit(stage: Stage[Any]) -> Emitted:
         return out
     for sheet in doer.sheets(body, stage.environment):
         _fill(out, values, sheet)
-    out = out._replace(job=doer.job(body))
+    out = out.replaced(job=doer.job(body))
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
     for check in doer.checks(body):

@@ -43,4 +43,4 @@ def _need(stage: Stage[Any]) -> Need:
         return need
     values = flattened(stage.body)
     able = all(values.get(path) in (None, *known) for path, known in doer.can.items())
-    return need if able else need._replace(extras=frozenset())
+    return need if able else need.replaced(extras=frozenset())

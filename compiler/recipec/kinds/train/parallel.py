@@ -68,7 +68,7 @@ def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
         if total is not None and micro is not None:
             # A total that repeats what its parts say is held against them, so it acts.
             again = times.origins[""]
-            times = times._replace(
+            times = times.replaced(
                 origins={"": again.replaced(reads=(*again.reads, *say.places(["train.batch_size"])))}
             )
     product = each.value * times.value * world
