@@ -21,6 +21,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 ASSIGNED = (ast.Assign, ast.AnnAssign)
 DROPPED = (*ASSIGNED, ast.AugAssign, ast.Expr, ast.Raise, ast.Continue, ast.Break, ast.Delete)
 HOLDERS = (ast.Dict, ast.Subscript, ast.Compare, ast.MatchValue, ast.Tuple, ast.List, ast.Set)
+TRUTHS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript)  # what else a branch may ask has an operator to change
 KEPT = (ast.Import, ast.ImportFrom, ast.Assert, ast.JoinedStr)  # an f-string is a message; asserts are for mypy
 KEPT_FIELDS = frozenset(["annotation", "returns", "decorator_list", "bases", "type_params"])
 KEPT_TEXT = re.compile(rb"__\w+__ =|log(ger|ging)?\.|if TYPE_CHECKING|(Literal|Callable|tuple|list|dict|type)\[")
@@ -112,15 +113,30 @@ def edits(node: Any, above: list[Any], at: Callable, source: bytes) -> Iterator[
         case ast.Constant(value=bool()):
             yield "True/False", begin, end, str(not node.value)
         case ast.Constant(value=int() | float()):
-            yield from (("number", begin, end, str(node.value + step)) for step in (1, -1))
+            beside = [node.value + step for step in (1, -1)]
+            yield from (("number", begin, end, str(value)) for value in beside if value != node.value)  # as of 1e300
         case ast.Constant(value=str()):
             held = isinstance(outer, HOLDERS) or (isinstance(outer, ast.Call) and node in outer.args)
             if held and re.fullmatch(r"""(["'])[^\\"'\s]+\1""", text):  # what has blanks is said to people
                 yield "string", begin, end, f"{text[:-1]}x{text[-1]}"
         case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
             yield "default of get", *at(default), "None"
-        case ast.Return() if not isinstance(outer, FUNCTIONS):
-            yield "early return", begin, end, "pass"
+        case ast.Call(args=[first, second, *_]) if not isinstance(first, ast.Starred) and not isinstance(
+            second, ast.Starred
+        ):
+            (first_at, first_end), (second_at, second_end) = at(first), at(second)
+            one, two = source[first_at:first_end], source[second_at:second_end]
+            if one != two and type(first) is type(second):  # else a mistake of types, which mypy finds
+                between = source[first_end:second_at]
+                yield "arguments", first_at, second_end, (two + between + one).decode()
+        case ast.Return(value=value):
+            if not isinstance(outer, FUNCTIONS):
+                yield "early return", begin, end, "pass"
+            if value is not None and not (isinstance(value, ast.Constant) and not value.value):
+                yield "return value", *at(value), "None"
+        case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) if isinstance(test, TRUTHS):
+            before, after = at(test)
+            yield "branch", before, after, f"not {source[before:after].decode()}"
         case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()) | ast.Set():
             yield from drops(node, outer, [at(element) for element in node.elts])
         case ast.Dict() if None not in node.keys:

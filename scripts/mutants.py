@@ -3,9 +3,9 @@
 A seeded sample is drawn from what `changes.py` finds. Each change runs in a fork of this process, which has imported
 what others wrote and nothing of ours, on the tests that ran the changed lines when they were recorded (once for each
 state of the code), the quickest first. The changed file lies in a folder of its own that comes first on `sys.path` and
-PYTHONPATH, so that subprocesses have it too; the checkout is left alone. A test that hangs has noticed. What has noticed
-must do so twice, for a busy machine fails tests too; and without a change, in the end, it must pass. The exit code is 1
-when too few changes are noticed.
+PYTHONPATH, so that subprocesses have it too; the checkout is left alone. A test that hangs has noticed. A test that
+takes long or hangs must notice twice, for a busy machine fails such tests too; and without a change, in the end, what has
+noticed must pass. The exit code is 1 when too few changes are noticed.
 
 Why not a tool that exists: mutmut 3 changes only the bodies of functions, and much behaviour is in tables at the top of
 modules here; it calls the modules of `schema/` `schema.recipec.…`, so it finds no test for them; it draws no sample.
@@ -34,16 +34,19 @@ from changes import Change, changes
 from ran_lines import Record, fork, recorded
 
 FILES = (
-    "compiler/recipec/resolve/**/*.py",
-    "compiler/recipec/targets/**/*.py",
+    "compiler/recipec/decide/**/*.py",
+    "compiler/recipec/kinds/**/*.py",
+    "compiler/recipec/systems/**/*.py",
     "compiler/recipec/rules/**/*.py",
+    "compiler/recipec/emission.py",
     "schema/recipec/bind.py",
     "schema/recipec/compose.py",
     "compiler/recipec/output.py",
     "launchers/recipec/engine/**/*.py",
 )
 PRELOADED = ("pytest", "hypothesis", "jinja2", "libcst", "pydantic", "rich.console", "ruamel.yaml")
-FIRST = 40  # tests that are collected and run before the others, since most changes need no more
+SHORT = 0.2  # CPU seconds of a test that waits for nothing, so that its failure is no chance
+FIRST = 15  # tests that are collected and run before the others, since most changes need no more
 
 
 class Chosen:
@@ -68,8 +71,10 @@ class Chooser:
     emitted, or a program of its own), those that read it.
     """
 
-    def __init__(self, record: Record, roots: list[Path], seconds: float) -> None:
-        self.record, self.limit = record, seconds
+    def __init__(
+        self, record: Record, imports: dict[str, int], roots: list[Path], seconds: float, whole: tuple[str, ...]
+    ) -> None:
+        self.record, self.imports, self.limit, self.whole = record, imports, seconds, whole
         self.imported: dict[str, set[str]] = {}
         files = [
             *(file for root in roots for file in root.rglob("*.py")),
@@ -80,22 +85,34 @@ class Chooser:
             names = {f"{node.module}.{alias.name}" for node in found for alias in node.names}
             self.imported[os.path.relpath(file)] = names | {str(node.module) for node in found}
 
-    def tests(self, change: Change) -> tuple[list[str], int]:
-        """Return tests that together take no longer than the limit, the quickest first, and how many there are."""
+    def tests(self, change: Change, noticed: Counter[str]) -> tuple[list[str], int]:
+        """Return tests that together take no longer than the limit, and how many there are.
+
+        First those that have `noticed` most changes of the file, then the quickest. Half of the time is for tests that
+        hold whole outputs: each is slow, and notices much.
+        """
         module = ".".join(Path(change.file).with_suffix("").parts[1:]).removesuffix(".__init__")
         users = [file for file, names in self.imported.items() if module in names]
-        if users and change.lines is not None:
-            wanted = {change.file: sum(1 << line for line in change.lines)}
+        lines = sum(1 << line for line in change.lines or ())
+        if users and lines and not lines & self.imports.get(change.file, 0):
+            wanted = {change.file: lines}
         else:
             wanted = dict.fromkeys(users, -2) | {change.file: -2 if users else -1}  # bit 0: read
-        found = [(seconds, test) for test, (seconds, ran) in self.record.items() if any(ran.get(f, 0) & wanted[f] for f in wanted)]  # fmt: skip
-        chosen: list[str] = []
-        total = 0.0
-        for seconds, test in sorted(found):
-            total += seconds
-            if total < self.limit or not chosen:
-                chosen.append(test)
-        return chosen, len(found)
+        touch = {
+            test for test, (_, ran) in self.record.items() if any(ran.get(file, 0) & wanted[file] for file in wanted)
+        }
+        if not users:  # a program of its own may run where nothing notes it, beside a test that was seen to run it
+            modules = {test.partition("::")[0] for test in touch}
+            touch = {test for test in self.record if test.partition("::")[0] in modules}
+        found = [(-noticed[test], self.record[test][0], test) for test in touch]
+        chosen: list[tuple[int, float, str]] = []
+        left = dict.fromkeys((True, False), self.limit / 2)
+        for one in sorted(found):
+            whole = one[2].startswith(self.whole)
+            left[whole] -= one[1]
+            if left[whole] > 0 or not chosen:
+                chosen.append(one)
+        return [test for _, _, test in chosen], len(found)
 
 
 def lay(file: str, text: bytes, folder: Path) -> None:
@@ -117,11 +134,12 @@ def lay(file: str, text: bytes, folder: Path) -> None:
 class Trial:
     """Tests that run on a change in a child. When it has ended, `noticed` names the one that failed, if one did.
 
+    `by_chance` says whether a busy machine may have failed it.
     `others` are the tests that are left to run where this repeats the one that failed, and it may have been by chance.
     """
 
     def __init__(self, roots: list[Path], change: Change, tests: list[str], others: list[str] | None = None) -> None:
-        self.change, self.tests, self.others, self.noticed = change, tests, others, ""
+        self.change, self.tests, self.others, self.noticed, self.by_chance = change, tests, others, "", False
         self.test, self.since = "", time.monotonic()
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
         lay(change.file, change.made(), self.folder / "source")
@@ -150,6 +168,7 @@ class Trial:
             return False
         if not ended or status:
             self.noticed = self.test or "the import"
+            self.by_chance = not ended or usual > SHORT
         self.end(running=not ended)
         return True
 
@@ -193,10 +212,13 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", default=["tests"], help="files and folders of tests")
     parser.add_argument("--files", nargs="+", default=FILES, help="globs of what is changed")
     parser.add_argument("--roots", nargs="+", default=["schema", "compiler", "launchers"], help="where imports start")
+    parser.add_argument("--whole", nargs="+", default=["tests/golden"], help="where tests hold whole outputs")
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-least", type=float, default=85.0, help="percent that have to be noticed")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of CPU time in tests for one change")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="of CPU time for one change, in tests while they are recorded"
+    )
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds a test may take beyond ten times what it took"
     )
@@ -213,16 +235,15 @@ def main() -> int:
     every = [change for file in sorted(files) for change in changes(file)]
     Random(options.seed).shuffle(every)
     sample = list(islice((change for change in every if change.is_program()), options.sample))
-    record = recorded(roots, options.tests)
-    chooser = Chooser(record, roots, options.seconds)
+    record, imports = recorded(roots, options.tests, files)
+    chooser = Chooser(record, imports, roots, options.seconds, tuple(options.whole))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of what ends the children
     for name in PRELOADED:
         importlib.import_module(name)
     noticed: dict[str, Counter[str]] = {change.file: Counter() for change in sample}
 
     def first(change: Change) -> Trial:
-        tests = sorted(chooser.tests(change)[0], key=lambda test: -noticed[change.file][test])
-        return Trial(roots, change, tests)
+        return Trial(roots, change, chooser.tests(change, noticed[change.file])[0])
 
     def has_ended(trial: Trial) -> bool:
         return trial.has_ended(record, options.patience)
@@ -230,7 +251,7 @@ def main() -> int:
     ended: list[tuple[Change, str]] = []
     waiting = deque(partial(first, change) for change in sample)
     for trial in run_all(waiting, options.workers, has_ended):
-        if trial.noticed and trial.others is None:
+        if trial.noticed and trial.by_chance and trial.others is None:
             others = [test for test in trial.tests if test != trial.noticed]
             again = [trial.noticed] if trial.noticed in record else trial.tests
             waiting.appendleft(partial(Trial, roots, trial.change, again, others))
@@ -240,7 +261,7 @@ def main() -> int:
             by = [trial.noticed] if trial.noticed in record else trial.tests[:1] if trial.noticed else []
             noticed[trial.change.file].update(by)
             ended.append((trial.change, trial.noticed))
-            some, every_one = chooser.tests(trial.change)
+            some, every_one = chooser.tests(trial.change, noticed[trial.change.file])
             ran = f"{len(some)} of {every_one} tests" if some else "no test runs it"
             if options.all or not trial.noticed:
                 print(f"{trial.change.told()}  ({trial.change.kind}; {trial.noticed or ran})", flush=True)

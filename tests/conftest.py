@@ -22,6 +22,7 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write expected output instead of comparing with it")
+    parser.addoption("--every-leaf", action="store_true", help="tests/metamorphic: leave out no pair of leaf and base")
 
 
 @pytest.fixture

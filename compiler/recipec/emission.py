@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from collections.abc import Mapping as Dict
 from typing import Any
 
-from recipec.course import HEAD, Course
+from recipec.course import HEAD, SHARED, Course
+from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, Severity
 from recipec.language.recipe import Overrides
 from recipec.overrides import first_span, judged, lay_over
 from recipec.plan import Origin, Record, Resolved, Stage
-from recipec.source import Mapping, Scalar, dotted, key_span, leaves
+from recipec.source import Path, Scalar, dotted, find, key_span, leaves
 from recipec.systems.check import Refusal
-from recipec.systems.emit import Emitted, emit
+from recipec.systems.emit import Emitted, emit, keeping
 from recipec.systems.registry import system
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
@@ -26,9 +27,9 @@ class Placed(Record, frozen=True):
     emitted: Emitted
 
 
-def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[Placed]:
+def place(course: Course, decision: Decision, findings: list[Finding]) -> list[Placed]:
     """Return what is emitted for each stage; what cannot be, or has no effect, is added to the findings."""
-    tree = course.tree
+    tree, resolved = course.tree, decision.resolved
     placed: list[Placed] = []
     used: set[str] = set()
     tools: set[str] = set()
@@ -42,12 +43,15 @@ def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[P
         for code, severity, told in told_as:
             for refusal in told:
                 reads = reads_of(resolved, f"{stage.name}.{refusal.path}")
-                if refusal.when_said and not reads:
+                if refusal.said and not set(reads) - (decision.usual if refusal.said == "other" else set()):
                     continue
                 used.update(reads)
                 # what nobody wrote is wrong for the system that somebody named
                 span = first_span(tree, (*reads, *reads_of(resolved, f"{stage.name}.trainer")))
-                findings.append(Finding(code, refusal.message, span, help=refusal.advice, severity=severity))
+                advice = refusal.advice
+                if len(_systems(resolved, reads)) > 1:
+                    advice = f"say it in the stage {stage.name}: {advice}"
+                findings.append(Finding(code, refusal.message, span, help=advice, severity=severity))
         used.update(_used(origins.get(stage.name, {}), emitted.used))
         for document in emitted.documents:
             tools.add(document.tool)
@@ -60,7 +64,7 @@ def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[P
             findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
     unknown = {finding.span for finding in findings if finding.code == "R001"}
     if not any(one.emitted.refusals for one in placed):
-        findings += [finding for finding in _unused(tree, used, resolved) if finding.span not in unknown]
+        findings += [finding for finding in _unused(course, used, decision) if finding.span not in unknown]
     return placed
 
 
@@ -86,6 +90,16 @@ def _used(origins: Dict[str, Origin], used: set[str]) -> Iterable[str]:
             yield from origin.reads
 
 
+def _systems(resolved: Resolved, reads: Iterable[str]) -> set[str]:
+    """Return the systems that train by some words of the recipe."""
+    words = set(reads)
+    return {
+        stage.system
+        for stage in resolved.plan.of_kind("train")
+        if any(words.intersection(o.reads) for path, o in resolved.origins.items() if path.startswith(f"{stage.name}."))
+    }
+
+
 def reads_of(resolved: Resolved, path: str) -> tuple[str, ...]:
     """Return the recipe paths behind a plan path, or behind what stands below it."""
     origin = resolved.origins.get(path)
@@ -94,10 +108,10 @@ def reads_of(resolved: Resolved, path: str) -> tuple[str, ...]:
     return tuple(read for one, o in resolved.origins.items() if one.startswith(path + ".") for read in o.reads)
 
 
-def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
+def _unused(course: Course, used: set[str], decision: Decision) -> list[Finding]:
     """Name every value that the person wrote, that is not what it would be anyway, and that nothing emitted depends on."""
     found: list[Finding] = []
-    usual = _as_usual(resolved.origins.values())
+    tree, resolved = course.tree, decision.resolved
     for path, node in leaves(tree):
         text = dotted(path)
         own = (path[2:] if path[0] == "stages" else path) or path
@@ -108,7 +122,8 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
             or not isinstance(node, Scalar)  # an empty section says nothing
             or node.value is None
             or leads(text, used)
-            or leads(text, usual)
+            or leads(text, decision.usual)
+            or _says_nothing(decision, path, own, node.value)
         ):
             continue
         span = key_span(tree, path) or node.span
@@ -116,20 +131,35 @@ def _unused(tree: Mapping, used: set[str], resolved: Resolved) -> list[Finding]:
         if any(system(stage.system).own_program for stage in resolved.plan.stages):
             advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
         stages = ", ".join(stage.id for stage in resolved.plan.stages)
+        keeping = sorted(_keeping(text, resolved))
+        advice += f"; beside {', '.join(keeping)} it does not act" if keeping else ""
         found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
     return found
 
 
-def _as_usual(origins: Iterable[Origin]) -> set[str]:
-    """Return the recipe paths that say, wherever they are taken, what would have been decided without them."""
-    said: dict[str, bool] = {}
-    for origin in origins:
-        if origin.span is not None and len(origin.reads) == 1:
-            said[origin.reads[0]] = said.get(origin.reads[0], True) and origin.usual
-    return {path for path, usual in said.items() if usual}
+def _keeping(text: str, resolved: Resolved) -> set[str]:
+    """Return the recipe paths that say what keeps a word from acting, where rows of a table would have it."""
+    return {
+        word
+        for stage in resolved.plan.stages
+        for path, ones in keeping(stage).items()
+        if text in reads_of(resolved, f"{stage.name}.{path}")
+        for one in ones
+        for word in reads_of(resolved, f"{stage.name}.{one}")
+    }
 
 
-def leads(path: str, some: set[str]) -> bool:
+def _says_nothing(decision: Decision, path: Path, own: Path, value: object) -> bool:
+    """Return whether a word of a stage repeats the recipe's, or a word of the recipe the language's own default."""
+    if own != path:
+        above = find(decision.whole.tree, own)
+        return isinstance(above, Scalar) and above.value == value
+    text = dotted(path)  # of a word that stages have too, each says how the recipe's own is bound
+    taking = [part for part in decision.parts if part.place(text) == text] if path[0] in SHARED else [decision.whole]
+    return bool(taking) and not any(say.otherwise(text) for say in taking)
+
+
+def leads(path: str, some: Set[str]) -> bool:
     """Return whether a path, or what it stands in, is among some."""
     while path not in some:
         end = max(path.rfind("."), path.rfind("["))

@@ -88,7 +88,7 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     if errors(left) or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy([*findings, *left]), None)
     findings = rules.findings(course, decision, [*findings, *more])
-    placed = place(course, decision.resolved, findings)
+    placed = place(course, decision, findings)
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)

@@ -213,6 +213,14 @@ class Resolved(Record, frozen=True):
     plan: Plan
     origins: dict[str, Origin]
 
+    def usual(self) -> frozenset[str]:
+        """Return the recipe paths that say, wherever they are taken, what would have been decided without them."""
+        said: dict[str, bool] = {}
+        for origin in self.origins.values():
+            if origin.span is not None and len(origin.reads) == 1:
+                said[origin.reads[0]] = said.get(origin.reads[0], True) and origin.usual
+        return frozenset(path for path, usual in said.items() if usual)
+
 
 def fields(value: Any) -> tuple[str, ...]:
     """Return the names of a record's fields; none of what is no record."""

@@ -79,15 +79,12 @@ SYNONYMS = {
 
 _EXPECTED = {
     "int_type": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
-    "finite_number": "a finite number",
     "string_type": "text",
     "bool_type": "true or false",
     "list_type": "a list",
     "dict_type": "a mapping of keys and values",
     "model_type": "a mapping of keys and values",
-    "model_attributes_type": "a mapping of keys and values",
 }
 _BOUNDS = {
     "greater_than": "above",

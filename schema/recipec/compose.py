@@ -32,7 +32,6 @@ from recipec.source import (
 )
 from recipec.yaml_reader import MAX_VALUES, read_text, read_utf8
 
-WORDS = ("extends", "profiles", "variables")
 MAX_FILES = 64  # that one recipe consists of
 MAX_TEXT = 1_000_000  # characters that variables may make of one value
 _VARIABLE = re.compile(r"\$\{var:([^}]*)\}")

@@ -1,11 +1,10 @@
 """Scripts for one GPU, each beside the exact patch that adopts it, and those that are refused beside the exact reason."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import recipe
 
 from recipec.adopt import adopt
 from recipec.diagnostics import RecipeError
@@ -15,15 +14,10 @@ LOOPS = sorted((HERE / "loops").glob("*.py"))
 REFUSED = sorted((HERE / "refused").glob("*.py"))
 
 
-def recipe(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "recipec.cli", "adopt", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda path: path.stem)
 def test_exact_patch(loop: Path, update: bool) -> None:
     before = loop.read_text()
-    done = recipe(loop.name, cwd=loop.parent)
+    done = recipe("adopt", loop.name, cwd=loop.parent)
     assert done.returncode == 0, done.stderr
     expected = loop.with_suffix(".patch")
     if update:
@@ -37,13 +31,13 @@ def test_adopted_script_has_nothing_left_to_do_and_keeps_its_comments(loop: Path
     script = tmp_path / loop.name
     script.write_bytes(loop.read_bytes())
     script.chmod(0o750)
-    assert recipe(script.name, "--write", cwd=tmp_path).returncode == 0
+    assert recipe("adopt", script.name, "--write", cwd=tmp_path).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == [script.name]
     assert script.stat().st_mode & 0o777 == 0o750
     text = script.read_text()
     compile(text, script.name, "exec")
     assert all(line.partition("#")[2] in text for line in loop.read_text().splitlines() if "#" in line)
-    again = recipe(script.name, "--write", cwd=tmp_path)
+    again = recipe("adopt", script.name, "--write", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (0, "")
     assert again.stderr == "note: the script uses Accelerate already: there is nothing to do\n"
     assert script.read_text() == text
@@ -52,19 +46,19 @@ def test_adopted_script_has_nothing_left_to_do_and_keeps_its_comments(loop: Path
 @pytest.mark.parametrize("script", REFUSED, ids=lambda path: path.stem)
 def test_exact_refusal(script: Path, update: bool) -> None:
     before = script.read_text()
-    done = recipe(script.name, "--write", cwd=script.parent)
+    done = recipe("adopt", script.name, "--write", cwd=script.parent)
     assert (done.returncode, done.stdout) == (1, "")
     expected = script.with_suffix(".out")
     if update:
         expected.write_text(done.stderr, encoding="utf-8")
     assert done.stderr == expected.read_text(encoding="utf-8")
     assert script.read_text() == before
-    finding = json.loads(recipe(script.name, "--json", cwd=script.parent).stdout)["findings"][0]
+    finding = json.loads(recipe("adopt", script.name, "--json", cwd=script.parent).stdout)["findings"][0]
     assert finding["message"] in done.stderr
 
 
-def test_json_has_the_patch(tmp_path: Path) -> None:
-    done = recipe("accumulation.py", "--json", cwd=HERE / "loops")
+def test_json_has_the_patch() -> None:
+    done = recipe("adopt", "accumulation.py", "--json", cwd=HERE / "loops")
     found = json.loads(done.stdout)
     assert found["diff"] in (HERE / "loops" / "accumulation.patch").read_text()
     assert (found["ok"], found["written"]) == (True, False)

@@ -27,7 +27,12 @@ data: {train: [{path: data/chat.jsonl, format: chat}]}
 train: {learning_rate: 1e-5}
 hardware: {gpu: a100-80gb}
 """
-FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = YAML(typ="safe").load(HERE / "contradictions.yaml")
+FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = {}
+for file in ("contradictions.yaml", "rules.yaml"):
+    for code, kinds in YAML(typ="safe").load(HERE / file).items():
+        for kind, listed in kinds.items():
+            known = FURTHER.setdefault(code, {}).setdefault(kind, [])
+            known += [more for more in listed if more not in known]
 PAIRS = [
     pytest.param(code, kind, more, id=f"{code}-{kind}-{number}")
     for code, kinds in FURTHER.items()
@@ -94,15 +99,36 @@ def test_its_example_is_found_and_its_alternative_is_not(one: Rule, update: bool
     assert right.files
 
 
-@pytest.mark.parametrize(("code", "kind", "more"), PAIRS)
-def test_what_else_a_contradiction_finds_and_does_not(code: str, kind: str, more: dict[str, Any]) -> None:
+def with_more(code: str, more: dict[str, Any]) -> Compiled:
+    """Compile the example of a rule with other sections laid over it."""
     recipe: Any = plain(read_text(Source("example.yaml", example(rule(code)))))
-    told = codes(json.dumps({word: value for word, value in (recipe | more).items() if value is not None}))
-    assert set(told) == ({code} if kind == "bad" else set())
+    return compiled(json.dumps({word: value for word, value in (recipe | more).items() if value is not None}))
 
 
-def test_further_pairs_are_of_contradictions() -> None:
-    assert set(FURTHER) <= {one.code for one in CONTRADICTIONS}
+@pytest.mark.parametrize(("code", "kind", "more"), PAIRS)
+def test_what_else_it_finds_and_does_not(code: str, kind: str, more: dict[str, Any]) -> None:
+    told = {finding.code for finding in with_more(code, more).findings}
+    assert told == ({code} if kind == "bad" else set())
+
+
+def test_what_else_it_finds_is_shown_at_its_place(update: bool) -> None:
+    """`places.txt` lists for each further bad pair what is marked: the value that is to blame, or its key."""
+    lines = []
+    for code, kinds in FURTHER.items():
+        for number, more in enumerate(kinds.get("bad", ())):
+            for finding in with_more(code, more).findings:
+                assert finding.span is not None
+                begin, end = finding.span.offsets()
+                text = finding.span.source.text
+                lines.append(f"{code}-bad-{number}: {text[:begin][-24:]}«{text[begin:end]}»")
+    file = HERE / "places.txt"
+    if update:
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert lines == file.read_text(encoding="utf-8").splitlines()
+
+
+def test_further_pairs_are_of_rules_that_there_are() -> None:
+    assert set(FURTHER) <= {one.code for one in EVERY}
     assert {kind for kinds in FURTHER.values() for kind in kinds} == {"bad", "good"}
 
 

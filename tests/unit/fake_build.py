@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from recipec import manifest
+from recipec.diagnostics import RecipeError, render
+from recipec.engine import run
 from recipec.manifest import Emitted, Environment, Line, Manifest
 from recipec.pipeline import compile_file
 from recipec.plan import Stage
@@ -131,17 +134,30 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def run_here(*, fresh: bool = False) -> tuple[int, str]:
+    """Run the engine on the tree in this folder; return its exit code, 1 for findings, and all that it said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            code = run(Path("build/demo"), Path("runs"), fresh=fresh)
+        except RecipeError as error:
+            code = 1
+            said.write(render(error.findings))
+    return code, said.getvalue()
+
+
 def start(folder: Path, **variables: str) -> subprocess.Popen[str]:
     """Start the engine in a process of its own, as `recipe run` would."""
     code = (
         "import sys; from pathlib import Path; from recipec.engine import run;"
         "from recipec.diagnostics import RecipeError, render\n"
-        "try: sys.exit(run(Path('build/demo'), Path('runs'), fresh='--fresh' in sys.argv))\n"
+        "try: sys.exit(run(Path('build/demo'), Path('runs')))\n"
         "except RecipeError as error: sys.stdout.write(render(error.findings)); sys.exit(1)"
     )
-    paths = os.pathsep.join(str(ROOT / part) for part in ("schema", "compiler", "launchers"))
+    own = [str(ROOT / part) for part in ("schema", "compiler", "launchers")]
+    paths = os.pathsep.join([*os.environ.get("PYTHONPATH", "").split(os.pathsep), *own]).lstrip(os.pathsep)
     return subprocess.Popen(
-        [sys.executable, "-c", code, *variables.pop("arguments", "").split()],
+        [sys.executable, "-c", code],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": paths} | variables,
         stdout=subprocess.PIPE,
@@ -168,3 +184,9 @@ def events(folder: Path, stage: str | None = None) -> list[str]:
     """Return the names of the recorded events, in order."""
     rows = [json.loads(line) for line in (folder / "runs/demo/record.jsonl").read_text().splitlines()]
     return [row["event"] for row in rows if stage is None or row.get("stage") == stage]
+
+
+def recorded(event: str, **wanted: Any) -> dict[str, Any]:
+    """Return the last recorded event of a kind that has these words."""
+    rows = [json.loads(line) for line in Path("runs/demo/record.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["event"] == event and row.items() >= wanted.items()][-1]

@@ -7,7 +7,8 @@ from typing import Any
 from recipec.plan import Stage
 from recipec.source import Source, plain
 from recipec.systems.document import Sheet
-from recipec.systems.table import flattened, read_back
+from recipec.systems.read_back import read_back
+from recipec.systems.table import flattened
 from recipec.yaml_reader import read_text
 
 

@@ -17,7 +17,7 @@ from recipec.pipeline import compile_file
 PINS = "# no-dependencies: without x\n# remove: pluggy/_tr*.py pluggy/none*\npluggy==1.6.0\n"
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_what_the_pins_say_is_removed(installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECIPEC_HOME", str(tmp_path))
     folder = ensure("bare", PINS, lambda _line: None, installer=installer)  # type: ignore[arg-type]  # one of its literals
@@ -48,6 +48,7 @@ def test_llamafactory_comes_without_torchvision() -> None:
         assert not any("nvidia" in line for line in read.lines)
 
 
+@pytest.mark.slow
 def test_the_emitted_script_does_the_same(tmp_path: Path) -> None:
     script = compile_file("recipes/qwen2-7b-llamafactory-simpo.yaml").files["run.sh"]
     making = script[: script.index("need() {")].replace(

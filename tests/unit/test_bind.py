@@ -90,6 +90,16 @@ def test_the_words_of_other_tools_are_known() -> None:
     assert found == wanted
 
 
+def test_the_words_of_other_tools_are_told_their_section() -> None:
+    section = ""
+    for line in FOREIGN.splitlines():
+        if "#" not in line:
+            section = line.rstrip(":")
+            continue
+        (finding,) = findings(f"launch: {{{line.strip().partition(':')[0]}: 1}}")
+        assert finding.help == f"`{line.partition('# ')[2]}` belongs under `{section}`"
+
+
 @pytest.mark.parametrize(
     ("text", "message", "expected"),
     [

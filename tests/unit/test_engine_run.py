@@ -7,13 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_build import FOREVER, TRAIN, compiled, events, finish, make, python, start, wait_for
+from fake_build import (
+    FOREVER,
+    TRAIN,
+    compiled,
+    events,
+    finish,
+    make,
+    python,
+    recorded,
+    run_here,
+    start,
+    wait_for,
+)
 
 from recipec import manifest
 from recipec.diagnostics import RecipeError, render
 from recipec.engine import logs, run, status, status_text
 from recipec.engine.build import load, preflight
 from recipec.engine.status import GONE
+from recipec.environments import EnvironmentInterrupted
 from recipec.plan import FileRead
 
 
@@ -48,9 +61,9 @@ def test_runs_every_stage_and_records_it(place: Path) -> None:
 
 def test_complete_stages_are_skipped_and_a_comment_changes_nothing(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     make(place, config="# another comment\na: 1")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0
     assert said.count("complete and unchanged") == 4
     assert events(place).count("stage-started") == 4
@@ -65,7 +78,7 @@ def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
         main()
     """
     make(place, train=python(tool))
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3, said
     assert "ValueError: 'adamw_wrong' is no optimizer" in said
     assert "see recipe.yaml:4:20: train.optimizer.name" in said
@@ -79,14 +92,14 @@ def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
 
 def test_exit_0_without_a_result_is_a_failure(place: Path) -> None:
     make(place, init="true")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "runs/demo/00-init is empty or missing" in said
 
 
 def test_exit_0_before_the_last_step_is_a_failure(place: Path) -> None:
     make(place, train=TRAIN.replace("say end", "exit 0"))
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "it stopped at step 6 of 6" in said
 
@@ -111,6 +124,12 @@ def test_a_signal_is_passed_on_and_never_called_complete(place: Path, number: si
     process.send_signal(number)
     code, said = finish(process)
     assert code == 130, said
+    names = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination", signal.SIGHUP: "hang-up"}
+    assert f"{names[number]} sent to 10-train; waiting for it to stop" in said
+    assert ("press Ctrl-C again" in said) is (number == signal.SIGINT)
+    assert recorded("stage-interrupted")["signal"] == number.name
+    assert recorded("run-interrupted")["exit_code"] == 130
+    assert said.splitlines()[-1] == "interrupted; run the same command again to continue from here"
     assert Path("saved").exists()
     assert not Path("went-on").exists()
     assert events(place, "10-train") == ["stage-started", "stage-interrupted"]
@@ -145,7 +164,7 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
     wait_for(lambda: status(Path("runs/demo"))["stages"][1]["state"] == GONE)
     assert found["stages"][1]["checkpoint"] == "runs/demo/10-train/checkpoint-3"
     assert f"10-train{' ' * 11}{GONE}" in status_text(status(Path("runs/demo")))
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0, said
     assert "an incomplete checkpoint is now runs/demo/10-train/checkpoint-4.incomplete" in said
     assert "resuming from runs/demo/10-train/checkpoint-3" in said
@@ -174,14 +193,14 @@ def test_a_kill_of_the_engine_ends_its_stage(place: Path) -> None:
 
 def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     make(place, config="a: 2")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 1
     assert "have changed since the checkpoints in runs/demo/10-train were written" in said
     assert "--fresh to move them to runs/demo/10-train.previous" in said
     assert events(place).count("stage-started") == 4
-    code, said = finish(start(place, arguments="--fresh"))
+    code, said = run_here(fresh=True)
     assert code == 0, said
     assert Path("runs/demo/10-train.previous/checkpoint-6").is_dir()
     assert "00-init: skipped" in said
@@ -192,24 +211,24 @@ def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
 
 def test_changed_data_counts_as_another_recipe(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     Path("data/train.jsonl").write_text('{"text": "b"}\n')
-    assert finish(start(place))[0] == 1
+    assert run_here()[0] == 1
 
 
 def test_checkpoints_without_a_record_are_not_trusted(place: Path) -> None:
     make(place)
     Path("runs/demo/10-train/checkpoint-2").mkdir(parents=True)
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 1
     assert "no recorded run of 10-train wrote" in said
 
 
 def test_a_changed_evaluation_moves_its_old_results_aside(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     make(place, evaluate="mkdir -p runs/demo/20-evaluate-MODEL; touch runs/demo/20-evaluate-MODEL/new")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0, said
     assert "10-train: skipped" in said
     assert [path.name for path in Path("runs/demo/20-evaluate-base.previous").iterdir()] == ["results_2026.json"]
@@ -221,7 +240,7 @@ def test_one_run_at_a_time(place: Path) -> None:
     first = start(place)
     wait_for(lambda: Path("ready").exists())
     assert status(Path("runs/demo"))["state"] == "running"
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 1
     assert f"already in progress (process {first.pid}" in said
     first.send_signal(signal.SIGTERM)
@@ -298,10 +317,10 @@ def test_too_little_room_is_found_before_anything_starts(place: Path, monkeypatc
 
 def test_a_torn_last_line_of_the_record_is_survived(place: Path) -> None:
     make(place)
-    assert finish(start(place))[0] == 0
+    assert run_here()[0] == 0
     with Path("runs/demo/record.jsonl").open("a") as stream:
         stream.write('{"event": "stage-sta')
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 0, said
     assert status(Path("runs/demo"))["state"] == "complete"
 
@@ -318,44 +337,56 @@ def test_a_run_of_another_version_is_told(place: Path) -> None:
         status(Path("runs/old"))
 
 
-def test_environment_failure_is_exit_3(place: Path) -> None:
+def test_environment_failure_is_exit_3(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build = make(place)
     text = "iniconfig==0.0.999\n"
     (build / "environments" / "tiny.txt").write_text(text)
     assert run(build, Path("runs"), allow_edited=True) == 3
-    assert "environment-failed" in events(place)
-    assert Path("runs/demo/record.jsonl").exists()
+    assert events(place) == ["run-started", "environment-failed", "run-failed"]
+    row, said = recorded("environment-failed"), capsys.readouterr().out
+    assert "\n".join([row["message"], *(f"    {line}" for line in row["error"])]) in said
+    assert "iniconfig==0.0.999" in "".join(row["error"])
+    assert "  full output: " in said
+
+
+def test_a_signal_while_an_environment_is_made_ends_the_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> Path:
+        raise EnvironmentInterrupted(signal.SIGINT)
+
+    monkeypatch.setattr("recipec.engine.runner.ensure", interrupted)
+    assert run(make(place), Path("runs")) == 130
+    assert events(place) == ["run-started", "run-interrupted"]
 
 
 def test_exit_0_without_any_step_is_a_failure(place: Path) -> None:
     """As Axolotl does when it is interrupted before its first step."""
     make(place, train="mkdir -p runs/demo/10-train; echo half > runs/demo/10-train/model")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "training never started" in said
 
 
 def test_a_killed_tool_is_called_killed(place: Path) -> None:
     make(place, train='bash -c "kill -9 \\$\\$"; true')
-    code, said = finish(start(place))
+    code, said = run_here()
     assert code == 3
     assert "killed by SIGKILL: by hand, or because memory ran out" in said
 
 
 def test_the_end_says_where_everything_is(place: Path) -> None:
     make(place)
-    said = finish(start(place))[1].splitlines()
+    said = run_here()[1].splitlines()
     assert said[-1].startswith("complete: results in runs/demo, output of the tools in runs/demo/logs; `recipe report")
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(place: Path) -> None:
     make(place)
     Path("runs").write_text("in the way")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert (code, "error[E012]: cannot be written: Not a directory" in said) == (1, True), said
 
 
 def test_a_record_that_cannot_be_written_ends_the_stage(place: Path) -> None:
     make(place, train="echo $$ > pid; until mkdir runs/demo/record.jsonl; do rm -f runs/demo/record.jsonl; done 2> out")
-    code, said = finish(start(place))
+    code, said = run_here()
     assert (code, "error[E012]: cannot be written: Is a directory" in said) == (1, True), said

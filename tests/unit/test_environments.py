@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_an_environment_is_made_once(installer: str, home: Path) -> None:
     said: list[str] = []
     folder = ensure("tiny", PINS, said.append, installer=installer)  # type: ignore[arg-type]  # one of its literals

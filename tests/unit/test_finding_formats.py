@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from commands import recipe
 
 from recipec.cli import FORMATS, main
 from recipec.diagnostics import Finding
@@ -31,9 +32,7 @@ def every() -> list[Finding]:
 
 
 def said(*arguments: str, code: int) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "recipec.cli", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = recipe(*arguments)
     assert done.returncode == code, done.stderr
     return done.stdout
 

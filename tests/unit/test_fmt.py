@@ -1,11 +1,11 @@
 """`recipe fmt`: one layout, the same meaning, every comment; and a second time changes nothing."""
 
-import subprocess
 import sys
 from pathlib import Path
 from random import Random
 
 import pytest
+from commands import recipe
 
 from recipec.diagnostics import RecipeError
 from recipec.fmt import format_files, formatted
@@ -132,27 +132,21 @@ def test_a_comment_within_brackets_is_not_lost() -> None:
     assert (span.line, span.column) == (1, 12)
 
 
-def fmt(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recipec.cli", "fmt", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(BEFORE)
     (tmp_path / "bad.yaml").write_text("a: [1\n")
-    done = fmt("--check", "a.yaml", cwd=tmp_path)
+    done = recipe("fmt", "--check", "a.yaml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "would change: a.yaml\n")
-    done = fmt("--diff", "a.yaml", cwd=tmp_path)
+    done = recipe("fmt", "--diff", "a.yaml", cwd=tmp_path)
     assert done.returncode == 0
     assert '+name: x  # its name\n' in done.stdout  # fmt: skip
-    done = fmt("a.yaml", "bad.yaml", cwd=tmp_path)
+    done = recipe("fmt", "a.yaml", "bad.yaml", cwd=tmp_path)
     assert done.returncode == 1
     assert "--> bad.yaml:1:4" in done.stderr
     assert (tmp_path / "a.yaml").read_text() == BEFORE  # all or nothing
-    assert fmt("a.yaml", cwd=tmp_path).returncode == 0
+    assert recipe("fmt", "a.yaml", cwd=tmp_path).returncode == 0
     assert (tmp_path / "a.yaml").read_text() == AFTER
-    assert fmt("--check", "a.yaml", cwd=tmp_path).returncode == 0
+    assert recipe("fmt", "--check", "a.yaml", cwd=tmp_path).returncode == 0
 
 
 def test_what_would_change_the_meaning_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def run(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_tells_what_no_test_notices_and_only_that(project: Path) -> None:
     with (project / "tests" / "test_limit.py").open("a") as stream:
         stream.write("\ndef test_broken():\n    from box.limit import unused\n    assert unused(2)\n")
@@ -71,6 +72,7 @@ def test_it_tells_what_no_test_notices_and_only_that(project: Path) -> None:
     assert sorted(survivors) == [
         "above_nothing: return value if value > [-0-]{+-1+} else 0  (number; 1 of 1 tests)",  # for 0 it is 0 anyway
         "above_nothing: return value if value [->-]{+>=+} 0 else 0  (operator; 1 of 1 tests)",
+        "unused: return [-value == 1-]{+None+}  (return value; no test runs it)",
         "unused: return value == [-1-]{+0+}  (number; no test runs it)",
         "unused: return value == [-1-]{+2+}  (number; no test runs it)",
         "unused: return value [-==-]{+!=+} 1  (operator; no test runs it)",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import recipe
 
 from recipec import contracts
 from recipec.output import difference, write
@@ -16,12 +17,6 @@ from recipec.reference import reference_text
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = ROOT / "recipes" / "llama-2-13b-zero3.yaml"
 QUICKSTART = ROOT / "recipes" / "quickstart.yaml"
-
-
-def recipe(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recipec.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
 
 
 def test_the_same_bytes_from_everywhere(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import recipe
 
 from recipec import snapshot
 from recipec.cli import main
@@ -237,9 +236,7 @@ def test_what_cannot_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_page_names_what_there_is() -> None:
     """Its commands are run in tests/real; here the options and codes that it names are held against the program."""
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "recipec.cli", "data", "--help"], capture_output=True, text=True, check=True
-    )
+    done = recipe("data", "--help")
     for option in set(re.findall(r"--[a-z]+", text)):
         assert option in done.stdout
     listed = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")

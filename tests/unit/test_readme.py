@@ -2,10 +2,10 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import recipe
 
 from recipec.cli import _parser
 from recipec.pipeline import compile_file
@@ -41,9 +41,7 @@ def test_command_prints_what_is_shown(command: str, printed: str, tmp_path: Path
     program, *arguments = command.split()
     assert program == "recipe"
     (tmp_path / FILE).write_text(RECIPE, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "recipec.cli", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = recipe(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == printed
 
@@ -81,8 +79,7 @@ def test_make_knows_what_the_text_names(target: str) -> None:
 
 @pytest.mark.parametrize("word", sorted({code.split()[1] for code in INLINE if code.startswith("recipe ")}))
 def test_the_program_knows_what_the_text_names(word: str) -> None:
-    command = [sys.executable, "-m", "recipec.cli", word, *(["--help"] if word != "--help" else [])]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert recipe(word, *(["--help"] if word != "--help" else [])).returncode == 0
 
 
 @pytest.mark.parametrize("script", sorted({code.split()[1] for code in INLINE if code.startswith(".venv/bin/python ")}))
@@ -93,5 +90,4 @@ def test_the_scripts_that_the_text_names_are_there(script: str) -> None:
 
 def test_the_refused_recipe_is_refused() -> None:
     assert "recipe check docs/pictures/mistakes.yaml" in INLINE
-    command = [sys.executable, "-m", "recipec.cli", "check", "docs/pictures/mistakes.yaml"]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 1
+    assert recipe("check", "docs/pictures/mistakes.yaml").returncode == 1

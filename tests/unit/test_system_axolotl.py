@@ -13,7 +13,8 @@ from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source, plain
 from recipec.systems import axolotl
 from recipec.systems.axolotl import data, objective
-from recipec.systems.table import flattened, read_back
+from recipec.systems.read_back import read_back
+from recipec.systems.table import flattened
 from recipec.yaml_reader import read_text
 
 HEAD, MACHINE = "recipe: 1\nname: t\n", "hardware: {gpu: a100-80gb}\n"
@@ -104,11 +105,6 @@ HUB = "data: {train: [{hub: o/d, format: preference}]}\n"
         (streamed(WEIGHED), "one data source", streamed(WEIGHED).replace("streaming: true", "streaming: false")),
         (sft().replace("5%", "50"), "fraction of the rows", sft()),
         (dpo().replace(PAIRS, HUB.replace("o/d", "o/d, subset: s")), "choose a subset", dpo().replace(PAIRS, HUB)),
-        (
-            dpo().replace("}]}", ", columns: {prompt: q}, roles: {user: [human]}}]}"),
-            "have no roles",
-            dpo().replace("}]}", ", roles: {user: [human]}}]}"),
-        ),
         (grpo(rollout="engine: vllm"), "has no vLLM", grpo()),
         (grpo(reward="type: model, path: org/judge"), "Python module", grpo(reward="type: model, path: org/judge-1.5b")),
         (grpo() + TWO, "groups of 8 completions in the 4", grpo("batch_size: 16") + TWO),

@@ -13,7 +13,8 @@ from recipec.plan import Stage, leaf
 from recipec.source import Source
 from recipec.systems import openrlhf
 from recipec.systems.emit import emit
-from recipec.systems.table import OMIT, below, gathered, read_back, same
+from recipec.systems.read_back import read_back
+from recipec.systems.table import OMIT, below, gathered, same
 from recipec.yaml_reader import read_text
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("lora", {"adapter.alpha": 1.5}, "whole numbers for alpha"),
     ("chat", {"optimizer.name": "lion"}, "lion is not supported"),
     ("completion", {"optimizer.warmup": 10}, "a share of the steps"),
-    ("chat", {"optimizer.scheduler": "warmup_stable_decay"}, "decay of warmup_stable_decay"),
+    ("chat", {"optimizer.scheduler": "warmup_stable_decay"}, "cannot do warmup_stable_decay"),
     ("restarts", {"optimizer.cycles": 2}, "does not restart its cosine"),
     ("chat", {"length.unit": "steps"}, "whole passes over its data"),
     ("grpo", {"length.amount": 1.5, "watch.save_every": 7}, "whole passes over its data"),

@@ -8,7 +8,7 @@ from recipec.pipeline import compile_tree
 from recipec.source import Source
 from recipec.systems import script
 from recipec.systems.emit import emit
-from recipec.systems.table import read_back
+from recipec.systems.read_back import read_back
 from recipec.yaml_reader import read_text
 
 OUTPUT = 'output: "${plan:train.output}"'
@@ -25,14 +25,13 @@ def recipe(
     *,
     more: str = "",
     hardware: str = "{gpu: a100-80gb, per_node: 4}",
-    method: str = "sft",
 ) -> str:
     """Return a recipe whose script has these arguments."""
     rate = ", learning_rate: 1e-4" if "learning_rate" in arguments else ""
     return (
         f"recipe: 1\nname: t\ntrainer: script\nhardware: {hardware}\n"
         f"script: {{path: train.py, launcher: {launcher}, arguments: {{{arguments}}}}}\n"
-        f"train: {{method: {method}{rate}}}\n{more}"
+        f"train: {{method: sft{rate}}}\n{more}"
     )
 
 
@@ -45,7 +44,7 @@ RECIPES = {
     "torchrun": recipe("torchrun", f"{OUTPUT}, {TOLD}", hardware="{gpu: a100-80gb, per_node: 4, nodes: 2}"),
     "alone": recipe("torchrun", hardware="{gpu: none}"),
     "shards": recipe("torchrun", f"{OUTPUT}, {STRATEGY}", more=ZERO),
-    "source": recipe("torchrun", f"{OUTPUT}, {SOURCE}", more=f"data: {{train: [{TEXT}]}}\n", method="pretrain"),
+    "source": recipe("torchrun", f"{OUTPUT}, {SOURCE}", more=f"data: {{train: [{TEXT}]}}\n"),
     "deepspeed": recipe("deepspeed", f"{OUTPUT}, {CONFIG}", more=ZERO),
     "cpu": recipe("deepspeed", hardware="{gpu: none}"),
     "ray": recipe("ray", f"{OUTPUT}, {TOLD}"),

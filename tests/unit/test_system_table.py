@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from recipec.plan import Record
-from recipec.systems.table import OMIT, Filled, Row, constant, fill, flattened, number, read_back, same, within
+from recipec.systems.read_back import read_back
+from recipec.systems.table import OMIT, Filled, Row, constant, fill, flattened, number, same, within
 
 
 class Engine(Record, frozen=True):

@@ -13,9 +13,10 @@ from recipec.plan import Stage
 from recipec.source import Source
 from recipec.systems.document import Document
 from recipec.systems.emit import emit
+from recipec.systems.read_back import read_back
 from recipec.systems.registry import system
 from recipec.systems.scripts import trl_rows
-from recipec.systems.table import flattened, read_back
+from recipec.systems.table import flattened
 from recipec.systems.trl import script, settings
 from recipec.yaml_reader import read_text
 
@@ -98,7 +99,7 @@ CHECKS = [
      "data": ", streaming: true, holdout: 5"}, {"data": ", streaming: true"}),
     ("T001 TRL has no chat template gemma3", {"model": ", chat_template: gemma3"}, {"model": ", chat_template: gemma"}),
     ("T001 muon is not supported", {"train": ", optimizer: muon"}, {"train": ", optimizer: lion"}),
-    ("T001 polynomial is not supported", {"train": ", scheduler: polynomial"}, {"train": ", scheduler: linear"}),
+    ("T001 trl cannot do polynomial", {"train": ", scheduler: polynomial"}, {"train": ", scheduler: linear"}),
     ("T003 trl sft cuts rows", {"source": PLAIN}, {"source": "{hub: o/rows, format: instruction}"}),
     ("T003 trl sft takes streamed rows in the order", {"method": "pretrain", "train": ", steps: 9",
      "data": ", streaming: true, packing: true"}, {"data": ", streaming: true, packing: true, shuffle: false"}),

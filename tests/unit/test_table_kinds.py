@@ -6,6 +6,7 @@ import pytest
 
 from recipec.plan import Record
 from recipec.systems.check import refuses
+from recipec.systems.read_back import read_back
 from recipec.systems.table import (
     OMIT,
     Entry,
@@ -15,7 +16,6 @@ from recipec.systems.table import (
     listed,
     made,
     named,
-    read_back,
     renamed,
     same,
     spread,

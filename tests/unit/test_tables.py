@@ -16,8 +16,9 @@ from recipec.pipeline import compile_file
 from recipec.plan import Stage, fields, leaf
 from recipec.source import Source, plain
 from recipec.systems.document import Sheet
+from recipec.systems.read_back import read_back
 from recipec.systems.registry import doing, system
-from recipec.systems.table import OMIT, Filled, Row, fill, flattened, read_back
+from recipec.systems.table import OMIT, Filled, Row, fill, flattened
 from recipec.yaml_reader import read_text
 
 ROOT = Path(__file__).parents[2]

@@ -5,13 +5,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import recipe
 from fake_build import LIMIT, wait_for
 
 from recipec.environments.install import Pins, install_steps
@@ -86,12 +87,11 @@ def test_a_step_is_the_completions_of_whole_prompts() -> None:
 
 
 def test_an_option_is_explained() -> None:
-    command = [sys.executable, "-m", "recipec.cli", "explain", GRPO]
     for what, expected in (
         ("rollout.n_samples_per_prompt", "qwen2.5-7b-grpo-openrlhf.yaml:10:"),
         ("actor.num_gpus_per_node", "8 GPUs − 2 that generate"),
     ):
-        done = subprocess.run([*command, f"{STAGE}/openrlhf.sh:{what}"], capture_output=True, text=True, check=False)
+        done = recipe("explain", GRPO, f"{STAGE}/openrlhf.sh:{what}")
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
 
@@ -143,6 +143,11 @@ printf '%s\\n' "$@" > "$STATE/argv"
 echo "trains" >> "$LOG"
 exit "${CODE:-0}"
 """
+SLEEP = f"""#!/usr/bin/env bash
+# The emitted script asks every two seconds whether Ray is there; here it asks oftener.
+[ "$1" != 2 ] || set -- 0.05
+exec {shutil.which("sleep")} "$@"
+"""
 
 
 class Cluster:
@@ -155,7 +160,7 @@ class Cluster:
             (folder / name).write_text(files[f"{STAGE}/{name}"], encoding="utf-8")
         bin = folder / "environments" / "openrlhf-0.11.2" / "bin"
         bin.mkdir(parents=True)
-        for name, text in (("ray", RAY), ("python3", PYTHON), ("python", PYTHON)):
+        for name, text in (("ray", RAY), ("python3", PYTHON), ("python", PYTHON), ("sleep", SLEEP)):
             (bin / name).write_text(text, encoding="utf-8")
             (bin / name).chmod(0o755)
         self.log = folder / "log"

@@ -16,7 +16,7 @@ class Decision(Record, frozen=True):
     """A plan with the origins of its values, and what was said for each of its stages, by the stage's name.
 
     `whole` is what was said of all stages, `parts` the parts of the course as they were said, in order, and `graph` what
-    there is in the end.
+    there is in the end. `usual` are the recipe paths that say what would be decided without them.
     """
 
     resolved: Resolved
@@ -24,6 +24,7 @@ class Decision(Record, frozen=True):
     whole: Said
     parts: tuple[Said, ...]
     graph: Graph
+    usual: frozenset[str]
 
 
 def decide(course: Course) -> Decision:
@@ -54,7 +55,8 @@ def decide(course: Course) -> Decision:
     plan = Plan(
         recipe.name, recipe.description, machine.value, stages, dict(recipe.launch.environment), _launcher(whole)
     )
-    return Decision(Resolved(plan, origins), said, whole, parts, graph)
+    resolved = Resolved(plan, origins)
+    return Decision(resolved, said, whole, parts, graph, resolved.usual())
 
 
 def _launcher(say: Said) -> str:

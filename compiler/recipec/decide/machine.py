@@ -51,7 +51,7 @@ def precision(say: Said, machine: Hardware) -> Decided[Precision]:
     usual: Precision = "fp32" if machine.device == "cpu" else "bf16" if machine.bf16 else "fp16"
     why = {"fp32": "CPU trains in fp32", "bf16": "the GPU computes in bf16", "fp16": "the GPU has no bf16"}[usual]
     train = say.recipe.train
-    return say.take("train.precision", train.precision if train is not None else None, usual, why)
+    return say.take("train.precision", train.precision if train is not None else None, usual, why, "hardware.gpu")
 
 
 def track(say: Said) -> Decided[Track]:

@@ -91,13 +91,18 @@ class Said:
         wrong = self.part.wrong
         return bool(wrong) and any(split_path(path)[: len(one)] == one for one in wrong for path in paths)
 
-    def take(self, path: str, value: U | None, usual: U, why: str = "default of the language") -> Decided[U]:
-        """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why."""
+    def take(
+        self, path: str, value: U | None, usual: U, why: str = "default of the language", *paths: str
+    ) -> Decided[U]:
+        """Decide a leaf as the recipe says at `path`, where it holds `value`; else it is the `usual` one, and why.
+
+        The usual one follows from what stands at `paths`.
+        """
         if value is not None and self.wrote(path):
             span = self.span(path)
             kind: OriginKind = "command line" if span.source.name.startswith(COMMAND_LINE) else "recipe"
             return Decided(value, {"": Origin(kind, "", span, (self.place(path),), value == usual)})
-        return Decided(usual if value is None else value, {"": Origin("default", why)})
+        return Decided(usual if value is None else value, {"": Origin("default", why, None, self.places(paths))})
 
     def word(self, path: str, value: U) -> Decided[U]:
         """Decide a leaf as the recipe says at `path`, where the language itself has a default."""
@@ -112,6 +117,14 @@ class Said:
         above = _at(self.recipe, split_path(path)[:-1])
         found: U = _default(above.__class__, path.rpartition(".")[2])
         return found
+
+    def otherwise(self, path: str) -> bool:
+        """Return whether the person wrote something at a recipe path, or below it, that is not the language's default."""
+        node = self.nodes.get(path)
+        if isinstance(node, Mapping):
+            return any(self.otherwise(dotted((*split_path(path), key))) for key in node.entries)
+        value = _at(self.recipe, split_path(path))
+        return self.wrote(path) and self.default(path, value) != value
 
     def rule(self, value: U, why: str, *paths: str, kind: OriginKind = "rule") -> Decided[U]:
         """Decide a leaf by a rule that read these recipe paths."""

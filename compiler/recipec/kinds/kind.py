@@ -16,7 +16,8 @@ class Kind(Record, frozen=True):
     `decide` makes the stages of one part of a course: its own, and those that must come before and after it; None where
     nobody can write a stage of the kind, and other kinds make it.
     `acts` are the plan paths that make a difference whatever the system: the machine is what resources come of. `sentence`
-    says for a reviewer what a stage does, `heading` gives it a section of its own in PLAN.md.
+    says for a reviewer what a stage does, `section` gives it a section of its own in PLAN.md. `wants` says of a value at a
+    plan path of a body what must be changed first for it to stand there, in the recipe's words; an empty text: nothing.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Kind(Record, frozen=True):
     sentence: Callable[[Stage[Any]], str]
     acts: tuple[str, ...] = ("output",)
     section: Callable[[Stage[Any]], list[str]] = lambda _stage: []
+    wants: Callable[[Any, str, Any], str] = lambda _body, _path, _value: ""

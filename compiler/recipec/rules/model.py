@@ -8,6 +8,7 @@ from pathlib import Path
 from recipec.facts.models import KnownModel, read_json
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
+from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 from recipec.systems.registry import system
@@ -258,9 +259,9 @@ def quantised_load(_see: Context, s: Train) -> Iterator[Fault]:
     """
     if s.parallel.strategy == "zero3" and s.model.load_in in ("nf4", "fp4", "int8"):
         message = f"ZeRO-3 does not split weights that are held in {s.model.load_in}"
-        yield Fault(
-            "parallel.strategy model.load_in", message, "use fsdp2, or zero2 where the model fits each GPU", "fsdp2"
-        )
+        able = [could(s, "fsdp2"), could(s, "zero2") and "zero2 where the model fits each GPU"]
+        advice = f"use {', or '.join(filter(None, able))}"
+        yield Fault("parallel.strategy model.load_in", message, advice, able[0] or None)
 
 
 @rule("L034", "adapter-learning-rate-for-all-weights", "warning", sources="")

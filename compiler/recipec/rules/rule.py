@@ -14,6 +14,8 @@ from recipec.diagnostics import Finding, Severity
 from recipec.facts.models import KnownModel, known_model
 from recipec.plan import ModelOutput, Plan, Record, Resolved, Stage
 from recipec.source import Mapping, Span, beginning, find, key_span, split_path
+from recipec.systems.emit import heard
+from recipec.systems.registry import system
 
 HEADINGS = ("Why is this bad", "Example", "Use instead")
 MEANT = "When it is meant"  # a heading of contradictions that can be allowed
@@ -39,7 +41,7 @@ class Context(Record, frozen=True):
 
     `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
     part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
-    machine.
+    machine. `usual` are the recipe paths that say what would be decided without them.
     """
 
     plan: Plan
@@ -48,6 +50,11 @@ class Context(Record, frozen=True):
     stage: Stage[Any] | None
     overrides: dict[str, dict[str, Any]]
     folders: bool
+    usual: frozenset[str]
+
+    def otherwise(self, path: str) -> bool:
+        """Return whether the person wrote, at a recipe path or below it, other than what would be decided anyway."""
+        return self.said.place(path) not in self.usual and self.said.otherwise(path)
 
     def made(self, path: str) -> bool:
         """Return whether a stage of the plan leaves this folder."""
@@ -115,7 +122,7 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     """Return what the rules find, with or without a look at local folders."""
     resolved = decision.resolved
     raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
-    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders)
+    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, decision.usual)
     subjects: dict[str, list[tuple[Context, Any]]] = {
         "recipe": [(whole, course.recipe)],
         "part": [(whole.replaced(said=said), said.recipe) for said in decision.parts],
@@ -130,6 +137,8 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
                 if context.said.part.wrong and context.said.unsure(one.words):
                     continue
                 for fault in one.judge(context, subject):
+                    if one.words and _unheard(resolved, context, one.words):
+                        continue
                     span = (
                         context.said.span(fault.path)
                         if one.words
@@ -137,6 +146,18 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
                     )
                     found.append(Finding(one.code, fault.message, span, fault.suggestion, fault.advice, one.severity))
     return found
+
+
+def _unheard(resolved: Resolved, context: Context, words: tuple[str, ...]) -> bool:
+    """Return whether a program of the user's own is told of nothing that some words decide: that is all to say of them."""
+    stage = context.stage
+    if stage is None or not system(stage.system).own_program:
+        return False
+    said = set(context.said.places(words))
+    leaves = [leaf for leaf, origin in resolved.origins.items() if not said.isdisjoint(origin.reads)]
+    own = [leaf.removeprefix(f"{stage.name}.") for leaf in leaves if leaf.startswith(f"{stage.name}.")]
+    told: set[str] = heard(stage) if own else set()
+    return bool(own) and not any(leaf == one or leaf.startswith(f"{one}.") for leaf in own for one in told)
 
 
 def unwaived(names: dict[str, str], course: Course, findings: list[Finding]) -> list[Finding]:

@@ -9,6 +9,7 @@ from recipec.facts import is_between
 from recipec.plan import Record
 from recipec.source import is_tuple
 
+Said = Literal["", "written", "other"]
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
 
 
@@ -57,7 +58,8 @@ class Check(Record, frozen=True):
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
-    `said`: it is told only to a user who wrote the value, since nobody else counts on it.
+    `said`: it is told only to a user who wrote the value (`written`), or wrote another than would be taken anyway
+    (`other`), since nobody else counts on it.
     """
 
     severity: Literal["error", "warning"]
@@ -66,7 +68,7 @@ class Check(Record, frozen=True):
     message: str | Callable[..., str]
     advice: str | Callable[..., str]
     only: tuple[Only, ...] = ()
-    said: bool = False
+    said: Said = ""
     since: str = ""
     until: str = ""
 
@@ -161,24 +163,24 @@ def refuses(
 
 
 @overload
-def differs(a: str, /, *, when: Of1, message: Text1, advice: Text1, said: bool = ...) -> Check: ...
+def differs(a: str, /, *, when: Of1, message: Text1, advice: Text1, said: Said = ...) -> Check: ...
 @overload
-def differs(a: str, b: str, /, *, when: Of2, message: Text2, advice: Text2, said: bool = ...) -> Check: ...
+def differs(a: str, b: str, /, *, when: Of2, message: Text2, advice: Text2, said: Said = ...) -> Check: ...
 @overload
-def differs(a: str, b: str, c: str, /, *, when: Of3, message: Text3, advice: Text3, said: bool = ...) -> Check: ...
+def differs(a: str, b: str, c: str, /, *, when: Of3, message: Text3, advice: Text3, said: Said = ...) -> Check: ...
 @overload
 def differs(
-    a: str, b: str, c: str, d: str, /, *, when: Of4, message: Text4, advice: Text4, said: bool = ...
+    a: str, b: str, c: str, d: str, /, *, when: Of4, message: Text4, advice: Text4, said: Said = ...
 ) -> Check: ...
 @overload
-def differs(a: str, /, *more: str, when: OfAny, message: str, advice: str, said: bool = ...) -> Check: ...
+def differs(a: str, /, *more: str, when: OfAny, message: str, advice: str, said: Said = ...) -> Check: ...
 def differs(
     path: str,
     *more: str,
     when: Callable[..., Any],
     message: str | Callable[..., str],
     advice: str | Callable[..., str],
-    said: bool = False,
+    said: Said = "",
 ) -> Check:
     """The system does it another way than the plan says where `when` of the values holds: T003."""
     return Check("warning", (path, *more), when, message, advice, said=said)
@@ -187,10 +189,10 @@ def differs(
 class Refusal(Record, frozen=True):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `when_said`: it is told only to a user who wrote the value, since nobody else counts on it.
+    `said`: it is told only to a user who wrote the value, as in a check.
     """
 
     path: str
     message: str
     advice: str
-    when_said: bool = False
+    said: Said = ""

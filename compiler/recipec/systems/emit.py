@@ -12,7 +12,7 @@ from recipec.systems.check import Refusal, Values
 from recipec.systems.document import Document, Sheet
 from recipec.systems.registry import doing, system
 from recipec.systems.system import System
-from recipec.systems.table import fill, flattened
+from recipec.systems.table import fill, flattened, idle
 
 
 class Emitted(Record, frozen=True):
@@ -43,10 +43,32 @@ def emit(stage: Stage[Any]) -> Emitted:
     out = out.replaced(job=doer.job(body))
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
+    if not doer.own_program:
+        out.used.update(doer.can)  # what it can do is its own to tell apart
     for check in doer.checks(body):
         told = out.refusals if check.severity == "error" else out.differences
         told.extend(check.each(values, stage.release, out.used))  # what is refused or told is not ignored
     return out
+
+
+def heard(stage: Stage[Any]) -> set[str]:
+    """Return every plan path of a stage that its system is told of, whatever its checks say."""
+    doer, body = system(stage.system), stage.body
+    out = Emitted([], None, {}, {*kind(stage.kind).acts, *doer.uses(body)}, [], [])
+    values = flattened(body)
+    for sheet in doer.sheets(body, stage.environment):
+        _fill(out, values, sheet)
+    return out.used
+
+
+def keeping(stage: Stage[Any]) -> dict[str, set[str]]:
+    """Return the plan paths that would act on a stage's files, each with the plan paths whose values keep it from that."""
+    doer, values = system(stage.system), flattened(stage.body)
+    found: dict[str, set[str]] = {}
+    for sheet in doer.sheets(stage.body, stage.environment):
+        for path, failed in idle(sheet.rows, values, sheet.release).items():
+            found.setdefault(path, set()).update(failed)
+    return found
 
 
 def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal]:
@@ -56,7 +78,10 @@ def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal
         if value is None or value in known:
             continue
         others = [one for one in doing(stage.kind) if one != doer.name and value in system(one).can.get(path, ())]
-        advice = f"it can do {', '.join(sorted(known))}"
+        wants = {one: kind(stage.kind).wants(stage.body, path, one) for one in sorted(known)}
+        fitting = [one for one in wants if not wants[one]]
+        advice = f"it can do {', '.join(fitting or wants)}"
+        advice += "" if fitting else f", which wants {next(iter(wants.values()))}"
         advice += f"; {', '.join(others)} can do {value}" if others else ""
         yield Refusal(path, f"{doer.name} cannot do {value}", advice)
     if doer.one_process and values.get("hardware.device") == "cpu" and values["hardware.world"] > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.facts import pinned
+from recipec.facts import has_pins, pinned
 from recipec.plan import Stage
 from recipec.systems.registry import doing, system
 from recipec.systems.system import Need
@@ -24,7 +24,8 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
     for need in needs:
         if need.base:
             extras.setdefault(need.base, set()).update(need.extras)
-            holds[need.base] = need.holds
+            if has_pins(need.base):  # else a contradiction refuses its release
+                holds[need.base] = need.holds
     found: list[Stage[Any]] = []
     for stage, need in zip(stages, needs, strict=True):
         base = need.base or next((one for one, held in holds.items() if need.packages <= held), need.otherwise)

@@ -10,6 +10,7 @@ from recipec.facts import pinned
 from recipec.job import ADDRESS, PORT, RANK, Argument, Beside, Job, Part, RayJob, Word
 from recipec.kinds.train.records import Method, Train
 from recipec.language.model import AdapterType
+from recipec.language.train import Scheduler
 from recipec.plan import leaf
 from recipec.references import Reference, references, text
 from recipec.render.python_writer import Expression
@@ -119,7 +120,8 @@ def _references(s: Train) -> list[Reference]:
 
 
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
-    assert s.script is not None
+    if s.script is None:  # an error of its own (P095)
+        return []
     if s.script.launcher == "ray":
         release = RAY.partition("-")[2]
         return [Sheet(FILE, RAY_ROWS, "ray", release, "", "python", RAY_TEMPLATE)]
@@ -166,7 +168,8 @@ def _uses(s: Train) -> tuple[str, ...]:
 
     A source of data that the script is told of has a format, of which the recipe must speak: that is its use.
     """
-    assert s.script is not None
+    if s.script is None:
+        return ()
     told = [_path(reference) for reference in _references(s) if reference.kind == "plan"]
     sources = [path.split(".")[:3] for path in told if path.startswith("data.") and path.count(".") > 2]
     started = {
@@ -194,6 +197,7 @@ SYSTEM = System(
         "method": frozenset(get_args(Method)),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(get_args(AdapterType)),
+        "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
     own_program=True,

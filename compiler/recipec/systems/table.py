@@ -427,6 +427,16 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     return Filled(entries, used, refusals)
 
 
+def idle(rows: Iterable[Row], values: Values, release: str) -> dict[str, set[str]]:
+    """Return the plan paths of rows that are not there, each with the plan paths whose values keep a row away."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        failed = {one.path for one in row.only if not one.holds(values)} if row.has(release) else ()
+        for path in row.paths if failed else ():
+            found.setdefault(path, set()).update(failed)
+    return found
+
+
 def _items(path: str, values: Values) -> list[str]:
     """Return the path of each item for one with `*`."""
     items = values.get(path.partition(".*")[0]) or ()
@@ -467,31 +477,3 @@ def _put(mapping: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
     if keys[-1] in mapping:
         raise LookupError(f"two rows emit {'.'.join(keys)}")
     mapping[keys[-1]] = value
-
-
-def read_back(rows: Iterable[Row], document: Mapping[str, Any], release: str) -> dict[str, Any]:
-    """Return the plan values that a tool's file says, by plan path: the table, read in the other direction.
-
-    Rows whose conditions contradict what rows with fewer conditions have read are passed over; of code and of what a
-    file leaves out nothing is concluded.
-    """
-    found: dict[str, Any] = {}
-    for row in sorted(rows, key=lambda row: len(row.only)):
-        if row.back is None or not row.has(release):
-            continue
-        at = _inside(document, row.inside)
-        given = [at.get(key, OMIT) for key in row.keys]
-        if all(value is OMIT for value in given):
-            continue
-        if any(one.path in found and not one.holds(found) for one in row.only):
-            continue
-        found |= row.back(*given)
-    return found
-
-
-def _inside(document: Mapping[str, Any], keys: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the mapping at these keys; an empty one where there is none."""
-    for key in keys:
-        value = document.get(key)
-        document = value if is_mapping(value) else {}
-    return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recipec.facts import releases
 from recipec.job import MASTER_PORT, Job, Word
 from recipec.kinds.train.records import Train
 from recipec.systems.system import Need
@@ -14,7 +15,7 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
     """Return the environment of a training: the trainer's own (or `base`), with what it needs beyond what that `brings`."""
     extras = ["deepspeed"] if s.parallel.strategy.startswith("zero") else []
     extras += ["flash-attn"] if s.model.attention == "flash_attention_2" else []
-    own = base or (f"{s.trainer}-{s.release}" if s.release else GENERAL)
+    own = base or (f"{s.trainer}-{s.release}" if s.release in releases(s.trainer) else GENERAL)
     return Need(own, frozenset(extras) - brings, holds=holds)
 
 

@@ -273,6 +273,7 @@ SYSTEM = System(
         "method": frozenset(METHODS),
         "parallel.strategy": frozenset(["single"]),
         "adapter.type": frozenset(["lora"]),
+        "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=_sheets,
     needs=trainers.need,

@@ -56,8 +56,8 @@ def status(run_dir: Path) -> RunStatus:
     not record it. Raises RecipeError when there is no run in the folder, or one of another version.
     """
     folder, lines, manifest = read_run(run_dir)
-    start = next((row for row in reversed(lines) if row["event"] == "run-started"), None)
-    after = lines[lines.index(start) :] if start else []
+    begin = next((n for n in reversed(range(len(lines))) if lines[n]["event"] == "run-started"), None)
+    start, after = (lines[begin], lines[begin:]) if begin is not None else (None, [])
     end = next((row for row in after if row["event"] in ("run-finished", "run-failed", "run-interrupted")), None)
     living = start is not None and end is None and alive(int(start["pid"]), start.get("pid_started"))
     stages = [_stage(folder, lines, stage, living=living) for stage in manifest.plan.stages]

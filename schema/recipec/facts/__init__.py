@@ -53,6 +53,12 @@ def is_between(release: str, since: str, until: str) -> bool:
 
 
 @cache
+def has_pins(environment: str) -> bool:
+    """Return whether there are exact pins of an environment."""
+    return (FOLDER / "environments" / f"{environment}.txt").exists()
+
+
+@cache
 def pins(environment: str) -> str:
     """Return the exact pins of an environment; `NAME-flash-attn` has those of flash-attn besides. Raises OSError."""
     base, flash, _ = environment.partition("-flash-attn")

@@ -65,8 +65,9 @@ class Data(Section):
     validation: list[DataSource] | None = Field(
         default=None, min_length=1, description="Sources whose loss is watched. At most one of validation, holdout."
     )
-    holdout: Percent | Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Part of the training rows kept back for validation: `2%`, or a number of rows."
+    holdout: Percent | Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Part of the training rows kept back for validation: `2%`, or a number of rows. Default: 0.",
     )
     packing: bool = Field(
         default=False, description="Pack several rows into each sequence; attention stays within a row."

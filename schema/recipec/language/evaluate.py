@@ -1,6 +1,6 @@
 """`evaluate` and `track`: what is measured, and where the numbers go."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,10 +21,12 @@ class Evaluate(Section):
     )
     backend: Literal["hf", "vllm"] = Field(default="hf", description="Inference engine.")
     batch_size: Count | Literal["auto"] = Field(default="auto", description="Requests per forward pass.")
-    few_shot: int | None = Field(
-        default=None, ge=0, le=1000, description="Examples in the prompt. Default: the task's own."
+    few_shot: Annotated[int, Field(ge=0, le=1000)] | Literal["task"] | None = Field(
+        default=None, description="Examples in the prompt, or `task` for each task's own. Default: task."
     )
-    limit: Count | None = Field(default=None, description="Rows per task; for a trial, not for a result.")
+    limit: Count | Literal["all"] | None = Field(
+        default=None, description="Rows per task, or `all`; fewer for a trial, not for a result. Default: all."
+    )
     chat_template: bool | None = Field(
         default=None,
         description="Render prompts by the model's chat template. Default: true after chat or preference data.",

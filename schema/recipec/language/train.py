@@ -11,7 +11,7 @@ Method = Literal[
 ]  # fmt: skip
 Loss = Literal[
     "sigmoid", "hinge", "robust", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "discopop",
-    "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "reinforce++"
+    "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "ppo", "reinforce++"
 ]  # fmt: skip
 Optimizer = Literal[
     "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
@@ -29,8 +29,8 @@ class Save(Section):
     model_config = example({"every": 200, "keep": 3})
 
     every: Count | Literal["epoch"] = Field(default="epoch", description="Steps between checkpoints, or `epoch`.")
-    keep: Count | None = Field(
-        default=None, description="How many of the newest checkpoints to keep on disk. Default: all."
+    keep: Count | Literal["all"] | None = Field(
+        default=None, description="How many of the newest checkpoints to keep on disk, or `all`. Default: all."
     )
     only_model: bool = Field(
         default=False,
@@ -123,7 +123,7 @@ class Train(Section):
     )
     loss: Loss | None = Field(
         default=None,
-        description="Variant of the method's loss: of dpo sigmoid … apo_down, of kto kto or apo_zero_unpaired, of grpo grpo … gspo, of ppo reinforce++. Default: sigmoid; kto; dapo.",
+        description="Variant of the method's loss: of dpo sigmoid … apo_down, of kto kto or apo_zero_unpaired, of grpo grpo … gspo, of ppo ppo or reinforce++. Default: the first of each.",
     )
     label_smoothing: float | None = Field(
         default=None,
@@ -147,9 +147,9 @@ class Train(Section):
         default=None, gt=0, le=1000, description="KTO's weight of undesirable rows. Default: 1.0 with kto."
     )
     save: Save = Field(default=Save.model_construct(), description="Checkpoints.")
-    evaluate_every: Count | Literal["epoch"] | None = Field(
+    evaluate_every: Count | Literal["epoch", "never"] | None = Field(
         default=None,
-        description="Steps between validations, or `epoch`. Default: epoch where there is validation data.",
+        description="Steps between validations, or `epoch`; `never` without validation data. Default: epoch where there is validation data, else never.",
     )
     log_every: Count = Field(default=1, description="Steps between log lines.")
 

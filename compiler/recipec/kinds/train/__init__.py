@@ -12,7 +12,7 @@ from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
 from recipec.kinds.train.data import data
 from recipec.kinds.train.methods import objective, rewards, rollout
-from recipec.kinds.train.parallel import batch, parallel
+from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
@@ -243,5 +243,9 @@ def _batch(stage: Stage[Train]) -> list[str]:
     return [title, "", f"{counted(b.total, 'sequence')} per optimiser step = {sizes}; {tokens}."]
 
 
-ACTS = ("name", "trainer", "release", "method", "parallel.strategy", "hardware", "track.telemetry", "output")
-KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _batch)
+def _wants(s: Train, path: str, value: str) -> str:
+    return wants(value, s.hardware) if path == "parallel.strategy" else ""
+
+
+ACTS = ("name", "trainer", "release", "parallel.strategy", "hardware", "track.telemetry", "output")
+KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _batch, _wants)

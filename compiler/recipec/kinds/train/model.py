@@ -38,9 +38,11 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
     load = say.take("model.load_in", given.load_in, computed, "the precision of the computation")
     four_bit = load.value in ("nf4", "fp4")
     why = "saves about 0.4 bit per parameter" if four_bit else "default of the language"
-    template, reason = "tokenizer", "the tokenizer's own template"
-    if scratch and start is None:
-        template, reason = "chatml", "a new tokenizer gets ChatML"
+    new = scratch and start is None
+    template, reason = (
+        ("chatml", "a new tokenizer gets ChatML") if new else ("tokenizer", "the tokenizer's own template")
+    )
+    because = ["model.from_scratch.family"] if new else []
     tokens = dict(given.special_tokens)
     return section(
         Model,
@@ -51,7 +53,7 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
         double_quant=say.take("model.double_quant", given.double_quant, four_bit, why),
         attention=say.take("model.attention", given.attention, "sdpa", "comes with torch on every machine"),
         tokenizer=tokenizer,
-        chat_template=say.take("model.chat_template", given.chat_template, template, reason),
+        chat_template=say.take("model.chat_template", given.chat_template, template, reason, *because),
         chat_template_file=say.word("model.chat_template_file", given.chat_template_file),
         special_tokens=say.rule(tokens, "as given", *(f"model.special_tokens.{one}" for one in tokens)),
         trust_remote_code=say.word("model.trust_remote_code", given.trust_remote_code),
@@ -68,14 +70,16 @@ def _source(
         why = f"the result of {name}" if start.adapter is None else f"the base of {name}'s adapter"
         return (
             say.rule(start.path, why, "start_from"),
-            say.rule(start.revision, why, "model.revision"),
+            say.rule(start.revision, why),
             say.take("model.tokenizer", given.tokenizer, start.tokenizer, f"{name} saved it"),
         )
     if given.from_scratch is not None:
         return (
             say.rule(init, "made by the stage 00-init", "model.from_scratch.family"),
             say.rule(None, "a local folder has no revision"),
-            say.rule(init, "made by the stage 00-init", "model.from_scratch.vocab_size"),
+            say.take(
+                "model.tokenizer", given.tokenizer, init, "made by the stage 00-init", "model.from_scratch.vocab_size"
+            ),
         )
     base = given.base or ""
     return (

@@ -21,13 +21,24 @@ def parallel(say: Said, machine: Hardware) -> Decided[Parallel]:
     words = "one process" if machine.world == 1 else "the default for several GPUs"
     return section(
         Parallel,
-        strategy=say.take("parallel.strategy", given.strategy, usual, f"{words}: {usual}"),
+        strategy=say.take(
+            "parallel.strategy", given.strategy, usual, f"{words}: {usual}", "hardware.per_node", "hardware.nodes"
+        ),
         optimizer_offload=say.word("parallel.offload.optimizer", given.offload.optimizer),
         parameter_offload=say.word("parallel.offload.parameters", given.offload.parameters),
         nvme_path=say.word("parallel.offload.nvme_path", given.offload.nvme_path),
         reshard_after_forward=say.take("parallel.reshard_after_forward", given.reshard_after_forward, True),
         bucket_size=say.take("parallel.bucket_size", given.bucket_size, 500_000_000),
     )
+
+
+def wants(strategy: str, machine: Hardware) -> str:
+    """Return what must be declared of the machine for a strategy to run on it; an empty text where it does."""
+    if strategy == "single":
+        return "per_node: 1, nodes: 1" if machine.world > 1 else ""
+    if strategy != "ddp" and machine.device == "cpu":
+        return "a gpu"
+    return "more than one process" if strategy in ("ddp", "fsdp2") and machine.world == 1 else ""
 
 
 def learners(say: Said, machine: Hardware, method: Method) -> tuple[int, str]:
@@ -65,12 +76,10 @@ def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
         times = say.rule(count, why, "train.batch_size", "train.micro_batch_size", *MACHINE)
     else:
         times = say.take("train.gradient_accumulation", steps, 1)
-        if total is not None and micro is not None:
-            # A total that repeats what its parts say is held against them, so it acts.
-            again = times.origins[""]
-            times = times.replaced(
-                origins={"": again.replaced(reads=(*again.reads, *say.places(["train.batch_size"])))}
-            )
+    if None not in (total, micro, steps):  # each is held against the two others, so all of them act on each
+        each, times = (
+            one.replaced(origins={"": one.origins[""].replaced(reads=say.places(SIZES))}) for one in (each, times)
+        )
     product = each.value * times.value * world
     return section(
         Batch,

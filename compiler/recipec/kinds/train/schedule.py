@@ -46,9 +46,9 @@ def optimizer(say: Said, train: Train) -> Decided[Optimizer]:
 
 def _share(say: Said, path: str, given: str | int | None) -> Decided[float | int]:
     """Decide a length that is given as a percentage of all steps or as a number of steps; absent: 0."""
-    if isinstance(given, str):
+    if isinstance(given, str) and float(given.rstrip("%")):
         return say.rule(float(given.rstrip("%")) / 100, f"{given} of all steps", path)
-    return say.take(path, given, 0)
+    return say.take(path, given if isinstance(given, int) else 0, 0)
 
 
 def watch(say: Said, train: Train) -> Decided[Watch]:
@@ -62,7 +62,9 @@ def watch(say: Said, train: Train) -> Decided[Watch]:
         save_every=say.word("train.save.every", save.every),
         save_keep=say.take("train.save.keep", save.keep, "all", "no checkpoint is deleted"),
         save_only_model=say.word("train.save.only_model", save.only_model),
-        evaluate_every=say.take("train.evaluate_every", train.evaluate_every, usual, why),
+        evaluate_every=say.take(
+            "train.evaluate_every", train.evaluate_every, usual, why, "data.holdout", "data.validation[0].format"
+        ),
         early_stopping=say.word("train.early_stopping", train.early_stopping),
         log_every=say.word("train.log_every", train.log_every),
     )

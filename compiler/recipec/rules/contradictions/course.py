@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.kinds.evaluate import Evaluate, chosen, known
+from recipec.kinds.init import ID as INIT
 from recipec.kinds.merge import Merge
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -62,7 +63,7 @@ def untrained_tokenizer(see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 
 @contradiction("P026", "tokenizer-without-local-text", "init", words=("data.train",))
-def remote_text(_see: Context, s: object) -> Iterator[Fault]:
+def remote_text(see: Context, s: object) -> Iterator[Fault]:
     """Finds a tokenizer from scratch whose training data are all on a hub.
 
     Why is this bad:
@@ -77,7 +78,11 @@ def remote_text(_see: Context, s: object) -> Iterator[Fault]:
     """
     if not getattr(s, "data", ()):
         message = "a tokenizer from scratch is trained on local data"
-        yield Fault("data.train", message, "add a source with path")
+        yield Fault(
+            "data.train" if see.said.wrote("data") else "model.from_scratch",
+            message,
+            "add data.train with a source with path",
+        )
 
 
 @contradiction("P027", "no-adapter-to-start-from", words=("parent_adapter",))
@@ -98,7 +103,8 @@ def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
           - {name: second}
     """
     if see.said.part.parent_adapter is not None and not _left_adapter(see):
-        yield Fault("parent_adapter", "there is no adapter to start from", "drop parent_adapter")
+        message = f"there is no adapter to start from{_merged(see, _start(see))}"
+        yield Fault("parent_adapter", message, "drop parent_adapter")
 
 
 @contradiction("P028", "what-becomes-of-an-adapter", words=("parent_adapter", "start_from"))
@@ -126,10 +132,21 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
 
 def _left_adapter(see: Context) -> str:
     """Return the name of the stage that this one starts from, where it leaves an adapter; else an empty text."""
-    before = _before(see)
-    name = see.said.part.start_from or (before[-1] if before else "base")
+    name = _start(see)
     handed = see.graph.models.get(name)
     return name if handed is not None and handed.model.adapter is not None else ""
+
+
+def _start(see: Context) -> str:
+    """Return the name of the stage that this one starts from."""
+    before = _before(see)
+    return see.said.part.start_from or (before[-1] if before else "base")
+
+
+def _merged(see: Context, name: str) -> str:
+    """Return why a training leaves no adapter, where it is that it merges its own."""
+    merges = any(one.name == name and one.body.adapter and one.body.adapter.merge for one in see.plan.of_kind("train"))
+    return f": adapter.merge merges that of {name}" if merges else ""
 
 
 @contradiction("P036", "adapter-without-training", "part", words=("adapter", "train"))
@@ -176,8 +193,7 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if recipe.train is not None or see.said.part.own is not None:
         return
     for word in WITH_TRAINING:
-        given = see.said.wrote(word) and not (word == "data" and recipe.model.from_scratch is not None)
-        if given and not (word == "trainer" and recipe.trainer == Recipe.model_fields["trainer"].default):
+        if see.otherwise(word) and not (word == "data" and recipe.model.from_scratch is not None):
             yield Fault(word, f"{word} is given, but nothing is trained", f"add train, or drop {word}")
 
 
@@ -317,7 +333,8 @@ def unknown_adapter(see: Context, _recipe: Recipe) -> Iterator[Fault]:
             message = f'"{name}" is not a stage before this one'
             yield Fault(here, message, f"stages before it: {', '.join(before) or 'none'}", nearest(name, before))
         elif handed.model.adapter is None:
-            yield Fault(here, f"{name} leaves no adapter that could be merged", "name a stage that trains an adapter")
+            message = f"{name} leaves no adapter that could be merged{_merged(see, name)}"
+            yield Fault(here, message, "name a stage that trains an adapter")
 
 
 def _before(see: Context) -> tuple[str, ...]:
@@ -347,6 +364,7 @@ def different_bases(see: Context, _s: Merge) -> Iterator[Fault]:
     """
     stage = see.stage
     bases = list(dict.fromkeys(getattr(one.output, "path", "") for one in stage.inputs)) if stage is not None else []
+    bases = [f"model.from_scratch ({base})" if base.endswith(f"/{INIT}") else base for base in bases]
     if len(bases) > 1:
         message = f"the adapters are of different bases: {', '.join(bases)}"
         yield Fault("merge.adapters", message, "combine adapters of one base")
@@ -431,7 +449,9 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
     given = see.said.part.merge
     if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):
         message = f"{s.how} adds adapters of one rank; these have {', '.join(map(str, ranks))}"
-        yield Fault("merge.how", message, "use how: cat or svd, or train them with one rank")
+        # the way of the same name with svd has the same words beside it
+        able = "cat or svd" if s.how in (None, "linear") else f"{s.how}_svd"
+        yield Fault("merge.how", message, f"use how: {able}, or train them with one rank")
 
 
 RULES = (

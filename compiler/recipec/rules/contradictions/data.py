@@ -103,7 +103,7 @@ def train_on(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/pairs.jsonl, format: preference}]}
     """
-    if see.said.wrote("data.train_on") and s.method != "sft" and s.data.train_on != "assistant":
+    if see.otherwise("data.train_on") and s.method != "sft":
         message = f"{s.method} decides itself which tokens carry loss"
         yield Fault("data.train_on", message, "drop train_on")
 
@@ -160,7 +160,7 @@ def hub_words(see: Context, s: Train) -> Iterator[Fault]:
     """
     for here, source in sources(s):
         for word in ("subset", "revision") if source.path is not None else ():
-            if see.said.wrote(f"{here}.{word}"):
+            if see.otherwise(f"{here}.{word}"):
                 yield Fault(f"{here}.{word}", f"a local file has no {word}", "it belongs to hub")
 
 
@@ -185,9 +185,17 @@ def formats(_see: Context, s: Train) -> Iterator[Fault]:
             yield Fault(f"{here}.format", message, f"expected {' or '.join(known)}")
 
 
+_TALKS = "or drop columns.prompt, if the rows hold conversations"
+
+
+def _of_texts(source: DataSource | SourceWords) -> bool:
+    """Return whether the rows of a source are pairs of texts with a prompt, not of conversations."""
+    return source.format == "preference" and "prompt" in source.columns
+
+
 @contradiction("P049", "unknown-column", words=SOURCES)
 def columns(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a column that the format does not have.
+    """Finds a column that the format does not have, or that rows with a prompt do not have.
 
     Why is this bad:
     The mapping would be read by nothing, and the column that was meant keeps its usual name.
@@ -200,11 +208,14 @@ def columns(see: Context, _s: Train) -> Iterator[Fault]:
     """
     for here, source in _written(see):
         names = COLUMNS[source.format]
-        for name in source.columns:
+        for name, column in source.columns.items():
             if name not in names:
                 message = f'"{name}" is not a column of format {source.format}'
                 there = indexed(f"{here}.columns", name)
                 yield Fault(there, message, f"its columns: {', '.join(names)}", nearest(name, names))
+            elif _of_texts(source) and (name == "messages" or (name in ("role", "content") and column != name)):
+                message = f"rows with a prompt hold texts: they have no {name}"
+                yield Fault(indexed(f"{here}.columns", name), message, f"drop it; {_TALKS}")
 
 
 @contradiction("P050", "roles-without-turns", words=SOURCES)
@@ -223,10 +234,12 @@ def roles(_see: Context, s: Train) -> Iterator[Fault]:
     for here, source in sources(s):
         if source.roles and "role" not in COLUMNS[source.format]:
             yield Fault(f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
+        elif source.roles and _of_texts(source):
+            yield Fault(f"{here}.roles", "rows with a prompt hold texts, which have no roles", f"drop roles; {_TALKS}")
 
 
 @contradiction("P051", "validation-given-twice", words=("data.holdout", "data.validation"))
-def which_validation(see: Context, s: Train) -> Iterator[Fault]:
+def which_validation(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds both held-out rows and sources for validation.
 
     Why is this bad:
@@ -238,7 +251,7 @@ def which_validation(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
     """
-    if see.said.wrote("data.holdout") and s.data.validation:
+    if s.data.holdout and s.data.validation:
         yield Fault("data.holdout", "both holdout and validation are given", "give one of them")
 
 

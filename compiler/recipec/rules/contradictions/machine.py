@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts import gpus
+from recipec.kinds.train.parallel import wants
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 STRATEGY = ("parallel.strategy", "hardware.per_node", "hardware.nodes")
 OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardware.nodes")
@@ -49,7 +51,8 @@ def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
     """
     if s.parallel.strategy == "single" and s.hardware.world > 1:
         message = f"strategy single uses one GPU, but {s.hardware.world} are declared"
-        yield Fault("parallel.strategy", message, "choose ddp, fsdp2, zero2 or zero3")
+        able = could(s, "ddp", "fsdp2", "zero2", "zero3")
+        yield Fault("parallel.strategy", message, f"choose {able}" if able else "use per_node: 1, nodes: 1")
 
 
 @contradiction("P011", "several-processes-on-one-gpu", words=STRATEGY)
@@ -66,7 +69,8 @@ def too_many_processes(_see: Context, s: Train) -> Iterator[Fault]:
         parallel: {strategy: single}
     """
     if s.parallel.strategy in ("ddp", "fsdp2") and s.hardware.world == 1:
-        advice = "use single, or zero2 or zero3 with offload"
+        able = [could(s, "single"), could(s, "zero2", "zero3")]
+        advice = "use " + ", or ".join(filter(None, (able[0], able[1] and f"{able[1]} with offload")))
         yield Fault("parallel.strategy", f"{s.parallel.strategy} needs at least two GPUs", advice)
 
 
@@ -85,7 +89,8 @@ def sharding_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
         parallel: {strategy: single}
     """
     if s.parallel.strategy not in ("single", "ddp") and s.hardware.device == "cpu":
-        advice = "use ddp, or single for one process"
+        able = could(s, "ddp", "single")
+        advice = f"use {able}" if able else "declare a gpu, or choose another trainer"
         yield Fault("parallel.strategy", f"{s.parallel.strategy} needs GPUs", advice)
 
 
@@ -108,9 +113,12 @@ def no_offload(_see: Context, s: Train) -> Iterator[Fault]:
     sharded = strategy in ("fsdp2", "zero3")
     if s.parallel.optimizer_offload != "none" and not (sharded or strategy in ("zero1", "zero2")):
         message = f"{strategy} cannot offload optimiser states"
-        yield Fault("parallel.offload.optimizer", message, "use zero2, zero3 or fsdp2")
+        able = could(s, "zero2", "zero3", "fsdp2")
+        yield Fault("parallel.offload.optimizer", message, f"use {able}" if able else "drop it")
     if s.parallel.parameter_offload != "none" and not sharded:
-        yield Fault("parallel.offload.parameters", f"{strategy} cannot offload parameters", "use zero3 or fsdp2")
+        able = could(s, "zero3", "fsdp2")
+        advice = f"use {able}" if able else "drop it"
+        yield Fault("parallel.offload.parameters", f"{strategy} cannot offload parameters", advice)
 
 
 @contradiction("P014", "half-an-offload-under-fsdp2", words=OFFLOAD)
@@ -131,6 +139,13 @@ def fsdp_offload(_see: Context, s: Train) -> Iterator[Fault]:
     if s.parallel.strategy == "fsdp2" and offloaded not in (("none", "none"), ("cpu", "cpu")):
         advice = "set both optimizer and parameters to cpu, or use zero3"
         yield Fault("parallel.offload", "FSDP2 offloads parameters and optimiser states together, to CPU", advice)
+
+
+def could(s: Train, *strategies: str) -> str:
+    """Return those of some strategies that the trainer can do on the declared machine, as a choice in words."""
+    known = system(s.trainer).can["parallel.strategy"]
+    able = [one for one in strategies if one in known and not wants(one, s.hardware)]
+    return " or ".join(filter(None, (", ".join(able[:-1]), *able[-1:])))
 
 
 def _to_nvme(s: Train) -> bool:
@@ -189,7 +204,7 @@ def needless_nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
         parallel: {strategy: zero3, offload: {optimizer: nvme, nvme_path: /nvme}}
     """
     if s.parallel.nvme_path is not None and not _to_nvme(s) and s.parallel.strategy != "fsdp2":
-        advice = "set optimizer or parameters to nvme, or drop it"
+        advice = "set optimizer or parameters to nvme, or drop it" if could(s, "zero3") else "drop it"
         yield Fault("parallel.offload.nvme_path", "nothing is offloaded to NVMe", advice)
 
 
@@ -210,18 +225,10 @@ def other_strategy(see: Context, s: Train) -> Iterator[Fault]:
         parallel: {strategy: zero2, bucket_size: 1000000}
     """
     strategy = s.parallel.strategy
-    if (
-        strategy != "fsdp2"
-        and see.said.wrote("parallel.reshard_after_forward")
-        and not s.parallel.reshard_after_forward
-    ):
+    if strategy != "fsdp2" and see.otherwise("parallel.reshard_after_forward"):
         advice = "it is an option of fsdp2; drop it"
         yield Fault("parallel.reshard_after_forward", f"{strategy} does not reshard", advice)
-    if (
-        not strategy.startswith("zero")
-        and see.said.wrote("parallel.bucket_size")
-        and s.parallel.bucket_size != 500_000_000
-    ):
+    if not strategy.startswith("zero") and see.otherwise("parallel.bucket_size"):
         advice = "it is an option of ZeRO; drop it"
         yield Fault("parallel.bucket_size", f"{strategy} has no reduce bucket", advice)
 

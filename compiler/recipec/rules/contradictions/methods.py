@@ -77,12 +77,12 @@ def samples_nothing(see: Context, s: Train) -> Iterator[Fault]:
         rollout: {temperature: 0.9}
     """
     if s.rollout is None:
-        if see.said.wrote("rollout"):
+        if see.otherwise("rollout"):
             advice = "drop rollout, or use grpo, rloo or ppo"
             yield Fault("rollout", f"{s.method} samples no completions", advice)
         return
     for word in PPO_WORDS:
-        if see.said.wrote(f"rollout.{word}") and s.method != "ppo":
+        if see.otherwise(f"rollout.{word}") and s.method != "ppo":
             yield Fault(f"rollout.{word}", f"{s.method} has no critic", "it belongs to method: ppo")
 
 
@@ -157,10 +157,9 @@ def engine(see: Context, s: Train) -> Iterator[Fault]:
     """
     if s.rollout is None:
         return
-    usual = {"engines": None, "tensor_parallel": 1, "gpu_memory_share": 0.3}
     if s.rollout.engine != "vllm":
-        for word, value in usual.items():
-            if see.said.wrote(f"rollout.{word}") and getattr(s.rollout, word) != value:
+        for word in ("engines", "tensor_parallel", "gpu_memory_share"):
+            if see.otherwise(f"rollout.{word}"):
                 yield Fault(f"rollout.{word}", f"{word} belongs to vLLM", "set engine: vllm, or drop it")
     elif s.hardware.device == "cpu":
         yield Fault("rollout.engine", "vLLM needs a GPU", "use engine: hf")

@@ -49,7 +49,7 @@ def scratch_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
         model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}}
     """
     for word in ("revision", "tokenizer", "trust_remote_code", "resize_embeddings", "special_tokens"):
-        if recipe.model.from_scratch is not None and see.said.wrote(f"model.{word}") and getattr(recipe.model, word):
+        if recipe.model.from_scratch is not None and see.otherwise(f"model.{word}"):
             yield Fault(f"model.{word}", f"{word} has no meaning for a model from scratch", "drop it")
 
 
@@ -66,10 +66,13 @@ def scratch_template(see: Context, recipe: Recipe) -> Iterator[Fault]:
     Use instead:
         model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, chat_template: chatml}
     """
-    given = recipe.model.chat_template not in (None, "chatml") or see.said.wrote("model.chat_template_file")
-    if recipe.model.from_scratch is not None and given:
-        message = "a tokenizer trained from scratch uses ChatML"
+    if recipe.model.from_scratch is None:
+        return
+    message = "a tokenizer trained from scratch uses ChatML"
+    if recipe.model.chat_template not in (None, "chatml"):
         yield Fault("model.chat_template", message, "use chatml, or drop the key")
+    if see.said.wrote("model.chat_template_file"):
+        yield Fault("model.chat_template_file", message, "drop it")
 
 
 @contradiction("P023", "uneven-heads", "recipe", words=(f"{SCRATCH}.heads", f"{SCRATCH}.hidden_size"))
@@ -285,7 +288,7 @@ def which_modules(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         adapter: {rank: 16, target_pattern: '.*\.[qv]_proj'}
     """
-    if s.adapter is not None and s.adapter.target_pattern is not None and see.said.wrote("adapter.targets"):
+    if s.adapter is not None and s.adapter.target_pattern is not None and see.otherwise("adapter.targets"):
         yield Fault("adapter.target_pattern", "both targets and a pattern are given", "give one of them")
 
 

@@ -9,11 +9,14 @@ from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.parallel import MACHINE, SIZES
 from recipec.kinds.train.records import Train
 from recipec.plural import counted
+from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 from recipec.systems.registry import system
 
 SCHEDULE = ("train.scheduler", "train.min_lr_ratio", "train.warmup", "train.decay", "train.cycles")
+SHAPES = {"min_lr_ratio": "cosine_with_min_lr", "cycles": "cosine_with_restarts", "decay": "warmup_stable_decay"}
+SCHEDULE_FREE = "adamw_schedule_free"
 WATCH = ("train.save", "train.evaluate_every", "train.early_stopping", "data")
 
 
@@ -57,6 +60,8 @@ def batch(see: Context, s: Train) -> Iterator[Fault]:
     near = " or ".join(str(size) for size in (below, below + unit) if size) if unit != b.total else str(b.total)
     parts = f"{b.micro} micro batch × {b.accumulation} accumulation × {counted(b.data_parallel, 'process')}"
     advice = f"batch_size = micro_batch_size × gradient_accumulation × processes; here {near} would do"
+    if b.data_parallel != s.hardware.world:
+        advice += "; the GPUs of rollout.engines, and of a critic or reward model, hold no sequences"
     yield Fault("train.batch_size", f"batch_size {total} is not {parts} = {b.total}", advice)
 
 
@@ -80,6 +85,11 @@ def length(see: Context, _s: Train) -> Iterator[Fault]:
         yield Fault("train.epochs", "both epochs and steps are given", advice)
 
 
+def _does(s: Train, scheduler: str) -> bool:
+    """Return whether the trainer can do a schedule; where not, that is told of it (T001)."""
+    return scheduler in system(s.trainer).can["optimizer.scheduler"]
+
+
 @contradiction("P062", "word-of-another-schedule", words=SCHEDULE)
 def other_schedule(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a key about the shape of another schedule.
@@ -93,15 +103,15 @@ def other_schedule(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5, scheduler: cosine_with_min_lr, min_lr_ratio: 0.1}
     """
-    for word, owner in (
-        ("min_lr_ratio", "cosine_with_min_lr"),
-        ("cycles", "cosine_with_restarts"),
-        ("decay", "warmup_stable_decay"),
-    ):
-        zero = word == "min_lr_ratio" and not s.optimizer.min_lr_ratio
-        if see.said.wrote(f"train.{word}") and s.optimizer.scheduler != owner and not zero:
+    said = [word for word in SHAPES if see.otherwise(f"train.{word}")]
+    for word in said:
+        owner = SHAPES[word]
+        if s.optimizer.scheduler != owner:
             what = "has a floor" if word == "min_lr_ratio" else f"has {word}"
-            yield Fault(f"train.{word}", f"only {owner} {what}", f"use scheduler: {owner}, or drop it")
+            fits = said == [word] and _does(s, owner) and s.optimizer.name != SCHEDULE_FREE
+            yield Fault(
+                f"train.{word}", f"only {owner} {what}", f"use scheduler: {owner}, or drop it" if fits else "drop it"
+            )
 
 
 @contradiction("P063", "schedule-without-its-shape", words=SCHEDULE)
@@ -117,6 +127,8 @@ def shapeless(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5, steps: 400, scheduler: warmup_stable_decay, decay: 40}
     """
+    if not _does(s, s.optimizer.scheduler):
+        return
     if s.optimizer.scheduler == "cosine_with_min_lr" and not s.optimizer.min_lr_ratio:
         yield Fault("train.scheduler", "cosine_with_min_lr needs a floor", "set train.min_lr_ratio, such as 0.1")
     if s.optimizer.scheduler == "warmup_stable_decay" and not s.optimizer.decay:
@@ -178,11 +190,11 @@ def not_adam(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5, optimizer: adamw, beta2: 0.95}
     """
-    name, usual = s.optimizer.name, {"beta2": 0.999, "epsilon": 1e-8}
+    name = s.optimizer.name
     if name.startswith(("adamw", "ademamix")):
         return
     for word in ("beta2", "epsilon"):
-        if see.said.wrote(f"train.{word}") and getattr(s.optimizer, word) != usual[word]:
+        if see.otherwise(f"train.{word}"):
             message = f"{name} is not Adam: it has no {word} here"
             yield Fault(f"train.{word}", message, "drop it, or use adamw")
             return
@@ -205,7 +217,9 @@ def unsharded(_see: Context, s: Train) -> Iterator[Fault]:
     """
     name = s.optimizer.name
     if s.parallel.strategy == "fsdp2" and (name.endswith(("8bit", "4bit")) or "paged" in name):
-        yield Fault("train.optimizer", f"{name} keeps states that FSDP2 cannot shard", "use adamw, or zero2")
+        able = could(s, "zero2")
+        advice = f"use adamw, or {able}" if able else "use adamw"
+        yield Fault("train.optimizer", f"{name} keeps states that FSDP2 cannot shard", advice)
 
 
 @contradiction("P068", "optimiser-that-cannot-be-offloaded", words=("train.optimizer", "parallel.offload"))
@@ -230,10 +244,10 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P069", "validation-without-data", words=WATCH)
 def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds validation without data for it.
+    """Finds validation without data for it, or data that no validation uses.
 
     Why is this bad:
-    Nothing is validated, although the recipe reads as if it were.
+    Nothing is validated, although the recipe reads as if it were; or rows are kept from the training for nothing.
 
     Example:
         train: {learning_rate: 1e-5, evaluate_every: 100}
@@ -241,8 +255,12 @@ def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
     """
-    if see.said.wrote("train.evaluate_every") and not (s.data.holdout or s.data.validation):
+    validated = s.data.holdout or s.data.validation
+    if see.otherwise("train.evaluate_every") and not validated:
         yield Fault("train.evaluate_every", "there is no validation data", "add data.holdout or data.validation")
+    if s.watch.evaluate_every == "never" and validated:
+        advice = "say how often, or drop data.holdout and data.validation"
+        yield Fault("train.evaluate_every", "the validation data would never be used", advice)
 
 
 @contradiction("P094", "unknown-release", words=("versions", "trainer"))
@@ -289,9 +307,7 @@ def neftune(_see: Context, s: Train) -> Iterator[Fault]:
     You try the noise with another method. A trainer that has NEFTune adds it whatever the method is.
     """
     if s.optimizer.neftune_alpha and s.method != "sft":
-        yield Fault(
-            "train.neftune_alpha", f"NEFTune is made for sft, not for {s.method}", "drop it, or use method: sft"
-        )
+        yield Fault("train.neftune_alpha", f"NEFTune is made for sft, not for {s.method}", "drop it")
 
 
 @contradiction("P101", "early-stopping-without-a-best", words=WATCH)
@@ -336,7 +352,7 @@ def schedule_free(_see: Context, s: Train) -> Iterator[Fault]:
     When it is meant:
     You compare schedules on this optimiser. The trainer runs them.
     """
-    if s.optimizer.name == "adamw_schedule_free" and not s.optimizer.scheduler.startswith("constant"):
+    if s.optimizer.name == SCHEDULE_FREE and not s.optimizer.scheduler.startswith("constant"):
         yield Fault("train.scheduler", f"{s.optimizer.name} needs no schedule", "use scheduler: constant")
 
 

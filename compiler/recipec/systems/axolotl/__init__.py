@@ -8,10 +8,11 @@ returns to the best checkpoint.
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
+from typing import Any, get_args
 
 from recipec.job import Beside, DropStale, Job, Step
 from recipec.kinds.train.records import Train
+from recipec.language.train import Scheduler
 from recipec.source import is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
@@ -251,7 +252,7 @@ CHECKS: tuple[Check, ...] = (
             when=when,
             message=f"Axolotl draws the first weights of {new} before it sets the seed",
             advice="two runs differ from their second step on; trl, llamafactory and unsloth seed it",
-            said=True,
+            said="other",
         )
         for new, when in (("a new adapter", _new_adapter), ("the head of a reward model", _new_head))
     ),
@@ -320,6 +321,7 @@ SYSTEM = System(
         "method": frozenset(["pretrain", "sft", "reward", *objective.RL]),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
+        "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
     needs=trainers.need,

@@ -145,7 +145,7 @@ CHECKS: tuple[Check, ...] = (
         "data.streaming",
         "data.train",
         when=lambda streaming, sources: streaming and len(_weighed(sources)) > 1,
-        message="Axolotl streams one data source",
+        message="Axolotl streams one data source, of weight 1",
         advice="give one source, or drop streaming",
     ),
     refuses(
@@ -162,16 +162,6 @@ CHECKS: tuple[Check, ...] = (
             message=lambda _subset, method: f"Axolotl's {method} data cannot choose a subset",
             advice="use a copy that has only this subset",
         ).when("method", *NO_KIND)
-        for group in ("train", "validation")
-    ),
-    *(
-        refuses(
-            f"data.{group}.*.roles",
-            f"data.{group}.*.columns",
-            when=lambda roles, columns: roles and "prompt" in columns,
-            message="rows with a prompt hold texts, which have no roles",
-            advice="drop roles; or drop the column prompt, if the rows hold conversations",
-        )
         for group in ("train", "validation")
     ),
 )

@@ -5,10 +5,11 @@ What it says of its keys is in `llamafactory/hparams/*_args.py`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from recipec.job import Beside, Copy, Folder, Job, LinkToStart, Step, Word
 from recipec.kinds.train.records import Train
+from recipec.language.train import Scheduler
 from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
@@ -178,12 +179,6 @@ CHECKS: tuple[Check, ...] = (
         message=lambda loss: f"LLaMA-Factory has no {loss}",
         advice="use loss: kto",
     ).when("method", "kto"),
-    refuses(
-        "optimizer.scheduler",
-        when=lambda scheduler: scheduler == "warmup_stable_decay",
-        message="LLaMA-Factory divides warmup_stable_decay itself: a third of the steps is stable, the rest decays",
-        advice="use another scheduler, such as cosine, and drop decay",
-    ),
     differs(
         "model.max_length",
         when=_always,
@@ -255,6 +250,8 @@ SYSTEM = System(
         "method": frozenset(STAGES),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora", "oft"]),
+        # warmup_stable_decay it divides itself: a third of the steps is stable, the rest decays
+        "optimizer.scheduler": frozenset(get_args(Scheduler)) - {"warmup_stable_decay"},
     },
     sheets=_sheets,
     one_message=True,

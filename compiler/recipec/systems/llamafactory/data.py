@@ -179,7 +179,7 @@ CHECKS: tuple[Check, ...] = (
         when=lambda workers: workers == 0,
         message="LLaMA-Factory streams with at least one worker",
         advice="use workers: 1",
-        said=True,
+        said="other",
     ).when("data.streaming"),
     differs(
         "data.packing",
@@ -225,14 +225,6 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
             ),
             advice="give one name, or rename the roles in the data",
         )
-    yield refuses(
-        f"{at}.columns",
-        when=lambda columns: (
-            "prompt" in columns and any(columns.get(word, word) != word for word in ("role", "content"))
-        ),
-        message="LLaMA-Factory takes the answers beside a prompt as text, which has no role and no content",
-        advice="drop role and content from columns, or give messages instead of a prompt",
-    ).when(f"{at}.format", "preference")
 
 
 def _of_conversations(at: str, first: DataSource) -> Iterator[Check]:

@@ -8,8 +8,11 @@ its rule.
 
 from __future__ import annotations
 
+from typing import get_args
+
 from recipec.job import RAY_PORT, Beside, Job, RayCluster, Word
 from recipec.kinds.train.records import Train
+from recipec.language.train import Scheduler
 from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
@@ -65,6 +68,8 @@ SYSTEM = System(
         "method": frozenset(SUPERVISED) | ONLINE,
         "parallel.strategy": frozenset(["zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
+        # it cannot be told how long warmup_stable_decay decays
+        "optimizer.scheduler": frozenset(get_args(Scheduler)) - {"warmup_stable_decay"},
     },
     sheets=_sheets,
     engines_apart=True,

@@ -131,7 +131,7 @@ CHECKS: tuple[Check, ...] = (
         when=lambda trusted: not trusted,
         message="OpenRLHF runs Python code that comes with a model, whatever trust_remote_code says",
         advice="use another trainer for models that you do not trust",
-        said=True,
+        said="written",
     ),
     refuses(
         "numerics.torch_compile",
@@ -183,16 +183,10 @@ CHECKS: tuple[Check, ...] = (
         advice="give a percentage",
     ),
     refuses(
-        "optimizer.scheduler",
-        when=lambda scheduler: scheduler == "warmup_stable_decay",
-        message="OpenRLHF has no option for the decay of warmup_stable_decay",
-        advice="use another schedule, or another trainer",
-    ),
-    refuses(
         "optimizer.cycles",
         when=lambda cycles: cycles > 1,
         message="OpenRLHF does not restart its cosine",
-        advice="use scheduler: cosine, or another trainer",
+        advice="drop cycles, or use another trainer",
     ).when("optimizer.scheduler", "cosine_with_restarts"),
     refuses(
         "length.amount",

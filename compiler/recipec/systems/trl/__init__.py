@@ -190,6 +190,7 @@ SYSTEM = System(
         "method": frozenset(script.TRAINERS),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(adapters.KINDS),
+        "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=_sheets,
     needs=trainers.need,
