@@ -10,10 +10,10 @@ from recipec.course import HEAD, SHARED, Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, Severity
 from recipec.language.recipe import Overrides
-from recipec.overrides import first_span, judged, lay_over
+from recipec.overrides import contract_findings, first_span, lay_over
 from recipec.plan import Origin, Record, Resolved, Stage
 from recipec.source import Path, Scalar, dotted, find, key_span, leaves
-from recipec.systems.check import Refusal
+from recipec.systems.check import Limitation
 from recipec.systems.emit import Emitted, emit, keeping
 from recipec.systems.registry import system
 
@@ -36,7 +36,7 @@ def place(course: Course, decision: Decision, findings: list[Finding]) -> list[P
     origins = _by_root(resolved.origins)
     for stage in resolved.plan.stages:
         emitted = emit(stage)
-        told_as: tuple[tuple[str, Severity, list[Refusal]], ...] = (
+        told_as: tuple[tuple[str, Severity, list[Limitation]], ...] = (
             ("T001", "error", emitted.refusals),
             ("T003", "warning", emitted.differences),
         )
@@ -56,7 +56,7 @@ def place(course: Course, decision: Decision, findings: list[Finding]) -> list[P
         for document in emitted.documents:
             tools.add(document.tool)
             lay_over(course, document, findings)
-            findings += judged(tree, stage, resolved, document)
+            findings += contract_findings(tree, stage, resolved, document)
         placed.append(Placed(stage, emitted))
     for tool in Overrides.model_fields:
         if getattr(course.recipe.overrides, tool) and tool not in tools:

@@ -56,7 +56,7 @@ def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key
     return Finding("T010", message, key_span(tree, path), help="set it with the keys of the recipe instead")
 
 
-def judged(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Document) -> Iterator[Finding]:
+def contract_findings(tree: Mapping, stage: Stage[Any], resolved: Resolved, document: Document) -> Iterator[Finding]:
     """Yield what a document's contract has against it; it stands in a raw override, or was made of the recipe."""
     for part, values, contract in _parts(document):
         group = (part,) if document.kind == "python" else ()

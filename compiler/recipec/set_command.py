@@ -36,7 +36,7 @@ def change_file(path: str, settings: Sequence[str], unset: Sequence[str]) -> tup
         raise RecipeError(told) from None
     if after == before:
         return [], False
-    findings = judged(path, after)
+    findings = findings_after(path, after)
     old = {(finding.code, finding.message) for finding in errors(compile_file(path).findings)}
     if any((finding.code, finding.message) not in old for finding in errors(findings)):
         return findings, False
@@ -44,7 +44,7 @@ def change_file(path: str, settings: Sequence[str], unset: Sequence[str]) -> tup
     return [finding for finding in findings if finding.severity == "warning"], True
 
 
-def judged(path: str, text: str) -> list[Finding]:
+def findings_after(path: str, text: str) -> list[Finding]:
     """Return what a recipe would be told if its file held `text`: it is read from there, its parents from beside."""
     return compile_file(path, text=text).findings
 

@@ -1,4 +1,4 @@
-"""A reward of one's own: reasoning that shows its steps. No library is needed."""
+"""Your own reward: reasoning that shows its steps. No library is needed."""
 
 
 def shows_steps(completions: list[str], prompts: list[str], answers: list[str]) -> list[float]:

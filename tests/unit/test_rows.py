@@ -8,7 +8,7 @@ import pytest
 
 from recipec.pipeline import compile_file
 from recipec.rows import NAMES, reading
-from recipec.rows.judge import RowSource, RowSurvey, survey_rows
+from recipec.rows.survey import RowSource, RowSurvey, survey_rows
 
 PAIR = {"messages": "messages", "chosen": "chosen", "rejected": "rejected", "role": "role", "content": "content"}
 TEXTS = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}

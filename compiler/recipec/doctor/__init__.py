@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError, tidy
 from recipec.doctor import reading
+from recipec.doctor.contract_check import File, contract_findings, held, taken_for_text, written_twice
 from recipec.doctor.cross_file import cross_file_findings
-from recipec.doctor.judge import File, held, judged, taken_for_text, written_twice
 from recipec.doctor.recognise import TITLES, Guess, beside, is_script, named, recognise, stranger
 from recipec.doctor.rules import contradictions
 from recipec.doctor.rules.script import script_findings
@@ -59,11 +59,16 @@ def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
         file = File(name, guess, found.tree, values)
         known.append(file)
         recognised.append((name, guess))
-        findings += [*written_twice(file, found), *judged(file), *taken_for_text(file), *contradictions(file)]
+        findings += [
+            *written_twice(file, found),
+            *contract_findings(file),
+            *taken_for_text(file),
+            *contradictions(file),
+        ]
         if inside := held(file):
             known.append(inside)
             recognised.append((name, inside.guess))
-            findings += [*judged(inside), *contradictions(inside)]
+            findings += [*contract_findings(inside), *contradictions(inside)]
     for script in scripts:
         findings += script_findings(script)
     together = list(cross_file_findings(known, scripts))

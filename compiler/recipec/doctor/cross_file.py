@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from recipec.diagnostics import Finding
-from recipec.doctor.judge import File
+from recipec.doctor.contract_check import File
 from recipec.doctor.recognise import TRAINERS
 from recipec.doctor.rules import number, whole
 from recipec.doctor.rules.script import gpus, nodes, world

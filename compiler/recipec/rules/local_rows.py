@@ -17,7 +17,7 @@ from recipec.suggest import nearest
 from recipec.systems.registry import system
 
 if TYPE_CHECKING:
-    from recipec.rows.judge import RowSurvey
+    from recipec.rows.survey import RowSurvey
 
 REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
 GROUPS = ("train", "validation")
@@ -71,7 +71,7 @@ def _told(
 
 
 def _survey(source: DataSource, *, one_message: bool) -> RowSurvey | None:
-    from recipec.rows.judge import RowSource, survey_rows  # json and csv are off the way of what cannot be looked at
+    from recipec.rows.survey import RowSource, survey_rows  # json and csv are off the way of what cannot be looked at
 
     return survey_rows(RowSource(str(source.path), source.format, source.columns, source.roles, one_message))
 

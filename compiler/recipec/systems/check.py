@@ -98,12 +98,12 @@ class Check(Record, frozen=True):
             self.replaced(paths=tuple(path.replace("*", str(number)) for path in self.paths)) for number in range(count)
         ]
 
-    def each(self, values: Values, release: str, used: set[str]) -> list[Refusal]:
+    def each(self, values: Values, release: str, used: set[str]) -> list[Limitation]:
         """Return what there is to tell of a stage: of each item where `*` stands for items, else at most one thing.
 
         The plan paths of which another value could change that are added to those `used`.
         """
-        found: list[Refusal] = []
+        found: list[Limitation] = []
         for one in self.items(values) if self.has(release) else ():
             holds, asked = weighed(one.only, values)
             used.update(asked)
@@ -115,14 +115,14 @@ class Check(Record, frozen=True):
                 found.append(told)
         return found
 
-    def told(self, values: Values) -> Refusal | None:
+    def told(self, values: Values) -> Limitation | None:
         """Return what there is to tell of a stage for which the check is; None where it has nothing against it."""
         given = [values.get(path) for path in self.paths]
         if not self.holds(*given):
             return None
         message = self.message if isinstance(self.message, str) else self.message(*given)
         advice = self.advice if isinstance(self.advice, str) else self.advice(*given)
-        return Refusal(self.paths[0], message, advice, self.said)
+        return Limitation(self.paths[0], message, advice, self.said)
 
 
 class OfAny(Protocol):
@@ -186,7 +186,7 @@ def differs(
     return Check("warning", (path, *more), when, message, advice, said=said)
 
 
-class Refusal(Record, frozen=True):
+class Limitation(Record, frozen=True):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
     `said`: it is told only to a user who wrote the value, as in a check.

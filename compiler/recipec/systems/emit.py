@@ -8,7 +8,7 @@ from typing import Any
 from recipec.job import Job
 from recipec.kinds import kind
 from recipec.plan import Record, Stage
-from recipec.systems.check import Refusal, Values
+from recipec.systems.check import Limitation, Values
 from recipec.systems.document import Document, Sheet
 from recipec.systems.registry import doing, system
 from recipec.systems.system import System
@@ -26,8 +26,8 @@ class Emitted(Record, frozen=True):
     job: Job | None
     files: dict[str, str]
     used: set[str]
-    refusals: list[Refusal]
-    differences: list[Refusal]
+    refusals: list[Limitation]
+    differences: list[Limitation]
 
 
 def emit(stage: Stage[Any]) -> Emitted:
@@ -71,7 +71,7 @@ def keeping(stage: Stage[Any]) -> dict[str, set[str]]:
     return found
 
 
-def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal]:
+def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Limitation]:
     """Yield what the system has declared that it cannot do."""
     for path, known in doer.can.items():
         value = values.get(path)
@@ -83,10 +83,10 @@ def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Refusal
         advice = f"it can do {', '.join(fitting or wants)}"
         advice += "" if fitting else f", which wants {next(iter(wants.values()))}"
         advice += f"; {', '.join(others)} can do {value}" if others else ""
-        yield Refusal(path, f"{doer.name} cannot do {value}", advice)
+        yield Limitation(path, f"{doer.name} cannot do {value}", advice)
     if doer.one_process and values.get("hardware.device") == "cpu" and values["hardware.world"] > 1:
         advice = f"{doer.one_process}; use per_node: 1, nodes: 1"
-        yield Refusal("hardware.world", "several processes need GPUs", advice)
+        yield Limitation("hardware.world", "several processes need GPUs", advice)
 
 
 def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from recipec.facts import is_between
 from recipec.plan import Record, fields
 from recipec.source import is_list, is_mapping, is_tuple
-from recipec.systems.check import Of1, Of2, Of3, Of4, OfAny, Only, Refusal, Unsupported, Values, weighed
+from recipec.systems.check import Limitation, Of1, Of2, Of3, Of4, OfAny, Only, Unsupported, Values, weighed
 
 
 class Omit:
@@ -378,7 +378,7 @@ class Filled(Record, frozen=True):
 
     entries: dict[str, Entry]
     used: set[str]
-    refusals: list[Refusal]
+    refusals: list[Limitation]
 
 
 def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
@@ -386,7 +386,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     entries: dict[str, Entry] = {}
     nested: dict[str, list[str]] = {}  # what was read for each key that holds a mapping
     used: set[str] = set()
-    refusals: list[Refusal] = []
+    refusals: list[Limitation] = []
     get = values.get
     in_force: dict[tuple[Only, ...], bool] = {(): True}  # conditions that many rows share are asked once
     for row in rows:
@@ -404,7 +404,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
         try:
             value = row.say(*map(get, reads))
         except Unsupported as refused:
-            refusals.append(Refusal(refused.path, refused.message, refused.advice))
+            refusals.append(Limitation(refused.path, refused.message, refused.advice))
             continue
         if row.only:
             reads = (*reads, *(one.path for one in row.only if one.path not in reads))

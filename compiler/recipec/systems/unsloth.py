@@ -246,8 +246,8 @@ def _job(s: Train) -> Job:
 
 
 def _files(s: Train) -> dict[str, str]:
-    judged = {rewards.FILE: rewards.text(s)} if s.rewards and rewards.functions(s) else {}
-    return {**script.files(), **judged}
+    functions = {rewards.FILE: rewards.text(s)} if s.rewards and rewards.functions(s) else {}
+    return {**script.files(), **functions}
 
 
 def _checks(_s: Train) -> tuple[Check, ...]:

@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import Literal, NamedTuple, TypeGuard
 
 from recipec.diagnostics import Finding
-from recipec.doctor.judge import File
+from recipec.doctor.contract_check import File
 
 
-class Told(NamedTuple):
+class Fault(NamedTuple):
     """One thing that a rule says: the dotted key to change, what is wrong, and what to do."""
 
     path: str
@@ -24,7 +24,7 @@ class Told(NamedTuple):
 
 
 MODULES = ("axolotl", "evaluation", "launching", "llamafactory", "trainer", "trl")  # their rules enter themselves
-Judge = Callable[[File], Iterator[Told]]
+Judge = Callable[[File], Iterator[Fault]]
 RULES: dict[str, list[tuple[str, Judge]]] = {}
 
 

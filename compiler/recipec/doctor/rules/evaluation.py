@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.doctor.judge import File
-from recipec.doctor.rules import Told, rule
+from recipec.doctor.contract_check import File
+from recipec.doctor.rules import Fault, rule
 
 
 @rule("D190", "lm_eval")
-def rows_without_a_place(file: File) -> Iterator[Told]:
+def rows_without_a_place(file: File) -> Iterator[Fault]:
     """lm-eval refuses `log_samples` without `output_path`."""
     for key in ("log_samples", "predict_only"):
         if file.get(key) and not file.get("output_path"):
-            yield Told(key, f"{key} without output_path", "add `output_path`")
+            yield Fault(key, f"{key} without output_path", "add `output_path`")
             return
 
 
 @rule("D191", "lm_eval")
-def turns_without_template(file: File) -> Iterator[Told]:
+def turns_without_template(file: File) -> Iterator[Fault]:
     """lm-eval refuses `fewshot_as_multiturn` without a chat template."""
     if file.get("fewshot_as_multiturn") is True and not file.get("apply_chat_template"):
-        yield Told(
+        yield Fault(
             "fewshot_as_multiturn",
             "fewshot_as_multiturn without apply_chat_template",
             "add `apply_chat_template: true`",
@@ -29,10 +29,10 @@ def turns_without_template(file: File) -> Iterator[Told]:
 
 
 @rule("D192", "lm_eval")
-def nothing_to_ask(file: File) -> Iterator[Told]:
+def nothing_to_ask(file: File) -> Iterator[Fault]:
     """lm-eval refuses a file without tasks."""
     if not file.get("tasks"):
-        yield Told(
+        yield Fault(
             "tasks" if "tasks" in file.values else "",
             "there are no tasks",
             "name them in `tasks:`; `lm-eval ls tasks` lists them",
@@ -40,7 +40,7 @@ def nothing_to_ask(file: File) -> Iterator[Told]:
 
 
 @rule("D193", "lm_eval")
-def two_limits(file: File) -> Iterator[Told]:
+def two_limits(file: File) -> Iterator[Fault]:
     """lm-eval refuses `samples` together with `limit`."""
     if file.get("samples") and file.get("limit") is not None:
-        yield Told("limit", "samples and limit are both set", "keep one of them")
+        yield Fault("limit", "samples and limit are both set", "keep one of them")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.doctor.judge import File
-from recipec.doctor.rules import Told, both, number, rule
+from recipec.doctor.contract_check import File
+from recipec.doctor.rules import Fault, both, number, rule
 
 TOOL = "llamafactory"
 ONLY_SFT = ("predict_with_generate", "neat_packing", "train_on_prompt", "mask_history")
@@ -17,10 +17,10 @@ def _kind(file: File) -> str:
 
 
 @rule("D140", TOOL)
-def quantised_without_adapter(file: File) -> Iterator[Told]:
+def quantised_without_adapter(file: File) -> Iterator[Fault]:
     """LLaMA-Factory trains quantised weights only with LoRA or OFT."""
     if file.get("quantization_bit") and _kind(file) not in ("lora", "oft"):
-        yield Told(
+        yield Fault(
             "quantization_bit",
             f"quantization_bit does not go with finetuning_type {_kind(file)}",
             "write `finetuning_type: lora`, or delete this",
@@ -28,10 +28,10 @@ def quantised_without_adapter(file: File) -> Iterator[Told]:
 
 
 @rule("D141", TOOL)
-def adapter_without_lora(file: File) -> Iterator[Told]:
+def adapter_without_lora(file: File) -> Iterator[Fault]:
     """LLaMA-Factory loads an existing adapter only for LoRA."""
     if file.get("adapter_name_or_path") and _kind(file) != "lora":
-        yield Told(
+        yield Fault(
             "adapter_name_or_path",
             f"an adapter does not go with finetuning_type {_kind(file)}",
             "write `finetuning_type: lora`, or delete this",
@@ -39,78 +39,78 @@ def adapter_without_lora(file: File) -> Iterator[Told]:
 
 
 @rule("D142", TOOL)
-def only_for_sft(file: File) -> Iterator[Told]:
+def only_for_sft(file: File) -> Iterator[Fault]:
     """LLaMA-Factory refuses these keys in any other stage."""
     stage = file.get("stage", "sft")
     if stage != "sft":
         for key in ONLY_SFT:
             if file.get(key):
-                yield Told(key, f"{key} is for stage sft, not {stage}", "delete it")
+                yield Fault(key, f"{key} is for stage sft, not {stage}", "delete it")
 
 
 @rule("D143", TOOL)
-def no_rows(file: File) -> Iterator[Told]:
+def no_rows(file: File) -> Iterator[Fault]:
     """LLaMA-Factory refuses to train without a dataset."""
     if file.get("do_train") is True and not file.get("dataset"):
-        yield Told("do_train", "do_train without a dataset", "name one of dataset_info.json in `dataset:`")
+        yield Fault("do_train", "do_train without a dataset", "name one of dataset_info.json in `dataset:`")
 
 
 @rule("D144", TOOL)
-def nothing_to_evaluate(file: File) -> Iterator[Told]:
+def nothing_to_evaluate(file: File) -> Iterator[Fault]:
     """LLaMA-Factory refuses to evaluate without evaluation data; setting `eval_strategy` turns evaluation on."""
     size = file.get("val_size", 0)
     if file.get("eval_dataset") or (number(size) and size > 1e-6) or isinstance(size, str):
         return
     for key in ("eval_strategy", "do_eval", "do_predict", "predict_with_generate"):
         if file.get(key) and file.get(key) != "no":
-            yield Told(key, f"{key} without rows to evaluate on", "set `val_size` or `eval_dataset`, or delete this")
+            yield Fault(key, f"{key} without rows to evaluate on", "set `val_size` or `eval_dataset`, or delete this")
             return
 
 
 @rule("D145", TOOL)
-def two_validations(file: File) -> Iterator[Told]:
+def two_validations(file: File) -> Iterator[Fault]:
     """LLaMA-Factory refuses `val_size` together with `eval_dataset`."""
     size = file.get("val_size", 0)
     if file.get("eval_dataset") and number(size) and size > 1e-6:
-        yield Told("val_size", "val_size and eval_dataset are both set", "keep one of them")
+        yield Fault("val_size", "val_size and eval_dataset are both set", "keep one of them")
 
 
 @rule("D146", TOOL)
-def streaming(file: File) -> Iterator[Told]:
+def streaming(file: File) -> Iterator[Fault]:
     """Streamed rows have no length: LLaMA-Factory needs `max_steps`, a whole `val_size`, and no `max_samples`."""
     if file.get("streaming") is not True:
         return
     steps = file.get("max_steps")
     if not number(steps) or steps < 1:
-        yield Told("streaming", "streamed rows have no length", "add `max_steps`")
+        yield Fault("streaming", "streamed rows have no length", "add `max_steps`")
     size = file.get("val_size", 0)
     if number(size) and 1e-6 < size < 1:
-        yield Told("val_size", "of streamed rows no share can be held out", "write a number of rows")
+        yield Fault("val_size", "of streamed rows no share can be held out", "write a number of rows")
     if file.get("max_samples"):
-        yield Told("max_samples", "max_samples does not go with streaming", "delete it: max_steps ends the training")
+        yield Fault("max_samples", "max_samples does not go with streaming", "delete it: max_steps ends the training")
 
 
 @rule("D147", TOOL)
-def two_masks(file: File) -> Iterator[Told]:
+def two_masks(file: File) -> Iterator[Fault]:
     """LLaMA-Factory refuses `mask_history` together with `train_on_prompt`."""
     if both(file, "mask_history", "train_on_prompt"):
-        yield Told("mask_history", "mask_history and train_on_prompt are both on", "keep one of them")
+        yield Fault("mask_history", "mask_history and train_on_prompt are both on", "keep one of them")
 
 
 @rule("D148", TOOL)
-def lora_settings_without_lora(file: File) -> Iterator[Told]:
+def lora_settings_without_lora(file: File) -> Iterator[Fault]:
     """In other kinds of training, some LoRA options are refused and the rest have no effect."""
     kind = _kind(file)
     if kind == "lora":
         return
     for key in ONLY_LORA:
         if file.get(key):
-            yield Told(
+            yield Fault(
                 key, f"{key} does not go with finetuning_type {kind}", "write `finetuning_type: lora`, or delete this"
             )
     for key in ("lora_rank", "lora_target"):
         if file.get(key) and kind != "oft":
-            yield Told(
+            yield Fault(
                 key,
                 f"{key} has no effect with finetuning_type {kind}",
                 "write `finetuning_type: lora`, or delete it",
@@ -119,34 +119,34 @@ def lora_settings_without_lora(file: File) -> Iterator[Told]:
 
 
 @rule("D149", TOOL)
-def galore_with_lora(file: File) -> Iterator[Told]:
+def galore_with_lora(file: File) -> Iterator[Fault]:
     """LLaMA-Factory refuses these optimisers with LoRA, with each other, and (except BAdam) with DeepSpeed."""
     chosen = [key for key in ("use_galore", "use_apollo", "use_badam") if file.get(key)]
     for key in chosen:
         if _kind(file) == "lora":
-            yield Told(
+            yield Fault(
                 key, f"{key} trains whole matrices, but finetuning_type is lora", "write `finetuning_type: full`"
             )
         elif key != "use_badam" and file.get("deepspeed"):
-            yield Told(key, f"{key} does not go with deepspeed", "keep one of them")
+            yield Fault(key, f"{key} does not go with deepspeed", "keep one of them")
     if len(chosen) > 1:
-        yield Told(chosen[1], f"{' and '.join(chosen)} are both on", "keep one of them")
+        yield Fault(chosen[1], f"{' and '.join(chosen)} are both on", "keep one of them")
 
 
 @rule("D150", TOOL)
-def quantised_and_changed(file: File) -> Iterator[Told]:
+def quantised_and_changed(file: File) -> Iterator[Fault]:
     """LLaMA-Factory cannot resize a quantised model, or initialise its adapter by PiSSA."""
     if file.get("quantization_bit"):
         for key in ("resize_vocab", "pissa_init"):
             if file.get(key):
-                yield Told(key, f"{key} does not go with quantization_bit", "delete one of them")
+                yield Fault(key, f"{key} does not go with quantization_bit", "delete one of them")
 
 
 @rule("D151", TOOL)
-def smoothing_of_other_losses(file: File) -> Iterator[Told]:
+def smoothing_of_other_losses(file: File) -> Iterator[Fault]:
     """LLaMA-Factory smooths labels only in the sigmoid loss."""
     if file.get("dpo_label_smoothing") and file.get("pref_loss", "sigmoid") != "sigmoid":
-        yield Told(
+        yield Fault(
             "dpo_label_smoothing",
             f"dpo_label_smoothing does not go with pref_loss {file.get('pref_loss')}",
             "delete it",
@@ -154,17 +154,17 @@ def smoothing_of_other_losses(file: File) -> Iterator[Told]:
 
 
 @rule("D152", TOOL)
-def ppo_without_reward(file: File) -> Iterator[Told]:
+def ppo_without_reward(file: File) -> Iterator[Fault]:
     """PPO needs a reward model."""
     if file.get("stage") == "ppo" and not file.get("reward_model"):
-        yield Told("stage", "stage ppo without a reward_model", "name it in `reward_model:`")
+        yield Fault("stage", "stage ppo without a reward_model", "name it in `reward_model:`")
 
 
 @rule("D153", TOOL)
-def no_model(file: File) -> Iterator[Told]:
+def no_model(file: File) -> Iterator[Fault]:
     """LLaMA-Factory has no default model."""
     if not file.get("model_name_or_path"):
-        yield Told(
+        yield Fault(
             "model_name_or_path" if "model_name_or_path" in file.values else "",
             "there is no model_name_or_path",
             "add it",

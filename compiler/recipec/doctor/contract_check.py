@@ -75,7 +75,7 @@ def written_twice(file: File, read: Read) -> Iterator[Finding]:
         yield Finding("D102", message, twice.span, help=advice, severity=severity)
 
 
-def judged(file: File) -> Iterator[Finding]:
+def contract_findings(file: File) -> Iterator[Finding]:
     """Yield what the tool's contract has against a file."""
     guess = file.guess
     if guess.tool == "script":
