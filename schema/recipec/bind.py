@@ -169,7 +169,15 @@ def _findings(tree: Node, details: list[ErrorDetails]) -> list[Finding]:
     for detail in details:
         path, on_key = _real_path(tree, detail)
         groups.setdefault((*path, "[key]") if on_key else path, []).append(detail)
-    return [_finding(tree, path, group) for path, group in groups.items()]
+    # where something inside is wrong, a member of a union fits, and that others do not says nothing
+    inside = {path[:length] for path in groups for length in range(1, len(path))}
+    kept = {path: group for path, group in groups.items() if path not in inside or not _of_type(group)}
+    return [_finding(tree, path, group) for path, group in kept.items()]
+
+
+def _of_type(group: list[ErrorDetails]) -> bool:
+    """Return whether a value is only told to be of the wrong type."""
+    return all(detail["type"] in _EXPECTED or detail["type"] == "literal_error" for detail in group)
 
 
 def _real_path(tree: Node, detail: ErrorDetails) -> tuple[Path, bool]:

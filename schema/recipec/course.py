@@ -10,6 +10,7 @@ from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
 from recipec.language.stages import Merge, Stage
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
+from recipec.suggest import nearest
 
 HEAD = frozenset(["name", "start_from", "parent_adapter", "merge"])  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
@@ -144,7 +145,9 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
         ):
             if wrong:
                 node = find(tree, (*part.path, word))
-                yield Finding("R009", message, node.span if node else key_span(tree, part.path), help=advice)
+                meant = nearest(str(part.start_from), [*known, *NO_STAGE]) if word == "start_from" else None
+                span = node.span if node else key_span(tree, part.path)
+                yield Finding("R009", message, span, suggestion=meant, help=advice)
         known.append(part.name)
 
 

@@ -14,14 +14,18 @@ import pytest
 from fake_build import LIMIT, wait_for
 
 from recipec.diagnostics import RecipeError
-from recipec.engine.build import load, preflight
+from recipec.engine import runner
+from recipec.engine.build import Build, load, preflight
+from recipec.engine.record import Record, history_of
 from recipec.engine.runner import run
 from recipec.job import ADDRESS, PORT, RANK, Beside
+from recipec.launch import nodes as launch_nodes
 from recipec.launch import words
 from recipec.output import write
 from recipec.pipeline import Compiled, compile_file
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": "environments"}
 COURSE = """\
 recipe: 1
 name: c
@@ -61,9 +65,9 @@ def compiled(folder: Path, text: str) -> Compiled:
 class Nodes:
     """A folder that two nodes share, with stand-ins for the tools."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recipe: str = COURSE) -> None:
         self.folder = folder
-        files = compiled(folder, COURSE).files
+        files = compiled(folder, recipe).files
         write(folder / "build", files)
         for name in ("a.jsonl", "b.jsonl"):
             (folder / name).write_text("{}\n")
@@ -86,6 +90,12 @@ class Nodes:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def both(self, last: dict[str, str], first: dict[str, str]) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+        """Start node 1, then node 0: a stand-in does not wait for the others, as a training does."""
+        started = self.start(1, RECIPE_WAIT_SECONDS="60", **last)
+        wait_for(lambda: (self.folder / "runs/c/nodes/10-sft.1").exists())
+        return started, self.start(0, **first)
 
     def order(self) -> list[str]:
         path = self.folder / "order"
@@ -130,6 +140,84 @@ def test_nodes_do_not_wait_for_one_that_has_failed(tmp_path: Path) -> None:
     assert set(nodes.order()) <= {"10-sft 0", "10-sft 1", "merge 0"}
 
 
+def test_nodes_do_not_wait_for_one_that_was_terminated(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path)
+    last, first = nodes.both({}, {"SLOW": "5"})
+    wait_for(lambda: len(nodes.order()) == 2)  # now node 0 merges
+    first.terminate()
+    said = last.communicate(timeout=LIMIT)[0]
+    first.communicate(timeout=LIMIT)  # what it had started goes on
+    assert (last.returncode, said.splitlines()[-1]) == (1, "node 0 has failed: see its output")
+
+
+def test_all_nodes_go_on_from_the_checkpoint_of_node_0(tmp_path: Path) -> None:
+    nodes = Nodes(tmp_path)
+    origin = "runs/c/10-sft/my checkpoint-5"
+    both = nodes.both({"RECIPE_RESUME_FROM": "stale"}, {"RECIPE_RESUME_FROM": origin, "SLOW": "3"})
+    said = [process.communicate(timeout=LIMIT)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    lines = (tmp_path / "started").read_text().splitlines()
+    assert len(lines) == 4
+    assert {line.partition("--resume-from-checkpoint=")[2] for line in lines} == {origin}
+
+
+def test_other_nodes_skip_what_node_0_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Nodes(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    build = load(Path("build"))
+    with launch_nodes.passed(build.manifest.plan, ["10-sft"]):
+        last = nodes.start(1, RECIPE_WAIT_SECONDS="60")
+        wait_for(lambda: (tmp_path / "runs/c/nodes/30-dpo.1").exists())
+        first = subprocess.Popen(
+            ["bash", "build/30-dpo/run.sh"],
+            env={**ENVIRONMENT, "NODE_RANK": "0", "MASTER_ADDR": "10.0.0.1"},
+        )
+        said = last.communicate(timeout=LIMIT)[0]
+        assert first.wait(LIMIT) == 0
+    assert last.returncode == 0
+    assert "node 0 has 10-sft already" in said
+    assert sorted(nodes.order()) == ["30-dpo 0", "30-dpo 1"]
+
+
+def test_a_run_tells_the_other_nodes_what_it_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Nodes(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(words.NODE, "0")
+
+    def all_there(build: Build, record: Record, hashes: dict[str, str], **_: bool) -> list[runner.Decision]:
+        return [runner.Decision(stage, "skip", history_of(record.read(), stage.id)) for stage in build.stages]
+
+    monkeypatch.setattr(runner, "decide", all_there)
+    assert run(Path("build"), Path("runs")) == 0
+    signs = {path.name for path in Path("runs/c/nodes").iterdir()}
+    assert signs == {"10-sft.done", "20-merged.done", "30-dpo.done"}
+    assert nodes.order() == []
+
+    def mixed(*_: object, **__: bool) -> list[runner.Decision]:
+        raise RecipeError([])
+
+    monkeypatch.setattr(runner, "decide", mixed)
+    with pytest.raises(RecipeError):
+        run(Path("build"), Path("runs"))
+    assert Path("runs/c/nodes/failed").exists()
+
+
+def test_nodes_of_a_ray_cluster_wait_like_all_others(tmp_path: Path) -> None:
+    recipe = (
+        "recipe: 1\nname: c\ntrainer: openrlhf\nmodel: {base: a/b}\nparallel: {strategy: zero3}\n"
+        "data: {train: [{path: a.jsonl, format: prompt, columns: {answer: answer}}]}\nrewards: [{type: exact}]\nrollout: {engine: vllm}\n"
+        "train: {method: grpo, learning_rate: 1e-6, batch_size: 32}\nhardware: {gpu: a100-80gb, per_node: 4, nodes: 2}\n"
+    )
+    rows = "".join(json.dumps({"prompt": str(n), "answer": "a"}) + "\n" for n in range(64))
+    (tmp_path / "a.jsonl").write_text(rows)
+    nodes = Nodes(tmp_path, recipe)
+    last = nodes.start(1, RECIPE_WAIT_SECONDS="60")
+    wait_for(lambda: (tmp_path / "runs/c/nodes/10-train.1").exists())
+    (tmp_path / "runs/c/nodes/failed").touch()
+    said = last.communicate(timeout=LIMIT)[0]
+    assert (last.returncode, said.splitlines()[-1]) == (1, "node 0 has failed: see its output")
+
+
 def test_nodes_do_not_wait_for_ever(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path)
     last = nodes.start(1, RECIPE_WAIT_SECONDS="0")
@@ -156,6 +244,19 @@ def test_a_node_without_rank_or_address_is_told(tmp_path: Path) -> None:
     assert nodes.order() == []
 
 
+@pytest.mark.parametrize("rank", ["2", "-1", "node1", "01", ""])
+def test_a_rank_that_no_node_has_is_told(tmp_path: Path, rank: str) -> None:
+    nodes = Nodes(tmp_path)
+    for script in ("build/run.sh", "build/10-sft/run.sh"):
+        variables = {**ENVIRONMENT, "NODE_RANK": rank, "MASTER_ADDR": "x"}
+        done = subprocess.run(
+            ["bash", script], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+        )
+        said = f"NODE_RANK is {rank}, but the 2 nodes are 0 to 1" if rank else "NODE_RANK: rank of this node, from 0"
+        assert (done.returncode, said in done.stderr) == (2 if rank else 1, True), done.stderr
+    assert nodes.order() == []
+
+
 def test_the_plan_says_how_it_is_started(tmp_path: Path) -> None:
     several = compiled(tmp_path, COURSE).files["PLAN.md"]
     assert "on each of the 2 nodes" in several
@@ -166,7 +267,7 @@ def test_the_plan_says_how_it_is_started(tmp_path: Path) -> None:
     assert not [name for name, text in alone.files.items() if name.endswith("run.sh") and words.NODE in text]
 
 
-def test_a_job_of_a_ray_cluster_is_started_once(tmp_path: Path) -> None:
+def test_a_job_of_a_ray_cluster_is_started_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (
         "recipe: 1\nname: c\ntrainer: script\n"
         "script: {path: t.py, launcher: ray, arguments: {out: '${plan:train.output}', batch: '${plan:train.batch.total}'}}\n"
@@ -175,6 +276,10 @@ def test_a_job_of_a_ray_cluster_is_started_once(tmp_path: Path) -> None:
     (tmp_path / "t.py").write_text("")
     files = compiled(tmp_path, text).files
     assert words.NODE not in files["run.sh"] + files["10-train/run.sh"] + files["PLAN.md"]
+    write(tmp_path / "build", files)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(words.NODE, raising=False)
+    assert "E008" not in {one.code for one in preflight(load(Path("build")), allow_edited=False)}
 
 
 def test_recipe_run_begins_on_node_0_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ def decide(course: Course) -> Decision:
     parts = tuple(Said(part) for part in course.parts)
     whole = Said(course.whole) if several else parts[0]
     machine, names = hardware(whole), tuple(part.name for part in course.parts)
-    graph = Graph(recipe.name, machine, track(whole), 10, several, {}, {}, names, "base")
+    longest = max(part.recipe.model.max_length for part in course.parts)
+    graph = Graph(recipe.name, machine, track(whole), 10, several, {}, {}, names, "base", longest)
     graph = graph.replaced(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}

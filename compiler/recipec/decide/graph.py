@@ -31,7 +31,7 @@ class Graph(Record, frozen=True):
 
     `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `number`
     the first part of the ids of what comes next, `several` whether the recipe lists its stages: those `listed`, by name;
-    `previous` is the one before in that list.
+    `previous` is the one before in that list. `longest` is the longest sequence of all trainings, in tokens.
     """
 
     run: str
@@ -43,6 +43,7 @@ class Graph(Record, frozen=True):
     merged: Mapping[str, Handed]
     listed: tuple[str, ...]
     previous: str
+    longest: int
 
     def folder(self, id: str) -> str:
         """Return the folder of a stage's results: they stay out of the emitted files."""

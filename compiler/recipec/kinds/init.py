@@ -35,7 +35,7 @@ class Init(Record, frozen=True):
     data: tuple[DataSource, ...]
 
 
-def _scratch(say: Said) -> Decided[Scratch]:
+def _scratch(say: Said, longest: int) -> Decided[Scratch]:
     here, given = "model.from_scratch", say.recipe.model.from_scratch
     if given is None:
         raise LookupError("the model is not from scratch")
@@ -51,7 +51,7 @@ def _scratch(say: Said) -> Decided[Scratch]:
         intermediate_size=say.take(
             f"{here}.intermediate_size", given.intermediate_size, 4 * given.hidden_size, "4 × hidden_size"
         ),
-        max_length=say.rule(say.recipe.model.max_length, "the longest sequence trained on", "model.max_length"),
+        max_length=say.rule(longest, "the longest sequence trained on", "model.max_length"),
         chat_template=say.rule("chatml", "a new tokenizer gets ChatML", "model.chat_template"),
     )
 
@@ -66,7 +66,7 @@ def before(
         Init,
         seed=say.word("seed", say.recipe.seed),
         output=say.rule(output, "where the later stages read it", "name"),
-        model=_scratch(say),
+        model=_scratch(say, graph.longest),
         data=say.rule(local, "the local training data"),
     )
     sizes = body.value.model

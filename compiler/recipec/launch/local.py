@@ -19,6 +19,10 @@ def _head(_plan: Plan, _all: tuple[Started, ...]) -> list[str]:
     return []
 
 
+def _tail(_all: tuple[Started, ...]) -> list[str]:
+    return []
+
+
 def how(_all: tuple[Started, ...]) -> list[str]:
     """Return how a person starts it."""
     return [
@@ -26,4 +30,4 @@ def how(_all: tuple[Started, ...]) -> list[str]:
     ]
 
 
-LAUNCHER = Launcher("local", _before, _once, _head, how)
+LAUNCHER = Launcher("local", _before, _once, _head, _tail, how)

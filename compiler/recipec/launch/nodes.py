@@ -1,23 +1,28 @@
 """`nodes`: several machines with a shared file system, on each of which a person starts the same script.
 
 Rank and address come from the environment. A stage that takes all nodes begins on node 0, which says so by a file that
-it keeps touching; the others wait for that, and so they also wait while node 0 does what is done only once.
+it keeps touching; the others wait for that, and so they also wait while node 0 does what is done only once. The file
+holds the checkpoint that node 0 goes on from, so that all nodes go on from the same.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from shlex import quote
 
-from recipec.job import Job, Port, RayCluster
+from recipec.job import Job, Port
 from recipec.launch import local, steps
 from recipec.launch.launcher import Launcher, Started
-from recipec.launch.words import ADDRESS, FIRST, NODE, RANK
+from recipec.launch.words import ADDRESS, CHECKPOINT, FIRST, NODE, RANK
 from recipec.plan import Plan
 
 WAIT, BEGAN = "RECIPE_WAIT_SECONDS", "RECIPE_BEGAN"
 FAILED = "failed"  # the file that says that node 0 has given up
-_ASKED = f': "{RANK}" "{ADDRESS}"'
+DONE = "done"  # the end of the name of the file that says that node 0 has nothing to do for a stage
+EVERY = 2  # seconds between two touches of a sign
 
 
 def signs(plan: Plan) -> str:
@@ -32,27 +37,74 @@ def give_up(plan: Plan) -> None:
     (folder / FAILED).touch()
 
 
+@contextlib.contextmanager
+def passed(plan: Plan, stages: Iterable[str]) -> Generator[None]:
+    """While active, tell the nodes that wait for stages, by their ids, that node 0 has them already and skips them.
+
+    Raises OSError where that cannot be written.
+    """
+    there = [Path(signs(plan)) / f"{id}.{DONE}" for id in stages]
+    ended = threading.Event()
+
+    def tell() -> None:
+        for sign in there:
+            sign.parent.mkdir(parents=True, exist_ok=True)
+            sign.touch()
+
+    def keep_telling() -> None:
+        while not ended.wait(EVERY):
+            tell()
+
+    if not there:
+        yield
+        return
+    tell()
+    teller = threading.Thread(target=keep_telling, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+
+
+def _asked(nodes: int) -> list[str]:
+    """Return the lines that ask for what a person sets on each node."""
+    return [
+        f': "{RANK}" "{ADDRESS}"',
+        f'if ! [[ "${NODE}" =~ ^(0|[1-9][0-9]*)$ && "${NODE}" -lt {nodes} ]]; then',
+        f'  echo "{NODE} is ${NODE}, but the {nodes} nodes are 0 to {nodes - 1}" >&2',
+        "  exit 2",
+        "fi",
+    ]
+
+
 def _before(plan: Plan, one: Started) -> list[str]:
     own = steps.lines(one.job.steps)
     if not one.job.on_each_node:
         return own
-    if isinstance(one.job.start, RayCluster):  # its nodes wait for its head
-        return _first_only(own)
     folder, id = quote(signs(plan)), one.stage.id
     return [
-        _ASKED,
+        *_asked(one.job.nodes),
         f"sign={folder}/{id}",
         f"mkdir -p {folder}",
         f'if [ "${NODE}" = 0 ]; then',
         *(f"  {line}" for line in own),
         "  # the other nodes wait for this sign that node 0 is here; they take none that an earlier run left",
-        '  (while kill -0 $$ 2>/dev/null; do touch "$sign"; sleep 2; done) >/dev/null 2>&1 &',
+        f"""  printf '%s\\n' "${{{CHECKPOINT}:-}}" >"$sign.new"  # what node 0 goes on from""",
+        '  mv "$sign.new" "$sign"',
+        f'  (while kill -0 $$ 2>/dev/null; do touch "$sign"; sleep {EVERY}; done) >/dev/null 2>&1 &',
         "else",
         f'  mine="$sign.${NODE}"',
         '  touch "$mine"',
         f'  began="${{{BEGAN}:-$mine}}"',
         f'  echo "node ${NODE} waits for node 0 to begin {id}" >&2',
         '  until [ "$sign" -nt "$mine" ]; do',
+        f'    if [ "$sign.{DONE}" -nt "$mine" ]; then',
+        f'      echo "node 0 has {id} already" >&2',
+        '      rm -f "$mine"',
+        "      exit 0",
+        "    fi",
         f'    if [ {folder}/{FAILED} -nt "$began" ]; then echo "node 0 has failed: see its output" >&2; exit 1; fi',
         f'    if [ "$SECONDS" -ge "${{{WAIT}:-7200}}" ]; then',
         f'      echo "node 0 did not begin {id} in time ({WAIT}): see its output" >&2',
@@ -61,14 +113,10 @@ def _before(plan: Plan, one: Started) -> list[str]:
         "    sleep 1",
         "  done",
         '  rm -f "$mine"',
+        f'  {CHECKPOINT}=$(<"$sign")',
+        f"  export {CHECKPOINT}",
         "fi",
     ]
-
-
-def _first_only(lines: list[str]) -> list[str]:
-    if not lines:
-        return []
-    return [f'if [ "{RANK}" = 0 ]; then', *(f"  {line}" for line in lines), "fi"]
 
 
 def _once(one: Started) -> bool:
@@ -81,14 +129,18 @@ def _head(plan: Plan, all: tuple[Started, ...]) -> list[str]:
     folder = quote(signs(plan))
     return [
         f"# This script is started on each of the {plan.hardware.nodes} nodes.",
-        _ASKED,
+        *_asked(plan.hardware.nodes),
         f"mkdir -p {folder}",
         f'export {BEGAN}={folder}/began."${NODE}"',
         f'touch "${BEGAN}"',
         f'if [ "${NODE}" = 0 ]; then',
-        f"  trap '[ $? = 0 ] || touch {folder}/{FAILED}' EXIT",
+        f"  trap 'touch {folder}/{FAILED}' EXIT  # until the last line",
         "fi",
     ]
+
+
+def _tail(all: tuple[Started, ...]) -> list[str]:
+    return ["trap - EXIT"] if any(one.job.on_each_node for one in all) else []
 
 
 def _how(all: tuple[Started, ...]) -> list[str]:
@@ -121,4 +173,4 @@ def _port(port: Port) -> str:
     return f"{port.number} ({port.purpose}; `{port.variable}` sets another)"
 
 
-LAUNCHER = Launcher("nodes", _before, _once, _head, _how)
+LAUNCHER = Launcher("nodes", _before, _once, _head, _tail, _how)

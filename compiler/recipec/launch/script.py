@@ -173,4 +173,5 @@ def run_script(
         script = f'bash "$here/{one.stage.id}/run.sh"'
         first = spread and launcher.once(one)
         lines.append(f'[ "${words.NODE}" != 0 ] || {script}  # once' if first else script)
+    lines += launcher.tail(tuple(stages))
     return _text("Runs every stage in order.", recipe, lines)

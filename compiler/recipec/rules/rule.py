@@ -199,6 +199,8 @@ def not_waivable(names: dict[str, str], never: dict[str, str], course: Course) -
 
             close = nearest(word, [*names, *names.values(), *never, *never.values()])
             may = close if close in names or close in names.values() else None
+            if re.fullmatch(r"[A-Za-z]\d{3}", word) and may and may[0] != word[0].upper():
+                may = None  # the code of another kind of finding is no slip
             advice = "`recipe rules` lists what can be waived"
             found.append(Finding("L001", f'there is no rule "{word}"', span, may, advice))
     return found

@@ -16,6 +16,7 @@ from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
 from recipec.plan import FileRead, Stage
 from recipec.source import Source, Span
+from recipec.systems.registry import system
 
 SCRIPT = "run.sh"  # of each stage, in its folder
 
@@ -155,10 +156,15 @@ def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
     return findings
 
 
+def spread(build: Build) -> bool:
+    """Return whether a stage of the plan is started on each of several nodes; one that Ray starts is not."""
+    return any(system(stage.system).job(stage.body).on_each_node for stage in build.stages)
+
+
 def _nodes(build: Build) -> list[Finding]:
     """Return a finding when a plan of several nodes is not started as node 0, which keeps the record of the run."""
     plan, rank = build.manifest.plan, os.environ.get(NODE)
-    if plan.launcher != "nodes" or rank == "0":
+    if rank == "0" or not spread(build):
         return []
     each = f"bash {build.folder}/{SCRIPT}"
     if rank is None:

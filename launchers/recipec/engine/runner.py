@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.attempt import attempt
-from recipec.engine.build import Build, load, preflight
+from recipec.engine.build import Build, load, preflight, spread
 from recipec.engine.checkpoints import checkpoints, free_name, last_complete, set_incomplete_aside
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import fingerprints
@@ -71,20 +71,24 @@ def run(
 
 def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), Signals() as signals:
+    with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
+        if spread(build):  # what ends here without success, in whatever way, ends on the other nodes too
+            told.callback(nodes.give_up, build.manifest.plan)
         record = Record(folder.record)
         _end_leftovers(record, display)
         hashes = fingerprints(build, folder.hashes)
         decisions = decide(build, record, hashes, fresh=fresh)
         _begin(build, folder, record)
         display.start(build.name, [stage.id for stage in build.stages])
+        skipped = [one.stage.id for one in decisions if one.action == "skip"] if spread(build) else []
         try:
-            code = _carry_out(build, folder, record, decisions, hashes, display, signals)
+            with nodes.passed(build.manifest.plan, skipped):
+                code = _carry_out(build, folder, record, decisions, hashes, display, signals)
         finally:
             display.stop()
-        if code != DONE and build.manifest.plan.launcher == nodes.LAUNCHER.name:
-            nodes.give_up(build.manifest.plan)
         record.add({DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted"), exit_code=code)
+        if code == DONE:
+            told.pop_all()
     display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
     return code
 

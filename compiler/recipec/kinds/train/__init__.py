@@ -70,7 +70,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     body = _body(say, graph, train, id, start)
-    stage, handed = _stage(say, graph, id, body, start or graph.models["base"])
+    stage, handed = _stage(say, graph, id, body, start or _own(say, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
@@ -85,6 +85,11 @@ def _start(say: Said, graph: Graph) -> Handed | None:
     """Return what a training begins with; None for the recipe's own model."""
     name = say.part.start_from or graph.previous
     return graph.models.get(name) if name != "base" else None
+
+
+def _own(say: Said, graph: Graph) -> Handed:
+    """Return the recipe's own model, as this stage says it: a stage may name another base."""
+    return graph.models["base"] if say.recipe.model.from_scratch is not None else base(say, graph)
 
 
 def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None) -> Decided[Train]:

@@ -1,11 +1,20 @@
 """Contradictions: what cannot hold together in a recipe, each a rule with a code of its own. They come before all others."""
 
-from recipec.rules.contradictions import course, data, machine, methods, model, script, training
+from recipec.rules.contradictions import course, data, handover, machine, methods, model, script, training
 from recipec.rules.rule import Rule
 
 CONTRADICTIONS: tuple[Rule, ...] = tuple(
     sorted(
-        (*machine.RULES, *model.RULES, *data.RULES, *training.RULES, *methods.RULES, *script.RULES, *course.RULES),
+        (
+            *machine.RULES,
+            *model.RULES,
+            *data.RULES,
+            *handover.RULES,
+            *training.RULES,
+            *methods.RULES,
+            *script.RULES,
+            *course.RULES,
+        ),
         key=lambda one: one.code,
     )
 )

@@ -102,7 +102,7 @@ def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
           - {name: first}
           - {name: second}
     """
-    if see.said.part.parent_adapter is not None and not _left_adapter(see):
+    if see.said.part.parent_adapter is not None and not left_adapter(see):
         message = f"there is no adapter to start from{_merged(see, _start(see))}"
         yield Fault("parent_adapter", message, "drop parent_adapter")
 
@@ -124,13 +124,13 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
           - {name: first, adapter: {rank: 16}}
           - {name: second, adapter: {rank: 16}, parent_adapter: merge}
     """
-    name = _left_adapter(see)
+    name = left_adapter(see)
     if see.said.part.parent_adapter is None and name:
         message = f"{name} leaves an adapter, and this stage does not say whether to merge or continue it"
         yield Fault("parent_adapter", message, "set parent_adapter: merge, or continue")
 
 
-def _left_adapter(see: Context) -> str:
+def left_adapter(see: Context) -> str:
     """Return the name of the stage that this one starts from, where it leaves an adapter; else an empty text."""
     name = _start(see)
     handed = see.graph.models.get(name)
@@ -393,7 +393,7 @@ def density(_see: Context, s: Merge) -> Iterator[Fault]:
         yield Fault("merge.how", f"{s.how} needs a density", "set merge.density, such as 0.5")
     if s.how is not None and s.how not in SPARSE and s.density is not None:
         yield Fault("merge.density", f"{s.how} keeps all values", "drop density, or use ties, dare or magnitude_prune")
-    if s.majority is not None and s.how is not None and "ties" not in s.how:
+    if s.majority == "frequency" and s.how is not None and "ties" not in s.how:  # total is the default of all
         yield Fault("merge.majority", f"{s.how} elects no signs", "drop majority, or use how: ties")
 
 

@@ -5,11 +5,15 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # This script is started on each of the 8 nodes.
 : "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]*)$ && "$NODE_RANK" -lt 8 ]]; then
+  echo "NODE_RANK is $NODE_RANK, but the 8 nodes are 0 to 7" >&2
+  exit 2
+fi
 mkdir -p runs/llama-3-70b-fsdp2-offload/nodes
 export RECIPE_BEGAN=runs/llama-3-70b-fsdp2-offload/nodes/began."$NODE_RANK"
 touch "$RECIPE_BEGAN"
 if [ "$NODE_RANK" = 0 ]; then
-  trap '[ $? = 0 ] || touch runs/llama-3-70b-fsdp2-offload/nodes/failed' EXIT
+  trap 'touch runs/llama-3-70b-fsdp2-offload/nodes/failed' EXIT  # until the last line
 fi
 environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
 python="${PYTHON:-python3}"
@@ -53,3 +57,4 @@ need() {  # data file
 }
 make_environment axolotl-0.19.0 ''
 bash "$here/10-train/run.sh"
+trap - EXIT

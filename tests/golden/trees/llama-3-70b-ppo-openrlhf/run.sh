@@ -5,11 +5,15 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # This script is started on each of the 8 nodes.
 : "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]*)$ && "$NODE_RANK" -lt 8 ]]; then
+  echo "NODE_RANK is $NODE_RANK, but the 8 nodes are 0 to 7" >&2
+  exit 2
+fi
 mkdir -p runs/llama-3-70b-ppo-openrlhf/nodes
 export RECIPE_BEGAN=runs/llama-3-70b-ppo-openrlhf/nodes/began."$NODE_RANK"
 touch "$RECIPE_BEGAN"
 if [ "$NODE_RANK" = 0 ]; then
-  trap '[ $? = 0 ] || touch runs/llama-3-70b-ppo-openrlhf/nodes/failed' EXIT
+  trap 'touch runs/llama-3-70b-ppo-openrlhf/nodes/failed' EXIT  # until the last line
 fi
 environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
 python="${PYTHON:-python3}"
@@ -54,3 +58,4 @@ need() {  # data file
 need data/prompts.jsonl
 make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
 bash "$here/10-train/run.sh"
+trap - EXIT

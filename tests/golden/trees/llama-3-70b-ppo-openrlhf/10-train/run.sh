@@ -12,6 +12,40 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+: "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
+if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]*)$ && "$NODE_RANK" -lt 8 ]]; then
+  echo "NODE_RANK is $NODE_RANK, but the 8 nodes are 0 to 7" >&2
+  exit 2
+fi
+sign=runs/llama-3-70b-ppo-openrlhf/nodes/10-train
+mkdir -p runs/llama-3-70b-ppo-openrlhf/nodes
+if [ "$NODE_RANK" = 0 ]; then
+  # the other nodes wait for this sign that node 0 is here; they take none that an earlier run left
+  printf '%s\n' "${RECIPE_RESUME_FROM:-}" >"$sign.new"  # what node 0 goes on from
+  mv "$sign.new" "$sign"
+  (while kill -0 $$ 2>/dev/null; do touch "$sign"; sleep 2; done) >/dev/null 2>&1 &
+else
+  mine="$sign.$NODE_RANK"
+  touch "$mine"
+  began="${RECIPE_BEGAN:-$mine}"
+  echo "node $NODE_RANK waits for node 0 to begin 10-train" >&2
+  until [ "$sign" -nt "$mine" ]; do
+    if [ "$sign.done" -nt "$mine" ]; then
+      echo "node 0 has 10-train already" >&2
+      rm -f "$mine"
+      exit 0
+    fi
+    if [ runs/llama-3-70b-ppo-openrlhf/nodes/failed -nt "$began" ]; then echo "node 0 has failed: see its output" >&2; exit 1; fi
+    if [ "$SECONDS" -ge "${RECIPE_WAIT_SECONDS:-7200}" ]; then
+      echo "node 0 did not begin 10-train in time (RECIPE_WAIT_SECONDS): see its output" >&2
+      exit 3
+    fi
+    sleep 1
+  done
+  rm -f "$mine"
+  RECIPE_RESUME_FROM=$(<"$sign")
+  export RECIPE_RESUME_FROM
+fi
 head="${MASTER_ADDR:?address of node 0}"
 address="$head:${RAY_PORT:-6379}"
 server="http://127.0.0.1:${RAY_DASHBOARD_PORT:-8265}"
