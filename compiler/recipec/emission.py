@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from collections.abc import Mapping as Dict
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.course import HEAD, SHARED, Course
-from recipec.decide.said import Said
+from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, Severity
 from recipec.language.recipe import Overrides
 from recipec.overrides import contract_findings, first_span, lay_over
-from recipec.plan import Origin, Resolved, Stage
+from recipec.plan import Origin, Record, Resolved, Stage
 from recipec.source import Path, Scalar, dotted, find, key_span, leaves
 from recipec.systems.check import Limitation
-from recipec.systems.emit import Emitted, emit
+from recipec.systems.emit import Emitted, emit, keeping
 from recipec.systems.registry import system
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 
 
-class Placed(NamedTuple):
+class Placed(Record, frozen=True):
     """One stage with what is emitted for it."""
 
     stage: Stage[Any]
     emitted: Emitted
 
 
-def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[Placed]:
+def place(course: Course, decision: Decision, findings: list[Finding]) -> list[Placed]:
     """Return what is emitted for each stage; what cannot be, or has no effect, is added to the findings."""
-    tree = course.tree
+    tree, resolved = course.tree, decision.resolved
     placed: list[Placed] = []
     used: set[str] = set()
     tools: set[str] = set()
-    origins, usual = _by_root(resolved.origins), resolved.usual()
+    origins = _by_root(resolved.origins)
     for stage in resolved.plan.stages:
         emitted = emit(stage)
         told_as: tuple[tuple[str, Severity, list[Limitation]], ...] = (
@@ -43,7 +43,7 @@ def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[P
         for code, severity, told in told_as:
             for refusal in told:
                 reads = reads_of(resolved, f"{stage.name}.{refusal.path}")
-                if refusal.said and not set(reads) - (usual if refusal.said == "other" else set()):
+                if refusal.said and not set(reads) - (decision.usual if refusal.said == "other" else set()):
                     continue
                 used.update(reads)
                 # what nobody wrote is wrong for the system that somebody named
@@ -64,7 +64,7 @@ def place(course: Course, resolved: Resolved, findings: list[Finding]) -> list[P
             findings.append(Finding("T011", f"the recipe does not use {tool}", span, help="drop these overrides"))
     unknown = {finding.span for finding in findings if finding.code == "R001"}
     if not any(one.emitted.refusals for one in placed):
-        findings += [finding for finding in _unused(course, used, placed, resolved) if finding.span not in unknown]
+        findings += [finding for finding in _unused(course, used, decision) if finding.span not in unknown]
     return placed
 
 
@@ -108,11 +108,10 @@ def reads_of(resolved: Resolved, path: str) -> tuple[str, ...]:
     return tuple(read for one, o in resolved.origins.items() if one.startswith(path + ".") for read in o.reads)
 
 
-def _unused(course: Course, used: set[str], placed: list[Placed], resolved: Resolved) -> list[Finding]:
+def _unused(course: Course, used: set[str], decision: Decision) -> list[Finding]:
     """Name every value that the person wrote, that is not what it would be anyway, and that nothing emitted depends on."""
     found: list[Finding] = []
-    tree, usual = course.tree, resolved.usual()
-    whole, parts = Said(course.whole), [Said(part) for part in course.parts]
+    tree, resolved = course.tree, decision.resolved
     for path, node in leaves(tree):
         text = dotted(path)
         own = (path[2:] if path[0] == "stages" else path) or path
@@ -123,8 +122,8 @@ def _unused(course: Course, used: set[str], placed: list[Placed], resolved: Reso
             or not isinstance(node, Scalar)  # an empty section says nothing
             or node.value is None
             or leads(text, used)
-            or leads(text, usual)
-            or _says_nothing(whole, parts, path, own, node.value)
+            or leads(text, decision.usual)
+            or _says_nothing(decision, path, own, node.value)
         ):
             continue
         span = key_span(tree, path) or node.span
@@ -132,35 +131,35 @@ def _unused(course: Course, used: set[str], placed: list[Placed], resolved: Reso
         if any(system(stage.system).own_program for stage in resolved.plan.stages):
             advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
         stages = ", ".join(stage.id for stage in resolved.plan.stages)
-        keeping = sorted(_keeping(text, placed, resolved))
+        keeping = sorted(_keeping(text, resolved))
         advice += f"; beside {', '.join(keeping)} it does not act" if keeping else ""
         found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
     return found
 
 
-def _keeping(text: str, placed: list[Placed], resolved: Resolved) -> set[str]:
+def _keeping(text: str, resolved: Resolved) -> set[str]:
     """Return the recipe paths that say what keeps a word from acting, where rows of a table would have it."""
     return {
         word
-        for stage, emitted in placed
-        for path, keeping in emitted.idle.items()
+        for stage in resolved.plan.stages
+        for path, ones in keeping(stage).items()
         if text in reads_of(resolved, f"{stage.name}.{path}")
-        for one in keeping
+        for one in ones
         for word in reads_of(resolved, f"{stage.name}.{one}")
     }
 
 
-def _says_nothing(whole: Said, parts: list[Said], path: Path, own: Path, value: object) -> bool:
+def _says_nothing(decision: Decision, path: Path, own: Path, value: object) -> bool:
     """Return whether a word of a stage repeats the recipe's, or a word of the recipe the language's own default."""
     if own != path:
-        above = find(whole.tree, own)
+        above = find(decision.whole.tree, own)
         return isinstance(above, Scalar) and above.value == value
     text = dotted(path)  # of a word that stages have too, each says how the recipe's own is bound
-    taking = [part for part in parts if part.place(text) == text] if path[0] in SHARED else [whole]
+    taking = [part for part in decision.parts if part.place(text) == text] if path[0] in SHARED else [decision.whole]
     return bool(taking) and not any(say.otherwise(text) for say in taking)
 
 
-def leads(path: str, some: set[str]) -> bool:
+def leads(path: str, some: Set[str]) -> bool:
     """Return whether a path, or what it stands in, is among some."""
     while path not in some:
         end = max(path.rfind("."), path.rfind("["))

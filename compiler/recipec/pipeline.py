@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
@@ -12,7 +11,7 @@ from recipec.course import bind_course
 from recipec.decide.decision import decide
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.emission import place
-from recipec.plan import Resolved
+from recipec.plan import Record, Resolved
 from recipec.references import misplaced
 from recipec.render.tree import files_of
 from recipec.source import Mapping, Node, dotted, key_span, leaves
@@ -26,7 +25,7 @@ _SECRET_TEXT = re.compile(
 )
 
 
-class Compiled(NamedTuple):
+class Compiled(Record, frozen=True):
     """What came of one recipe. `files` is empty when there are errors."""
 
     name: str
@@ -59,7 +58,7 @@ def compile_file(
 
         found += snapshot.findings(Path(kept), compiled.resolved, path)
     findings = tidy(composed.told(found))
-    return compiled._replace(files={} if errors(findings) else compiled.files, findings=findings)
+    return compiled.replaced(files={} if errors(findings) else compiled.files, findings=findings)
 
 
 def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Finding]:
@@ -89,7 +88,7 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     if errors(left) or any(part.wrong for part in course.parts):
         return Compiled(recipe.name, {}, tidy([*findings, *left]), None)
     findings = rules.findings(course, decision, [*findings, *more])
-    placed = place(course, decision.resolved, findings)
+    placed = place(course, decision, findings)
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)

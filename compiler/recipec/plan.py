@@ -17,8 +17,8 @@ Precision = Literal["bf16", "fp16", "fp32"]
 OriginKind = Literal["recipe", "command line", "rule", "default", "fact"]
 
 
-class Record(msgspec.Struct, frozen=True):
-    """A frozen record of the plan."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A frozen record. It cannot come to stand in a cycle, so that no garbage collection has to look at it."""
 
     def replaced(self, **changes: Any) -> Self:
         """Return a copy with other values of some fields. Raises TypeError when there is no such field."""
@@ -213,13 +213,13 @@ class Resolved(Record, frozen=True):
     plan: Plan
     origins: dict[str, Origin]
 
-    def usual(self) -> set[str]:
+    def usual(self) -> frozenset[str]:
         """Return the recipe paths that say, wherever they are taken, what would have been decided without them."""
         said: dict[str, bool] = {}
         for origin in self.origins.values():
             if origin.span is not None and len(origin.reads) == 1:
                 said[origin.reads[0]] = said.get(origin.reads[0], True) and origin.usual
-        return {path for path, usual in said.items() if usual}
+        return frozenset(path for path, usual in said.items() if usual)
 
 
 def fields(value: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ What they may name, where they may stand, and how values are written. `${var:…
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from recipec.diagnostics import Finding
 from recipec.plan import Record, fields
@@ -21,7 +21,7 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([^}:]*):?([^}]*)\}")
 
 
-class Reference(NamedTuple):
+class Reference(Record, frozen=True):
     """One `${kind:name}` and where it stands in its text."""
 
     kind: str

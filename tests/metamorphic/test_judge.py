@@ -41,7 +41,7 @@ def test_a_compiler_that_refuses_a_default_or_blames_another_line_is_found(monke
         if seed is None:
             return compiled
         other = tree.keys["name"]
-        return compiled._replace(files={}, findings=[Finding("P000", "something is wrong", other, help="mend it")])
+        return compiled.replaced(files={}, findings=[Finding("P000", "something is wrong", other, help="mend it")])
 
     assert judged(monkeypatch, strict, "seed", "train.beta1") == [("elsewhere", "seed"), ("default", "seed")]
 
@@ -56,7 +56,7 @@ def test_a_compiler_whose_advice_goes_in_a_circle_is_found(monkeypatch: pytest.M
             found = Finding("P000", "seed needs more", tree.keys["seed"], help="set train.weight_decay, such as 0.1")
         else:
             return compiled
-        return compiled._replace(files={}, findings=[found])
+        return compiled.replaced(files={}, findings=[found])
 
     found = judged(monkeypatch, circling, "seed")
     assert ("circle", "train.weight_decay") in found

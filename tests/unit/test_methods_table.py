@@ -17,7 +17,7 @@ def test_the_page_is_current() -> None:
 
 def test_a_promise_without_a_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     axolotl = system("axolotl")
-    boastful = axolotl._replace(can={**axolotl.can, "method": frozenset(["ppo"])})
+    boastful = axolotl.replaced(can={**axolotl.can, "method": frozenset(["ppo"])})
     monkeypatch.setitem(TABLE["page"].__globals__, "system", lambda _name: boastful)
     with pytest.raises(ValueError, match="declares ppo"):
         TABLE["page"]()

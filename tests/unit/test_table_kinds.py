@@ -131,7 +131,7 @@ def test_a_text_where_a_list_belongs_says_nothing() -> None:
 
 def test_a_check_of_items_is_made_of_every_one() -> None:
     check = refuses("items.*.size", "items.*.kind", when=lambda size, _kind: size > 0, message="m", advice="a")
-    only_two = check._replace(holds=lambda _size, kind: kind == "two")
+    only_two = check.replaced(holds=lambda _size, kind: kind == "two")
     assert [told.path for told in check.each(flattened(STAGE), "1.0", set())] == ["items.0.size", "items.1.size"]
     assert [told.path for told in only_two.each(flattened(STAGE), "1.0", set())] == ["items.1.size"]
     assert list(check.when("method", "dpo").each(flattened(STAGE), "1.0", set())) == []

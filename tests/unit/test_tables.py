@@ -141,7 +141,7 @@ def test_every_path_is_one_of_the_plan(name: str) -> None:
 def test_a_path_that_the_plan_has_not_is_found() -> None:
     case = of("axolotl")[0]
     row = ROWS["sheets"](case)[0].rows[0]
-    wrong = row._replace(paths=("model.pth",)).when("data.train.0.splt").when("rewards.2.weight")
+    wrong = row.replaced(paths=("model.pth",)).when("data.train.0.splt").when("rewards.2.weight")
     assert typos(case.stage, (wrong,)) == {"model.pth", "data.train.0.splt"}
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from recipec.course import Course
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.machine import hardware, track
 from recipec.decide.said import Said
 from recipec.kinds import kind
 from recipec.kinds.train import base
-from recipec.plan import Origin, Plan, Resolved
+from recipec.plan import Origin, Plan, Record, Resolved
 from recipec.systems.environments import with_environments
 
 
-class Decision(NamedTuple):
+class Decision(Record, frozen=True):
     """A plan with the origins of its values, and what was said for each of its stages, by the stage's name.
 
     `whole` is what was said of all stages, `parts` the parts of the course as they were said, in order, and `graph` what
-    there is in the end.
+    there is in the end. `usual` are the recipe paths that say what would be decided without them.
     """
 
     resolved: Resolved
@@ -26,6 +24,7 @@ class Decision(NamedTuple):
     whole: Said
     parts: tuple[Said, ...]
     graph: Graph
+    usual: frozenset[str]
 
 
 def decide(course: Course) -> Decision:
@@ -37,7 +36,7 @@ def decide(course: Course) -> Decision:
     machine, names = hardware(whole), tuple(part.name for part in course.parts)
     longest = max(part.recipe.model.max_length for part in course.parts)
     graph = Graph(recipe.name, machine, track(whole), 10, several, {}, {}, names, "base", longest)
-    graph = graph._replace(models={"base": base(whole, graph)})
+    graph = graph.replaced(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}
     for say in parts:
@@ -57,7 +56,8 @@ def decide(course: Course) -> Decision:
     plan = Plan(
         recipe.name, recipe.description, machine.value, stages, dict(recipe.launch.environment), _launcher(whole)
     )
-    return Decision(Resolved(plan, origins), said, whole, parts, graph)
+    resolved = Resolved(plan, origins)
+    return Decision(resolved, said, whole, parts, graph, resolved.usual())
 
 
 def _launcher(say: Said) -> str:
@@ -70,7 +70,7 @@ def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     merged = {one.hands.name: one.hands for one in made if one.hands is not None and one.merges}
     if not hands:
         return graph
-    return graph._replace(
+    return graph.replaced(
         number=graph.number + 10,
         models={**graph.models, **hands},
         merged={**graph.merged, **merged},

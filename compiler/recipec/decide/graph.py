@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.decide.said import Decided
-from recipec.plan import Hardware, Input, ModelOutput, Origin, Stage, Track
+from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, Stage, Track
 
 
-class Handed(NamedTuple):
+class Handed(Record, frozen=True):
     """A model that there is to start from: the id of the stage that makes it, None for the recipe's own.
 
     `origins` are those of `max_length`, `precision` and `trust_remote_code`.
@@ -26,7 +26,7 @@ class Handed(NamedTuple):
         return Input(self.stage, self.model)
 
 
-class Graph(NamedTuple):
+class Graph(Record, frozen=True):
     """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
     `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `number`
@@ -50,7 +50,7 @@ class Graph(NamedTuple):
         return f"runs/{self.run}/{id}"
 
 
-class Made(NamedTuple):
+class Made(Record, frozen=True):
     """A stage that a kind decided, the origins of its leaves below its name, and the model that it hands on, if any.
 
     `merges`: that model stands beside the one of its name, whose adapter it has in itself.

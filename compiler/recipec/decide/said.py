@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from recipec.course import Part
 from recipec.language import Recipe
-from recipec.plan import Origin, OriginKind
+from recipec.plan import Origin, OriginKind, Record
 from recipec.source import (
     Items,
     Mapping,
@@ -31,7 +31,7 @@ COMMAND_LINE = "--set"
 _BY_DEFAULT = Origin("default", "default of the language")
 
 
-class Decided(NamedTuple, Generic[T]):
+class Decided(Record, Generic[T], frozen=True):
     """A value of the plan, a leaf or a section, and the origin of each of its leaves by the dotted path below it.
 
     The path of a leaf itself is empty.

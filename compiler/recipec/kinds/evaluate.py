@@ -132,7 +132,7 @@ def _as_trained(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Dec
     origin = handed.origins.get(leaf)
     reads = origin.reads if origin is not None else ()
     decided = say.rule(value, why)
-    return decided._replace(origins={"": decided.origins[""].replaced(reads=reads)})
+    return decided.replaced(origins={"": decided.origins[""].replaced(reads=reads)})
 
 
 def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: Handed) -> Decided[Subject]:

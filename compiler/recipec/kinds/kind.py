@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.decide.graph import Graph, Made
 from recipec.decide.said import Said
-from recipec.plan import Stage
+from recipec.plan import Record, Stage
 
 
-class Kind(NamedTuple):
+class Kind(Record, frozen=True):
     """A kind of stage. `body` is the record of its bodies, `does` the first words of its script.
 
     `decide` makes the stages of one part of a course: its own, and those that must come before and after it; None where

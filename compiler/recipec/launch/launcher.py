@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.job import Job
-from recipec.plan import Plan, Stage
+from recipec.plan import Plan, Record, Stage
 
 
-class Started(NamedTuple):
+class Started(Record, frozen=True):
     """A stage with the job that does it."""
 
     stage: Stage[Any]
     job: Job
 
 
-class Launcher(NamedTuple):
+class Launcher(Record, frozen=True):
     """A launcher, as its module declares it in `LAUNCHER`.
 
     `before` are the lines of a stage's script before its job: what must hold first, and the job's own steps. `once` tells

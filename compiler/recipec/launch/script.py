@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote
-from typing import NamedTuple
 
 from recipec.job import Job, RayCluster, RayJob
 from recipec.kinds import kind
 from recipec.launch import ray, words
 from recipec.launch.launcher import Launcher, Started
-from recipec.plan import Plan, Track
+from recipec.plan import Plan, Record, Track
 from recipec.references import references
 
 HEAD = """#!/usr/bin/env bash
@@ -26,7 +25,7 @@ WIDTH = 80  # columns after which an option begins a new line
 
 def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str) -> str:
     """Return `run.sh` of one stage."""
-    stage, job = one
+    stage, job = one.stage, one.job
     lines = [
         f"environment={quote(stage.environment)}",
         'bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"',
@@ -79,7 +78,7 @@ def _text(what: str, recipe: str, lines: list[str]) -> str:
     return HEAD.format(what=what, recipe=recipe) + "\n".join(lines) + "\n"
 
 
-class Making(NamedTuple):
+class Making(Record, frozen=True):
     """How an environment is made beyond `pip install -r`: the words of the directives in its pins.
 
     `late` are packages that build against the others, `bare` says what is left out though a package asks for it,

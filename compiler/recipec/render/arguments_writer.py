@@ -35,7 +35,8 @@ def script(head: str, command: tuple[Word, ...], arguments: Mapping[str, Argumen
         lines.append('here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)')
     lines.append("arguments=(")
     where: dict[str, int] = {}
-    for name, (value, remark) in arguments.items():
+    for name, argument in arguments.items():
+        value, remark = argument.value, argument.remark
         if value is False:
             continue
         words = [] if value is True else [word(v) for v in (value if is_list(value) else [value])]

@@ -6,8 +6,9 @@ group, one on a line, indented as the mark is.
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from recipec.plan import Record
 from recipec.source import Readable
 
 _MARK = re.compile(r"^( *)\{\{(\w+)\}\}$")
@@ -19,7 +20,7 @@ class Expression(str):
     __slots__ = ()
 
 
-class Argument(NamedTuple):
+class Argument(Record, frozen=True):
     """A keyword argument: its value, and a comment that says where it came from."""
 
     value: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.course import Course
 from recipec.decide.decision import Decision
@@ -12,7 +12,7 @@ from recipec.decide.graph import Graph
 from recipec.decide.said import Said
 from recipec.diagnostics import Finding, Severity
 from recipec.facts.models import KnownModel, known_model
-from recipec.plan import ModelOutput, Plan, Resolved, Stage
+from recipec.plan import ModelOutput, Plan, Record, Resolved, Stage
 from recipec.source import Mapping, Span, beginning, find, key_span, split_path
 from recipec.systems.emit import heard
 from recipec.systems.registry import system
@@ -22,7 +22,7 @@ MEANT = "When it is meant"  # a heading of contradictions that can be allowed
 _HEADING = rf"^({'|'.join([*HEADINGS, MEANT])}):\s*"
 
 
-class Fault(NamedTuple):
+class Fault(Record, frozen=True):
     """What a rule has against a plan: the paths to blame, what is wrong, and what to do.
 
     Of a rule about values, `path` is a plan path below the stage (`adapter.targets[1]`: that item of it), or a recipe
@@ -36,7 +36,7 @@ class Fault(NamedTuple):
     suggestion: str | None = None
 
 
-class Context(NamedTuple):
+class Context(Record, frozen=True):
     """What a rule may look at beside what it checks.
 
     `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
@@ -74,7 +74,7 @@ class Context(NamedTuple):
 Judge = Callable[[Context, Any], Iterator[Fault]]
 
 
-class Rule(NamedTuple):
+class Rule(Record, frozen=True):
     """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it.
 
     `of` are the kinds of stages whose bodies it checks; `recipe` stands for the recipe as a whole, `part` for what the
@@ -122,14 +122,13 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     """Return what the rules find, with or without a look at local folders."""
     resolved = decision.resolved
     raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
-    usual = frozenset(resolved.usual())
-    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, usual)
+    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, decision.usual)
     subjects: dict[str, list[tuple[Context, Any]]] = {
         "recipe": [(whole, course.recipe)],
-        "part": [(whole._replace(said=said), said.recipe) for said in decision.parts],
+        "part": [(whole.replaced(said=said), said.recipe) for said in decision.parts],
     }
     for stage in resolved.plan.stages:
-        context = whole._replace(said=decision.said[stage.name], stage=stage)
+        context = whole.replaced(said=decision.said[stage.name], stage=stage)
         subjects.setdefault(stage.kind, []).append((context, stage.body))
     found: list[Finding] = []
     for one in rules:

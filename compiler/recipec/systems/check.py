@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, Self, overload
+from typing import Any, Literal, Protocol, Self, overload
 
 from recipec.facts import is_between
 from recipec.plan import Record
@@ -21,7 +21,7 @@ class Unsupported(Exception):
         self.path, self.message, self.advice = path, message, advice
 
 
-class Only(NamedTuple):
+class Only(Record, frozen=True):
     """A condition of a row or a check on one plan path: its value is among `values`, or (`negate`) is not.
 
     Without `values`: the value is there, that is neither None nor False, zero or empty.
@@ -53,7 +53,7 @@ def is_section(value: Any) -> bool:
     return isinstance(value, Record) or (is_tuple(value) and bool(value) and isinstance(value[0], Record))
 
 
-class Check(NamedTuple):
+class Check(Record, frozen=True):
     """What a system cannot do (`error`), or does another way than the plan says (`warning`), where `when` holds.
 
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
@@ -74,15 +74,15 @@ class Check(NamedTuple):
 
     def when(self, path: str, *values: Any) -> Self:
         """Return the check for stages whose value at `path` is one of `values`; of none given: is there."""
-        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None)))
+        return self.replaced(only=(*self.only, Only(path, frozenset(values) if values else None)))
 
     def unless(self, path: str, *values: Any) -> Self:
         """Return the check for stages whose value at `path` is none of `values`; of none given: is absent or empty."""
-        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
+        return self.replaced(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
 
     def at(self, *, since: str = "", until: str = "") -> Self:
         """Return the check for these releases only."""
-        return self._replace(since=since, until=until)
+        return self.replaced(since=since, until=until)
 
     def has(self, release: str) -> bool:
         """Return whether the check is there for a release."""
@@ -95,7 +95,7 @@ class Check(NamedTuple):
             return (self,)
         count = len(values.get(section) or ())
         return [
-            self._replace(paths=tuple(path.replace("*", str(number)) for path in self.paths)) for number in range(count)
+            self.replaced(paths=tuple(path.replace("*", str(number)) for path in self.paths)) for number in range(count)
         ]
 
     def each(self, values: Values, release: str, used: set[str]) -> list[Limitation]:
@@ -186,7 +186,7 @@ def differs(
     return Check("warning", (path, *more), when, message, advice, said=said)
 
 
-class Limitation(NamedTuple):
+class Limitation(Record, frozen=True):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
     `said`: it is told only to a user who wrote the value, as in a check.

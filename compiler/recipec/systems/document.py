@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
 from recipec.job import Word
+from recipec.plan import Record
 from recipec.systems.table import Entry, Row
 
 
-class Sheet(NamedTuple):
+class Sheet(Record, frozen=True):
     """One file to fill from a table. `contract` names the part of the tool's contract that checks it; in a `python`
     file, whose text is `template`, each group of keys (`GROUP.key`) is checked by the part of the group's name. In an
     `arguments` file, a script, `command` takes them. Without `raw_keys`, `overrides` of its tool do not go into it."""

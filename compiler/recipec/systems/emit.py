@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.job import Job
 from recipec.kinds import kind
-from recipec.plan import Stage
+from recipec.plan import Record, Stage
 from recipec.systems.check import Limitation, Values
 from recipec.systems.document import Document, Sheet
 from recipec.systems.registry import doing, system
 from recipec.systems.system import System
-from recipec.systems.table import fill, flattened
+from recipec.systems.table import fill, flattened, idle
 
 
-class Emitted(NamedTuple):
+class Emitted(Record, frozen=True):
     """What makes the tools do one stage.
 
     `job` runs it (None where something is refused), `files` are texts beside the documents, `used` every plan path that
-    acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way, `idle`
-    the plan paths that would act, each with the plan paths whose values keep it from that.
+    acts on them, `refusals` what cannot be expressed, `differences` what the tool does another way.
     """
 
     documents: list[Document]
@@ -29,20 +28,19 @@ class Emitted(NamedTuple):
     used: set[str]
     refusals: list[Limitation]
     differences: list[Limitation]
-    idle: dict[str, set[str]]
 
 
 def emit(stage: Stage[Any]) -> Emitted:
     """Return what makes the tools do this stage in its environment."""
     doer, body = system(stage.system), stage.body
-    out = Emitted([], None, {}, set(kind(stage.kind).acts), [], [], {})
+    out = Emitted([], None, {}, set(kind(stage.kind).acts), [], [])
     values = flattened(body)
     out.refusals.extend(_cannot(doer, stage, values))
     if out.refusals:
         return out
     for sheet in doer.sheets(body, stage.environment):
         _fill(out, values, sheet)
-    out = out._replace(job=doer.job(body))
+    out = out.replaced(job=doer.job(body))
     out.files.update(doer.files(body))
     out.used.update(doer.uses(body))
     if not doer.own_program:
@@ -56,11 +54,21 @@ def emit(stage: Stage[Any]) -> Emitted:
 def heard(stage: Stage[Any]) -> set[str]:
     """Return every plan path of a stage that its system is told of, whatever its checks say."""
     doer, body = system(stage.system), stage.body
-    out = Emitted([], None, {}, {*kind(stage.kind).acts, *doer.uses(body)}, [], [], {})
+    out = Emitted([], None, {}, {*kind(stage.kind).acts, *doer.uses(body)}, [], [])
     values = flattened(body)
     for sheet in doer.sheets(body, stage.environment):
         _fill(out, values, sheet)
     return out.used
+
+
+def keeping(stage: Stage[Any]) -> dict[str, set[str]]:
+    """Return the plan paths that would act on a stage's files, each with the plan paths whose values keep it from that."""
+    doer, values = system(stage.system), flattened(stage.body)
+    found: dict[str, set[str]] = {}
+    for sheet in doer.sheets(stage.body, stage.environment):
+        for path, failed in idle(sheet.rows, values, sheet.release).items():
+            found.setdefault(path, set()).update(failed)
+    return found
 
 
 def _cannot(doer: System, stage: Stage[Any], values: Values) -> Iterator[Limitation]:
@@ -98,5 +106,3 @@ def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:
     )
     out.used.update(filled.used)
     out.refusals.extend(filled.refusals)
-    for path, keeping in filled.idle.items():
-        out.idle.setdefault(path, set()).update(keeping)

@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.facts import has_pins, pinned
 from recipec.plan import Stage
-from recipec.systems.registry import doing, system
+from recipec.systems.registry import default_system, system
 from recipec.systems.system import Need
 from recipec.systems.table import flattened
 
@@ -17,7 +17,7 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
     A stage whose system has no environment of its own takes the first of the others' that holds what it needs, so that a
     run makes as few as it can. A stage for which the recipe names no system gets the one that does its kind.
     """
-    stages = tuple(one if one.system else one.replaced(system=doing(one.kind)[0]) for one in stages)
+    stages = tuple(one if one.system else one.replaced(system=default_system(one.kind)) for one in stages)
     needs = [_need(stage) for stage in stages]
     extras: dict[str, set[str]] = {}
     holds: dict[str, frozenset[str]] = {}
@@ -44,4 +44,4 @@ def _need(stage: Stage[Any]) -> Need:
         return need
     values = flattened(stage.body)
     able = all(values.get(path) in (None, *known) for path, known in doer.can.items())
-    return need if able else need._replace(extras=frozenset())
+    return need if able else need.replaced(extras=frozenset())

@@ -31,3 +31,11 @@ def system(name: str) -> System:
 def doing(kind: str) -> tuple[str, ...]:
     """Return the names of the systems that do a kind of stage."""
     return tuple(name for name in REGISTRY if kind in system(name).kinds)
+
+
+def default_system(kind: str) -> str:
+    """Return the name of the system that does a kind of stage for which a recipe names none.
+
+    Trainers, of which a recipe names one itself, are asked last: their tables take long to load.
+    """
+    return next(name for name in reversed(REGISTRY) if kind in system(name).kinds)

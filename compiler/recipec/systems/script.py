@@ -187,7 +187,7 @@ def _need(s: Train) -> Need:
         return trainers.need(s, base=RAY, holds=frozenset())
     need = trainers.need(s, holds=frozenset())
     started = s.script is not None and s.script.launcher == "deepspeed"
-    return need._replace(extras=need.extras | {"deepspeed"}) if started else need
+    return need.replaced(extras=need.extras | {"deepspeed"}) if started else need
 
 
 SYSTEM = System(

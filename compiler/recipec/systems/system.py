@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.job import Job
+from recipec.plan import Record
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
 
 
-class Need(NamedTuple):
+class Need(Record, frozen=True):
     """The environment that a stage needs: `base` by name, with `extras` in the words of environment names.
 
     Without a `base` of its own: any that holds `packages`, or else the one named by `otherwise`. `holds` are the packages
@@ -37,7 +38,7 @@ def uses_nothing(_body: Any) -> tuple[str, ...]:
     return ()
 
 
-class System(NamedTuple):
+class System(Record, frozen=True):
     """A system, as its module declares it in `SYSTEM`. All functions take the body of a stage of one of its `kinds`.
 
     `can` maps plan paths to the values that it can do. `sheets` are its files in an environment, `job` is what runs the

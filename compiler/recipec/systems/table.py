@@ -8,7 +8,7 @@ system cannot do, or does another way, is a check of its own (`refuses`, `differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Self, overload
+from typing import Any, Self, overload
 
 from msgspec.structs import astuple
 
@@ -55,7 +55,7 @@ def _flatten(record: Any, prefix: str, found: dict[str, Any]) -> None:
                 found[f"{path}.*.{field}"] = tuple(getattr(item, field) for item in value)
 
 
-class Row(NamedTuple):
+class Row(Record, frozen=True):
     """One key of a tool, or a few that one plan value decides together.
 
     `say` makes their values (one; with several keys, as many) of the values at `paths`; OMIT leaves a key out. A path
@@ -82,33 +82,33 @@ class Row(NamedTuple):
 
     def at(self, *, since: str = "", until: str = "") -> Self:
         """Return the row for these releases only."""
-        return self._replace(since=since, until=until)
+        return self.replaced(since=since, until=until)
 
     def when(self, path: str, *values: Any) -> Self:
         """Return the row for stages whose value at `path` is one of `values`; of none given: is there and not empty."""
-        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None)))
+        return self.replaced(only=(*self.only, Only(path, frozenset(values) if values else None)))
 
     def unless(self, path: str, *values: Any) -> Self:
         """Return the row for stages whose value at `path` is none of `values`; of none given: is absent or empty."""
-        return self._replace(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
+        return self.replaced(only=(*self.only, Only(path, frozenset(values) if values else None, negate=True)))
 
     def saying(self, say: Callable[[Any], Any]) -> Self:
         """Return the row of one path that makes something else of its value; what it reads back stays."""
-        return self._replace(say=say)
+        return self.replaced(say=say)
 
     def called(self, *keys: str) -> Self:
         """Return the row with other keys: what another tool calls the same."""
-        return self._replace(keys=keys)
+        return self.replaced(keys=keys)
 
     def grouped(self, group: str) -> Self:
         """Return the row of a keyword argument in a call: its keys below `group`."""
         if self.inside:
-            return self._replace(inside=(f"{group}.{self.inside[0]}", *self.inside[1:]))
-        return self._replace(keys=tuple(f"{group}.{key}" for key in self.keys))
+            return self.replaced(inside=(f"{group}.{self.inside[0]}", *self.inside[1:]))
+        return self.replaced(keys=tuple(f"{group}.{key}" for key in self.keys))
 
     def because(self, why: str) -> Self:
         """Return the row with a remark for the reader."""
-        return self._replace(why=why)
+        return self.replaced(why=why)
 
     def has(self, release: str) -> bool:
         """Return whether a release has this key."""
@@ -336,7 +336,7 @@ def below(key: str, path: str, name: str, why: str = "") -> Row:
 
 def within(key: str, *rows: Row) -> tuple[Row, ...]:
     """Return rows whose keys stand in the mapping that `key` holds; where none of them says anything, `key` is left out."""
-    return tuple(row._replace(inside=(key, *row.inside)) for row in rows)
+    return tuple(row.replaced(inside=(key, *row.inside)) for row in rows)
 
 
 def where(path: str, *values: Any, rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -365,7 +365,7 @@ def made(key: str, make: Callable[..., Any], /, *paths: str, back: Back = None, 
     return Row((key,), paths, make, back, why=why)
 
 
-class Entry(NamedTuple):
+class Entry(Record, frozen=True):
     """An emitted top-level key: its value, the plan paths that were read for it, and why."""
 
     value: Any
@@ -373,16 +373,12 @@ class Entry(NamedTuple):
     why: str = ""
 
 
-class Filled(NamedTuple):
-    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed.
-
-    `idle` are the plan paths of rows that are not there, each with the plan paths whose values keep a row away.
-    """
+class Filled(Record, frozen=True):
+    """A table applied to a stage: what is emitted, every plan path that acted, and what cannot be expressed."""
 
     entries: dict[str, Entry]
     used: set[str]
     refusals: list[Limitation]
-    idle: dict[str, set[str]]
 
 
 def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
@@ -391,7 +387,6 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
     nested: dict[str, list[str]] = {}  # what was read for each key that holds a mapping
     used: set[str] = set()
     refusals: list[Limitation] = []
-    idle: dict[str, set[str]] = {}
     get = values.get
     in_force: dict[tuple[Only, ...], bool] = {(): True}  # conditions that many rows share are asked once
     for row in rows:
@@ -403,9 +398,6 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
             in_force[row.only] = holds
             used.update(asked)
         if not holds:
-            failed = {one.path for one in row.only if not one.holds(values)}
-            for path in row.paths:
-                idle.setdefault(path, set()).update(failed)
             continue
         reads = row.paths
         used.update(reads)
@@ -428,11 +420,21 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
             else:
                 entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
     for key, paths in nested.items():
-        entries[key] = entries[key]._replace(reads=tuple(dict.fromkeys((*entries[key].reads, *paths))))
+        entries[key] = entries[key].replaced(reads=tuple(dict.fromkeys((*entries[key].reads, *paths))))
     for path in [path for path in used if "*" in path]:
         used.remove(path)
         used.update(_items(path, values))
-    return Filled(entries, used, refusals, idle)
+    return Filled(entries, used, refusals)
+
+
+def idle(rows: Iterable[Row], values: Values, release: str) -> dict[str, set[str]]:
+    """Return the plan paths of rows that are not there, each with the plan paths whose values keep a row away."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        failed = {one.path for one in row.only if not one.holds(values)} if row.has(release) else ()
+        for path in row.paths if failed else ():
+            found.setdefault(path, set()).update(failed)
+    return found
 
 
 def _items(path: str, values: Values) -> list[str]:

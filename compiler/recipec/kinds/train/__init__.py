@@ -65,7 +65,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         merged = graph.merged.get(start.name)
         if merged is None:
             made = merge.after(say, graph, f"{graph.number - 5:02}-merge", start, "parent_adapter")
-            before.append(made._replace(merges=True))
+            before.append(made.replaced(merges=True))
             merged = made.hands
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from recipec.decide.said import Decided, Said, indexed, plain, section, several
 from recipec.kinds.train.records import Objective, Reward, Rollout
 from recipec.language import train as recipe
+from recipec.plan import Record
 
 
-class Method(NamedTuple):
+class Method(Record, frozen=True):
     """One method. `words` are the hyperparameters of `train` that it knows, with their usual values; the first of
     `losses` is its default; `online` methods sample completions and learn from rewards which are good."""
 

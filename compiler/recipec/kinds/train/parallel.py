@@ -78,7 +78,7 @@ def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
         times = say.take("train.gradient_accumulation", steps, 1)
     if None not in (total, micro, steps):  # each is held against the two others, so all of them act on each
         each, times = (
-            one._replace(origins={"": one.origins[""].replaced(reads=say.places(SIZES))}) for one in (each, times)
+            one.replaced(origins={"": one.origins[""].replaced(reads=say.places(SIZES))}) for one in (each, times)
         )
     product = each.value * times.value * world
     return section(

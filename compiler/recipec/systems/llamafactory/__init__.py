@@ -195,7 +195,7 @@ CHECKS: tuple[Check, ...] = (
     .unless("numerics.precision", "fp32")
     .unless("parallel.strategy", "zero3", "fsdp2"),
     _VALUE_HEAD.when("adapter"),
-    _VALUE_HEAD._replace(message=f"{_VALUE_HEAD.message}; where embeddings are tied it cannot be saved").unless(
+    _VALUE_HEAD.replaced(message=f"{_VALUE_HEAD.message}; where embeddings are tied it cannot be saved").unless(
         "adapter"
     ),
 )

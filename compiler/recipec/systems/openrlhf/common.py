@@ -64,7 +64,7 @@ def optimiser(entity: str, learning_rate: str) -> tuple[Row, ...]:
         same("adam.eps", "optimizer.epsilon"),
         same("adam.weight_decay", "optimizer.weight_decay"),
         same("lr_scheduler", "optimizer.scheduler"),
-        same("lr_warmup_ratio", "optimizer.warmup")._replace(say=float),
+        same("lr_warmup_ratio", "optimizer.warmup").replaced(say=float),
         nonzero("min_lr_ratio", "optimizer.min_lr_ratio"),
         same("max_norm", "optimizer.max_grad_norm"),
     )
@@ -73,7 +73,7 @@ def optimiser(entity: str, learning_rate: str) -> tuple[Row, ...]:
 
 def passes(key: str, why: str = "") -> Row:
     """The key holds how many times the data is passed over; checks see to it that the number is whole."""
-    return same(key, "length.amount", why)._replace(say=int)
+    return same(key, "length.amount", why).replaced(say=int)
 
 
 KEEPING: tuple[Row, ...] = (

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from recipec.kinds.train.records import Train
+from recipec.plan import Record
 from recipec.systems.check import Check, refuses
 from recipec.systems.huggingface import BASE, base
 from recipec.systems.table import OMIT, Row, choice, constant, listed, made, nonzero, same
 
 
-class Kind(NamedTuple):
+class Kind(Record, frozen=True):
     """A kind of adapter: its configuration class, and that class's names for rank, alpha and dropout ("": it has none)."""
 
     config: str

@@ -154,7 +154,7 @@ def _weights(count: int) -> Row:
     def back(weights: Any) -> dict[str, Any]:
         return {f"rewards.{index}.weight": weight for index, weight in enumerate(weights)}
 
-    return gathered("reward_weights", *paths)._replace(back=back)
+    return gathered("reward_weights", *paths).replaced(back=back)
 
 
 def rows(s: Train) -> tuple[Row, ...]:
