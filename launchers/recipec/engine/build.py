@@ -158,7 +158,8 @@ def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
 
 def spread(build: Build) -> bool:
     """Return whether a stage of the plan is started on each of several nodes; one that Ray starts is not."""
-    return any(system(stage.system).job(stage.body).on_each_node for stage in build.stages)
+    several = build.manifest.plan.launcher == "nodes"
+    return several and any(system(stage.system).job(stage.body).on_each_node for stage in build.stages)
 
 
 def _nodes(build: Build) -> list[Finding]:
