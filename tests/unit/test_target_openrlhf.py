@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +158,6 @@ class Cluster:
         files = compile_file(recipe, settings).files
         for name in ("run.sh", "openrlhf.sh"):
             (folder / name).write_text(files[f"{STAGE}/{name}"], encoding="utf-8")
-        sign = folder / "runs" / Path(recipe).stem / "nodes" / STAGE
-        sign.parent.mkdir(parents=True)
-        sign.touch()
-        os.utime(sign, (time.time() + 3600,) * 2)  # for a worker: node 0 is there, and stays
         bin = folder / "environments" / "openrlhf-0.11.2" / "bin"
         bin.mkdir(parents=True)
         for name, text in (("ray", RAY), ("python3", PYTHON), ("python", PYTHON), ("sleep", SLEEP)):
@@ -181,6 +176,15 @@ class Cluster:
             start_new_session=True,
         )
 
+    def run_worker(self) -> tuple[int, str]:
+        """Run another node's part, with node 0 there once this one waits for it."""
+        process = self.start(**WORKER)
+        wait_for(lambda: any(self.folder.glob("runs/*/nodes/*.1")))
+        waiting = next(self.folder.glob("runs/*/nodes/*.1"))
+        waiting.with_suffix("").write_text("\n")
+        said = process.communicate(timeout=LIMIT)[1]
+        return process.returncode, said.partition("to begin 10-train\n")[2]
+
     def run(self, **variables: str) -> tuple[int, str]:
         process = self.start(**variables)
         _, said = process.communicate(timeout=LIMIT)
@@ -192,7 +196,6 @@ class Cluster:
 
 HEAD = {"NODE_RANK": "0", "MASTER_ADDR": "10.0.0.1"}
 WORKER = {"NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1"}
-WAITS = "node 1 waits for node 0 to begin 10-train\n"
 TWO_NODES = ("hardware.nodes=2", "train.batch_size=128")
 
 
@@ -247,7 +250,7 @@ def test_a_termination_ends_ray(tmp_path: Path) -> None:
 
 def test_a_worker_joins_and_ends_well_with_the_head(tmp_path: Path) -> None:
     node = Cluster(tmp_path, PPO, *TWO_NODES)
-    assert node.run(**WORKER) == (0, WAITS)
+    assert node.run_worker() == (0, "")
     health = "ray health-check --address 10.0.0.1:6379"
     start = "ray start --num-gpus 8 --disable-usage-stats --block --address 10.0.0.1:6379"
     assert node.lines() == [health, health, start, health]
@@ -256,11 +259,15 @@ def test_a_worker_joins_and_ends_well_with_the_head(tmp_path: Path) -> None:
 def test_a_worker_that_falls_out_says_so(tmp_path: Path) -> None:
     node = Cluster(tmp_path, PPO, *TWO_NODES)
     (tmp_path / "left").touch()
-    assert node.run(**WORKER) == (1, f"{WAITS}this node left the run before its end\n")
+    assert node.run_worker() == (1, "this node left the run before its end\n")
 
 
 def test_several_nodes_need_a_rank_and_an_address(tmp_path: Path) -> None:
     code, said = Cluster(tmp_path, PPO).run()
+    assert code == 1
+    assert "NODE_RANK: rank of this node, from 0" in said
+    (tmp_path / "another").mkdir()
+    code, said = Cluster(tmp_path / "another", PPO).run(NODE_RANK="1")
     assert code == 1
     assert "MASTER_ADDR: address of node 0" in said
 
