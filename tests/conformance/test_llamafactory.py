@@ -21,7 +21,7 @@ VARIANTS: list[tuple[str, tuple[str, ...]]] = [
     (SIMPO, ()),
     (SIMPO, ("train.method=dpo", "train.margin=null", "train.label_smoothing=0.1", "parallel.strategy=fsdp2")),
     (SIMPO, ("train.method=orpo", "train.margin=null", "hardware.nodes=2", "model.attention=eager")),
-    (SIMPO, ("train.method=reward", "train.margin=null", "train.beta=null", "parallel.strategy=ddp")),
+    (SIMPO, ("train.method=reward", "train.margin=null", "train.beta=null", "parallel.strategy=ddp", "evaluate=null")),
     (SIMPO, ("train.optimizer=muon", "train.scheduler=cosine_with_min_lr", "train.min_lr_ratio=0.1")),
     (LORA, ()),
     (LORA, ("model.load_in=bf16", "adapter.init=pissa_niter_16", "adapter.dora=true", "train.optimizer=lion")),
