@@ -61,7 +61,7 @@ CASES = {
     "few": ("train_ppo_ray", f"{PPO} --rollout.batch_size 4", 8, "number of sample batches"),
     "judging": ("train_ppo_ray", PPO.replace("--reward.remote_url http://x", "--reward.model_name_or_path r") + " --eval.dataset e", 8, "eval_dataset"),
     "cluster": ("train_ppo_ray", PPO.replace("--train.colocate_all", ""), 8, "GPUs, of 8"),
-    "batch": ("train_ppo_ray", f"{PPO} --train.batch_size 20", 8, "no multiple"),
+    "batch": ("train_ppo_ray", f"{PPO} --train.batch_size 20", 8, "not a multiple"),
     "dpo": ("train_dpo", "--model.model_name_or_path m --model.ipo_enable", 8, None),
     "dpo_prefix": ("train_dpo", "--actor.adam.lr 1", 8, "SystemExit"),
     "sft": ("train_sft", "--data.multiturn --data.apply_chat_template", 2, None),
