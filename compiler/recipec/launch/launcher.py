@@ -19,14 +19,13 @@ class Started(Record, frozen=True):
 class Launcher(Record, frozen=True):
     """A launcher, as its module declares it in `LAUNCHER`.
 
-    `before` are the lines of a stage's script before its job: what must hold first, and the job's own steps. `once` tells
-    whether only one node of the run does a stage. `head` and `tail` are lines at the start and the end of the script of
-    the whole, `how` the lines of `PLAN.md` that say how a person starts it.
+    `before` are the lines of a stage's script before its job: what must hold first, and the job's own steps. `head` and
+    `tail` are lines at the start and the end of the script of the whole, `how` the lines of `PLAN.md` that say how a person
+    starts it.
     """
 
     name: str
     before: Callable[[Plan, Started], list[str]]
-    once: Callable[[Started], bool]
     head: Callable[[Plan, tuple[Started, ...]], list[str]]
     tail: Callable[[tuple[Started, ...]], list[str]]
     how: Callable[[tuple[Started, ...]], list[str]]

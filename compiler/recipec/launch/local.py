@@ -11,10 +11,6 @@ def _before(_plan: Plan, one: Started) -> list[str]:
     return steps.lines(one.job.steps)
 
 
-def _once(_one: Started) -> bool:
-    return False
-
-
 def _head(_plan: Plan, _all: tuple[Started, ...]) -> list[str]:
     return []
 
@@ -30,4 +26,4 @@ def how(_all: tuple[Started, ...]) -> list[str]:
     ]
 
 
-LAUNCHER = Launcher("local", _before, _once, _head, _tail, how)
+LAUNCHER = Launcher("local", _before, _head, _tail, how)

@@ -119,10 +119,6 @@ def _before(plan: Plan, one: Started) -> list[str]:
     ]
 
 
-def _once(one: Started) -> bool:
-    return not one.job.on_each_node
-
-
 def _head(plan: Plan, all: tuple[Started, ...]) -> list[str]:
     if not any(one.job.on_each_node for one in all):
         return []
@@ -173,4 +169,4 @@ def _port(port: Port) -> str:
     return f"{port.number} ({port.purpose}; `{port.variable}` sets another)"
 
 
-LAUNCHER = Launcher("nodes", _before, _once, _head, _tail, _how)
+LAUNCHER = Launcher("nodes", _before, _head, _tail, _how)

@@ -171,7 +171,7 @@ def run_script(
     spread = any(one.job.on_each_node for one in stages)
     for one in stages:
         script = f'bash "$here/{one.stage.id}/run.sh"'
-        first = spread and launcher.once(one)
+        first = spread and not one.job.on_each_node  # by one node of several
         lines.append(f'[ "${words.NODE}" != 0 ] || {script}  # once' if first else script)
     lines += launcher.tail(tuple(stages))
     return _text("Runs every stage in order.", recipe, lines)
