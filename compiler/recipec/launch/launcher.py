@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from recipec.job import Job
@@ -14,6 +14,11 @@ class Started(Record, frozen=True):
 
     stage: Stage[Any]
     job: Job
+
+
+def spread(all: Iterable[Started]) -> bool:
+    """Return whether a stage is started on each of several nodes."""
+    return any(one.job.on_each_node for one in all)
 
 
 class Launcher(Record, frozen=True):

@@ -15,7 +15,7 @@ from shlex import quote
 
 from recipec.job import Job, Port
 from recipec.launch import local, steps
-from recipec.launch.launcher import Launcher, Started
+from recipec.launch.launcher import Launcher, Started, spread
 from recipec.launch.words import ADDRESS, CHECKPOINT, FIRST, NODE, RANK
 from recipec.plan import Plan
 
@@ -120,7 +120,7 @@ def _before(plan: Plan, one: Started) -> list[str]:
 
 
 def _head(plan: Plan, all: tuple[Started, ...]) -> list[str]:
-    if not any(one.job.on_each_node for one in all):
+    if not spread(all):
         return []
     folder = quote(signs(plan))
     return [
@@ -136,14 +136,14 @@ def _head(plan: Plan, all: tuple[Started, ...]) -> list[str]:
 
 
 def _tail(all: tuple[Started, ...]) -> list[str]:
-    return ["trap - EXIT"] if any(one.job.on_each_node for one in all) else []
+    return ["trap - EXIT"] if spread(all) else []
 
 
 def _how(all: tuple[Started, ...]) -> list[str]:
-    spread = [one.job for one in all if one.job.on_each_node]
-    if not spread:
+    jobs = [one.job for one in all if one.job.on_each_node]
+    if not jobs:
         return local.how(all)
-    count = max(job.nodes for job in spread)
+    count = max(job.nodes for job in jobs)
     once = [f"`{one.stage.id}`" for one in all if not one.job.on_each_node]
     lines = [
         f"Start all of it by the same command on each of the {count} nodes, in the folder that the recipe's paths start at."
@@ -152,7 +152,7 @@ def _how(all: tuple[Started, ...]) -> list[str]:
         f"    {NODE}=RANK {FIRST}=ADDRESS-OF-NODE-0 bash THIS-FOLDER/run.sh",
         "",
     ]
-    ports = ", ".join(_port(port) for port in _ports(spread))
+    ports = ", ".join(_port(port) for port in _ports(jobs))
     lines.append(
         f"The nodes must reach node 0 at port {ports}. The first node to come makes the environments, the others wait."
     )

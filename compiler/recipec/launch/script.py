@@ -8,7 +8,7 @@ from shlex import quote
 from recipec.job import Job, RayCluster, RayJob
 from recipec.kinds import kind
 from recipec.launch import ray, words
-from recipec.launch.launcher import Launcher, Started
+from recipec.launch.launcher import Launcher, Started, spread
 from recipec.plan import Plan, Record, Track
 from recipec.references import references
 
@@ -168,10 +168,10 @@ def run_script(
             lines.append(f"make_environment {quote(name)} {quote(making.late)} {quote(bare)} {quote(making.remove)}")
         else:
             lines.append(f"make_environment {quote(name)} {quote(making.late)}")
-    spread = any(one.job.on_each_node for one in stages)
+    several = spread(stages)
     for one in stages:
         script = f'bash "$here/{one.stage.id}/run.sh"'
-        first = spread and not one.job.on_each_node  # by one node of several
+        first = several and not one.job.on_each_node  # by one node of several
         lines.append(f'[ "${words.NODE}" != 0 ] || {script}  # once' if first else script)
     lines += launcher.tail(tuple(stages))
     return _text("Runs every stage in order.", recipe, lines)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from recipec import manifest
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import environments_folder, folder_of, is_complete, read_pins
+from recipec.launch import nodes
 from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
 from recipec.plan import FileRead, Stage
@@ -158,7 +159,7 @@ def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
 
 def spread(build: Build) -> bool:
     """Return whether a stage of the plan is started on each of several nodes; one that Ray starts is not."""
-    several = build.manifest.plan.launcher == "nodes"
+    several = build.manifest.plan.launcher == nodes.LAUNCHER.name
     return several and any(system(stage.system).job(stage.body).on_each_node for stage in build.stages)
 
 

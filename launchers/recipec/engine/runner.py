@@ -72,7 +72,8 @@ def run(
 def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
-        if spread(build):  # what ends here without success, in whatever way, ends on the other nodes too
+        several = spread(build)
+        if several:  # what ends here without success, in whatever way, ends on the other nodes too
             told.callback(nodes.give_up, build.manifest.plan)
         record = Record(folder.record)
         _end_leftovers(record, display)
@@ -80,7 +81,7 @@ def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> i
         decisions = decide(build, record, hashes, fresh=fresh)
         _begin(build, folder, record)
         display.start(build.name, [stage.id for stage in build.stages])
-        skipped = [one.stage.id for one in decisions if one.action == "skip"] if spread(build) else []
+        skipped = [one.stage.id for one in decisions if one.action == "skip"] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
                 code = _carry_out(build, folder, record, decisions, hashes, display, signals)
