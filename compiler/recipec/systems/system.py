@@ -48,7 +48,8 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read.
+    answer in a preference pair only one message is read. `trains_new_embeddings`: beside an adapter it trains the
+    embeddings in full where tokens are new.
     """
 
     name: str
@@ -63,5 +64,6 @@ class System(Record, frozen=True):
     package: str = ""
     one_process: str = ""
     own_program: bool = False
+    trains_new_embeddings: bool = False
     engines_apart: bool = False
     one_message: bool = False
