@@ -89,7 +89,9 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     if errors(left) or any(part.wrong for part in course.parts):
         left = [finding for finding in left if finding.span is None or finding.span not in told]  # one thing of a value
         return Compiled(recipe.name, {}, tidy([*findings, *left]), None)
+    before = set(findings)
     findings = rules.findings(course, decision, [*findings, *more])
+    findings = [one for one in findings if one in before or one.span is None or one.span not in told]
     placed = place(course, decision, findings)
     findings = tidy(findings)
     if errors(findings):
