@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from recipec.facts.models import _file  # pyright: ignore[reportPrivateUsage]
-from recipec.facts.tokens import ends, known_tokenizer, template
+from recipec.facts.tokens import Template, ends, known_tokenizer, template
 from recipec.language.model import ChatTemplate
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source, plain
@@ -41,8 +41,8 @@ def emitted(found: Compiled, file: str) -> dict[str, Any]:
 def test_every_template_of_the_language_is_known() -> None:
     for name in get_args(ChatTemplate):
         assert (template(name) is None) == (name == "tokenizer"), name
-    assert template("chatml") == ("chatml", "<|im_end|>", ("<|im_start|>",))
-    assert template("mistral_v1") == ("mistral_v1", None, ())
+    assert template("chatml") == Template("chatml", "<|im_end|>", ("<|im_start|>",))
+    assert template("mistral_v1") == Template("mistral_v1", None, ())
     assert set(ends()) >= {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"}
 
 
@@ -216,3 +216,102 @@ def test_an_adapter_is_evaluated_with_the_tokenizer_that_its_training_saved() ->
     found = compiled("meta-llama/Meta-Llama-3-8B", "llama3", more=more)
     values: Any = plain(read_text(Source("lm_eval.yaml", found.files["20-evaluate-tuned/lm_eval.yaml"])))
     assert values["model_args"]["tokenizer"] == values["model_args"]["peft"]
+
+
+INSTRUCT, BASE = "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B"
+GRPO = {
+    "train": ", method: grpo, batch_size: 8",
+    "more": "rewards: [{type: length, max_words: 9}]\nrollout: {completions: 2}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("base", "laid", "turns"),
+    [(INSTRUCT, None, True), (INSTRUCT, "llama3", True), (BASE, None, False), (BASE, "llama3", True),
+     ("my-lab/m", None, False), ("my-lab/m", "tokenizer", True), ("Qwen/Qwen2.5-7B", None, False)],
+)  # fmt: skip
+@pytest.mark.parametrize("format", ["instruction", "prompt"])
+def test_instructions_and_prompts_are_turns_where_the_model_talks(
+    base: str, laid: str | None, turns: bool, format: str
+) -> None:
+    found = compiled(base, laid, trainer="trl", format=format, **(GRPO if format == "prompt" else {}))
+    assert found.resolved is not None
+    [stage] = found.resolved.plan.of_kind("train")
+    assert [source.turns for source in stage.body.data.train] == [turns]
+    if "10-train/settings.json" in found.files:
+        assert json.loads(found.files["10-train/settings.json"])["train"][0]["turns"] is turns
+    else:
+        assert not turns
+
+
+def test_axolotl_reads_instructions_as_they_are_meant() -> None:
+    def kind(base: str, laid: str | None = None, form: str = "instruction") -> tuple[str, str]:
+        found = compiled(base, laid, format=form)
+        [row] = emitted(found, "axolotl.yaml")["datasets"]
+        module = row["type"].partition(".")[0]
+        return row["type"], found.files.get(f"10-train/{module}/rows.py", "")
+
+    assert kind(BASE) == ("alpaca", "")
+    name, text = kind(INSTRUCT)
+    assert (name.startswith("rows_"), name.endswith(".rows"), "chat_template" in text) == (True, True, True)
+    name, text = kind(BASE, form="instruction, system: \"Say 'why'.\"")
+    assert "SYSTEM = \"Say 'why'.\"" in text
+    assert "### Instruction:" in text
+    assert "chat_template" not in text
+    compile(text, "rows.py", "exec")
+
+
+def test_axolotl_asks_with_turns() -> None:
+    found = compiled(INSTRUCT, format="prompt, columns: {answer: answer}, system: Be brief.", **GRPO)
+    values = emitted(found, "axolotl.yaml")
+    [name] = {row["type"] for row in values["datasets"]}
+    assert values["chat_template"] == "tokenizer_default"
+    found_rows: dict[str, Any] = {}
+    exec(found.files[f"10-train/{name.partition('.')[0]}.py"], found_rows)
+    take = found_rows["default"]({})
+    system, asked = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}
+    assert take({"prompt": "1 + 1?", "answer": "2"}) == {"prompt": [system, asked], "answer": "2"}
+    assert take({"prompt": [asked], "answer": "2"})["prompt"] == [system, asked]
+    other = {"role": "system", "content": "Be long."}
+    assert take({"prompt": [other, asked], "answer": "2"})["prompt"] == [other, asked]
+    plain_text = emitted(compiled(BASE, format="prompt", **GRPO), "axolotl.yaml")
+    assert "chat_template" not in plain_text
+    assert all("type" not in row for row in plain_text["datasets"])
+
+
+def test_openrlhf_asks_with_turns_where_the_model_talks() -> None:
+    def script(base: str, form: str = "prompt") -> Compiled:
+        more = GRPO["more"].replace("completions: 2", "completions: 2, engine: vllm") + "parallel: {strategy: zero2}\n"
+        return compiled(base, trainer="openrlhf", format=form, train=GRPO["train"], more=more)
+
+    assert "--data.apply_chat_template" in script("Qwen/Qwen2.5-7B-Instruct").files["10-train/openrlhf.sh"]
+    assert "--data.apply_chat_template" not in script("meta-llama/Llama-3.1-8B").files["10-train/openrlhf.sh"]
+    assert "no system prompt" in str(script("Qwen/Qwen2.5-7B-Instruct", "prompt, system: Be brief.").findings)
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (INSTRUCT, None),
+        (BASE, "alpaca"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral"),
+        ("google/gemma-2-9b-it", "gemma"),
+        ("my-lab/m", "alpaca"),
+    ],
+)
+def test_llamafactory_chooses_the_template_that_is_meant(base: str, said: str | None) -> None:
+    values = emitted(compiled(base, trainer="llamafactory", format="instruction"), "llamafactory.yaml")
+    assert values.get("template") == said
+    values = emitted(
+        compiled(base, trainer="llamafactory", format="instruction, system: Be brief."), "llamafactory.yaml"
+    )
+    assert values["default_system"] == "Be brief."
+
+
+def test_llamafactory_has_one_system_prompt_and_one_template() -> None:
+    two = "instruction, system: A}, {path: b.jsonl, format: instruction, system: B"
+    assert "one system prompt for all data" in str(compiled(INSTRUCT, trainer="llamafactory", format=two).findings)
+    mixed = "instruction}, {path: b.jsonl, format: completion"
+    assert "those of format completion too" in str(compiled(INSTRUCT, trainer="llamafactory", format=mixed).findings)
+    same = "instruction, system: A}, {path: b.jsonl, format: instruction, system: A"
+    assert "T001" not in str(compiled(INSTRUCT, trainer="llamafactory", format=same).findings)

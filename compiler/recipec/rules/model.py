@@ -402,8 +402,41 @@ def other_eos(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.special_tokens", message, f'use eos: "{end}", or drop it')
 
 
+@rule("L102", "system-prompt-without-a-place", "error", sources="")
+def no_place(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a system prompt that the chat template refuses or leaves out, or that stands before text without turns.
+
+    Why is this bad:
+    Gemma's template ends the run at the first system turn; Mistral's writes it only into a question that nobody has answered
+    yet, so that nothing of it is trained on. A prompt that is plain text has no turns at all.
+
+    Example:
+        model: {base: google/gemma-2-9b-it}
+        data: {train: [{path: data/rows.jsonl, format: instruction, system: Answer in Korean.}]}
+
+    Use instead:
+        data: {train: [{path: data/rows.jsonl, format: instruction}]}
+    """
+    used = template(s.model.template) if s.model.template is not None else None
+    for group in ("train", "validation"):
+        for index, source in enumerate(getattr(s.data, group)):
+            at = f"data.{group}.{index}.system" if source.system is not None else f"data.{group}.{index}.columns"
+            if source.system is None and "system" not in source.columns:
+                continue
+            if source.format == "prompt" and not source.turns:
+                message = "a system prompt needs turns, and the model has no chat template to talk through"
+                yield Fault(at, message, "name one by model.chat_template, or write the prompt into the data")
+            elif used is not None and used.system is not None and source.turns and not system(s.trainer).own_templates:
+                if used.system == "dropped" and s.rollout is not None:
+                    continue  # the last question is not answered yet
+                verb = "ends with an error at" if used.system == "refused" else "leaves out"
+                message = f"the template {used.name} {verb} a system turn"
+                yield Fault(at, message, "put it into the question, in the data, or use another template")
+
+
 RULES = (
     foreign_template,
+    no_place,
     template_file,
     other_eos,
     foreign_adapter,

@@ -50,7 +50,7 @@ class System(Record, frozen=True):
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read. `trains_new_embeddings`: beside an adapter it trains the
-    embeddings in full where tokens are new.
+    embeddings in full where tokens are new. `own_templates`: it renders turns itself, not by a Jinja template.
     """
 
     name: str
@@ -66,6 +66,7 @@ class System(Record, frozen=True):
     one_process: str = ""
     own_program: bool = False
     trains_new_embeddings: bool = False
+    own_templates: bool = False
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False

@@ -20,12 +20,15 @@ QUANTISED = ("-bnb-4bit", "-unsloth", "-gptq", "-awq")  # ends of the names of c
 class Template(NamedTuple):
     """What a chat template writes around an answer. `end` is None where it ends one with the tokenizer's EOS token.
 
-    `tokens` are the other markers that must be single tokens.
+    `tokens` are the other markers that must be single tokens. `system`: what becomes of a system turn, None where it is
+    rendered; `opens` is what the template writes at the start of an answer, before what the answer says.
     """
 
     name: str
     end: str | None
     tokens: tuple[str, ...]
+    system: str | None = None
+    opens: str | None = None
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -61,7 +64,13 @@ def template(name: str) -> Template | None:
     row = _tables()["templates"].get(name)
     if row is None:
         return None
-    return Template(name, None if row["end"] == EOS else row["end"], tuple(row.get("tokens", ())))
+    return Template(
+        name,
+        None if row["end"] == EOS else row["end"],
+        tuple(row.get("tokens", ())),
+        row.get("system"),
+        row.get("opens"),
+    )
 
 
 def ends() -> tuple[str, ...]:

@@ -48,6 +48,10 @@ class DataSource(Section):
     roles: dict[Literal["system", "user", "assistant", "tool"], list[Text]] = Field(
         default={}, description="Standard role → the names it has in this data, such as {user: [human]}."
     )
+    system: Text | None = Field(
+        default=None,
+        description="System prompt of rows that have none of their own, of format instruction or prompt.",
+    )
     weight: int = Field(
         default=1,
         ge=1,

@@ -72,6 +72,7 @@ def _source(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Deci
         format=say.word(f"{here}.format", given.format),
         columns=say.rule(_columns(given), "standard names, as mapped", *mapped),
         roles=say.rule(roles, "as mapped", *named),
+        system=say.word(f"{here}.system", given.system),
         weight=say.word(f"{here}.weight", given.weight),
         turns=_turns(say, here, given, talks),
     )

@@ -34,6 +34,7 @@ def numerics(say: Said, train: recipe.Train, machine: Hardware, computed: Decide
 class Turns(Record, frozen=True):
     """What rendering by a chat template asks of the tokenizer: see `Model`."""
 
+    template: Decided[str | None]
     special_tokens: Decided[dict[str, str]]
     end: Decided[str | None]
     new: Decided[tuple[str, ...]]
@@ -60,7 +61,8 @@ def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
     name = given.chat_template if laid else known.template if known is not None else None
     used = template(name) if name is not None and given.chat_template_file is None and renders else None
     if used is None:
-        return Turns(say.rule(tokens, "as given", *paths), plain(None), plain(()))
+        return Turns(plain(None), say.rule(tokens, "as given", *paths), plain(None), plain(()))
+    renders_by = plain(used.name)
     because = [*paths, "model.chat_template", "model.tokenizer", "model.base"]
     has = known.tokens if known is not None else ()
     new = tuple(token for token in used.markers if has and token not in has)
@@ -70,12 +72,12 @@ def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
         tokens["eos"] = end
     lacks = say.rule(new, f"markers of {used.name} that the tokenizer lacks", *because) if new else plain(())
     if end is None:
-        return Turns(say.rule(tokens, "as given", *paths), plain(None), lacks)
+        return Turns(renders_by, say.rule(tokens, "as given", *paths), plain(None), lacks)
     if known is None or known.eos is None:
         why = f"{used.name} ends an answer with it"
     else:
         why = f"{used.name} ends an answer with it, where the EOS token of {known.name} is {known.eos}"
-    return Turns(say.rule(tokens, why, *because), say.rule(end, why, *because), lacks)
+    return Turns(renders_by, say.rule(tokens, why, *because), say.rule(end, why, *because), lacks)
 
 
 def model(
@@ -104,6 +106,7 @@ def model(
         tokenizer=tokenizer,
         chat_template=say.take("model.chat_template", given.chat_template, template, reason, *because),
         chat_template_file=say.word("model.chat_template_file", given.chat_template_file),
+        template=turns.template,
         special_tokens=turns.special_tokens,
         turn_end=turns.end,
         new_tokens=turns.new,

@@ -14,6 +14,9 @@ Method = Literal[
 class Model(Record, frozen=True):
     """The model of a stage. `path` is a hub name or a folder.
 
+    `template` names the chat template that renders rows, the tokenizer's own too, as the facts have it; None where none
+    renders any, or it is not known.
+
     `turn_end` is the token with which the chat template ends an answer, where rows are rendered by it and the tokenizer's
     EOS token is another one, or not known. `new_tokens` are the markers of the template that the tokenizer lacks.
     """
@@ -27,6 +30,7 @@ class Model(Record, frozen=True):
     tokenizer: str
     chat_template: str
     chat_template_file: str | None
+    template: str | None
     special_tokens: dict[str, str]
     turn_end: str | None
     new_tokens: tuple[str, ...]
@@ -60,7 +64,8 @@ class Adapter(Record, frozen=True):
 class DataSource(Record, frozen=True):
     """One source of rows; `columns` names every standard column of its format.
 
-    `turns`: the rows are turns that the chat template renders; else they are text that is trained on as it is.
+    `turns`: the rows are turns that the chat template renders; else they are text that is trained on as it is. `system` is
+    the system prompt of rows that have none of their own.
     """
 
     path: str | None
@@ -71,6 +76,7 @@ class DataSource(Record, frozen=True):
     format: str
     columns: dict[str, str]
     roles: dict[str, tuple[str, ...]]
+    system: str | None
     weight: int
     turns: bool
 

@@ -50,6 +50,25 @@ def packed_pairs(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("data.packing", f"the rows of {s.method} cannot be packed", "drop packing")
 
 
+@contradiction("P200", "system-prompt-of-conversations", words=("data.train", "data.validation"))
+def system_prompt(see: Context, _s: Train) -> Iterator[Fault]:
+    """Finds a system prompt of a source whose rows hold whole conversations, or text as it is.
+
+    Why is this bad:
+    In a conversation the system prompt is a turn of its own, which the data says; text as it is has no turns.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat, system: You are helpful.}]}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+    """
+    for at, source in _written(see):
+        if source.system is not None and source.format not in ("instruction", "prompt"):
+            message = f"rows of format {source.format} take no system prompt of the recipe's"
+            yield Fault(f"{at}.system", message, "put it into the data, or drop it")
+
+
 @contradiction("P042", "streaming-of-conversations", words=("data.streaming", "train.method"))
 def streamed_method(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds streaming with another method than pretrain.
@@ -295,6 +314,7 @@ def packed_and_grouped(_see: Context, s: Train) -> Iterator[Fault]:
 
 RULES = (
     packed_pairs,
+    system_prompt,
     streamed_method,
     endless_stream,
     train_on,

@@ -67,11 +67,12 @@ def _new_tokens(new: tuple[str, ...], special: dict[str, str]) -> Any:
     return [token for token in new if token not in special.values()] or OMIT
 
 
-def _template(template: str, formats: tuple[str, ...], method: str) -> Any:
+def _template(template: str, formats: tuple[str, ...], turns: tuple[bool, ...], method: str) -> Any:
     """Leave out the tokenizer's own template where nothing is rendered by it."""
     if template != "tokenizer":
         return template
-    return "tokenizer_default" if method == "reward" or not data.TALKING.isdisjoint(formats) else OMIT
+    renders = method == "reward" or not data.TALKING.isdisjoint(formats) or any(turns)
+    return "tokenizer_default" if renders else OMIT
 
 
 def _template_back(name: str) -> dict[str, Any]:
@@ -124,9 +125,12 @@ ROWS: tuple[Row, ...] = (
         why="else Axolotl trains no end of a turn but the EOS token",
     ),
     present("chat_template", "model.chat_template_file", "jinja"),
-    Row(("chat_template",), ("model.chat_template", "data.train.*.format", "method"), _template, _template_back).unless(
-        "model.chat_template_file"
-    ),
+    Row(
+        ("chat_template",),
+        ("model.chat_template", "data.train.*.format", "data.train.*.turns", "method"),
+        _template,
+        _template_back,
+    ).unless("model.chat_template_file"),
     same("chat_template_jinja", "model.chat_template_file"),
     same("attn_implementation", "model.attention"),
     *adapter.ROWS,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipec.facts.tokens import Template, template
 from recipec.kinds.train.records import DataSource
 from recipec.systems.axolotl import loaders
 from recipec.systems.axolotl.objective import RL
-from recipec.systems.check import Check, refuses
+from recipec.systems.check import Check, differs, refuses
 from recipec.systems.table import OMIT, Row, choice, constant, flag, made, nonzero, same
 
 FILE_KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -16,6 +17,8 @@ SUPERVISED = ("pretrain", "sft")
 PREFERRED = ("reward", *RL)
 CAUSAL = (*SUPERVISED, "reward")  # built by Axolotl's causal builder, which alone knows some keys
 TALKING = frozenset(["chat", "preference"])  # formats that hold conversations, which a chat template renders
+
+NONE = Template("", None, ())
 
 Sources = tuple[DataSource, ...]
 
@@ -37,11 +40,17 @@ def _weighed(sources: Sources) -> list[DataSource]:
     return [source for source in sources for _copy in range(source.weight)]
 
 
-def _supervised(sources: Sources, template: str) -> Any:
-    return [_place(source) | _kind(source, template) for source in _weighed(sources)] or OMIT
+def _supervised(sources: Sources) -> Any:
+    return [_place(source) | _kind(source) for source in _weighed(sources)] or OMIT
 
 
-def _kind(source: DataSource, template: str) -> dict[str, Any]:
+def _alpaca(source: DataSource) -> bool:
+    """Return whether Axolotl's own `alpaca` reads these instructions as they are meant."""
+    plain = source.columns == {name: name for name in ("instruction", "input", "output")}
+    return plain and not source.turns and source.system is None
+
+
+def _kind(source: DataSource) -> dict[str, Any]:
     columns, kind = source.columns, source.format
     if kind == "chat":
         row: dict[str, Any] = {"type": "chat_template", "field_messages": columns["messages"]}
@@ -50,10 +59,7 @@ def _kind(source: DataSource, template: str) -> dict[str, Any]:
             row["roles"] = {role: list(names) for role, names in source.roles.items()}
         return {**row, "roles_to_train": ["assistant"], "train_on_eos": "turn"}
     if kind == "instruction":
-        if template in ("tokenizer", "alpaca") and columns == {k: k for k in ("instruction", "input", "output")}:
-            return {"type": "alpaca"}
-        fields = {f"field_{name}": column for name, column in columns.items()}
-        return {"type": {**fields, "format": "{instruction}\n{input}\n", "no_input_format": "{instruction}\n"}}
+        return {"type": "alpaca" if _alpaca(source) else loaders.name("sft", source)}
     if kind == "completion":
         fields = {"field_instruction": columns["prompt"], "field_output": columns["completion"]}
         return {"type": {**fields, "format": "{instruction}", "no_input_format": "{instruction}"}}
@@ -81,7 +87,7 @@ def _loader(method: str, source: DataSource, *, validated: bool) -> Any:
     if method == "kto":
         return {f"field_{name}": columns[name] for name in ("prompt", "completion", "label")}
     if method == "grpo":
-        return OMIT if all(name == column for name, column in columns.items()) else own
+        return OMIT if all(name == column for name, column in columns.items()) and not source.turns else own
     if "prompt" in columns:
         return {f"field_{name}": columns[name] for name in ("prompt", "chosen", "rejected")}
     plain = all(columns[name] == name for name in ("messages", "chosen", "rejected", "role", "content"))
@@ -90,9 +96,9 @@ def _loader(method: str, source: DataSource, *, validated: bool) -> Any:
 
 def used(method: str, train: Sources, validation: Sources) -> list[DataSource]:
     """Return the sources that a loader of ours reads."""
-    if method not in PREFERRED:
-        return []
     sources = (*train, *validation)
+    if method not in PREFERRED:
+        return [s for s in sources if s.format == "instruction" and not _alpaca(s)]
     return [s for s in sources if _loader(method, s, validated=bool(validation)) == loaders.name(method, s)]
 
 
@@ -107,9 +113,7 @@ def _streamed(sources: Sources) -> Any:
 
 ROWS: tuple[Row, ...] = (
     made("pretraining_dataset", _streamed, "data.train").when("data.streaming"),
-    made("datasets", _supervised, "data.train", "model.chat_template")
-    .when("method", *SUPERVISED)
-    .unless("data.streaming"),
+    made("datasets", _supervised, "data.train").when("method", *SUPERVISED).unless("data.streaming"),
     made(
         "datasets",
         lambda train, validation, method: _preferred(train, method, validated=bool(validation)),
@@ -117,7 +121,7 @@ ROWS: tuple[Row, ...] = (
         "data.validation",
         "method",
     ).when("method", *PREFERRED),
-    made("test_datasets", _supervised, "data.validation", "model.chat_template").when("method", *SUPERVISED),
+    made("test_datasets", _supervised, "data.validation").when("method", *SUPERVISED),
     made(
         "test_datasets",
         lambda validation, method: _preferred(validation, method, validated=True),
@@ -141,6 +145,14 @@ ROWS: tuple[Row, ...] = (
     flag("pad_to_sequence_len", "data.packing", "one shape, so that memory does not vary"),
 )
 CHECKS: tuple[Check, ...] = (
+    differs(
+        "model.template",
+        when=lambda name: name is not None and (template(name) or NONE).opens,
+        message=lambda name: (
+            f"Axolotl does not train the {(template(name) or NONE).opens} that {name} writes before an answer"
+        ),
+        advice="nothing is lost where the answers have thoughts of their own; the other trainers train it",
+    ).when("method", "sft"),
     refuses(
         "data.streaming",
         "data.train",

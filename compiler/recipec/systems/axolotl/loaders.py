@@ -29,6 +29,84 @@ SOURCE = {source}
 def default(cfg, **_):
     return conversations({{**cfg, "datasets": [SOURCE]}})
 """
+_TURNS = """from axolotl.datasets import wrap_dataset_for_tokenized_prompt
+from axolotl.prompt_strategies.chat_template import load as conversations
+from axolotl.prompt_tokenizers import DatasetWrappingStrategy
+
+SYSTEM = {system}
+
+
+def turns(row):
+    system, more = {own_system}SYSTEM, row.get({input})
+    said = [{{"role": "system", "content": system}}] if system else []
+    asked = row[{instruction}] + (f"\\n{{more}}" if more else "")
+    said += [{{"role": "user", "content": asked}}, {{"role": "assistant", "content": row[{output}]}}]
+    return {{"messages": said}}
+
+
+class Turns(DatasetWrappingStrategy):
+    def __init__(self, strategy):
+        self.strategy = strategy
+
+    def wrap_dataset(self, dataset, process_count=None, keep_in_memory=False, **_):
+        rows = dataset.map(turns, remove_columns=dataset.column_names, num_proc=process_count)
+        return wrap_dataset_for_tokenized_prompt(
+            self.strategy, rows, process_count=process_count, keep_in_memory=keep_in_memory
+        )
+
+
+def load(tokenizer, cfg, ds_cfg=None):
+    return Turns(conversations(tokenizer, cfg, {{"roles_to_train": ["assistant"], "train_on_eos": "turn"}}))
+"""
+_TEXT = """from axolotl.datasets import wrap_dataset_for_tokenized_prompt
+from axolotl.prompt_strategies.user_defined import UserDefinedDatasetConfig
+from axolotl.prompt_strategies.user_defined import load as prompts
+from axolotl.prompt_tokenizers import DatasetWrappingStrategy
+
+SYSTEM = {system}
+HEAD = "Below is an instruction that describes a task"
+MORE = ", paired with an input that provides further context"
+TAIL = ". Write a response that appropriately completes the request."
+
+
+def text(row):
+    system, more = {own_system}SYSTEM, row.get({input})
+    head = system or HEAD + (MORE if more else "") + TAIL
+    given = f"### Input:\\n{{more}}\\n\\n" if more else ""
+    asked = row[{instruction}]
+    prompt = f"{{head}}\\n\\n### Instruction:\\n{{asked}}\\n\\n{{given}}### Response:\\n"
+    return {{"instruction": prompt, "output": row[{output}]}}
+
+
+class Texts(DatasetWrappingStrategy):
+    def __init__(self, strategy):
+        self.strategy = strategy
+
+    def wrap_dataset(self, dataset, process_count=None, keep_in_memory=False, **_):
+        rows = dataset.map(text, remove_columns=dataset.column_names, num_proc=process_count)
+        return wrap_dataset_for_tokenized_prompt(
+            self.strategy, rows, process_count=process_count, keep_in_memory=keep_in_memory
+        )
+
+
+def load(tokenizer, cfg, ds_cfg=None):
+    form = UserDefinedDatasetConfig(format="{{instruction}}", no_input_format="{{instruction}}")
+    return Texts(prompts(tokenizer, cfg, form))
+"""
+_PROMPTS = """SYSTEM = {system}
+
+
+def default(cfg, **_):
+    def take(row):
+        said = row[{prompt}]
+        if isinstance(said, str):
+            said = [{{"role": "user", "content": said}}]
+        if SYSTEM and said[0]["role"] != "system":
+            said = [{{"role": "system", "content": SYSTEM}}, *said]
+        return {{"prompt": said{answer}}}
+
+    return take
+"""
 _PAIRS = """from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.chat_templates import get_chat_template_from_config
 
@@ -86,6 +164,7 @@ class Pairs(DatasetWrappingStrategy):
 def load(tokenizer, cfg, ds_cfg=None):
     return Pairs(tokenizer, cfg.sequence_len)
 """
+_PARTS = {"reward": "pairs", "sft": "rows"}  # the module, in a package, that Axolotl's causal builder asks for `load`
 _TARGETS = {
     "unpaired-preference": ("prompt", "completion", "label"),
     "prompt": ("prompt", "answer"),
@@ -95,15 +174,13 @@ _TARGETS = {
 
 def name(method: str, source: DataSource) -> str:
     """Return the loader's dotted name. It holds a hash of its text: Axolotl reuses tokenised rows by names alone."""
-    return (
-        f"rows_{sha256(text(method, source).encode()).hexdigest()[:8]}.{'pairs' if method == 'reward' else 'default'}"
-    )
+    return f"rows_{sha256(text(method, source).encode()).hexdigest()[:8]}.{_PARTS.get(method, 'default')}"
 
 
 def file(method: str, source: DataSource) -> str:
     """Return the loader's file, from the folder that is on Python's path."""
     module = name(method, source).partition(".")[0]
-    return f"{module}/pairs.py" if method == "reward" else f"{module}.py"
+    return f"{module}/{_PARTS[method]}.py" if method in _PARTS else f"{module}.py"
 
 
 def text(method: str, source: DataSource) -> str:
@@ -111,6 +188,13 @@ def text(method: str, source: DataSource) -> str:
     columns = source.columns
     head = _HEAD.format(place=source.path or source.hub, method=method)
     named = {name: literal(column) for name, column in columns.items()}
+    if source.format == "instruction":
+        own = f"row.get({named['system']}) or " if "system" in named else ""
+        body = _TURNS if source.turns else _TEXT
+        return head + body.format(**{**named, "system": literal(source.system), "own_system": own})
+    if source.format == "prompt" and source.turns:
+        answer = f', "answer": row[{named["answer"]}]' if "answer" in named else ""
+        return head + _PROMPTS.format(system=literal(source.system), prompt=named["prompt"], answer=answer)
     if source.format == "preference" and "prompt" not in columns:
         roles = {role: list(names) for role, names in source.roles.items()}
         if method == "reward":

@@ -268,6 +268,7 @@ SYSTEM = System(
     sheets=_sheets,
     one_message=True,
     trains_new_embeddings=True,
+    own_templates=True,
     needs=trainers.need,
     job=_job,
     checks=_checks,

@@ -26,6 +26,8 @@ TEMPLATES = {
     "qwen3": "qwen3",
     "alpaca": "alpaca",
 }
+# its templates for known tokenizers' own, which it cannot take apart: they refuse an answer without a question
+OWN = {"mistral": "mistral", "llama2": "llama2", "gemma": "gemma", "gemma3": "gemma3"}
 WITHOUT_BREAK = ("llama3", "mistral_v3_tekken")  # whose turns end with a token, and no line break behind it
 TAGS = {"system": "system_tag", "user": "user_tag", "assistant": "assistant_tag", "tool": "observation_tag"}
 # the standard columns behind its names, of rows that are no conversations
@@ -115,6 +117,7 @@ def settings(s: Train) -> tuple[Row, ...]:
         _listed("eval_dataset", "validation", s),
         nonzero("val_size", "data.holdout"),
         *_template(s),
+        made("default_system", _system, "data.train.*.system", "data.validation.*.system"),
         same("cutoff_len", "model.max_length"),
         choice("train_on_prompt", "data.train_on", {"all": True}).when("method", "sft"),
         # pre-training packs unless it is told not to, and only untold in blocks of cutoff_len
@@ -136,14 +139,22 @@ def _listed(key: str, group: str, s: Train) -> Row:
     return made(key, say, *weights)
 
 
+def _system(*groups: tuple[str | None, ...] | None) -> Any:
+    """Return the system prompt that all sources share; a check refuses several."""
+    said = dict.fromkeys(one for group in groups for one in group or ())
+    return next(iter(said), None) or OMIT
+
+
 def _template(s: Train) -> Iterator[Row]:
     """Yield what chooses the one template that renders every row; left out, it is taken from the tokenizer."""
     yield constant("template", "empty").when("method", "pretrain")
     named = {name: own for name, own in TEMPLATES.items() if name != "alpaca"}
     yield choice("template", "model.chat_template", named).unless("method", "pretrain")
+    own = made("template", lambda name: OWN.get(name, OMIT), "model.template").when("model.chat_template", "tokenizer")
+    yield own.unless("method", "pretrain")
     # read back, it may be what the rows below chose
     yield constant("template", "alpaca").when("model.chat_template", "alpaca").unless("method", "pretrain")
-    if not any(_talks(source) for source in sources_of(s)):
+    if not any(source.turns for source in sources_of(s)):
         formats = [f"{at}.format" for at, _source in _placed(s)]
         plain = made("template", lambda *given: "alpaca" if _instructing(*given) else "empty", *formats)
         yield plain.when("model.chat_template", "tokenizer").unless("method", "pretrain")
@@ -163,6 +174,7 @@ CHECKS: tuple[Check, ...] = (
         advice=f"name the template: {', '.join(TEMPLATES)}",
     )
     .when("model.chat_template", "tokenizer")
+    .unless("model.template", *OWN)
     .unless("method", "pretrain"),
     refuses(
         "data.holdout",
@@ -201,12 +213,15 @@ CHECKS: tuple[Check, ...] = (
 def checks(s: Train) -> tuple[Check, ...]:
     """Return what it cannot do with the data of a stage, or does another way."""
     placed = list(_placed(s))
-    talking = [(at, source) for at, source in placed if _talks(source)]
-    return (
-        *CHECKS,
-        *(check for at, source in placed for check in _of_source(at, source)),
-        *(_of_conversations(*talking[0]) if talking else _of_other_rows([f"{at}.format" for at, _source in placed])),
-    )
+    talking = [(at, source) for at, source in placed if source.turns]
+    others = [at for at, source in placed if not source.turns]
+    found = [check for at, source in placed for check in _of_source(at, source)]
+    if talking:
+        found += _of_turns(*next((one for one in talking if _talks(one[1])), talking[0]))
+        found += _beside_turns(others)
+    else:
+        found += _of_other_rows([f"{at}.format" for at in others])
+    return (*CHECKS, *found)
 
 
 def _of_source(at: str, source: DataSource) -> Iterator[Check]:
@@ -224,6 +239,13 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
         message="LLaMA-Factory takes hub data as it is now, not at a revision",
         advice="drop revision, or download that revision and give its path",
     )
+    yield refuses(
+        f"{at}.system",
+        "data.train.*.system",
+        when=lambda own, every: len({own, *every}) > 1,
+        message="LLaMA-Factory has one system prompt for all data",
+        advice="say the same in every source, or give the rows a system column",
+    )
     if _talks(source):
         yield refuses(
             f"{at}.roles",
@@ -235,28 +257,51 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
         )
 
 
-def _of_conversations(at: str, first: DataSource) -> Iterator[Check]:
-    """Yield what it does another way with conversations, of which the first stand at a plan path."""
+_BREAK = "a line break that its template puts behind an answer carries loss"
+
+
+def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
+    """Yield what it does another way with turns, of which the first stand at a plan path."""
+    place = f"{at}.{'hub' if first.path is None else 'path'}"
+    if _talks(first):
+        yield differs(
+            place,
+            "model.chat_template",
+            when=lambda _place, _template: True,
+            message=lambda _place, template: (
+                "LLaMA-Factory leaves out conversations in which user and assistant do not alternate"
+                + ("" if template in WITHOUT_BREAK else f"; {_BREAK}")
+            ),
+            advice="see that the conversations alternate and end with an answer",
+        )
+    else:
+        yield differs(
+            place,
+            "model.chat_template",
+            when=lambda _place, template: template not in WITHOUT_BREAK,
+            message=f"in LLaMA-Factory {_BREAK}",
+            advice="the model learns to write it, and ends its answer before it all the same",
+        )
     yield differs(
-        f"{at}.{'hub' if first.path is None else 'path'}",
         "model.chat_template",
-        when=lambda _place, _template: True,
-        message=lambda _place, template: (
-            "LLaMA-Factory leaves out conversations in which user and assistant do not alternate"
-            + (
-                ""
-                if template in WITHOUT_BREAK
-                else "; a line break that its template puts behind an answer carries loss"
-            )
-        ),
-        advice="see that the conversations alternate and end with an answer",
-    )
-    yield differs(
-        "model.chat_template",
-        when=lambda name: name == "tokenizer",
+        "model.template",
+        when=lambda name, own: name == "tokenizer" and own not in OWN,
         message="LLaMA-Factory rebuilds the tokenizer's template from single turns, which not every template allows",
         advice=f"name it: {', '.join(TEMPLATES)}",
     )
+
+
+def _beside_turns(others: list[str]) -> Iterator[Check]:
+    """Yield how it renders rows that are no turns, at plan paths, beside others that are."""
+    for at in others:
+        yield differs(
+            f"{at}.format",
+            when=lambda _form: True,
+            message=lambda form: (
+                f"LLaMA-Factory renders every row as turns of one template, those of format {form} too"
+            ),
+            advice="train on them in a stage of their own, or use another trainer",
+        )
 
 
 def _instructing(*formats: object) -> bool:

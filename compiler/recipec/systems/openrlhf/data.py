@@ -7,7 +7,7 @@ from typing import Any
 
 from recipec.kinds.train.records import DataSource
 from recipec.systems.check import Check, differs, refuses
-from recipec.systems.table import OMIT, Row, choice, constant, made, same
+from recipec.systems.table import OMIT, Row, choice, made, same
 
 PAIRED = ("dpo", "ipo", "reward")
 COLUMNS = "data.train.0.columns"  # checks see to it that all sources have the same columns and the same format
@@ -64,7 +64,9 @@ PAIRS: tuple[Row, ...] = (
 PROMPTS: tuple[Row, ...] = (
     column("data.input_key", "prompt"),
     column("data.label_key", "answer"),
-    constant("data.apply_chat_template", True, "a plain-text prompt becomes a user turn"),
+    choice(
+        "data.apply_chat_template", "data.train.0.turns", {True: True}, why="a plain-text prompt becomes a user turn"
+    ),
 )
 
 
@@ -82,6 +84,12 @@ def _of(group: str) -> Iterator[Check]:
         when=lambda revision: revision is not None,
         message="OpenRLHF cannot choose the revision of a dataset",
         advice=_PREPARE,
+    )
+    yield refuses(
+        f"{each}.system",
+        when=lambda system: system is not None,
+        message="OpenRLHF has no system prompt",
+        advice="put it into the data: each prompt a list of messages, the first with role system",
     )
     yield refuses(
         f"{each}.split",

@@ -74,6 +74,8 @@ def _as_it_is(s: Train, source: DataSource) -> bool:
     named = all(known.get(name) == column for name, column in source.columns.items())
     if source.format == "chat" and (s.data.train_on == "assistant" or s.model.chat_template != "tokenizer"):
         return False  # TRL masks the user's turns for a few families of templates only
+    if source.format in ("instruction", "prompt") and source.turns:
+        return False  # a command takes text for text, whatever the model
     return named and not source.roles and source.weight == 1 and source.revision is None
 
 

@@ -33,7 +33,7 @@ TRAINERS = {
 
 
 # the standard words of a source, as `rows.py` reads them
-WORDS = ("path", "hub", "subset", "split", "revision", "format", "columns", "roles", "weight")
+WORDS = ("path", "hub", "subset", "split", "revision", "format", "columns", "roles", "system", "turns", "weight")
 # the templates that `rows.py` knows; of any other it would keep the tokenizer's own
 TEMPLATES = ("tokenizer", "llama3", "gemma", "phi_3", "qwen3", "chatml", "mistral_v1", "mistral_v3_tekken", "alpaca")
 

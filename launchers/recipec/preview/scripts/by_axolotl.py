@@ -103,6 +103,9 @@ def preferences(cfg, entry, tokenizer, request) -> tuple[dict, object]:
 
     lengths, dropped, rows = [], 0, []
     for number, row in enumerate(texts):
+        if isinstance(row["prompt"], list):  # turns, which TRL's trainer renders
+            asked = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+            row = {**row, "prompt": asked}
         answers = [tokens(row[side]) for side in sides] or [0]
         lengths.append(tokens(row["prompt"]) + max(answers))
         dropped += limit is not None and not rl._drop_long_sequences(row, cfg.rl, tokenizer, limit)

@@ -11,16 +11,21 @@ def main() -> None:
         return
     sources = []
     for source in request["sources"]:
-        is_chat = source["format"] == "chat" and tokenizer.chat_template
-        rows = [rendered(parts, tokenizer) if is_chat else dict(parts) for parts in source["parts"]]
+        is_chat = source["format"] in ("chat", "prompt") and source["turns"] and tokenizer.chat_template
+        asks = source["format"] == "prompt"
+        rows = [rendered(parts, tokenizer, asks=asks) if is_chat else dict(parts) for parts in source["parts"]]
         sources.append({"rows": [{"texts": texts} for texts in rows]})
     common.answer(versions=common.versions(), template=common.template_digest(tokenizer), sources=sources)
 
 
-def rendered(parts: list, tokenizer) -> dict:
-    """Return a conversation, given as (role, text) pairs, as one text."""
-    turns = [{"role": role, "content": text} for role, text in parts]
-    return {"rendered": tokenizer.apply_chat_template(turns, tokenize=False)}
+def rendered(parts: list, tokenizer, *, asks: bool) -> dict:
+    """Return a conversation, given as (role, text) pairs, as one text; of a prompt that `asks`, the answer is to come."""
+    turns = [
+        {"role": role.removeprefix("prompt: ") if role != "prompt" else "user", "content": text}
+        for role, text in parts
+        if role != "answer"
+    ]
+    return {"rendered": tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asks)}
 
 
 if __name__ == "__main__":

@@ -17,17 +17,31 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-TURNS = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
-    "{% elif message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}{% else %}{{ BEFORE + message['content'] + AFTER }}"
-    "{% endif %}{% endfor %}"
+# a system turn stands in the first user's turn, or in the last one if nobody has answered it, as Mistral has it
+MISTRAL = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\\n\\n' %}{% set messages = messages[1:] %}"
+    "{% else %}{% set system = '' %}{% endif %}{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ BEFORE + (system if loop.WHICH else '') + message['content'] + AFTER }}"
+    "{% else %}{{ GAP + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+INSTRUCTIONS = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '### Instruction:\\n' + message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}{{ '### Response:\\n' + message['content'] + eos_token }}"
+    "{% elif loop.first %}{{ message['content'] }}{% endif %}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n\\n### Response:\\n' }}{% endif %}"
 )
 OF_TRL = {"llama3": "llama3.jinja", "gemma": "gemma.jinja", "phi_3": "phi3.jinja", "qwen3": "qwen3.jinja"}
 OWN = {
     "chatml": CHATML,
-    "mistral_v1": TURNS.replace("BEFORE", "'[INST] '").replace("AFTER", "' [/INST]'"),
-    "mistral_v3_tekken": TURNS.replace("BEFORE", "'[INST]'").replace("AFTER", "'[/INST]'"),
-    "alpaca": TURNS.replace("BEFORE", "'### Instruction:\\n'").replace("AFTER", "'\\n\\n### Response:\\n'"),
+    "mistral_v1": MISTRAL.replace("BEFORE", "' [INST] '")
+    .replace("AFTER", "' [/INST]'")
+    .replace("GAP", "' '")
+    .replace("WHICH", "first"),
+    "mistral_v3_tekken": MISTRAL.replace("BEFORE", "'[INST]'")
+    .replace("AFTER", "'[/INST]'")
+    .replace("GAP", "''")
+    .replace("WHICH", "last"),
+    "alpaca": INSTRUCTIONS,
 }
 
 
@@ -154,8 +168,21 @@ def records(row: dict, source: dict, settings: dict, tokenizer) -> Iterator[dict
         prompt, completion = row[at["prompt"]], row[at["completion"]]
         if _length(prompt, completion, tokenizer) <= limit:
             yield {"prompt": prompt, "completion": completion, "label": bool(row[at["label"]])}
-    elif _length(row[at["prompt"]], None, tokenizer) + settings["max_new_tokens"] <= limit:
-        yield {"prompt": row[at["prompt"]], **({"answer": row[at["answer"]]} if "answer" in at else {})}
+    else:
+        prompt = _prompt(row[at["prompt"]], source)
+        if _length(prompt, None, tokenizer) + settings["max_new_tokens"] <= limit:
+            yield {"prompt": prompt, **({"answer": row[at["answer"]]} if "answer" in at else {})}
+
+
+def _prompt(value, source: dict):
+    """Return a prompt as the model is asked: turns where it talks through a template, else text as it is."""
+    if isinstance(value, str):
+        if not source["turns"]:
+            return value
+        value = [{"role": "user", "content": value}]
+    if source["system"] and value[0]["role"] != "system":
+        value = [{"role": "system", "content": source["system"]}, *value]
+    return value
 
 
 def _turns(messages: list, source: dict) -> list[dict]:
@@ -198,8 +225,8 @@ def _labelled(row: dict, source: dict, settings: dict, tokenizer) -> tuple[list[
     if source["format"] == "completion":
         return _completed(row[at["prompt"]], row[at["completion"]], settings, tokenizer)
     more = row.get(at.get("input", "")) or ""
-    system = row.get(at.get("system", "")) or ""
-    if settings["chat_template"] not in ("tokenizer", "alpaca"):
+    system = row.get(at.get("system", "")) or source["system"] or ""
+    if source["turns"]:
         turns = [{"role": "system", "content": system}] if system else []
         asked = f"{row[at['instruction']]}\n{more}" if more else row[at["instruction"]]
         turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": row[at["output"]]}]
@@ -224,17 +251,22 @@ def _conversation(turns: list[dict], settings: dict, tokenizer) -> tuple[list[in
     whole = tokenizer.apply_chat_template(turns, tokenize=False)
     spans, end = [], 0
     for index, turn in enumerate(turns):
-        said, content = turn["content"].strip(), turn["content"]
-        place = whole.find(said, end)
+        said, content, answers = turn["content"].strip(), turn["content"], turn["role"] == "assistant"
+        if turn["role"] == "system":
+            continue  # a template may leave it out, or put it into a later turn
+        before = (
+            tokenizer.apply_chat_template(turns[:index], tokenize=False, add_generation_prompt=True) if answers else ""
+        )
+        begins = len(before) if before and whole.startswith(before) else None
+        place = whole.find(said, end if begins is None else begins)
         if place < 0:
             raise SystemExit("rows.py: the chat template changes what a turn says, so its place cannot be found")
         end = place + len(said)
         after = content[len(content.rstrip()) :]
         if whole.startswith(after, end):  # the template keeps the space after an answer, so the turn ends after it
             end += len(after)
-        if turn["role"] == "assistant":
-            before = tokenizer.apply_chat_template(turns[:index], tokenize=False, add_generation_prompt=True)
-            spans.append((len(before) if whole.startswith(before) else place, end))
+        if answers:  # a space alone before an answer belongs to its prompt
+            spans.append((begins if begins is not None and whole[begins:place].strip() else place, end))
     return _masked(whole, spans, settings, tokenizer, special=False)
 
 

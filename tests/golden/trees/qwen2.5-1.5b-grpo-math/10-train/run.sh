@@ -12,5 +12,5 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-exec trl grpo --config "$here/trl.yaml" --accelerate_config "$here/accelerate.yaml" ${RECIPE_RESUME_FROM:+"--resume_from_checkpoint=$RECIPE_RESUME_FROM"}
+exec accelerate launch --config_file "$here/accelerate.yaml" \
+  "$here/train.py"
