@@ -22,4 +22,6 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D014": "fewer-rows-than-a-batch",
     "D015": "missing-file",
     "D016": "answers-of-another-shape",
+    "D060": "files-elsewhere",
+    "D062": "no-tasks",
 }

@@ -13,7 +13,6 @@ from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plural import counted
 from recipec.source import Span
-from recipec.suggest import nearest
 from recipec.systems.registry import system
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ def _of_training(said: Said, s: Train, wrong: Set[Span]) -> Iterator[Finding]:
             if source.path is None or not source.path.isprintable() or _at(said, here, wrong):
                 continue
             if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
-                yield from _misspelt(said, here, source.path)
-                continue
+                continue  # `local_files` looks for it
             survey = _survey(source, one_message=system(s.trainer).one_message)
             if survey is None:
                 continue
@@ -74,22 +72,6 @@ def _survey(source: DataSource, *, one_message: bool) -> RowSurvey | None:
     from recipec.rows.survey import RowSource, survey_rows  # json and csv are off the way of what cannot be looked at
 
     return survey_rows(RowSource(str(source.path), source.format, source.columns, source.roles, one_message))
-
-
-def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
-    """Tell of a file that is not here where one of nearly its name is; else it may be where the recipe runs."""
-    folder, _, name = path.rpartition("/")
-    if not os.path.isdir(folder or "."):  # noqa: PTH112
-        return
-    stem, _, suffix = name.rpartition(".")
-    stems = [
-        entry.name.removesuffix(f".{suffix}") for entry in os.scandir(folder or ".") if entry.name.endswith(suffix)
-    ]
-    close = nearest(stem, stems)
-    if close is not None:
-        there = f"{folder}/{close}.{suffix}" if folder else f"{close}.{suffix}"
-        advice = "correct the path, unless the file is on the machine that runs the recipe"
-        yield _told(said, "D015", f"{here}.path", f"{path} is not here", advice, there)
 
 
 def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]) -> Iterator[Finding]:

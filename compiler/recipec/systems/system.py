@@ -48,7 +48,8 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read.
+    answer in a preference pair only one message is read. `dequantises`: the formats of quantised checkpoints that it turns
+    into bf16 when it loads them.
     """
 
     name: str
@@ -65,3 +66,4 @@ class System(Record, frozen=True):
     own_program: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    dequantises: frozenset[str] = frozenset()

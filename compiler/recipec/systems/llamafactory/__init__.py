@@ -255,6 +255,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     one_message=True,
+    dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     needs=trainers.need,
     job=_job,
     checks=_checks,
