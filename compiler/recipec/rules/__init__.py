@@ -10,7 +10,7 @@ from recipec import rows
 from recipec.course import Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
-from recipec.rules import evaluation, memory, model, names, tools, training
+from recipec.rules import evaluation, memory, model, names, tools, training, values
 from recipec.rules.contradictions import CONTRADICTIONS
 from recipec.rules.local_files import findings as of_files
 from recipec.rules.local_rows import findings as of_rows
@@ -18,7 +18,15 @@ from recipec.rules.rule import Rule, judge, not_waivable, unwaived, waive
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        (*model.RULES, *memory.RULES, *names.RULES, *tools.RULES, *training.RULES, *evaluation.RULES),
+        (
+            *model.RULES,
+            *memory.RULES,
+            *names.RULES,
+            *tools.RULES,
+            *training.RULES,
+            *evaluation.RULES,
+            *values.RULES,
+        ),
         key=lambda one: one.code,
     )
 )

@@ -42,16 +42,17 @@ def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
     for stage in plan.stages:
         for one in _named(decision.said[stage.name], stage):
             place = os.path.abspath(one.path)  # noqa: PTH100
-            if one.span not in wrong and not any(place == folder or place.startswith(f"{folder}/") for folder in made):
+            if (
+                one.span not in wrong
+                and not one.path.startswith("~")
+                and not any(place == folder or place.startswith(f"{folder}/") for folder in made)
+            ):
                 named.setdefault((one.path, one.span), one)
     lasting = any(one.here for one in named.values() if not one.travels)
     some = lasting or any(one.here for one in named.values())
     away: list[_Named] = []
     for one in named.values():
-        if one.path.startswith("~"):
-            advice = "write the whole path, or one from the folder that you run in"
-            yield _told(one, "D061", f"no tool expands the ~ of {one.path}", advice, severity="error")
-        elif one.here:
+        if one.here:
             yield from _wrong_folder(one)
         elif _folder_of(one.path) or (some if one.travels else lasting):
             what = "folder" if one.word.endswith(("folder", *MODELS)) else "file"

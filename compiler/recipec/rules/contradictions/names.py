@@ -9,9 +9,6 @@ from recipec.language import Recipe
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.source import Scalar
 
-OPENING = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a\u300c\u300e\uff02\uff07`"
-CLOSING = OPENING + "\u300d\u300f\"'"
-PROSE = ("description", "pattern", "bos", "eos", "pad", "unk")  # may hold any character
 HUB = (
     r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:datasets/|models/)?([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/?#].*)?"
 )
@@ -22,28 +19,6 @@ def _texts(see: Context) -> Iterator[tuple[str, str]]:
     for path, node in see.said.nodes.items():
         if isinstance(node, Scalar) and isinstance(node.value, str) and not see.said.unsure((path,)):
             yield path, node.value
-
-
-@contradiction("P270", "typographic-quotes", "recipe", words=("name",))
-def typographic_quotes(see: Context, _recipe: Recipe) -> Iterator[Fault]:
-    """Finds a value in typographic quotes.
-
-    Why is this bad:
-    YAML knows straight quotes only: others become a part of the name, and no such model or file is found. Word processors and
-    chat programs put them in the place of straight ones.
-
-    Example:
-        model: {base: “my-lab/my-model”}
-
-    Use instead:
-        model: {base: "my-lab/my-model"}
-    """
-    for path, text in _texts(see):
-        prose = path.rpartition(".")[2] in PROSE or path.startswith("allow")
-        if not prose and len(text) > 1 and text[0] in OPENING and text[-1] in CLOSING:
-            bare = text[1:-1]
-            message = f"the quotes around {bare} are typographic: YAML takes them as a part of the value"
-            yield Fault(path, message, "write straight quotes, or none", bare)
 
 
 @contradiction("P271", "address-in-the-place-of-a-name", "recipe", words=("name",))
@@ -70,4 +45,4 @@ def address(see: Context, _recipe: Recipe) -> Iterator[Fault]:
             yield Fault(path, f"{text} is an address, not a name on the hub", "download it, and name the folder")
 
 
-RULES = (typographic_quotes, address)
+RULES = (address,)
