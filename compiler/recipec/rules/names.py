@@ -53,7 +53,7 @@ def not_known(see: Context, _s: Train | Evaluate) -> Iterator[Fault]:
     left: list[str] = []
     for stage in see.plan.stages:
         if _outside(stage) == name:
-            left += [one for one in _not_judged(known, stage) if one not in left]
+            left += [one for one in _not_judged(see, known, stage) if one not in left]
     if not left:
         return
     what = ", ".join(left[:-1]) + (" and " if left[1:] else "") + "".join(left[-1:])
@@ -68,7 +68,7 @@ def not_known(see: Context, _s: Train | Evaluate) -> Iterator[Fault]:
     yield Fault("model.path", f"{name} is {some}: {what} {'were' if left[1:] else 'was'} not judged", advice)
 
 
-def _not_judged(known: KnownModel | None, stage: Stage[Any]) -> Iterator[str]:
+def _not_judged(see: Context, known: KnownModel | None, stage: Stage[Any]) -> Iterator[str]:
     """Yield what the rules could not judge of a stage for want of facts."""
     s = stage.body
     if system(stage.system).own_program:
@@ -78,10 +78,10 @@ def _not_judged(known: KnownModel | None, stage: Stage[Any]) -> Iterator[str]:
     if stage.kind == "train":
         if (known is None or not known.linear) and s.adapter is not None and s.adapter.targets != ("all-linear",):
             yield "the adapter's targets"
-        bare = known is None or (known.template is None and known.layer is None)
-        if bare and any(one.format == "chat" for one in s.data.train):
+        tokenizer = see.tokenizer(s.model.tokenizer)
+        if tokenizer is None and any(one.format == "chat" for one in s.data.train):
             yield "the chat template"
-        if (known is None or not known.tokens) and s.model.special_tokens:
+        if tokenizer is None and s.model.special_tokens:
             yield "special tokens"
     if (known is None or known.parameters is None) and s.hardware.device == "gpu":
         yield "memory"

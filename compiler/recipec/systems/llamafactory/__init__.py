@@ -41,6 +41,8 @@ MODEL: tuple[Row, ...] = (
     same("model_name_or_path", "model.path"),
     same("model_revision", "model.revision"),
     BASE["trust_remote_code"],
+    joined("add_special_tokens", "model.new_tokens"),
+    constant("resize_vocab", True, "for the new tokens").when("model.new_tokens"),
     named("flash_attn", "model.attention", ATTENTION),
     choice("quantization_bit", "model.load_in", QUANTISED),
     choice("quantization_method", "model.load_in", dict.fromkeys(QUANTISED, "bnb")),
@@ -130,6 +132,13 @@ CHECKS: tuple[Check, ...] = (
         when=bool,
         message="LLaMA-Factory does not round up to a multiple of 32",
         advice="drop it, or set overrides.llamafactory.resize_vocab, which rounds up to a multiple of 64",
+    ),
+    refuses(
+        "model.load_in",
+        "model.new_tokens",
+        when=lambda load_in, new: load_in in QUANTISED and new,
+        message=lambda _load_in, new: f"LLaMA-Factory cannot add {new[0]} to quantised weights",
+        advice="drop load_in, or use a template whose tokens the model has",
     ),
     refuses(
         "model.load_in",
@@ -259,6 +268,7 @@ SYSTEM = System(
     sheets=_sheets,
     one_message=True,
     dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
+    trains_new_embeddings=True,
     needs=trainers.need,
     job=_job,
     checks=_checks,
