@@ -48,7 +48,8 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read.
+    answer in a preference pair only one message is read. `alternating` and `without_system` are the names of its own chat
+    templates that refuse turns in which user and assistant do not alternate, and a system turn.
     """
 
     name: str
@@ -65,3 +66,5 @@ class System(Record, frozen=True):
     own_program: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    alternating: frozenset[str] = frozenset()
+    without_system: frozenset[str] = frozenset()
