@@ -447,8 +447,13 @@ def test_a_schedule_that_the_rows_do_not_fill(here: Path) -> None:
     assert findings(here, one % "", train + "warmup: 11") == [f"error D027 «11» {give}, and warmup takes 11: {never}"]
     found = findings(here, one % "", train + "scheduler: warmup_stable_decay, decay: 11")
     assert found == [f"error D027 «11» {give}, and decay takes 11: it is longer than the training"]
-    found = findings(here, one % "", train + "save: {every: 11}")
-    assert found == [f"warning D028 «11» {give}, and the first checkpoint would come at step 11"]
+    assert findings(here, one % "", train + "save: {every: 11}") == []  # a checkpoint at the end is enough
+    long = train.replace("epochs: 2", "epochs: 20")
+    found = findings(here, one % "", long + "save: {every: 101}")
+    assert [text.partition(" are ")[2] for text in found] == [
+        "100 steps, and the first checkpoint would come at step 101"
+    ]
+    assert findings(here, one % "", long + "save: {every: 100}") == []
     held = "18 rows in batches of 4 for 2 epochs are 10 steps"
     found = findings(here, one % ", holdout: 10%", train + "evaluate_every: 11")
     assert found == [f"warning D028 «11» {held}, and the first validation would come at step 11"]

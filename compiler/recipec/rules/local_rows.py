@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
 MOSTLY = 0.5  # share of repeated rows above which it is told although nothing is held out
+LONG = 100  # steps: below that, a checkpoint at the end is enough
 ENOUGH = 10  # rows of which a share says something
 UNBALANCED = 4  # weighed good and bad rows may differ by this factor; arXiv:2402.01306 takes 1 to 4/3
 GROUPS = ("train", "validation")
@@ -224,7 +225,7 @@ def _schedule(said: Said, s: Train, rows: int) -> Iterator[Finding]:
     if rows < s.batch.total:
         return  # it is told that these are too few rows
     save, look = s.watch.save_every, s.watch.evaluate_every
-    if isinstance(save, int) and save > steps:
+    if isinstance(save, int) and save > steps >= LONG:
         message = f"{give}, and the first checkpoint would come at step {save:,}"
         yield _told(said, "D028", "train.save.every", message, "save more often")
     if isinstance(look, int) and look > steps and (s.data.holdout or s.data.validation):
