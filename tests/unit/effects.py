@@ -27,6 +27,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "model.attention": ("sdpa", "eager", "flash_attention_2"),
     "model.chat_template": ("tokenizer", "chatml", "alpaca", "mistral_v1"),
     "model.special_tokens": ({"pad": "<pad>"},),
+    "model.template": ("mistral", "qwen3", "chatml"),
     "model.turn_end": ("<|im_end|>", None),
     "model.new_tokens": (("<|im_start|>",), ()),
     "objective.loss": (
@@ -42,7 +43,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "watch.save_every": ("epoch", 7),
     "watch.save_keep": ("all", 7),
 }  # fmt: skip
-DERIVED = ("turns",)  # follows from other leaves, which act by it
+DERIVED = (".turns", ".system")  # what follows from other leaves, which act by it, or is refused where it cannot act
 OPTIONAL = ("adapter", "objective", "rollout", "rewards", "script", "data.validation")  # what a stage may be without
 
 

@@ -214,6 +214,11 @@ TOKENIZER = {"model": "{base: m/m}"}
         (TOKENIZER, "rebuilds the tokenizer's template", {"model": "{base: m/m, chat_template: chatml}"}),
         (
             {"data": f"{{train: [{ROWS}]}}"},
+            "a line break that its template puts",
+            {"model": "{base: m/m, chat_template: llama3}"},
+        ),
+        (
+            {"data": "{train: [{path: a.jsonl, format: completion}]}"},
             "every row as turns of the template chatml",
             {"model": "{base: m/m, chat_template: alpaca}"},
         ),
@@ -330,7 +335,8 @@ def test_most_rows_read_back() -> None:
         ("mistral_v3_tekken", CHAT, "ministral"),
         ("phi_3", CHAT, "phi"),
         ("tokenizer", CHAT, None),
-        ("tokenizer", "{path: a.jsonl, format: instruction}", "alpaca"),
+        ("tokenizer", "{path: a.jsonl, format: instruction}", None),
+        ("alpaca", "{path: a.jsonl, format: instruction}", "alpaca"),
         ("tokenizer", "{path: a.jsonl, format: completion}", "empty"),
         ("chatml", "{path: a.jsonl, format: instruction}", "chatml"),
     ],

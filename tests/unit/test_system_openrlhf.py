@@ -107,6 +107,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("completion", {"data.train.1.columns": {"prompt": "q", "completion": "completion"}}, "the same columns"),
     ("completion", {"data.train.1.hub": "a/c@d"}, "as a separator"),
     ("completion", {"data.train.0.path": "a,b.jsonl"}, "as a separator"),
+    ("grpo", {"data.train.0.system": "Be brief."}, "no system prompt"),
     ("chat", {"data.train.0.roles": {"user": ("human",)}}, "cannot map roles"),
     (
         "lora",

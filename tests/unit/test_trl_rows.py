@@ -50,6 +50,7 @@ def source(format: str, **more: Any) -> dict[str, Any]:
     columns = {name: name for name in COLUMNS[format] if name not in ("input", "system", "answer")}
     columns.pop("messages" if "prompt" in columns else "", None)
     place = {"path": "a.jsonl", "hub": None, "subset": None, "split": "train", "revision": None, "weight": 1}
+    place |= {"system": None, "turns": format != "prompt"}
     return {**place, "format": format, "columns": columns, "roles": {}, **more}
 
 
@@ -134,7 +135,7 @@ def test_of_a_completion_what_follows_the_prompt_is_trained() -> None:
 def test_an_instruction_is_written_as_alpaca_or_as_a_conversation() -> None:
     of = source("instruction")
     row = {"instruction": "do", "output": "done"}
-    (record,) = made(row, of, chat_template="alpaca")
+    (record,) = made(row, {**of, "turns": False})
     text = text_of(record["input_ids"])
     assert text.startswith("<s>Below is an instruction that describes a task. Write a response")
     assert text.endswith("\n\n### Instruction:\ndo\n\n### Response:\ndone</s>")
@@ -143,14 +144,18 @@ def test_an_instruction_is_written_as_alpaca_or_as_a_conversation() -> None:
     assert text_of(record["input_ids"]) == ("<|im_start|>user\ndo<|im_end|>\n<|im_start|>assistant\ndone<|im_end|>\n")
     of["columns"] |= {"input": "more", "system": "rule"}
     row |= {"more": "this", "rule": "be brief"}
-    (record,) = made(row, of, chat_template="tokenizer")
+    (record,) = made(row, {**of, "turns": False})
     text = text_of(record["input_ids"])
     assert text == "<s>be brief\n\n### Instruction:\ndo\n\n### Input:\nthis\n\n### Response:\ndone</s>"
-    (record,) = made({**row, "rule": None}, of, chat_template="alpaca")
+    (record,) = made({**row, "rule": None}, {**of, "turns": False, "system": "be kind"})
+    assert text_of(record["input_ids"]).startswith("<s>be kind\n\n### Instruction:")
+    (record,) = made({**row, "rule": None}, {**of, "turns": False})
     assert "a task, paired with an input that provides further context. Write" in text_of(record["input_ids"])
     (record,) = made(row, of)
     text = text_of(record["input_ids"])
     assert text.startswith("<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\ndo\nthis<|im_end|>")
+    (record,) = made({**row, "rule": None}, {**of, "system": "be kind"})
+    assert text_of(record["input_ids"]).startswith("<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\n")
     (record,) = made({**row, "more": "", "rule": ""}, of)
     assert text_of(record["input_ids"]).startswith("<|im_start|>user\ndo<|im_end|>")
 
@@ -219,6 +224,12 @@ def test_a_prompt_leaves_room_for_its_completion() -> None:
     assert made(row, of, max_length=11) == []
     of["columns"]["answer"] = "solution"
     assert made(row, of) == [{"prompt": "q?", "answer": "4"}]
+    user, system = {"role": "user", "content": "q?"}, {"role": "system", "content": "be kind"}
+    turned = {**of, "turns": True}
+    assert made(row, turned) == [{"prompt": [user], "answer": "4"}]
+    assert made(row, {**turned, "system": "be kind"}) == [{"prompt": [system, user], "answer": "4"}]
+    told = [{"role": "system", "content": "be brief"}, user]
+    assert made({**row, "prompt": told}, {**turned, "system": "be kind"}) == [{"prompt": told, "answer": "4"}]
     asked = [{"role": "user", "content": "q"}]
     began = Tokenizer().apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     length = len(Tokenizer()(began, False)["input_ids"]) + 9

@@ -82,6 +82,8 @@ def _turns(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Decid
     """Decide whether rows are turns: conversations always, instructions and prompts where the model talks in turns."""
     if given.format in ("instruction", "prompt"):
         why = "the model talks through a chat template" if talks else "the model has no chat template to talk through"
+        if given.format == "instruction" and say.recipe.model.chat_template == "alpaca":
+            talks, why = False, "they are rows of Alpaca, whose text is asked for"
         return say.rule(talks, why, f"{here}.format", "model.chat_template", "model.chat_template_file", "model.base")
     return plain(given.format == "chat" or (given.format == "preference" and "prompt" not in given.columns))
 

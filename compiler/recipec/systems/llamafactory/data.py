@@ -150,11 +150,12 @@ def _template(s: Train) -> Iterator[Row]:
     yield constant("template", "empty").when("method", "pretrain")
     named = {name: own for name, own in TEMPLATES.items() if name != "alpaca"}
     yield choice("template", "model.chat_template", named).unless("method", "pretrain")
-    own = made("template", lambda name: OWN.get(name, OMIT), "model.template").when("model.chat_template", "tokenizer")
-    yield own.unless("method", "pretrain")
     # read back, it may be what the rows below chose
     yield constant("template", "alpaca").when("model.chat_template", "alpaca").unless("method", "pretrain")
-    if not any(source.turns for source in sources_of(s)):
+    if any(source.turns for source in sources_of(s)):
+        own = made("template", lambda name: OWN.get(name, OMIT), "model.template")
+        yield own.when("model.chat_template", "tokenizer").unless("method", "pretrain")
+    else:
         formats = [f"{at}.format" for at, _source in _placed(s)]
         plain = made("template", lambda *given: "alpaca" if _instructing(*given) else "empty", *formats)
         yield plain.when("model.chat_template", "tokenizer").unless("method", "pretrain")
@@ -167,15 +168,6 @@ CHECKS: tuple[Check, ...] = (
         message=lambda name: f"LLaMA-Factory has no template like {name}",
         advice=f"use one of {', '.join(TEMPLATES)}; or drop it and set overrides.llamafactory.template, such as mistral",
     ).unless("method", "pretrain"),
-    differs(
-        "model.turn_end",
-        when=lambda end: end is not None,
-        message=lambda end: f"LLaMA-Factory keeps the tokenizer's EOS token: generation does not stop at {end}",
-        advice=f"name the template: {', '.join(TEMPLATES)}",
-    )
-    .when("model.chat_template", "tokenizer")
-    .unless("model.template", *OWN)
-    .unless("method", "pretrain"),
     refuses(
         "data.holdout",
         when=lambda share: share == 1,
@@ -282,13 +274,23 @@ def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
             message=f"in LLaMA-Factory {_BREAK}",
             advice="the model learns to write it, and ends its answer before it all the same",
         )
+    yield (
+        differs(
+            "model.turn_end",
+            when=lambda end: end is not None,
+            message=lambda end: f"LLaMA-Factory keeps the tokenizer's EOS token: generation does not stop at {end}",
+            advice=f"name the template: {', '.join(TEMPLATES)}",
+        )
+        .when("model.chat_template", "tokenizer")
+        .unless("model.template", *OWN)
+    )
     yield differs(
         "model.chat_template",
         "model.template",
-        when=lambda name, own: name == "tokenizer" and own not in OWN,
+        when=lambda _name, own: own not in OWN,
         message="LLaMA-Factory rebuilds the tokenizer's template from single turns, which not every template allows",
         advice=f"name it: {', '.join(TEMPLATES)}",
-    )
+    ).when("model.chat_template", "tokenizer")
 
 
 def _beside_turns(others: list[str]) -> Iterator[Check]:
