@@ -77,10 +77,12 @@ def plan_markdown(
         lines += [*paragraphs(plan.description), ""]
     chosen = "".join(f", with the profile {code(name)}," for name in profiles)
     lines += [f"Compiled from {code(recipe)}{chosen} for {_machine(plan)}.", ""]
-    told = [finding for finding in findings if finding.severity != "error"]
-    if told or allowed:
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    notes = [finding for finding in findings if finding.severity == "note"]
+    if warnings or notes or allowed:
         lines += ["## Warnings", ""]
-        lines += [f"- {w.code}: {inert(w.message)}" + (f" ({w.span.label()})" if w.span else "") for w in told]
+        lines += [f"- {w.code}: {inert(w.message)}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
+        lines += [f"- not known: {inert(note.message)}" for note in notes]
         lines += [f"- allowed: {inert(name)}, because {inert(reason)}" for name, reason in allowed.items()]
         lines.append("")
     lines += ["## Stages", ""]
@@ -121,8 +123,8 @@ def _needs(plan: Plan) -> Iterator[str]:
     if here:
         yield f"- These must be there, below the folder that it is started in: {', '.join(here)}."
     hub = {read.path: licence_of(read.path) for read in reads if not read.needed and "/" in read.path}
-    bodies = [stage.body for stage in plan.stages if hasattr(stage.body, "data")]
-    sources = [source for body in bodies for source in (*body.data.train, *body.data.validation)]
+    data = [stage.body.data for stage in plan.of_kind("train")]
+    sources = [source for each in data for source in (*each.train, *each.validation)]
     hub |= {source.hub: None for source in sources if source.hub is not None}
     free = [code(name) for name, licence in hub.items() if licence is None]
     if free:
