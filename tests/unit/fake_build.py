@@ -39,7 +39,7 @@ model:
   from_scratch: {family: llama, hidden_size: 64, layers: 1, heads: 2, vocab_size: 300}
   max_length: 16
 hardware: {gpu: none}
-evaluate: {tasks: [shelf], models: [base, tuned]}
+evaluate: {tasks: [arc_easy], models: [base, tuned]}
 """
 ROW = '{"text": "a"}\n'
 
