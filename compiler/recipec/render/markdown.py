@@ -8,7 +8,7 @@ from recipec.source import visible
 
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 # `_` and `*` within words and between spaces are no emphasis, and stay readable
-_MARKUP = re.compile(r"[\\`<>\[\]~&]|\*(?!\s)|(?<!\s)\*|(?<!\w)_|_(?!\w)")
+_MARKUP = re.compile(r"[\\`\[\]~]|<(?=[A-Za-z/!?])|&(?=[#\w]+;)|\*(?!\s)|(?<!\s)\*|(?<!\w)_|_(?!\w)")
 
 
 def inert(text: str) -> str:
@@ -38,7 +38,7 @@ def paragraphs(text: str) -> list[str]:
 
 def _no_block(line: str) -> str:
     """Return a line that begins no heading, list or rule."""
-    found = re.match(r"[#+=-]|\d+(?=[.)](?:\s|$))", line)
+    found = re.match(r"[#+=>-]|\d+(?=[.)](?:\s|$))", line)
     if found is None:
         return line
     at = found.end() if found[0].isdigit() else 0
