@@ -173,7 +173,9 @@ def words(files: dict[str, str], folder: Path, made: Compiled) -> list[str]:
     stubs = folder / "stubs/bin"
     stubs.mkdir(parents=True)
     for tool in TOOLS:
-        (stubs / tool).write_text(STUB)
+        (stubs / tool).write_text(
+            STUB if tool != "ray" else STUB.replace("printf", '[ "$1" = start ] || printf')
+        )  # beside others
         (stubs / tool).chmod(0o755)
     (folder / "environments").mkdir()
     assert made.resolved is not None

@@ -175,8 +175,8 @@ def _follow(folder: RunFolder, read: dict[str, _Log], *, follow: bool) -> Iterat
         running = follow and status(folder.path)["state"] == "running"
         for log in read.values():
             yield from log.more()
-            if not running:
-                yield log.rest()
+            if not running and (rest := log.rest()):
+                yield rest
         if not running:
             return
         time.sleep(0.3)
