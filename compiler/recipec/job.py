@@ -62,7 +62,15 @@ class DropStale(Record, frozen=True):
     why: str
 
 
-Step = Folder | Copy | LinkToStart | DropStale
+class DropTorn(Record, frozen=True):
+    """Folders in a folder that are dropped when one of `files`, JSON that is written last, is missing in them or cut short."""
+
+    folder: str
+    files: tuple[str, ...]
+    why: str
+
+
+Step = Folder | Copy | LinkToStart | DropStale | DropTorn
 
 
 class RayCluster(Record, frozen=True):

@@ -40,7 +40,9 @@ def differing(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def test_every_contract_is_covered() -> None:
-    assert {f"{tool}-{release}.json" for tool, release in HELD} == {path.name for path in contracts.DATA.iterdir()}
+    held = {f"{tool}-{release}.json" for tool, release in HELD}
+    held |= {f"{tool}-{release}.tasks" for tool, release in HELD if tool == "lm_eval"}
+    assert held == {path.name for path in contracts.DATA.iterdir()}
 
 
 @pytest.mark.conformance
@@ -54,3 +56,15 @@ def test_contract_is_current(tool: str, release: str, tool_python: Callable[[str
     found = out.read_text(encoding="utf-8")
     assert differing(json.loads(committed), json.loads(found)) == []
     assert committed == found
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("release", [release for tool, release in HELD if tool == "lm_eval"])
+def test_list_of_tasks_is_current(release: str, tool_python: Callable[[str], Path], tmp_path: Path) -> None:
+    python, out = tool_python(HELD["lm_eval", release]), tmp_path / "tasks"
+    script = ROOT / "scripts" / "contracts" / "lm_eval_tasks.py"
+    done = subprocess.run([python, script, out], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    committed = (contracts.DATA / f"lm_eval-{release}.tasks").read_text(encoding="utf-8")
+    assert set(out.read_text(encoding="utf-8").splitlines()) ^ set(committed.splitlines()) == set()
+    assert out.read_text(encoding="utf-8") == committed

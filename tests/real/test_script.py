@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,22 @@ def test_two_nodes(launcher: str, port: str, place: Place) -> None:
         for node in range(2)
     ]  # fmt: skip
     judge(place.ranks(launcher, *started), launcher)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
+def test_a_plain_loop_is_complete_when_it_ends_well(launcher: str, tmp_path: Path) -> None:
+    """No event tells of it, for it has no Trainer: its exit code and what it leaves do."""
+    torchrun = launcher == "torchrun"
+    recipe = HERE / "plain.yaml" if torchrun else ROOT / "recipes/own-script-accelerate.yaml"
+    (tmp_path / "plain.py").write_bytes((HERE / "plain.py").read_bytes())
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    command = [sys.executable, "-m", "recipec.cli", "run", str(recipe)]
+    command += ["--set", "hardware.gpu=none", "--set", "hardware.per_node=1", "--set", f"script.launcher={launcher}"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "10-train: complete" in done.stdout
+    assert list(tmp_path.glob("runs/*/10-train/" + ("rank0.json" if torchrun else "model.pt")))
 
 
 @pytest.mark.real

@@ -39,7 +39,7 @@ model:
   from_scratch: {family: llama, hidden_size: 64, layers: 1, heads: 2, vocab_size: 300}
   max_length: 16
 hardware: {gpu: none}
-evaluate: {tasks: [shelf], models: [base, tuned]}
+evaluate: {tasks: [arc_easy], models: [base, tuned]}
 """
 ROW = '{"text": "a"}\n'
 
@@ -68,10 +68,18 @@ TRAIN = """
 EVALUATE = 'mkdir -p runs/demo/20-evaluate-MODEL; echo "{}" > runs/demo/20-evaluate-MODEL/results_2026.json'
 
 
-def make(folder: Path, *, init: str = INIT, train: str = TRAIN, evaluate: str = EVALUATE, config: str = "a: 1") -> Path:
+def make(
+    folder: Path,
+    *,
+    init: str = INIT,
+    train: str = TRAIN,
+    evaluate: str = EVALUATE,
+    config: str = "a: 1",
+    trainer: str = "demo",
+) -> Path:
     """Write an emitted tree below `folder`, with the recipe and its data; return the tree's folder.
 
-    `MODEL` in the script of the evaluations is the name of each one's model.
+    `MODEL` in the script of the evaluations is the name of each one's model. `trainer` is the system that trains.
     """
     build = folder / "build" / "demo"
     files = {
@@ -91,7 +99,10 @@ def make(folder: Path, *, init: str = INIT, train: str = TRAIN, evaluate: str = 
     (folder / "recipe.yaml").write_text(RECIPE)
     lines = {"10-train/axolotl.yaml": {"optimizer": Line(2, ("train.optimizer.name",))}}
     emitted = {name: Emitted(_sha(text), lines.get(name, {})) for name, text in files.items()}
-    (build / manifest.FILE).write_text(manifest.write(compiled().replaced(files=emitted)))
+    whole = compiled()
+    stages = tuple(one.replaced(system=trainer) if one.kind == "train" else one for one in whole.plan.stages)
+    whole = whole.replaced(files=emitted, plan=whole.plan.replaced(stages=stages))
+    (build / manifest.FILE).write_text(manifest.write(whole))
     return build
 
 

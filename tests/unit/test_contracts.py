@@ -25,7 +25,9 @@ def test_there_is_a_contract_for_each_release_that_is_pinned(trainer: str) -> No
     for release in pinned_releases(trainer):
         assert (trainer, release) in EVERY
         if "\nlm-eval==" in pins(f"{trainer}-{release}"):
-            assert ("lm_eval", pinned(f"{trainer}-{release}", "lm-eval")) in EVERY
+            held = pinned(f"{trainer}-{release}", "lm-eval")
+            assert ("lm_eval", held) in EVERY
+            assert "gsm8k" in contracts.tasks(held)
 
 
 @pytest.mark.parametrize(("tool", "release"), EVERY)
@@ -372,3 +374,18 @@ def test_loading_and_checking_is_fast() -> None:
         load("axolotl", "0.19.0").check("config", document)
         best = min(best, time.process_time() - start)
     assert best < 0.02, f"{best * 1000:.1f} ms; about 2 ms when the machine is idle"
+
+
+def test_tasks_are_known_by_whole_names() -> None:
+    known = contracts.tasks("0.4.13")
+    assert {"mmlu", "ai2_arc", "humaneval", "humaneval_instruct"} <= set(known.names())
+    assert "humaneval" in known
+    assert "humaneva" not in known
+    assert "humaneval\tcode" not in known.names()
+    assert known.runs_code("longproc")  # a group, of which some do
+    assert not known.runs_code("gsm8k")
+
+
+def test_a_release_without_a_list_of_tasks_is_an_error() -> None:
+    with pytest.raises(LookupError, match="no list of the tasks of lm-eval 9"):
+        contracts.tasks("9")

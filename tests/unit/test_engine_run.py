@@ -28,6 +28,7 @@ from recipec.engine.build import load, preflight
 from recipec.engine.status import GONE
 from recipec.environments import EnvironmentInterrupted
 from recipec.plan import FileRead
+from recipec.systems.registry import doing, system
 
 
 @pytest.fixture(scope="session")
@@ -364,6 +365,28 @@ def test_exit_0_without_any_step_is_a_failure(place: Path) -> None:
     code, said = run_here()
     assert code == 3
     assert "training never started" in said
+
+
+OWN_LOOP = "mkdir -p runs/demo/10-train; echo trained > runs/demo/10-train/model"
+
+
+@pytest.mark.parametrize("trainer", [name for name in doing("train") if system(name).own_loop])
+def test_a_loop_that_no_event_tells_of_is_judged_by_its_exit_code_and_its_output(place: Path, trainer: str) -> None:
+    make(place, train=OWN_LOOP, trainer=trainer)
+    code, said = run_here()
+    assert (code, "10-train: complete" in said) == (0, True), said
+    make(place, train="true", trainer=trainer)
+    code, said = run_here(fresh=True)
+    assert (code, "runs/demo/10-train is empty or missing" in said) == (3, True), said
+    make(place, train=OWN_LOOP + "; exit 4", trainer=trainer)
+    code, said = run_here(fresh=True)
+    assert (code, "exit code 4" in said) == (3, True), said
+
+
+def test_a_script_with_a_trainer_that_stops_early_has_failed(place: Path) -> None:
+    make(place, train=TRAIN.replace("say end", OWN_LOOP), trainer="script")
+    code, said = run_here()
+    assert (code, "it stopped at step 6 of 6" in said) == (3, True), said
 
 
 def test_a_killed_tool_is_called_killed(place: Path) -> None:

@@ -338,3 +338,39 @@ def test_a_maker_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
     began.wait()
     code, said = run(tmp_path)
     assert (code, "has 2.1.0" in said) == (0, True), said
+
+
+@pytest.mark.parametrize("source", ["path: a.jsonl", "hub: a/b"])
+def test_prepared_data_that_a_kill_cut_short_is_dropped(tmp_path: Path, source: str) -> None:
+    """Of six folders, one is whole: in the others a kill has left out, or cut short, what is written last."""
+    recipe = (
+        f"recipe: 1\nname: t\nmodel: {{base: a/b}}\nadapter: {{rank: 8}}\ndata: {{train: [{{{source}, format: text}}]}}\n"
+        "train: {epochs: 1, learning_rate: 1e-4, method: pretrain}\nhardware: {gpu: a100-80gb}\n"
+    )
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    (tmp_path / "a.jsonl").write_text("{}")
+    compiled = compile_file(str(tmp_path / "recipe.yaml"))
+    script = tmp_path / "10-train/run.sh"
+    script.parent.mkdir()
+    script.write_text(compiled.files["10-train/run.sh"])
+    [environment] = json.loads(compiled.files["plan.json"])["environments"]
+    tool = tmp_path / "environments" / environment / "bin"
+    tool.mkdir(parents=True)
+    (tool / "python").symlink_to(sys.executable)
+    (tool / "axolotl").write_text("#!/bin/sh\nmkdir -p runs/t/prepared\nls runs/t/prepared > found\n")
+    (tool / "axolotl").chmod(0o755)
+    subprocess.run(["bash", str(script)], cwd=tmp_path, env=ENVIRONMENT, check=True)  # now it knows the rows
+    last = {
+        "whole": ("{}", "{}"), "torn": (None, None), "no info": ("{}", None), "no state": (None, "{}"),
+        "cut": ('{"a": 1', "{}"), "empty": ("{}", ""),
+    }  # fmt: skip
+    for name, texts in last.items():
+        (folder := tmp_path / "runs/t/prepared" / name).mkdir(parents=True)
+        (folder / "data-00000-of-00001.arrow").touch()
+        for file, text in zip(("state.json", "dataset_info.json"), texts, strict=True):
+            if text is not None:
+                (folder / file).write_text(text)
+    (tmp_path / "runs/t/prepared/process_counter.txt").touch()
+    done = subprocess.run(["bash", str(script)], cwd=tmp_path, env=ENVIRONMENT, check=True, stderr=subprocess.PIPE)
+    assert (tmp_path / "found").read_text().split() == ["process_counter.txt", "whole"]
+    assert done.stderr.decode().count("was not written to its end") == len(last) - 1

@@ -198,7 +198,7 @@ def test_facts_name_their_source() -> None:
     assert found["Training data"] == ("data/train.jsonl (text)", "recipe.yaml:3:23")
     assert found["Optimiser"] == ("adamw_wrong", "recipe.yaml:4:20")
     assert found["Hardware"] == ("CPU", "recipe.yaml:8:17")
-    assert found["Evaluation"] == ("shelf", "recipe.yaml:9:12")
+    assert found["Evaluation"] == ("arc_easy", "recipe.yaml:9:12")
     batch, why = found["Batch"]  # nobody wrote it: the reason is in words
     assert batch.endswith(" accumulation × 1 process")
     assert " " in why

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from shlex import quote
 
-from recipec.job import Copy, DropStale, Folder, LinkToStart, Step
+from recipec.job import Copy, DropStale, DropTorn, Folder, LinkToStart, Step
+
+_WHOLE = "import json, sys; [json.load(open(file)) for file in sys.argv[1:]]"
 
 
 def lines(steps: tuple[Step, ...]) -> list[str]:
@@ -28,4 +30,16 @@ def _lines(step: Step) -> list[str]:
                 f'[ "$(cat {held}/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- {held}',
                 f"mkdir -p -- {held}",
                 f"printf '%s\\n' \"$rows\" >{held}/.rows",
+            ]
+        case DropTorn(folder, files, why):
+            last = " ".join(f'"$torn"{quote(file)}' for file in files)
+            return [
+                f"# {why}",
+                f"for torn in {quote(folder)}/*/; do",
+                f"  if [ -d \"$torn\" ] && ! python3 -c '{_WHOLE}' \\",
+                f"    {last} 2>/dev/null; then",
+                '    echo "$torn was not written to its end: it is made anew" >&2',
+                '    rm -rf -- "$torn"',
+                "  fi",
+                "done",
             ]

@@ -33,7 +33,8 @@ OPTIMIZERS = {
     "lion": "lion_32bit",
     "lion_8bit": "lion_8bit",
 }
-# optimisers that take Adam's betas and epsilon; Muon has them for what it leaves to AdamW, Lion has the betas alone
+# optimisers that take Adam's epsilon, and both betas (transformers/trainer_optimizer.py, of Muon the two trainers that have
+# it: its weights that are no matrices are trained by AdamW)
 ADAM = (
     "adamw", "adamw_8bit", "adamw_8bit_torchao", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free",
     "ademamix", "ademamix_8bit", "muon",

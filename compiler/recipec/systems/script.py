@@ -201,6 +201,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     own_program=True,
+    own_loop=True,
     needs=_need,
     job=_job,
     files=_files,

@@ -47,6 +47,7 @@ class System(Record, frozen=True):
     runs in, where the release of `package` is its own. `one_process` says why it starts only one process on a CPU.
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
+    `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read.
     """
@@ -63,5 +64,6 @@ class System(Record, frozen=True):
     package: str = ""
     one_process: str = ""
     own_program: bool = False
+    own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False

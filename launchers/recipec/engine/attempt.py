@@ -16,6 +16,7 @@ from recipec.engine.progress import ProgressReader, clock
 from recipec.engine.record import Record, RunFolder, now
 from recipec.plan import Stage
 from recipec.processes import Child, Signals
+from recipec.systems.registry import REGISTRY, system
 from recipec.tail import last_bytes
 
 HOOK = Path(__file__).parent / "hook"
@@ -125,14 +126,19 @@ def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
         return f"killed by {signal.Signals(number).name}" + (_SIGKILL_CAUSES if number == signal.SIGKILL else "")
     if code:
         return f"exit code {code}"
-    if stage.kind == "train" and not reader.began:
+    if stage.kind == "train" and not reader.began and not _own_loop(stage):
         return "exit code 0, but training never started"
     if reader.began and not reader.ended:
         return f"exit code 0, but it stopped at step {reader.progress.step} of {reader.progress.total}"
-    output = Path(stage.output)
+    output = Path(stage.output)  # declared in the recipe: what was promised, beside the exit code
     if not output.is_dir() or not any(output.iterdir()):
         return f"exit code 0, but {stage.output} is empty or missing"
     return None
+
+
+def _own_loop(stage: Stage[Any]) -> bool:
+    """Return whether a training may have no events: only Hugging Face's Trainer writes them."""
+    return stage.system in REGISTRY and system(stage.system).own_loop
 
 
 def failure_text(stage: Stage[Any], reason: str, error: ErrorText, log: Path) -> str:

@@ -107,6 +107,34 @@ def releases(tool: str) -> list[str]:
     return sorted(found, key=lambda release: [(part.isdigit(), part.zfill(8)) for part in release.split(".")])
 
 
+class Tasks:
+    """The names of tasks, groups and tags that one release of lm-eval knows, kept as the text that they were listed in."""
+
+    def __init__(self, text: str) -> None:
+        self._text = f"\n{text}"
+
+    def __contains__(self, name: str) -> bool:
+        return f"\n{name}\n" in self._text or f"\n{name}\tcode\n" in self._text
+
+    def runs_code(self, name: str) -> bool:
+        """Return whether a task, or one of a group or tag, runs code that the model wrote."""
+        return f"\n{name}\tcode\n" in self._text
+
+    def names(self) -> list[str]:
+        """Return every name, sorted."""
+        return [line.partition("\t")[0] for line in self._text.splitlines() if line]
+
+
+@cache
+def tasks(release: str) -> Tasks:
+    """Return the tasks of a release of lm-eval, read once. Raises LookupError where there is no list of it."""
+    path = DATA / f"lm_eval-{release}.tasks"
+    try:
+        return Tasks(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise LookupError(f"no list of the tasks of lm-eval {release}") from None
+
+
 @cache
 def load(tool: str, release: str) -> Contract:
     """Return a tool's contract, read once. Raises LookupError, naming the releases there are, if there is none."""

@@ -10,6 +10,7 @@ from recipec.kinds.merge import Merge
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.language.stages import Merge as MergeWords
+from recipec.rules.evaluation import listed, single
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 from recipec.systems.registry import system
@@ -267,25 +268,28 @@ def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
             yield Fault(here, message, f"there is {', '.join(listed)}", nearest(name, list(there)))
 
 
-@contradiction("P081", "code-that-nobody-allowed", "recipe", words=("evaluate.tasks", "evaluate.allow_code_execution"))
-def runs_code(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+@contradiction(
+    "P081", "code-that-nobody-allowed", "evaluate", words=("evaluate.tasks", "evaluate.allow_code_execution")
+)
+def runs_code(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds a benchmark that runs code written by the model, without permission in the recipe.
 
     Why is this bad:
     A model may write code that deletes files or opens connections, and the benchmark executes it with your rights.
 
     Example:
-        evaluate: {tasks: [humaneval]}
+        evaluate: {tasks: [humaneval_instruct]}
 
     Use instead:
-        evaluate: {tasks: [humaneval], allow_code_execution: true}
+        evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
     """
-    if recipe.evaluate is None or recipe.evaluate.allow_code_execution:
+    if s.allow_code_execution:
         return
-    for task in recipe.evaluate.tasks:
-        if task.startswith(RUNS_CODE):
+    known = listed(see)
+    for index, task in single(s):
+        if task.startswith(RUNS_CODE) or (known is not None and known.runs_code(task)):
             advice = "set evaluate.allow_code_execution: true on a machine where that is safe"
-            yield Fault("evaluate.tasks", f"{task} runs code that the model wrote", advice)
+            yield Fault(f"evaluate.tasks[{index}]", f"{task} runs code that the model wrote", advice)
 
 
 @contradiction("P082", "vllm-without-a-gpu", "evaluate", words=("evaluate.backend", "hardware.gpu"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any, get_args
 
-from recipec.job import Beside, DropStale, Job, Step
+from recipec.job import Beside, DropStale, DropTorn, Job, Step
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.source import is_mapping
@@ -296,20 +296,27 @@ def _job(s: Train) -> Job:
         job = accelerate.job(s, "-m", "axolotl.cli.train", config, *sharded)
     return job.replaced(
         resume="--resume-from-checkpoint=",
-        steps=_drop_stale_rows(s),
+        steps=_drop_bad_rows(s),
         imports_emitted=bool(_files(s)),
         variables={} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"},
     )
 
 
-def _drop_stale_rows(s: Train) -> tuple[Step, ...]:
-    """Return the step that drops prepared data whose rows have changed: Axolotl keys it by the configuration alone."""
-    paths = [source.path for source in (*s.data.train, *s.data.validation) if source.path is not None]
-    if not paths or s.data.streaming:
+def _drop_bad_rows(s: Train) -> tuple[Step, ...]:
+    """Return the steps that drop prepared rows which Axolotl would take though they are old, or not whole.
+
+    It keys them by the configuration alone, and loads whatever stands in the folder of a key (`load_preprocessed_dataset`).
+    Where it was killed while it saved them, datasets has not yet written what `Dataset.save_to_disk` writes last, and no
+    run would ever start again.
+    """
+    if s.data.streaming:
         return ()
+    paths = [source.path for source in (*s.data.train, *s.data.validation) if source.path is not None]
     files = dict.fromkeys([*paths, *filter(None, [s.model.chat_template_file])])
-    why = "Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed."
-    return (DropStale(s.data.cache, tuple(files), why),)
+    old = "Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed."
+    torn = "Axolotl takes prepared data that a kill has left half written: delete it."
+    stale = (DropStale(s.data.cache, tuple(files), old),) if paths else ()
+    return (*stale, DropTorn(s.data.cache, ("state.json", "dataset_info.json"), torn))
 
 
 def _files(s: Train) -> dict[str, str]:

@@ -21,6 +21,14 @@ fi
 sign=runs/llama-3-70b-fsdp2-offload/nodes/10-train
 mkdir -p runs/llama-3-70b-fsdp2-offload/nodes
 if [ "$NODE_RANK" = 0 ]; then
+  # Axolotl takes prepared data that a kill has left half written: delete it.
+  for torn in runs/llama-3-70b-fsdp2-offload/prepared/*/; do
+    if [ -d "$torn" ] && ! python3 -c 'import json, sys; [json.load(open(file)) for file in sys.argv[1:]]' \
+      "$torn"state.json "$torn"dataset_info.json 2>/dev/null; then
+      echo "$torn was not written to its end: it is made anew" >&2
+      rm -rf -- "$torn"
+    fi
+  done
   # the other nodes wait for this sign that node 0 is here; they take none that an earlier run left
   printf '%s\n' "${RECIPE_RESUME_FROM:-}" >"$sign.new"  # what node 0 goes on from
   mv "$sign.new" "$sign"

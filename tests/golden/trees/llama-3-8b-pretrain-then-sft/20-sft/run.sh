@@ -18,5 +18,13 @@ rows=$(cat -- data/chat.jsonl | sha256sum)
 [ "$(cat runs/llama-3-8b-pretrain-then-sft/prepared-sft/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-pretrain-then-sft/prepared-sft
 mkdir -p -- runs/llama-3-8b-pretrain-then-sft/prepared-sft
 printf '%s\n' "$rows" >runs/llama-3-8b-pretrain-then-sft/prepared-sft/.rows
+# Axolotl takes prepared data that a kill has left half written: delete it.
+for torn in runs/llama-3-8b-pretrain-then-sft/prepared-sft/*/; do
+  if [ -d "$torn" ] && ! python3 -c 'import json, sys; [json.load(open(file)) for file in sys.argv[1:]]' \
+    "$torn"state.json "$torn"dataset_info.json 2>/dev/null; then
+    echo "$torn was not written to its end: it is made anew" >&2
+    rm -rf -- "$torn"
+  fi
+done
 exec accelerate launch --config_file "$here/accelerate.yaml" \
   -m axolotl.cli.train "$here/axolotl.yaml" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

@@ -18,4 +18,12 @@ rows=$(cat -- data/ko_chat.jsonl | sha256sum)
 [ "$(cat runs/mistral-7b-ko-chat/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/mistral-7b-ko-chat/prepared
 mkdir -p -- runs/mistral-7b-ko-chat/prepared
 printf '%s\n' "$rows" >runs/mistral-7b-ko-chat/prepared/.rows
+# Axolotl takes prepared data that a kill has left half written: delete it.
+for torn in runs/mistral-7b-ko-chat/prepared/*/; do
+  if [ -d "$torn" ] && ! python3 -c 'import json, sys; [json.load(open(file)) for file in sys.argv[1:]]' \
+    "$torn"state.json "$torn"dataset_info.json 2>/dev/null; then
+    echo "$torn was not written to its end: it is made anew" >&2
+    rm -rf -- "$torn"
+  fi
+done
 exec axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

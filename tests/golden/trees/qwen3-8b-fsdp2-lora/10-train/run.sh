@@ -18,5 +18,13 @@ rows=$(cat -- data/chat.parquet | sha256sum)
 [ "$(cat runs/qwen3-8b-fsdp2-lora/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/qwen3-8b-fsdp2-lora/prepared
 mkdir -p -- runs/qwen3-8b-fsdp2-lora/prepared
 printf '%s\n' "$rows" >runs/qwen3-8b-fsdp2-lora/prepared/.rows
+# Axolotl takes prepared data that a kill has left half written: delete it.
+for torn in runs/qwen3-8b-fsdp2-lora/prepared/*/; do
+  if [ -d "$torn" ] && ! python3 -c 'import json, sys; [json.load(open(file)) for file in sys.argv[1:]]' \
+    "$torn"state.json "$torn"dataset_info.json 2>/dev/null; then
+    echo "$torn was not written to its end: it is made anew" >&2
+    rm -rf -- "$torn"
+  fi
+done
 exec accelerate launch --config_file "$here/accelerate.yaml" \
   -m axolotl.cli.train "$here/axolotl.yaml" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

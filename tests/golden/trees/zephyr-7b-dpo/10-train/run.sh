@@ -18,4 +18,12 @@ rows=$(cat -- data/preferences.jsonl | sha256sum)
 [ "$(cat runs/zephyr-7b-dpo/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/zephyr-7b-dpo/prepared
 mkdir -p -- runs/zephyr-7b-dpo/prepared
 printf '%s\n' "$rows" >runs/zephyr-7b-dpo/prepared/.rows
+# Axolotl takes prepared data that a kill has left half written: delete it.
+for torn in runs/zephyr-7b-dpo/prepared/*/; do
+  if [ -d "$torn" ] && ! python3 -c 'import json, sys; [json.load(open(file)) for file in sys.argv[1:]]' \
+    "$torn"state.json "$torn"dataset_info.json 2>/dev/null; then
+    echo "$torn was not written to its end: it is made anew" >&2
+    rm -rf -- "$torn"
+  fi
+done
 exec axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

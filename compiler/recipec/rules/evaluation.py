@@ -1,0 +1,159 @@
+"""Rules about what is evaluated: names of tasks, and whether a task and the way it is asked belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import filter as matching
+from pathlib import Path
+
+from recipec.contracts import Tasks, tasks
+from recipec.facts import pinned
+from recipec.facts.models import KnownModel
+from recipec.kinds.evaluate import Evaluate
+from recipec.rules.rule import Context, Fault, rule
+from recipec.suggest import nearest
+
+MANY, LARGE = 2000, 1 << 20  # files of a task folder that are read, and bytes of one
+_OWN = re.compile(r"^(?:task|group|tag):[ \t]*(.*(?:\n[ \t]*-.*)*)", re.MULTILINE)
+# Asked as a user, answered as an assistant: what a model that follows instructions is trained to do, and others are not.
+CHATS = re.compile(
+    r"(?:leaderboard_)?ifeval(?:_\w+)?|leaderboard_instruction_following|arc_challenge_chat|\w+_instruct"
+)
+COMPLETES = re.compile(r"humaneval\w*")  # the answer is the rest of a function whose beginning is the prompt
+TWIN = "{}_instruct"
+
+
+def listed(see: Context) -> Tasks | None:
+    """Return the tasks of the lm-eval that evaluates; None where they are not known."""
+    assert see.stage is not None
+    try:
+        return tasks(pinned(see.stage.environment, "lm-eval"))
+    except (LookupError, OSError):  # an environment without pins is told elsewhere
+        return None
+
+
+def own(folder: str) -> set[str] | None:
+    """Return the names that the files of a task folder declare; None where there are too many to read."""
+    found: set[str] = set()
+    for number, file in enumerate(Path(folder).rglob("*.yaml")):
+        try:
+            if number >= MANY or file.stat().st_size > LARGE:
+                return None
+            text = file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+        found.update(one for words in _OWN.findall(text) for one in re.split(r"[\s,\[\]'\"]+", words))
+        if re.search(r"^include:", text, re.MULTILINE):
+            found.add(file.stem)  # what it includes may name it
+    return found
+
+
+def single(s: Evaluate) -> Iterator[tuple[int, str]]:
+    """Yield every name of a task with its place in the list: one text may hold several, behind commas."""
+    for index, text in enumerate(s.tasks):
+        yield from ((index, name) for name in text.split(","))
+
+
+@rule("L140", "unknown-task", "error", "evaluate", sources="lm-eval: Tasks not found")
+def unknown_task(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a task that the pinned lm-eval does not have, nor the task folder.
+
+    Why is this bad:
+    lm-eval refuses the whole list, and does so when the training is over.
+
+    Example:
+        evaluate: {tasks: [gsm8k, hellaswg]}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k, hellaswag]}
+    """
+    known = listed(see)
+    if known is None or (s.task_folder is not None and not see.folders):
+        return
+    local: set[str] | None = set()
+    if s.task_folder is not None:
+        local = own(s.task_folder) if Path(s.task_folder).is_dir() else None
+    if local is None:
+        return
+    assert see.stage is not None
+    for index, name in single(s):
+        if name in known or name in local or name.endswith(".yaml") or "/" in name:  # a path: a file of the user
+            continue
+        if re.search(r"[*?\[]", name) and (matching(known.names(), name) or matching(local, name)):
+            continue
+        whose = f"lm-eval {pinned(see.stage.environment, 'lm-eval')}"
+        nor = f", nor has {s.task_folder}" if s.task_folder is not None else ""
+        advice = "`lm-eval ls tasks` lists them" + ("" if nor else "; name your own by evaluate.task_folder")
+        close = nearest(name.strip(), [*known.names(), *local]) if name == s.tasks[index] else None
+        yield Fault(f"tasks[{index}]", f'{whose} has no task "{name}"{nor}', advice, close)
+
+
+@rule("L141", "completion-asked-as-chat", "error", "evaluate", sources="lm-eval#2676, #3103")
+def completion_as_chat(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a task that lets the model complete code, asked by a chat template.
+
+    Why is this bad:
+    The prompt is the beginning of a function, and what the model says is appended to it. In a conversation it answers with a sentence or a
+    code block instead: few answers run, and the score is near 0 whatever the model can do.
+
+    Example:
+        evaluate: {tasks: [humaneval], chat_template: true, allow_code_execution: true}
+
+    Use instead:
+        evaluate: {tasks: [humaneval_instruct], chat_template: true, allow_code_execution: true}
+    """
+    known = listed(see)
+    if known is None or not s.model.chat_template:
+        return
+    for index, name in single(s):
+        twin = TWIN.format(name)
+        if CHATS.fullmatch(name) or not known.runs_code(name):
+            continue
+        if twin in known:
+            message = f"{name} is to be completed, not answered: with the chat template its score says nothing"
+            whole = twin if name == s.tasks[index] else None
+            yield Fault(f"tasks[{index}]", message, f"use {twin}, or set evaluate.chat_template: false", whole)
+        elif COMPLETES.fullmatch(name):
+            message = f"{name} is to be completed, not answered: with the chat template its score says nothing"
+            yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: false, or use humaneval_instruct")
+
+
+def follows(known: KnownModel | None) -> bool:
+    """Return whether a model is known to follow instructions: it has a template, and is no base model by its name."""
+    if known is None or known.template in (None, "none"):
+        return False
+    words = re.split(r"[-_.]", known.id.lower().rpartition("/")[2])
+    return bool({"instruct", "chat", "it", "sft", "dpo", "zephyr"} & set(words)) or (
+        known.family == "qwen3" and "base" not in words  # of which the base models are the ones that say so
+    )
+
+
+@rule("L142", "chat-task-as-text", "warning", "evaluate", sources="lm-eval#1841, #2676")
+def chat_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a task of instructions for a model that follows them, asked without its chat template.
+
+    Why is this bad:
+    The model goes on with the text of the instruction instead of following it. Published scores of such tasks are made with the template.
+
+    Example:
+        recipe: 1
+        name: example
+        model: {base: meta-llama/Llama-3.1-8B-Instruct}
+        hardware: {gpu: a100-80gb}
+        evaluate: {tasks: [ifeval]}
+
+    Use instead:
+        evaluate: {tasks: [ifeval], chat_template: true}
+    """
+    if s.model.chat_template or s.model.template == "none" or not follows(see.model(s.model.path)):
+        return
+    if any(one.model.conversations for one in see.graph.models.values()):  # L025 tells it of what is trained on them
+        return
+    for index, name in single(s):
+        if CHATS.fullmatch(name):
+            message = f"{name} asks for an answer, and {s.model.name} is asked without its chat template"
+            yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: true")
+
+
+RULES = (unknown_task, completion_as_chat, chat_as_text)
