@@ -50,7 +50,8 @@ class System(Record, frozen=True):
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read. `trains_new_embeddings`: beside an adapter it trains the
-    embeddings in full where tokens are new.
+    embeddings in full where tokens are new. `alternating` and `without_system` are the names of its own chat templates that
+    refuse turns in which user and assistant do not alternate, and a system turn.
     """
 
     name: str
@@ -69,3 +70,5 @@ class System(Record, frozen=True):
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    alternating: frozenset[str] = frozenset()
+    without_system: frozenset[str] = frozenset()
