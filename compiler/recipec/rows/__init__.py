@@ -32,4 +32,6 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D027": "schedule-longer-than-the-rows",
     "D028": "interval-longer-than-the-rows",
     "D029": "values-that-csv-changes",
+    "D060": "files-elsewhere",
+    "D062": "no-tasks",
 }

@@ -51,7 +51,8 @@ class System(Record, frozen=True):
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read. `trains_new_embeddings`: beside an adapter it trains the
     embeddings in full where tokens are new. `alternating` and `without_system` are the names of its own chat templates that
-    refuse turns in which user and assistant do not alternate, and a system turn.
+    refuse turns in which user and assistant do not alternate, and a system turn. `dequantises`: the formats of quantised
+    checkpoints that it turns into bf16 when it loads them.
     """
 
     name: str
@@ -70,5 +71,6 @@ class System(Record, frozen=True):
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    dequantises: frozenset[str] = frozenset()
     alternating: frozenset[str] = frozenset()
     without_system: frozenset[str] = frozenset()

@@ -267,6 +267,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     one_message=True,
+    dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     needs=trainers.need,
     job=_job,
