@@ -11,6 +11,7 @@ from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
 from recipec.plural import counted
+from recipec.render.markdown import inert
 
 T = TypeVar("T")
 LAST = "tuned"  # the name that the last model has beside its own
@@ -165,7 +166,7 @@ def _sentence(stage: Stage[Evaluate]) -> str:
     how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
     how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
     how += f", the first {body.limit} rows only" if body.limit != "all" else ""
-    return f"evaluates {body.model.name} on {', '.join(body.tasks)} {length} {how}; scores go to `{body.output}`"
+    return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} {how}; scores go to `{body.output}`"
 
 
 # of the machine, only vLLM takes several GPUs, and nothing several nodes
