@@ -155,6 +155,12 @@ def test_a_raw_key_may_say_what_the_recipe_says(raw: Any, codes: list[str]) -> N
     assert sorted({one.code for one in wrong(**recipe, overrides={"axolotl": raw})}) == codes
 
 
+@pytest.mark.parametrize(("trainer", "method"), [("openrlhf", "pretrain"), ("llamafactory", "grpo"), ("unsloth", "ppo")])
+def test_a_tracker_beside_what_the_trainer_cannot_do(trainer: str, method: str) -> None:
+    track = {"mlflow": {"tracking_uri": "http://m:5000"}}
+    assert {one.code for one in wrong(trainer=trainer, train={"method": method}, track=track)} & {"T001", "P048"}
+
+
 def test_doctor_agrees_with_every_file_of_ours(tmp_path: Any) -> None:
     """Of the combinations that a tool is particular about; `tests/conformance` asks the tool of many more."""
     found = compiled(model={"load_in": "nf4"}, adapter=LORA, parallel=FSDP2)
