@@ -222,6 +222,8 @@ class Reward(Section):
         default=None, description="model: folder or hub name of the reward model; python: file with the function."
     )
     function: Text | None = Field(
-        default=None, description="python: name of `def f(completions, prompts, answers) -> list[float]`."
+        default=None,
+        pattern=r"^[^\W\d]\w*$",
+        description="python: name of `def f(completions, prompts, answers) -> list[float]`.",
     )
     url: Text | None = Field(default=None, pattern=r"^https?://", description="remote: where completions are posted.")
