@@ -165,7 +165,8 @@ def _template(s: Train) -> Iterator[Row]:
         "template",
         lambda name: named.get(name, OMIT),
         "model.chat_template",
-        back=lambda own: {"model.chat_template": first[own]} if own in first else {},
+        # `empty` may be what the rows below chose
+        back=lambda own: {"model.chat_template": first[own]} if own in first and own != "empty" else {},
     ).unless("method", "pretrain")
     # read back, it may be what the rows below chose
     yield constant("template", "alpaca").when("model.chat_template", "alpaca").unless("method", "pretrain")
