@@ -80,7 +80,10 @@ TRAINING: tuple[Row, ...] = (
     named("optim", "optimizer.name", {**OPTIMIZERS, "muon": OMIT}),
     choice("use_muon", "optimizer.name", {"muon": True}),
     *base("learning_rate", "lr_scheduler_type"),
-    *within("lr_scheduler_kwargs", nonzero("min_lr_rate", "optimizer.min_lr_ratio")),
+    *within(
+        "lr_scheduler_kwargs",
+        same("min_lr_rate", "optimizer.min_lr_ratio").when("optimizer.scheduler", "cosine_with_min_lr"),
+    ),
     nonzero("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     *base("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}),

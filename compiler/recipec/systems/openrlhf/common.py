@@ -13,7 +13,6 @@ from recipec.systems.table import (
     gathered,
     listed,
     named,
-    nonzero,
     present,
     renamed,
     same,
@@ -65,7 +64,8 @@ def optimiser(entity: str, learning_rate: str) -> tuple[Row, ...]:
         same("adam.weight_decay", "optimizer.weight_decay"),
         same("lr_scheduler", "optimizer.scheduler"),
         same("lr_warmup_ratio", "optimizer.warmup").replaced(say=float),
-        nonzero("min_lr_ratio", "optimizer.min_lr_ratio"),
+        # unsaid, it is 0.1
+        same("min_lr_ratio", "optimizer.min_lr_ratio").when("optimizer.scheduler", "cosine_with_min_lr"),
         same("max_norm", "optimizer.max_grad_norm"),
     )
     return tuple(row.called(f"{entity}{row.key}") for row in rows)
