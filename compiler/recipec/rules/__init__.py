@@ -10,14 +10,24 @@ from recipec import rows
 from recipec.course import Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
-from recipec.rules import evaluation, memory, model, tools, training, values
+from recipec.rules import evaluation, leaks, memory, model, objectives, templates, tools, training, values
 from recipec.rules.contradictions import CONTRADICTIONS
 from recipec.rules.local_rows import findings as of_rows
 from recipec.rules.rule import Rule, judge, not_waivable, unwaived, waive
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        (*model.RULES, *memory.RULES, *tools.RULES, *training.RULES, *evaluation.RULES, *values.RULES),
+        (
+            *model.RULES,
+            *memory.RULES,
+            *tools.RULES,
+            *training.RULES,
+            *evaluation.RULES,
+            *values.RULES,
+            *objectives.RULES,
+            *leaks.RULES,
+            *templates.RULES,
+        ),
         key=lambda one: one.code,
     )
 )

@@ -14,7 +14,7 @@ from recipec.kinds.evaluate import Evaluate
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
-MANY, LARGE = 2000, 1 << 20  # files of a task folder that are read, and bytes of one
+MANY, LARGEST_FILE = 2000, 1 << 20  # files of a task folder that are read, and bytes of one
 _OWN = re.compile(r"^(?:task|group|tag):[ \t]*(.*(?:\n[ \t]*-.*)*)", re.MULTILINE)
 # Asked as a user, answered as an assistant: what a model that follows instructions is trained to do, and others are not.
 CHATS = re.compile(
@@ -38,7 +38,7 @@ def own(folder: str) -> set[str] | None:
     found: set[str] = set()
     for number, file in enumerate(Path(folder).rglob("*.yaml")):
         try:
-            if number >= MANY or file.stat().st_size > LARGE:
+            if number >= MANY or file.stat().st_size > LARGEST_FILE:
                 return None
             text = file.read_text(encoding="utf-8")
         except (OSError, ValueError):

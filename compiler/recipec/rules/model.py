@@ -20,6 +20,8 @@ MARKERS = {  # what a template writes around a turn, where that is a token of it
     "qwen3": ("<|im_start|>", "<|im_end|>"),
     "mistral_v2v3": ("[INST]", "[/INST]"),
 }
+# Ends of turns and paddings of well-known families.
+OTHERS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>", "<|end|>", "</s>")
 EMBEDDINGS = ("embed_tokens", "lm_head")
 TALKS = ("chat", "preference")
 
@@ -84,7 +86,11 @@ def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
     if s.model.tokenizer != s.model.path:
         return
     for name, token in s.model.special_tokens.items():
-        if token not in known.tokens and name != "pad":  # a pad token is never read nor said
+        foreign = token not in known.tokens
+        if foreign and name == "pad" and token in OTHERS:
+            message = f"{token} is a token of other families: it would be new to {known.id}"
+            yield Fault("model.special_tokens", message, f"choose one that it has: {', '.join(known.tokens[:6])}")
+        elif foreign and name != "pad":  # a pad token is never read nor said
             message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay frozen"
             advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or choose a token that it has"
             yield Fault("model.special_tokens model.path", message, advice)
@@ -338,7 +344,31 @@ def foreign_template(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.chat_template", message, "drop chat_template: the tokenizer has its own")
 
 
+@rule("L184", "copies-of-tied-embeddings", "warning", sources="")
+def tied(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an adapter that trains a copy of the output layer of a model whose output layer is its embeddings.
+
+    Why is this bad:
+    Such a model has one matrix for both. PEFT trains copies of its own for `embed_tokens` and `lm_head`; after merging they
+    differ, and what loads the model as it is declared keeps one of them.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-1.5B-Instruct}
+        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
+
+    Use instead:
+        adapter: {rank: 16, also_train: [embed_tokens]}
+    """
+    known = see.model(s.model.path)
+    if s.adapter is None or known is None or not known.tied_embeddings or _fresh(known):
+        return  # a base model may have to learn markers in both
+    if "lm_head" in s.adapter.also_train:
+        advice = "train embed_tokens alone, or start from a model whose embeddings are not tied"
+        yield Fault("adapter.also_train", f"lm_head of {known.id} is its embed_tokens", advice)
+
+
 RULES = (
+    tied,
     foreign_template,
     foreign_adapter,
     untrained_turn_markers,
