@@ -179,7 +179,9 @@ def _uses(s: Train) -> tuple[str, ...]:
         "ray": (),
     }
     formats = [".".join([*source, "format"]) for source in sources]
-    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats)
+    # without accumulation, the micro batch on each process is the whole batch
+    batch = ("batch.total",) if "batch.micro" in told and s.batch.accumulation == 1 else ()
+    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats, *batch)
 
 
 def _need(s: Train) -> Need:
