@@ -381,7 +381,13 @@ def which_template(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 AFTER_WRITING = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo", "reward", "grpo", "rloo", "ppo")
 
 
-@contradiction("P291", "finish-without-beginning", words=(SCRATCH, "adapter", "train.method"))
+@contradiction(
+    "P291",
+    "finish-without-beginning",
+    words=(SCRATCH, "adapter", "train.method"),
+    severity="warning",
+    waivable=True,
+)
 def scratch(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter, or a method that compares or scores answers, on a model that has only random weights.
 
@@ -396,6 +402,9 @@ def scratch(see: Context, s: Train) -> Iterator[Fault]:
 
     Use instead:
         adapter: null
+
+    When it is meant:
+    The run is a trial of the tools, and nobody will use the model.
     """
     maker = see.plan.maker(s.model.path)
     if see.said.recipe.model.from_scratch is None or (maker is not None and maker.kind != "init"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from recipec.decide.said import indexed
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
+from recipec.launch.words import FIRST
 from recipec.rules.rule import Context, Fault, contradiction
 
 ALLOCATOR = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
@@ -79,7 +80,7 @@ def loopback(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     Example:
         hardware: {gpu: a100-80gb, per_node: 8, nodes: 2}
         parallel: {strategy: fsdp2}
-        launch: {environment: {MASTER_ADDR: localhost}}
+        launch: {environment: {NCCL_SOCKET_IFNAME: lo}}
 
     Use instead:
         launch: {environment: {}}
@@ -87,11 +88,11 @@ def loopback(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     if recipe.hardware.nodes < 2:
         return
     given = recipe.launch.environment
-    address = given.get("MASTER_ADDR", "")
+    address = given.get(FIRST, "")
     if _LOOPBACK.fullmatch(address):
         advice = "drop it, and set it where a node is started, to the address of node 0"
         yield Fault(
-            _variable("MASTER_ADDR"), f"each of the {recipe.hardware.nodes} nodes finds itself at {address}", advice
+            _variable(FIRST), f"each of the {recipe.hardware.nodes} nodes finds itself at {address}", advice
         )
     for name in INTERFACES:
         if given.get(name, "").lstrip("=") == "lo":

@@ -153,12 +153,6 @@ CHECKS: tuple[Check, ...] = (
         advice="drop init, or use orpo or simpo, which have none",
     ).when("method", "dpo", "kto"),
     refuses(
-        "adapter.init",
-        when=PISSA.__contains__,
-        message="LLaMA-Factory cannot start PiSSA from quantised weights",
-        advice="drop init, or load_in",
-    ).when("model.load_in", *QUANTISED),
-    refuses(
         "adapter.options",
         when=bool,
         message="LLaMA-Factory takes no other fields of PEFT",
