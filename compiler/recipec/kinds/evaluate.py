@@ -6,9 +6,11 @@ from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Decided, Said, plain, section
+from recipec.facts.models import is_folder
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
+from recipec.render.markdown import inert
 
 T = TypeVar("T")
 LAST = "tuned"  # the name that the last model has beside its own
@@ -109,7 +111,7 @@ def _one(
     processes = on.per_node if given.backend == "vllm" else 1
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
     if handed.stage is None:
-        reads += [FileRead(path, needed=False) for path in dict.fromkeys((model.path, model.tokenizer))]
+        reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
     stage = Stage(
         id=id,
         name=f"evaluate-{name}",
@@ -159,9 +161,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
 def _sentence(stage: Stage[Evaluate]) -> str:
     body = stage.body
     length = f"at {body.max_length:,} tokens"
-    return (
-        f"evaluates {body.model.name} on {', '.join(body.tasks)} {length} with lm-evaluation-harness ({body.backend})"
-    )
+    return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} with lm-evaluation-harness ({body.backend})"
 
 
 # of the machine, only vLLM takes several GPUs, and nothing several nodes

@@ -75,7 +75,7 @@ def drops_turns(see: Context, s: Train) -> Iterator[Fault]:
         model: {base: my-lab/my-model, chat_template_file: templates/gpt.jinja}
 
     Use instead:
-        model: {base: my-lab/my-model, chat_template_file: templates/plain.jinja}
+        model: {base: my-lab/my-model, chat_template_file: templates/turns.jinja}
     """
     found = _own(see, s)
     if found is not None and not (found.question and found.answer) and any(x.format in TALKS for x in s.data.train):
@@ -96,7 +96,7 @@ def no_beginning(see: Context, s: Train) -> Iterator[Fault]:
         model: {base: my-lab/my-model, chat_template_file: templates/no-beginning.jinja}
 
     Use instead:
-        model: {base: my-lab/my-model, chat_template_file: templates/plain.jinja}
+        model: {base: my-lab/my-model, chat_template_file: templates/turns.jinja}
     """
     found = _own(see, s)
     if found is not None and found.question and found.answer and not found.prompts:

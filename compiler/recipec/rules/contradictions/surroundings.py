@@ -91,9 +91,7 @@ def loopback(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     address = given.get(FIRST, "")
     if _LOOPBACK.fullmatch(address):
         advice = "drop it, and set it where a node is started, to the address of node 0"
-        yield Fault(
-            _variable(FIRST), f"each of the {recipe.hardware.nodes} nodes finds itself at {address}", advice
-        )
+        yield Fault(_variable(FIRST), f"each of the {recipe.hardware.nodes} nodes finds itself at {address}", advice)
     for name in INTERFACES:
         if given.get(name, "").lstrip("=") == "lo":
             yield Fault(
@@ -110,6 +108,7 @@ def tracking_address(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     takes the whole for a folder, and the numbers never reach the server.
 
     Example:
+        trainer: trl
         track: {mlflow: {tracking_uri: "mlflow.example:5000", experiment: chat}}
 
     Use instead:
