@@ -417,31 +417,7 @@ def other_eos(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.special_tokens", message, f'use eos: "{end}", or drop it')
 
 
-@rule("L184", "copies-of-tied-embeddings", "warning", sources="")
-def tied(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter that trains a copy of the output layer of a model whose output layer is its embeddings.
-
-    Why is this bad:
-    Such a model has one matrix for both. PEFT trains copies of its own for `embed_tokens` and `lm_head`; after merging they
-    differ, and what loads the model as it is declared keeps one of them.
-
-    Example:
-        model: {base: Qwen/Qwen2.5-1.5B-Instruct}
-        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
-
-    Use instead:
-        adapter: {rank: 16, also_train: [embed_tokens]}
-    """
-    known = see.model(s.model.path)
-    if s.adapter is None or known is None or not known.tied_embeddings or known.template == "none":
-        return  # a base model may have to learn markers in both
-    if "lm_head" in s.adapter.also_train:
-        advice = "train embed_tokens alone, or start from a model whose embeddings are not tied"
-        yield Fault("adapter.also_train", f"lm_head of {known.id} is its embed_tokens", advice)
-
-
 RULES = (
-    tied,
     foreign_template,
     template_file,
     other_eos,
