@@ -180,9 +180,7 @@ def _uses(s: Train) -> tuple[str, ...]:
         "ray": (),
     }
     formats = [".".join([*source, "format"]) for source in sources]
-    # without accumulation, the micro batch on each process is the whole batch
-    batch = ("batch.total",) if "batch.micro" in told and s.batch.accumulation == 1 else ()
-    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats, *batch)
+    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats)
 
 
 def _need(s: Train) -> Need:

@@ -11,6 +11,7 @@ from recipec.rules.contradictions import (
     script,
     surroundings,
     training,
+    weights,
     writing,
 )
 from recipec.rules.rule import Rule
@@ -29,6 +30,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *course.RULES,
             *writing.RULES,
             *surroundings.RULES,
+            *weights.RULES,
         ),
         key=lambda one: one.code,
     )

@@ -474,72 +474,7 @@ def which_template(_see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault("model.chat_template_file", message, "give one of them")
 
 
-# Methods that teach a model which can already write; the others begin with nothing.
-AFTER_WRITING = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo", "reward", "grpo", "rloo", "ppo")
-
-
-@contradiction(
-    "P291",
-    "finish-without-beginning",
-    words=(SCRATCH, "adapter", "train.method"),
-    severity="warning",
-    waivable=True,
-)
-def scratch(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter, or a method that compares or scores answers, on a model that has only random weights.
-
-    Why is this bad:
-    An adapter corrects weights that stay as they are: beside random weights, it corrects noise. Preference methods and
-    reinforcement learning move probability between answers, of which a random model writes none.
-
-    Example:
-        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, chat_template: chatml}
-        adapter: {rank: 8}
-        data: {train: [{path: data/chat.jsonl, format: chat}]}
-
-    Use instead:
-        adapter: null
-
-    When it is meant:
-    The run is a trial of the tools, and nobody will use the model.
-    """
-    maker = see.plan.maker(s.model.path)
-    if see.said.recipe.model.from_scratch is None or (maker is not None and maker.kind != "init"):
-        return
-    if s.adapter is not None and s.adapter.start_from is None:
-        yield Fault(
-            "adapter", "the weights beside the adapter are random, and stay so", "drop adapter: train all weights"
-        )
-    if s.method in AFTER_WRITING:
-        advice = "train it with pretrain or sft first, as an earlier stage"
-        yield Fault("train.method", f"a model with random weights writes nothing that {s.method} could compare", advice)
-
-
-@contradiction("P292", "start-that-needs-plain-weights", words=("adapter.init", "model.load_in"))
-def decomposed(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter that takes its first values from weights which are quantised.
-
-    Why is this bad:
-    PiSSA takes the largest directions of each weight matrix, and EVA those of its input: PEFT refuses PiSSA on packed
-    integers when the model is loaded.
-
-    Example:
-        model: {base: my-lab/my-model, load_in: nf4}
-        adapter: {rank: 16, init: pissa}
-
-    Use instead:
-        model: {base: my-lab/my-model, load_in: bf16}
-    """
-    if s.adapter is not None and s.adapter.init.startswith("pissa") and s.model.load_in in ("nf4", "fp4", "int8"):
-        advice = "use load_in: bf16, or init: olora or loftq"
-        yield Fault(
-            "adapter.init", f"{s.adapter.init} needs plain weights, and these are loaded in {s.model.load_in}", advice
-        )
-
-
 RULES = (
-    scratch,
-    decomposed,
     which_model,
     scratch_words,
     scratch_template,

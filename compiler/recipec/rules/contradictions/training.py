@@ -467,30 +467,7 @@ def engines(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("rollout.engines", message, "leave an even number of GPUs")
 
 
-@contradiction("P290", "rate-of-frozen-embeddings", words=("train.embedding_learning_rate", "adapter"))
-def embedding_rate(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a learning rate of the embeddings with an adapter that leaves them frozen.
-
-    Why is this bad:
-    The value has no effect: there is nothing that it could be the rate of.
-
-    Example:
-        adapter: {rank: 16}
-        train: {learning_rate: 1e-4, embedding_learning_rate: 1e-5}
-
-    Use instead:
-        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
-    """
-    if s.adapter is None or s.optimizer.embedding_learning_rate is None or s.adapter.target_pattern is not None:
-        return
-    names = {name.rsplit(".", 1)[-1] for name in (*s.adapter.also_train, *s.adapter.targets)}
-    if names.isdisjoint(("embed_tokens", "lm_head", "wte", "embeddings", "word_embeddings", "embed_in")):
-        advice = "drop it, or train them: adapter.also_train: [embed_tokens, lm_head]"
-        yield Fault("train.embedding_learning_rate", "the embeddings stay frozen", advice)
-
-
 RULES = (
-    embedding_rate,
     learning_rate,
     batch,
     length,
