@@ -196,13 +196,13 @@ def test_answers_have_the_shape_of_their_prompt() -> None:
         ([*asked, answer], [*asked, other]),
     ):
         assert made({"messages": asked, "chosen": chosen, "rejected": rejected}, of) == [expected]
-    (record,) = made({"messages": asked, "chosen": [*asked], "rejected": "bad"}, of)
-    assert record["chosen"] == asked  # as long as the prompt: nothing of it is the prompt's
+    with pytest.raises(SystemExit, match=r"rows\.py: a pair has no prompt"):
+        made({"messages": asked, "chosen": [*asked], "rejected": "bad"}, of)
     length = len(Tokenizer()(Tokenizer().apply_chat_template([*asked, answer], tokenize=False), False)["input_ids"])
     row = {"messages": asked, "chosen": "good", "rejected": "bad"}
     assert len(made(row, of, max_length=length)) == 1
     assert made(row, of, max_length=length - 1) == []
-    with pytest.raises(SystemExit, match=r"rows\.py: prompt is text, but an answer is not"):
+    with pytest.raises(SystemExit, match=r"rows\.py: prompt, chosen and rejected are not all text"):
         made({"prompt": "q", "chosen": [answer], "rejected": "b"}, source("preference"))
 
 

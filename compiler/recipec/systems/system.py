@@ -25,6 +25,10 @@ class Need(Record, frozen=True):
     holds: frozenset[str] = frozenset()
 
 
+# The fields of turns that a chat template may write beside role and content.
+OF_TURNS = frozenset([".tool_calls", ".tool_call_id", ".name", ".reasoning_content"])
+
+
 def _nothing(_body: Any) -> dict[str, str]:
     return {}
 
@@ -48,9 +52,12 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
-    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read. `alternating` and `without_system` are the names of its own chat
-    templates that refuse turns in which user and assistant do not alternate, and a system turn.
+    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `alternating` and `without_system` are the names of its own chat
+    templates that refuse turns in which user and assistant do not alternate, and a system turn; `writing_tools` of those that
+    write tools and calls of them. `reads` are, for a format, the fields of rows that it reads beside the columns of the
+    format, those of turns with a dot before them; None: the program reads what it likes. `pairs` are the shapes of an answer
+    beside messages that it reads (`text`, `message`, `messages`), where these are not all; `unpaired_turns`: in unpaired
+    preferences it reads a prompt and a completion that are turns.
     """
 
     name: str
@@ -67,6 +74,9 @@ class System(Record, frozen=True):
     own_program: bool = False
     own_loop: bool = False
     engines_apart: bool = False
-    one_message: bool = False
     alternating: frozenset[str] = frozenset()
     without_system: frozenset[str] = frozenset()
+    writing_tools: frozenset[str] = frozenset()
+    reads: Mapping[str, frozenset[str]] | None = None
+    pairs: frozenset[str] = frozenset()
+    unpaired_turns: bool = False

@@ -284,4 +284,7 @@ SYSTEM = System(
     one_process="Unsloth trains in one process",
     alternating=frozenset(["gemma"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(["qwen3"]),
+    reads=script.READS,
+    unpaired_turns=True,
 )
