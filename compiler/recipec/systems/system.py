@@ -52,12 +52,14 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
-    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `alternating` and `without_system` are the names of its own chat
-    templates that refuse turns in which user and assistant do not alternate, and a system turn; `writing_tools` of those that
-    write tools and calls of them. `reads` are, for a format, the fields of rows that it reads beside the columns of the
-    format, those of turns with a dot before them; None: the program reads what it likes. `pairs` are the shapes of an answer
-    beside messages that it reads (`text`, `message`, `messages`), where these are not all; `unpaired_turns`: in unpaired
-    preferences it reads a prompt and a completion that are turns.
+    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `trains_new_embeddings`: beside
+    an adapter it trains the embeddings in full where tokens are new.
+
+    `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
+    not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
+    the fields of rows that it reads beside the columns of the format, those of turns with a dot before them; None: the program
+    reads what it likes. `pairs` are the shapes of an answer beside messages that it reads (`text`, `message`, `messages`),
+    where these are not all; `unpaired_turns`: in unpaired preferences it reads a prompt and a completion that are turns.
     """
 
     name: str
@@ -72,6 +74,7 @@ class System(Record, frozen=True):
     package: str = ""
     one_process: str = ""
     own_program: bool = False
+    trains_new_embeddings: bool = False
     own_loop: bool = False
     engines_apart: bool = False
     alternating: frozenset[str] = frozenset()

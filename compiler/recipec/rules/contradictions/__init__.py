@@ -1,6 +1,6 @@
 """Contradictions: what cannot hold together in a recipe, each a rule with a code of its own. They come before all others."""
 
-from recipec.rules.contradictions import course, data, handover, machine, methods, model, script, training
+from recipec.rules.contradictions import course, data, handover, machine, methods, model, script, training, writing
 from recipec.rules.rule import Rule
 
 CONTRADICTIONS: tuple[Rule, ...] = tuple(
@@ -14,6 +14,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *methods.RULES,
             *script.RULES,
             *course.RULES,
+            *writing.RULES,
         ),
         key=lambda one: one.code,
     )
