@@ -175,11 +175,11 @@ class Judge:
             yield from self._of_texts(where, row)
         if source.use.reads is not None:
             self.row_count += 1
-            for severity, message in unread.told(
+            for severity, message, advice in unread.told(
                 source.columns, source.use.reads, source.use.without_tools, row, thorough=self.row_count <= THOROUGH
             ):
                 code = "D030" if severity == "error" else "D031"
-                yield RowProblem(code, "", f"{where}: {message}", unread.ADVICE[severity], None, severity)
+                yield RowProblem(code, "", f"{where}: {message}", advice, None, severity)
 
     def _of_column(self, where: str, name: str, column: str, value: Plain) -> Iterator[RowProblem]:
         if name in OPTIONAL:
@@ -339,7 +339,9 @@ class Judge:
             return
         for name in ("chosen", "rejected"):
             value = row[columns[name]]
-            if _shape(value) not in use.pairs or (isinstance(value, list) and held):
+            begin = value[0] if isinstance(value, list) and isinstance(value[0], dict) else {}
+            who = str(begin.get(columns["role"], "assistant"))
+            if _shape(value) not in use.pairs or self.role_of.get(who, who) != "assistant":
                 message = f"{where}: {columns[name]} is {_excerpt(value)}, which the trainer does not read as an answer"
                 turn = f"{{{columns['role']}: assistant, {columns['content']}: …}}"
                 advice = (

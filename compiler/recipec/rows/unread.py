@@ -42,16 +42,14 @@ EVIDENT = re.compile(
     re.IGNORECASE,
 )
 LONG = 40  # characters of a text that may mean something
-ADVICE = {
-    "error": "use a trainer that reads it, or take it out of the data",
-    "warning": "put what it says into what is read, if it matters",
-}
+READ_IT = "use a trainer that reads it, or take it out of the data"
+PUT_IT = "put what it says into what is read, if it matters"
 
 
 def told(
     columns: Mapping[str, str], reads: frozenset[str], without_tools: str, row: Mapping[str, Plain], *, thorough: bool
-) -> Iterator[tuple[Literal["error", "warning"], str]]:
-    """Yield what of a row is lost. `without_tools` names a template that writes no tools.
+) -> Iterator[tuple[Literal["error", "warning"], str, str]]:
+    """Yield what of a row is lost, and what to do. `without_tools` names a template that writes no tools.
 
     Where it is `thorough`, every column that nothing reads is looked at.
     """
@@ -66,17 +64,18 @@ def told(
     if masked is not None and f".{masked}" not in reads:
         lost.append(f"{masked} of a turn, which says not to train on it,")
     if lost:
-        yield "error", f"the trainer does not read {listed(lost)}"
+        yield "error", f"the trainer does not read {listed(lost)}", READ_IT
     elif without_tools and (row.get("tools") or any(turn.get("tool_calls") for turn in turns)):
         what = "tools" if row.get("tools") else "tool calls"
-        yield "error", f"the template {without_tools} writes no {what}"
+        advice = "use a chat template that writes them, or take them out of the data"
+        yield "error", f"the template {without_tools} writes no {what}", advice
     doubtful = [name for name in DOUBTFUL if row.get(name) not in (None, "", [], 1) and name not in reads | standard]
     of_turns = [name for name in DOUBTFUL_OF_TURNS if any(turn.get(name) for turn in turns)]
     doubtful += [f"{name} of a turn" for name in of_turns if f".{name}" not in reads]
     if thorough:
         doubtful += _texts(columns, row, standard | reads | set(LOST) | set(DOUBTFUL))
     if doubtful:
-        yield "warning", f"the trainer does not read {listed(doubtful)}"
+        yield "warning", f"the trainer does not read {listed(doubtful)}", PUT_IT
 
 
 def _turns(columns: Mapping[str, str], row: Mapping[str, Plain]) -> Iterator[dict[str, Plain]]:

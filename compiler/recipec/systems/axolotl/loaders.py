@@ -26,6 +26,7 @@ _TALKS = """import json
 from axolotl.utils.chat_templates import get_chat_template_from_config
 
 {turns}
+
 COLUMNS = {columns}
 ROLES = {roles}
 
@@ -62,6 +63,7 @@ from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.chat_templates import get_chat_template_from_config
 
 {turns}
+
 COLUMNS = {columns}
 ROLES = {roles}
 

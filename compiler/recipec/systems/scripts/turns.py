@@ -69,10 +69,12 @@ def pair_of(row: dict, columns: dict, roles: dict) -> tuple:
         ends = (answer for answer in answers if len(answer) < len(told) and _same(told[-len(answer) :], answer))
         answer = next(ends, [])
         prompt = told[: len(told) - len(answer)]
-    if not prompt or prompt[-1]["role"] == "assistant":
-        raise ValueError("a pair has no prompt, or one that ends with a turn of the assistant which is neither answer")
     if any(answer[0]["role"] != "assistant" for answer in answers):
-        raise ValueError("the answers of a pair belong to different prompts, or are not the assistant's")
+        raise ValueError("the answers of a pair are not the assistant's, or belong to different prompts")
+    if not prompt:
+        raise ValueError("a pair has no prompt")
+    if prompt[-1]["role"] == "assistant":
+        raise ValueError("the prompt of a pair ends with a turn of the assistant, which is neither answer")
     return (prompt, *answers)
 
 
