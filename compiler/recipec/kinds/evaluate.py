@@ -6,6 +6,7 @@ from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Decided, Said, plain, section
+from recipec.facts.models import is_folder
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
@@ -109,7 +110,7 @@ def _one(
     processes = on.per_node if given.backend == "vllm" else 1
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
     if handed.stage is None:
-        reads += [FileRead(path, needed=False) for path in dict.fromkeys((model.path, model.tokenizer))]
+        reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
     stage = Stage(
         id=id,
         name=f"evaluate-{name}",

@@ -35,4 +35,6 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D030": "fields-that-are-lost",
     "D031": "fields-that-are-not-read",
     "D032": "pairs-without-a-prompt",
+    "D060": "files-elsewhere",
+    "D062": "no-tasks",
 }

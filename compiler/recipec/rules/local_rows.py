@@ -16,7 +16,6 @@ from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plural import counted
 from recipec.source import Span
-from recipec.suggest import nearest
 from recipec.systems.registry import system
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) ->
             if source.path is None or not source.path.isprintable() or _at(said, here, wrong):
                 continue
             if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
-                yield from _misspelt(said, here, source.path)
-                continue
+                continue  # `local_files` looks for it
             survey = _survey(source, _use(s, source, marked_arrays=marked_arrays))
             if survey is None:
                 continue
@@ -140,22 +138,6 @@ def _survey(source: DataSource, use: RowUse) -> RowSurvey | None:
     from recipec.rows.survey import survey_rows
 
     return survey_rows(RowSource(str(source.path), source.format, source.columns, source.roles, use))
-
-
-def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
-    """Tell of a file that is not here where one of nearly its name is; else it may be where the recipe runs."""
-    folder, _, name = path.rpartition("/")
-    if not os.path.isdir(folder or "."):  # noqa: PTH112
-        return
-    stem, _, suffix = name.rpartition(".")
-    stems = [
-        entry.name.removesuffix(f".{suffix}") for entry in os.scandir(folder or ".") if entry.name.endswith(suffix)
-    ]
-    close = nearest(stem, stems)
-    if close is not None:
-        there = f"{folder}/{close}.{suffix}" if folder else f"{close}.{suffix}"
-        advice = "correct the path, unless the file is on the machine that runs the recipe"
-        yield _told(said, "D015", f"{here}.path", f"{path} is not here", advice, there)
 
 
 def _twice(said: Said, s: Train) -> Iterator[Finding]:

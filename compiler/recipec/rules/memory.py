@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts.models import KnownModel
+from recipec.facts.models import KnownModel, formats
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 
@@ -22,7 +22,7 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     """
     assert known.parameters is not None
     total, world, strategy = known.parameters, s.batch.data_parallel, s.parallel.strategy
-    held = BYTES[s.model.load_in]
+    held = formats()[known.quantised].bits / 8 if known.quantised is not None else BYTES[s.model.load_in]
     quantised = total - known.embedding_parameters if held < 2 else total
     weights = quantised * held + (total - quantised) * 2
     gradients = states = 0.0

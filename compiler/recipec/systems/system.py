@@ -53,7 +53,8 @@ class System(Record, frozen=True):
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `trains_new_embeddings`: beside
-    an adapter it trains the embeddings in full where tokens are new.
+    an adapter it trains the embeddings in full where tokens are new. `dequantises`: the formats of quantised
+    checkpoints that it turns into bf16 when it loads them.
 
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
     not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
@@ -77,6 +78,7 @@ class System(Record, frozen=True):
     trains_new_embeddings: bool = False
     own_loop: bool = False
     engines_apart: bool = False
+    dequantises: frozenset[str] = frozenset()
     alternating: frozenset[str] = frozenset()
     without_system: frozenset[str] = frozenset()
     writing_tools: frozenset[str] = frozenset()

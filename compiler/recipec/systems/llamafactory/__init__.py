@@ -268,6 +268,7 @@ SYSTEM = System(
     sheets=_sheets,
     pairs=frozenset(["message"]),
     reads={},
+    dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     needs=trainers.need,
     job=_job,
