@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from recipec.rows import unread
 from recipec.source import Plain
 from recipec.suggest import nearest
-from recipec.systems.scripts.turns import pair_of, standard_turns
+from recipec.systems.scripts import turns
 
+_EMITTED: Any = turns  # what reads these rows when they are trained on
 OPTIONAL = ("role", "content", "input", "system")
 ROLES = ("system", "user", "assistant", "tool")
 # How other formats look: the columns that give them away, and what a recipe says of them.
@@ -328,9 +329,10 @@ class Judge:
             return
         roles = {role: list(names) for role, names in self.source.roles.items()}
         try:
-            prompt = pair_of(row, dict(columns), roles)[0]
+            prompt: Plain = _EMITTED.pair_of(row, dict(columns), roles)[0]
             told = row.get(columns["messages"])
-            held = not isinstance(told, list) or standard_turns(told, dict(columns), roles) != prompt
+            asked: Plain = _EMITTED.standard_turns(told, dict(columns), roles) if isinstance(told, list) else None
+            held = asked != prompt
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             advice = f"give what is asked in {columns['messages']}, and one answer each in chosen and rejected"
             yield RowProblem("D032", "messages", f"{where}: {error}", advice)

@@ -190,7 +190,7 @@ def _table(path: Path) -> Iterator[Row]:
     try:
         with path.open("rb") as stream:
             reader = csv.reader(TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
-            header: list[str] = next((row for row in reader if row), [])
+            header = next((row for row in reader if row), list[str]())
             for number, row in enumerate((row for row in reader if row), 1):
                 if len(row) > len(header):
                     message = f"{path}, row {number} has {len(row)} fields, and its header {len(header)}"
