@@ -10,6 +10,7 @@ from recipec.facts.models import is_folder
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
+from recipec.render.markdown import inert
 
 T = TypeVar("T")
 LAST = "tuned"  # the name that the last model has beside its own
@@ -160,9 +161,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
 def _sentence(stage: Stage[Evaluate]) -> str:
     body = stage.body
     length = f"at {body.max_length:,} tokens"
-    return (
-        f"evaluates {body.model.name} on {', '.join(body.tasks)} {length} with lm-evaluation-harness ({body.backend})"
-    )
+    return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} with lm-evaluation-harness ({body.backend})"
 
 
 # of the machine, only vLLM takes several GPUs, and nothing several nodes

@@ -8,6 +8,7 @@ from typing import Any
 from recipec.diagnostics import Finding
 from recipec.kinds import kind
 from recipec.plan import Origin, Plan, Record, Resolved, leaf
+from recipec.render.markdown import cell, code, inert, paragraphs
 
 # Leaves that are decided the same way for every recipe, and so are not worth a reviewer's time.
 PLAIN_LEAVES = (
@@ -66,14 +67,14 @@ def plan_markdown(
     machine = plan.hardware
     lines = [f"# {plan.name}", ""]
     if plan.description:
-        lines += [plan.description.strip(), ""]
+        lines += [*paragraphs(plan.description), ""]
     on = (
         "CPU"
         if machine.device == "cpu"
         else f"{machine.nodes} × {machine.per_node} × {machine.gpu} ({machine.memory_gib} GiB each)"
     )
     chosen = "".join(f", with the profile `{name}`," for name in profiles)
-    lines += [f"Compiled from `{recipe}`{chosen} for {on}.", "", "## Stages", ""]
+    lines += [f"Compiled from {code(recipe)}{chosen} for {on}.", "", "## Stages", ""]
     for stage in plan.stages:
         lines.append(f"- `{stage.id}`: {kind(stage.kind).sentence(stage)}")
     for stage in plan.stages:
@@ -82,9 +83,9 @@ def plan_markdown(
     warnings = [finding for finding in findings if finding.severity == "warning"]
     if warnings:
         lines += ["", "## Warnings", ""]
-        lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
+        lines += [f"- {w.code}: {inert(w.message)}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
     if allowed:
-        lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
+        lines += ["", "## Allowed", "", *(f"- {inert(name)}: {inert(reason)}" for name, reason in allowed.items())]
     lines += ["", "## Decisions that the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|"]
     open_ = {
         path: origin
@@ -96,12 +97,8 @@ def plan_markdown(
     }
     for path, (value, origin) in values(Resolved(plan, open_)).items():
         if not isinstance(value, dict | tuple | Record):
-            lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
+            lines.append(f"| {cell(path)} | {cell(value)} | {cell(origin.why)} |")
     lines += ["", "## Files", ""]
     lines += [f"- `{name}`" for name in files]
     lines += ["", "## Start", "", *how, ""] if len(how) > 1 else ["", *how, ""]
     return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -25,6 +25,7 @@ from recipec.render.yaml_writer import YamlWriter
 from recipec.source import Mapping, dotted, leaves, plain
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
+from recipec.terminal import json_text
 
 
 def files_of(
@@ -89,7 +90,7 @@ def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tu
     where: dict[str, int]
     if document.kind == "json":
         # what json itself indents, it writes in Python; numbers and texts stay as json writes them
-        text = msgspec.json.format(json.dumps(document.values(), ensure_ascii=False)) + "\n"
+        text = json_text(msgspec.json.format(json.dumps(document.values(), ensure_ascii=False)) + "\n")
         where = {key: _json_line(text, key) for key in document.entries}
         return text, _lines(where, reads)
     head = f"{document.tool} {document.release}. Written by recipec from {recipe}: change the recipe, not this file."
@@ -115,7 +116,7 @@ def _lines(where: dict[str, int], reads: dict[str, tuple[str, ...]]) -> dict[str
 
 
 def _json_line(text: str, key: str) -> int:
-    return text[: text.index(f"\n  {json.dumps(key)}:") + 1].count("\n") + 1
+    return text[: text.index(f"\n  {json_text(json.dumps(key, ensure_ascii=False))}:") + 1].count("\n") + 1
 
 
 def _remark(entry: Entry, reads: tuple[str, ...], resolved: Resolved) -> str:

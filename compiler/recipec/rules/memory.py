@@ -11,7 +11,15 @@ from recipec.rules.rule import Context, Fault, rule
 GIB = 1024**3
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
 # Bytes of optimiser state per parameter where the parameters are bf16, the least that a trainer keeps; fp32 doubles it.
-STATES = {"adamw": 4.0, "adamw_8bit": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0, "ademamix": 6.0, "lion": 2.0}
+STATES = {
+    "adamw": 4.0,
+    "adamw_8bit": 2.0,
+    "adamw_8bit_torchao": 2.0,
+    "adamw_4bit": 1.0,
+    "adamw_schedule_free": 4.0,
+    "ademamix": 6.0,
+    "lion": 2.0,
+}
 
 
 def least(known: KnownModel, s: Train) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
 from recipec.plan import FileRead, ModelOutput, Resources, Stage
 from recipec.plural import counted
+from recipec.render.markdown import code
 from recipec.systems.registry import system
 
 HANDED = ("model.max_length", "numerics.precision", "model.trust_remote_code")
@@ -256,10 +257,10 @@ def _sentence(stage: Stage[Train]) -> str:
     if s.script is not None:
         many = counted(s.hardware.world, "process")
         how = f"{s.numerics.precision}, {s.parallel.strategy}"
-        return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
+        return f"{code(s.script.path)} trains, started by {s.script.launcher} as {many}, {how}"
     system = f"{s.trainer} {s.release}".strip()
     how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
-    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` with {s.method} for {how}"
+    return f"{system} trains {_trained(s.adapter)} of {code(s.model.path)} with {s.method} for {how}"
 
 
 def _trained(adapter: Adapter | None) -> str:
