@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from recipec.arguments import COMMANDS, FORMATS
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.plural import counted
+from recipec.secrets import hidden, named_in
 from recipec.source import visible
 from recipec.terminal import json_text, shown
 
@@ -122,6 +123,11 @@ def _print(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
+def _discreet(text: str) -> str:
+    """Return text out of a file of the person, in which no secret can be read."""
+    return hidden(text, named_in(text))
+
+
 def _say(text: str) -> None:
     """Print lines for the person, on standard error; they may hold what others wrote."""
     sys.stderr.write(shown(text) + "\n")
@@ -201,7 +207,7 @@ def _check(options: argparse.Namespace) -> int:
         for file in options.files:
             fixed = fix(file, options.settings, options.profiles, options.variables)
             if fixed.diff and not options.json:
-                _print(fixed.diff)
+                _print(_discreet(fixed.diff))
     _results, findings = _compile_all(options)
     code = _print_findings(findings, form=options.format)
     if code == DONE and not options.json and all(finding.severity == "note" for finding in findings):
@@ -302,9 +308,9 @@ def _show_recipe(options: argparse.Namespace) -> int:
 
     composed = compose(options.file, options.settings, options.profiles, options.variables)
     if options.json:
-        _print(_json({"ok": True, **made_of(composed), "recipe": plain(composed.tree)}))
+        _print(_discreet(_json({"ok": True, **made_of(composed), "recipe": plain(composed.tree)})))
     else:
-        _print(flat(composed) if options.resolved else made_of_text(composed))
+        _print(_discreet(flat(composed) if options.resolved else made_of_text(composed)))
     return DONE
 
 
@@ -315,7 +321,7 @@ def _fmt(options: argparse.Namespace) -> int:
     if options.json:
         _print(_json({"ok": True, "changed": [row.file for row in changed]}))
     elif options.diff:
-        _print("".join(difference(row) for row in changed))
+        _print(_discreet("".join(difference(row) for row in changed)))
     else:
         done = "would change" if options.check else "changed"
         sys.stderr.write("".join(f"{done}: {visible(row.file)}\n" for row in changed))
