@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
 from recipec.course import bind_course
 from recipec.decide.decision import decide
-from recipec.diagnostics import Finding, RecipeError, errors, tidy
+from recipec.diagnostics import MOST, Finding, RecipeError, errors, tidy
 from recipec.emission import place
 from recipec.plan import Record, Resolved
 from recipec.references import is_shell_variable, misplaced
@@ -123,7 +124,7 @@ def _secrets(tree: Mapping, composed: Composed | None) -> list[Finding]:
                 found.setdefault(span, Finding("L027", f"{dotted(path)} holds a secret", span, help=_ADVICE))
     told = {(span.source, line) for span in found for line in range(span.line, span.end_line + 1)}
     for source in (tree.span.source, *(composed.layers if composed is not None else ())):
-        for begin, end in shapes(source.text):
+        for begin, end in islice(shapes(source.text), MOST):
             span = source.at(begin)
             if (source, span.line) not in told:
                 told.add((source, span.line))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _main(arguments, form)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:  # whatever read our output has ended: print nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from recipec.plural import counted
@@ -10,6 +11,7 @@ from recipec.source import Span, visible
 
 Severity = Literal["error", "warning", "note"]  # a note says what could not be judged
 
+MOST = 1000  # findings that are told of one recipe
 WINDOW = 100  # characters of a source line that are shown around a finding
 
 
@@ -59,7 +61,21 @@ def tidy(findings: Iterable[Finding]) -> list[Finding]:
         name = span.source.name if span else finding.file or ""
         return name, span.line if span else 0, span.column if span else 0, finding.code, finding.message
 
-    return sorted(dict.fromkeys(map(_discreet, findings)), key=place)
+    every = dict.fromkeys(findings)
+    once = [finding for finding in every if finding.code != "S050"]
+    if len(once) <= MOST:
+        once = list(every)
+    else:
+        once.sort(key=lambda finding: (finding.severity != "error", place(finding)))
+        more = Finding(
+            "S050",
+            f"more than {MOST:,} findings: the others are not shown",
+            once[0].span,
+            help="correct those that are, and check again",
+            file=once[0].file,
+        )
+        once = [*once[:MOST], more._replace(severity=once[MOST].severity)]
+    return sorted(map(_discreet, once), key=place)
 
 
 def _discreet(finding: Finding) -> Finding:
@@ -73,7 +89,12 @@ def _discreet(finding: Finding) -> Finding:
 
 def discreet_line(span: Span) -> str:
     """Return the first line of a span, in which no secret can be read."""
-    return hidden(span.source.line(span.line), named_in(span.source.text))
+    return _discreet_text(span.source.line(span.line), span.source.text)
+
+
+@lru_cache(maxsize=8)  # of a file on one line, many findings show parts
+def _discreet_text(line: str, text: str) -> str:
+    return hidden(line, named_in(text)).replace("\t", " ")
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:
@@ -138,7 +159,7 @@ def _cells(text: str) -> int:
 
 def _window(span: Span) -> tuple[str, int, int]:
     """Return the shown line, the cell at which the mark starts, and how many cells it covers (at least 1)."""
-    line = discreet_line(span).replace("\t", " ")
+    line = discreet_line(span)
     first = span.column - 1
     last = span.end_column - 1 if span.end_line == span.line else len(line)
     last = max(first + 1, min(last, len(line)))
