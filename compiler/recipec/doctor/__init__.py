@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError, tidy
 from recipec.doctor import reading
-from recipec.doctor.contract_check import File, contract_findings, held, taken_for_text, written_twice
+from recipec.doctor.contract_check import File, as_taken, contract_findings, held, taken_for_text, written_twice
 from recipec.doctor.cross_file import cross_file_findings
 from recipec.doctor.recognise import TITLES, Guess, beside, is_script, named, recognise, stranger
 from recipec.doctor.rules import contradictions
@@ -56,7 +56,7 @@ def examine(files: Sequence[str], said: Sequence[str] = ()) -> Examined:
     for (name, _guess, found), guess in zip(read, guesses, strict=True):
         values = plain(found.tree)
         assert isinstance(values, dict)
-        file = File(name, guess, found.tree, values)
+        file = as_taken(File(name, guess, found.tree, values, aliased=found.aliased))
         known.append(file)
         recognised.append((name, guess))
         findings += [
@@ -85,8 +85,8 @@ def _calls(script: Script) -> str:
     return " and ".join(["it " + " and ".join([*calls, *slurm])] if calls or slurm else ["by its name or first line"])
 
 
-def _wanted(files: Sequence[str], said: Sequence[str]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
+def _wanted(files: Sequence[str], said: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    found: dict[str, tuple[str, str, str]] = {}
     for text in said:
         name, given, tool = text.rpartition("=")
         if given and name not in files:
@@ -95,7 +95,7 @@ def _wanted(files: Sequence[str], said: Sequence[str]) -> dict[str, tuple[str, s
     return found
 
 
-def _read(source: Source, wanted: tuple[str, str] | None) -> tuple[str, Guess, reading.Read]:
+def _read(source: Source, wanted: tuple[str, str, str] | None) -> tuple[str, Guess, reading.Read]:
     """Recognise and read a file. Raises RecipeError where it cannot be read, or is nothing that doctor knows."""
     name, read = source.name, reading.read(source)
     values = plain(read.tree)
