@@ -51,7 +51,7 @@ def corpus(folder: str, tool: str) -> dict[str, Examined]:
     if not CORPUS.is_dir():
         pytest.skip("no corpus beside the project")
     files = sorted(str(path) for path in (CORPUS / folder).rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
-    found = {file: examine([file]) for file in files}
+    found = {file: examine([file], one_by_one=True) for file in files}
     return {file: one for file, one in found.items() if [guess.tool for _, guess in one.recognised] == [tool]}
 
 
@@ -84,7 +84,7 @@ def copies(files: dict[str, Examined], folder: Path) -> dict[str, Examined]:
         values = mistyped(plain(read(Source(file, read_utf8(file))).tree))
         path = write(folder / str(number), examined.recognised[0][1].tool, "sft", values)
         path = path.rename(path.with_suffix(Path(file).suffix))
-        found[str(path)] = examine([str(path)])
+        found[str(path)] = examine([str(path)], one_by_one=True)
     return found
 
 

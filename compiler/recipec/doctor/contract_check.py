@@ -10,7 +10,7 @@ from recipec import contracts
 from recipec.contracts import Problem, kind
 from recipec.diagnostics import Finding
 from recipec.doctor.reading import Read, number
-from recipec.doctor.recognise import EXPERIMENTAL, TITLES, TRAINERS, Guess, beside, latest
+from recipec.doctor.recognise import EXPERIMENTAL, TITLES, TRAINERS, Guess, latest, pinned_beside
 from recipec.doctor.renamed import FATE, MOVED
 from recipec.source import Mapping, Node, Path, Plain, Scalar, Span, beginning, dotted, find, key_span, plain
 from recipec.yaml_reader import scalar_value
@@ -101,6 +101,21 @@ def fsdp_version(file: File) -> int:
     return 2 if str(said) == "2" else 1
 
 
+_PLACEHOLDER = re.compile(r"\{\{.*\}\}|\{%.*%\}", re.DOTALL)
+
+
+def holds_template(file: File) -> Iterator[Finding]:
+    """Tell that values of a file are filled in by a template: they were not judged."""
+    contract = contracts.load(file.guess.tool, file.guess.release)
+    for path, node in _scalars(file.tree, ()):
+        if isinstance(node.value, str) and _PLACEHOLDER.search(node.value) and "jinja" not in str(path[-1]):
+            types = set((contract.node(file.guess.document, path) or {}).get("type", ("any",)))
+            if not types & {"str", "any"}:
+                message = "this is a Jinja template: values such as this one are filled in later, and were not judged"
+                yield Finding("D194", message, node.span, help="give doctor what comes out of it", severity="warning")
+                return
+
+
 def held(file: File) -> File | None:
     """Return DeepSpeed's configuration that a trainer's file holds itself: the trainers take a mapping where they take a name."""
     inside = file.tree.entries.get("deepspeed")
@@ -109,7 +124,7 @@ def held(file: File) -> File | None:
     values = plain(inside)
     assert isinstance(values, dict)
     because = f"the mapping below `deepspeed:` of {TITLES[file.guess.tool]}"
-    _, guess = beside([file.guess, Guess("deepspeed", latest("deepspeed"), "ds_config", because)])
+    guess = pinned_beside(Guess("deepspeed", latest("deepspeed"), "ds_config", because), file.guess)
     return File(file.name, guess, inside, values, file)
 
 
@@ -280,6 +295,8 @@ def _taken(file: File, node: contracts.Node, problem: Problem) -> bool:
     """Return whether the tool takes a value all the same: as text that it reads itself, or as a reference it resolves."""
     value = _value(file, problem.path)
     types = set(node.get("type", ()))
+    if isinstance(value, str) and _PLACEHOLDER.search(value):
+        return True  # a template puts something else there
     if file.guess.tool == "llamafactory" and isinstance(value, str) and "${" in value:
         return True  # OmegaConf puts something else there
     if file.guess.tool == "trl" and isinstance(value, str) and "list" in types and problem.path[-1] in LISTED:

@@ -32,6 +32,7 @@ SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch", ".job", ".run")
 NAMES = {"simpo": "cpo", "rm": "reward", "onlinedpo": "online_dpo"}  # what else people call a document
 SAYING = ("output_dir", "run_name", "hub_model_id")  # values that name the method more often than not
 TRAINERS = ("axolotl", "llamafactory", "trl")  # their pins say which DeepSpeed and accelerate run beside them
+NAMING = ("deepspeed", "accelerate_config")  # keys of a trainer that name a file of another tool
 ENOUGH = 1.0  # a key that only one tool reads, or several that few read
 ROWS = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "cloud_file_name"}
 
@@ -132,15 +133,29 @@ def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str, str]
     return Guess(best, latest(best), _document(best, latest(best), file, values), because)
 
 
-def beside(guesses: list[Guess]) -> list[Guess]:
-    """Give DeepSpeed, accelerate and lm-eval the releases that are pinned beside the one trainer they are given with."""
-    trainers = {(guess.tool, guess.release) for guess in guesses if guess.tool in TRAINERS}
-    if len(trainers) != 1:
-        return guesses
-    [(tool, release)] = trainers
-    if release not in releases(tool):
-        return guesses
-    return [_pinned(guess, f"{tool}-{release}") for guess in guesses]
+def beside(files: list[tuple[str, Guess, Any]]) -> list[Guess]:
+    """Give DeepSpeed, accelerate and lm-eval the releases that are pinned beside the trainer that they are used with.
+
+    Each file comes with its name, and its values; the trainer is the one that names it, or the only one.
+    """
+    trainers = [
+        (guess, values) for _, guess, values in files if guess.tool in TRAINERS and guess.document != "dataset_info"
+    ]
+    found: list[Guess] = []
+    for name, guess, _ in files:
+        last = name.rsplit("/", 1)[-1]
+        naming = [
+            one for one, values in trainers if any(str(values.get(key)).rsplit("/", 1)[-1] == last for key in NAMING)
+        ]
+        mine = {(one.tool, one.release): one for one in naming or [one for one, _ in trainers]}
+        found.append(pinned_beside(guess, *mine.values()) if len(mine) == 1 else guess)
+    return found
+
+
+def pinned_beside(guess: Guess, trainer: Guess) -> Guess:
+    """Return what a file is at the release that is pinned beside a trainer."""
+    known = trainer.release in releases(trainer.tool)
+    return _pinned(guess, f"{trainer.tool}-{trainer.release}") if known else guess
 
 
 def _pinned(guess: Guess, environment: str) -> Guess:
