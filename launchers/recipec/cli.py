@@ -144,10 +144,10 @@ def _json(value: Any) -> str:
 
 def _print_findings(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
     wrong = errors(findings)
-    if form in ("sarif", "github"):
-        from recipec.finding_formats import github, sarif
+    if form in ("sarif", "github", "line"):
+        from recipec.finding_formats import github, lines, sarif
 
-        text = _json(sarif(findings)) if form == "sarif" else github(findings)
+        text = _json(sarif(findings)) if form == "sarif" else github(findings) if form == "github" else lines(findings)
         if text:
             _print(text)
     elif as_json or form == "json":
@@ -364,15 +364,17 @@ def _doctor(options: argparse.Namespace) -> int:
     from recipec.doctor import examine
 
     try:
-        examined = examine(options.files, options.tools)
+        examined = examine(options.files, options.tools, options.allowed)
     except ValueError as error:
         raise argparse.ArgumentError(None, _print_error(str(error))) from None
     files = [{"file": name, "tool": guess.title, "because": guess.because} for name, guess in examined.recognised]
-    if not options.json:
+    if options.format == "text":
         for row in files:
             _print(f"{visible(row['file'])}: {row['tool']} ({visible(row['because'])})")
-    code = _print_findings(examined.findings, as_json=options.json, files=files)
-    if not examined.findings and not options.json:
+    code = _print_findings(examined.findings, form=options.format, files=files)
+    if not files and not examined.findings and options.format == "text":
+        _print("there is no file of a tool that doctor knows")
+    elif not examined.findings and options.format == "text":
         _print(f"{counted(len(files), 'file')}: no findings")
     return code
 

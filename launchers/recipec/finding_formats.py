@@ -119,6 +119,18 @@ def _text(finding: Finding) -> str:
     return "\n".join(part if part.endswith((".", "?")) else f"{part}." for part in parts)
 
 
+def lines(findings: Sequence[Finding]) -> str:
+    """Return each finding on a line of its own, as compilers and editors have it: `file:line:column: severity[code] message`."""
+    return "\n".join(_line(finding) for finding in findings)
+
+
+def _line(finding: Finding) -> str:
+    where = finding.span.where() if finding.span else finding.file or "recipec"
+    hint = f'did you mean "{finding.suggestion}"?' if finding.suggestion is not None else None
+    said = "; ".join(visible(part) for part in (finding.message, hint, finding.help) if part)
+    return f"{visible(where)}: {finding.severity}[{finding.code}] {said}"
+
+
 def github(findings: Sequence[Finding]) -> str:
     """Return workflow commands, one on each line, with which GitHub Actions shows findings next to the code."""
     return "\n".join(_annotation(finding) for finding in findings)
