@@ -332,7 +332,7 @@ def test_rows_its_loaders_cannot_read_get_one_of_ours() -> None:
     result = compiled(MODEL + mapped + "train: {method: dpo, learning_rate: 1e-6}\n")
     assert result.findings == []
     loader = next(name for name in result.files if "/rows_" in name)
-    assert '"user": ["human", "user"]' in result.files[loader]
+    assert 'ROLES = {"user": ["human"]}' in result.files[loader]
     module = loader.rpartition("/")[2].removesuffix(".py")
     assert f"type: {module}.default" in result.files["10-train/axolotl.yaml"]
     assert "export PYTHONPATH=" in result.files["10-train/run.sh"]

@@ -56,8 +56,16 @@ def files_of(
     profiles = composed.profiles if composed is not None else ()
     names = sorted([*files, "PLAN.md", plan_json.FILE])
     findings = tidy([*(one for one in findings if one.code[0] not in "DL"), *rules.lasting(course, decision)])
+    used = {one.stage.name: one.emitted.used for one in placed}
+
+    def acts(path: str) -> bool:
+        stage, _, below = path.partition(".")
+        return stage not in used or any(
+            below == one or below.startswith(f"{one}.") or one.startswith(f"{below}.") for one in used[stage]
+        )
+
     files["PLAN.md"] = report.plan_markdown(
-        resolved, recipe, findings, names, course.recipe.allow, profiles, how=starter.how(tuple(started))
+        resolved, recipe, findings, names, course.recipe.allow, profiles, starter.how(tuple(started)), acts
     )
     files[plan_json.FILE] = plan_json.write(_manifest(tree, resolved, files, lines, composed))
     return dict(sorted(files.items()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Stage
-from recipec.rules.evaluation import LARGEST_FILE, MANY, single
+from recipec.rules.evaluation import LARGE, MANY, single
 from recipec.rules.rule import Context, Fault, rule
 
 # Data set of the hub → the split that lm-eval scores, and its tasks (each and what begins with it): `dataset_path` and
@@ -83,7 +83,7 @@ def _files_of(folder: str, task: str) -> Iterator[str]:
     named = re.compile(rf"^task:[ \t]*['\"]?{re.escape(task)}['\"]?[ \t]*(?:#.*)?$", re.MULTILINE)
     for number, file in enumerate(sorted(Path(folder).rglob("*.yaml"))):
         try:
-            if number >= MANY or file.stat().st_size > LARGEST_FILE:
+            if number >= MANY or file.stat().st_size > LARGE:
                 return
             text = file.read_text(encoding="utf-8")
         except (OSError, ValueError):

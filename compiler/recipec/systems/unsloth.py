@@ -104,6 +104,12 @@ CHECKS: tuple[Check, ...] = (
         advice="drop it",
     ),
     refuses(
+        "numerics.liger_kernel",
+        when=bool,
+        message="Unsloth has kernels of its own in place of Liger's",
+        advice="drop it",
+    ),
+    refuses(
         "numerics.torch_compile",
         when=bool,
         message="Unsloth compiles the parts of a model itself",
@@ -285,4 +291,7 @@ SYSTEM = System(
     one_process="Unsloth trains in one process",
     alternating=frozenset(["gemma"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(["qwen3"]),
+    reads=script.READS,
+    unpaired_turns=True,
 )

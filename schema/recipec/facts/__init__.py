@@ -8,6 +8,7 @@ from recipec.source import Mapping, Source, plain
 from recipec.yaml_reader import read_text
 
 FOLDER = Path(__file__).parent
+ADDED = ("flash-attn", "liger")  # pins that other environments add to theirs; not environments
 
 
 class Gpu(NamedTuple):
@@ -60,9 +61,11 @@ def has_pins(environment: str) -> bool:
 
 @cache
 def pins(environment: str) -> str:
-    """Return the exact pins of an environment; `NAME-flash-attn` has those of flash-attn besides. Raises OSError."""
-    base, flash, _ = environment.partition("-flash-attn")
-    names = [base, "flash-attn"] if flash else [base]
+    """Return the exact pins of an environment; one called `NAME-flash-attn` has those of flash-attn besides. Raises OSError."""
+    names = [name for name in ADDED if f"-{name}" in environment]
+    for name in names:
+        environment = environment.replace(f"-{name}", "")
+    names.insert(0, environment)
     return "".join((FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8") for name in names)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +101,51 @@ def hub_cache() -> str:
         "huggingface",
     )
     return os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")  # noqa: PTH118
+
+
+def licence_of(name: str) -> str | None:
+    """Return the licence that must be accepted on the hub before a model can be downloaded; None where none is known."""
+    wanted = name.lower()
+    for pattern, licence in _gated():
+        if fnmatchcase(wanted, pattern):
+            return licence
+    return None
+
+
+@cache
+def _gated() -> tuple[tuple[str, str], ...]:
+    rows = re.findall(r"^  - (\{names: .*\})$", _file(), re.MULTILINE)
+    read = [plain(read_text(Source("models.yaml", row))) for row in rows]
+    return tuple(
+        (pattern, str(row["licence"]))
+        for row in read
+        if isinstance(row, dict)
+        for pattern in str(row["names"]).split(", ")
+    )
+
+
+def _kept(name: str) -> str | None:
+    """Return the format of the weights of a repository whose name does not tell it; None where none is known."""
+    for row in re.findall(r"^  - \{kept: \"(.*)\", format: (\w+)\}$", _file(), re.MULTILINE):
+        if any(fnmatchcase(name.lower(), pattern) for pattern in row[0].split(", ")):
+            return str(row[1])
+    return None
+
+
+def adapter_weights(known: KnownModel, rank: int, names: tuple[str, ...] | None = None) -> int | None:
+    """Return how many weights LoRA adds at a rank: rank × (inputs + outputs) of each layer that it adapts.
+
+    `names` are layers; None means every linear layer of the decoder. None where a size is not known.
+    """
+    hidden, ffn, head, heads, kv = known.hidden_size, known.ffn_size, known.head_size, known.heads, known.kv_heads
+    if hidden is None or ffn is None or head is None or heads is None or kv is None or known.layers is None:
+        return None
+    sides = {"q_proj": heads * head, "k_proj": kv * head, "v_proj": kv * head, "o_proj": heads * head}
+    sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), ffn)
+    wanted = known.linear if names is None else names
+    if not wanted or not set(wanted) <= set(sides) or not set(known.linear) <= set(sides):
+        return None
+    return known.layers * sum(rank * (hidden + sides[name]) for name in wanted)
 
 
 def model_ids() -> tuple[str, ...]:
@@ -242,6 +288,7 @@ def _of_name(path: str) -> KnownModel | None:
     listed = isinstance(copies, dict) and "exact" in copies
     origin = rows_by_name().get(name) if listed or quantised is not None else None
     fields: dict[str, Plain] = {**_fields(origin)} if origin is not None else {}
+    quantised = quantised or _kept(path)
     if quantised is not None:
         fields["quantised"] = quantised
     exact = isinstance(copies, dict) and copies.get("exact") is True and quantised is None
@@ -337,7 +384,8 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     """Count the weights of a decoder with grouped-query attention and a gated feed-forward layer, as all families here.
 
     Per layer: q and o are hidden × heads·d, k and v hidden × kv_heads·d, the three of the feed-forward hidden × ffn, and
-    two norms; a family whose `bias` is 1 adds biases to q, k and v. Embeddings are vocab × hidden, twice unless tied.
+    two norms; a family whose `bias` is 1 adds biases to q, k and v, one whose
+    `qk_norm` is 1 a norm of each head's queries and of its keys. Embeddings are vocab × hidden, twice unless tied.
     """
     vocab, layers, hidden, tied = known.vocab, known.layers, known.hidden_size, known.tied_embeddings
     heads, kv_heads, width, ffn = known.heads, known.kv_heads, known.head_size, known.ffn_size
@@ -348,6 +396,8 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     layer = hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * ffn + 2 * hidden
     if family.get("bias"):
         layer += width * (heads + 2 * kv_heads)
+    if family.get("qk_norm"):
+        layer += 2 * width
     embeddings = vocab * hidden * (1 if tied else 2)
     return known._replace(parameters=layers * layer + hidden + embeddings, embedding_parameters=embeddings)
 

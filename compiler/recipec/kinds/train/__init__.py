@@ -270,14 +270,10 @@ def _trained(adapter: Adapter | None) -> str:
     return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
 
 
-def _batch(stage: Stage[Train]) -> list[str]:
-    """Return the section of PLAN.md about the batch."""
-    s, b = stage.body, stage.body.batch
-    tokens = f"at most {b.total * s.model.max_length:,} tokens"
-    sizes = f"{b.micro} micro batch × {b.accumulation} gradient accumulation × "
-    sizes += counted(b.data_parallel, "data-parallel process")
-    title = "## Batch" if s.name == "train" else f"## Batch of {s.name}"
-    return [title, "", f"{counted(b.total, 'sequence')} per optimiser step = {sizes}; {tokens}."]
+def _review(stage: Stage[Train]) -> list[str]:
+    from recipec.kinds.train.review import section as review  # only what is written needs it
+
+    return review(stage)
 
 
 def _wants(s: Train, path: str, value: str) -> str:
@@ -285,4 +281,4 @@ def _wants(s: Train, path: str, value: str) -> str:
 
 
 ACTS = ("name", "trainer", "release", "parallel.strategy", "hardware", "track.telemetry", "output")
-KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _batch, _wants)
+KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _review, _wants)

@@ -19,7 +19,7 @@ from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import BASE, base
-from recipec.systems.system import System
+from recipec.systems.system import OF_TURNS, System
 from recipec.systems.table import (
     OMIT,
     Row,
@@ -375,4 +375,19 @@ SYSTEM = System(
     one_process="Axolotl always starts one process on CPU",
     alternating=frozenset(["gemma", "mistral_v1", "mistral_v2v3", "mistral_v3_tekken"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(
+        [
+            "command_a",
+            "exaone4",
+            "gemma4",
+            "jamba",
+            "llama4",
+            "mistral_v2v3",
+            "mistral_v3_tekken",
+            "qwen3",
+            "qwen3_5",
+            "qwen_25",
+        ]
+    ),
+    reads={"chat": OF_TURNS | {"tools", "system"}, "preference": OF_TURNS | {"tools"}, "prompt": OF_TURNS},
 )

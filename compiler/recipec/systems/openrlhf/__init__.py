@@ -17,7 +17,7 @@ from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
 from recipec.systems.openrlhf import common, data, reinforcement, supervised
-from recipec.systems.system import Need, System
+from recipec.systems.system import OF_TURNS, Need, System
 
 TOOL = "openrlhf"
 FILE = "openrlhf.sh"
@@ -79,4 +79,6 @@ SYSTEM = System(
     files=_files,
     checks=_checks,
     uses=_uses,
+    reads={"chat": OF_TURNS, "preference": OF_TURNS, "prompt": OF_TURNS},
+    pairs=frozenset(["messages"]),
 )
