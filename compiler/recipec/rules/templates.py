@@ -33,14 +33,24 @@ def rendered(text: str) -> Rendered | None:
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+    def _a_day(_format: str) -> str:
+        return "1 January 2026"
+
     def refuse(message: str) -> str:
         raise TemplateError(message)
 
     # as transformers.utils.chat_template_utils makes it
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda _format: "1 January 2026"}
     turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
-    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "tools": None}
+    names: dict[str, object] = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "tools": None,
+        "raise_exception": refuse,
+        "strftime_now": _a_day,
+    }
     try:
         template = environment.from_string(text)
         whole = template.render(messages=turns, add_generation_prompt=False, **names)
