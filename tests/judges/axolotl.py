@@ -100,9 +100,8 @@ def started(cfg: Any, gpu: dict[str, Any]) -> None:
     model, tokenizer = tiny(reward=bool(cfg.reward_model))
     for key in ("deepspeed", "fsdp_config", "fsdp", "dataset_num_proc", "plugins", "torch_compile", "use_wandb"):
         cfg[key] = None
-    rows = import_module("datasets").Dataset.from_list(
-        ROWS.get(cfg.rl or "", ROWS["reward" if cfg.reward_model else ""])
-    )
+    kind = "reward" if cfg.reward_model else cfg.rl or ""
+    rows = import_module("datasets").Dataset.from_list(ROWS[kind])
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(training, "is_torch_bf16_gpu_available", lambda: gpu["bf16"]),
@@ -110,6 +109,8 @@ def started(cfg: Any, gpu: dict[str, Any]) -> None:
         patch.object(import_module("transformers").Trainer, "_validate_args", lambda *_: None, create=True),
     ):
         cfg.output_dir = folder
+        model.save_pretrained(f"{folder}/base")  # where KTO looks for its reference model
+        model.config._name_or_path = f"{folder}/base"
         made = builders.HFRLTrainerBuilder if cfg.rl else builders.HFCausalTrainerBuilder
         if cfg.adapter:  # by then Axolotl's loader has laid it over the model
             peft = import_module("peft")

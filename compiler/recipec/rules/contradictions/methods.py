@@ -110,6 +110,26 @@ def group_of_one(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("rollout.completions", message, "use 4 or more")
 
 
+@contradiction("P245", "exo-pair-without-label-smoothing", words=("train.loss", "train.label_smoothing"))
+def unsmoothed(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds EXO's loss of pairs without label smoothing.
+
+    Why is this bad:
+    The loss takes the logarithm of the share of wrong labels. TRL refuses a share of 0 when the trainer is made.
+
+    Example:
+        adapter: {rank: 16}
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: dpo, learning_rate: 5e-6, loss: exo_pair}
+
+    Use instead:
+        train: {method: dpo, learning_rate: 5e-6, loss: exo_pair, label_smoothing: 1e-3}
+    """
+    if s.objective is not None and s.objective.loss == "exo_pair" and not s.objective.label_smoothing:
+        message = "exo_pair needs label smoothing above 0"
+        yield Fault("train.loss", message, "set train.label_smoothing, to 1e-3 as its paper does")
+
+
 @contradiction("P074", "broken-groups", words=(*ROLLOUT, "train.batch_size", "train.micro_batch_size"))
 def broken_groups(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a batch that cannot hold whole groups of completions.
@@ -291,6 +311,7 @@ def reward_functions(_see: Context, s: Train) -> Iterator[Fault]:
 RULES = (
     hyperparameters,
     losses,
+    unsmoothed,
     samples_nothing,
     group_of_one,
     broken_groups,
