@@ -11,6 +11,7 @@ from recipec.diagnostics import Finding, errors, render
 from recipec.explain import explain
 from recipec.facts import pinned
 from recipec.pipeline import Compiled
+from recipec.secrets import hidden, named_in
 from recipec.source import Source, plain
 from recipec.yaml_reader import read_text
 
@@ -98,6 +99,8 @@ def _caret(finding: Finding, wanted: str) -> Iterator[str]:
     row = cells(shown[head:].ljust(1))
     under = _bare("".join(row[start : start + len(carets[2])]))
     wanted = _bare(wanted)
+    if set(under.strip()) == {"*"}:  # what is shown of a secret
+        wanted = hidden(wanted, named_in(finding.span.source.text))
     if under.rstrip() == wanted.rstrip() or (under and wanted.startswith(under)) or not wanted.strip():
         return
     yield f"{finding.code}: caret under {under!r}, not {wanted!r}"

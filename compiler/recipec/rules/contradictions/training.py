@@ -323,6 +323,8 @@ def tracker(see: Context, s: Train) -> Iterator[Fault]:
     """
     if see.stage is None or system(s.trainer).own_program or not has_pins(see.stage.environment):
         return
+    if s.release not in releases(s.trainer):  # told by P094
+        return
     held = pins(see.stage.environment)
     # mlflow-skinny is the same module without its server
     missing = [
