@@ -52,17 +52,23 @@ class Evaluate(Record, frozen=True):
 
 
 def chosen(say: Said, graph: Graph) -> tuple[str, ...]:
-    """Return the names of the models that are evaluated: those that the recipe names, else all there are."""
+    """Return the names of the models that are evaluated: those that the recipe names, else all that can write."""
     given = say.recipe.evaluate
     if given is not None and given.models is not None:
         return tuple(given.models)
-    return tuple(handed.name for handed in graph.models.values() if handed.model.path)
+    return tuple(handed.name for handed in graph.models.values() if handed.model.path and writes(handed))
+
+
+def writes(handed: Handed) -> bool:
+    """Return whether a model can write answers: a reward model cannot."""
+    return handed.model.head == "next token"
 
 
 def known(graph: Graph) -> dict[str, Handed]:
-    """Return the models there are by every name that they have: `tuned` is the last one that a stage made."""
+    """Return the models there are by every name that they have: `tuned` is the last that can write, if any can."""
     found = {name: handed for name, handed in graph.models.items() if handed.model.path}
     made = [handed for name, handed in graph.models.items() if name != "base"]
+    made = [handed for handed in made if writes(handed)] or made
     return {**found, LAST: found.get(LAST, made[-1])} if made else found
 
 

@@ -49,7 +49,8 @@ class System(Record, frozen=True):
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read.
+    answer in a preference pair only one message is read. `scores_apart`: the head of its reward models is saved in a file
+    that others do not read. `scores_tokens`: a reward model is given the policy's tokens, not the text.
     """
 
     name: str
@@ -67,3 +68,5 @@ class System(Record, frozen=True):
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    scores_apart: bool = False
+    scores_tokens: bool = False

@@ -11,7 +11,7 @@ from recipec.kinds import init, merge
 from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
 from recipec.kinds.train.data import data
-from recipec.kinds.train.methods import objective, rewards, rollout
+from recipec.kinds.train.methods import judges, objective, rewards, rollout
 from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
@@ -70,7 +70,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     body = _body(say, graph, train, id, start)
-    stage, handed = _stage(say, graph, id, body, start or _own(say, graph))
+    stage, handed = _stage(say, graph, id, body, start or _own(say, graph), judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
@@ -122,7 +122,7 @@ def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed |
         hardware=machine,
         objective=objective(say, train),
         rollout=rollout(say, train),
-        rewards=rewards(say, train),
+        rewards=rewards(say, train, graph),
         script=_script(say),
     )
 
@@ -140,7 +140,10 @@ def _script(say: Said) -> Decided[Script | None]:
     )
 
 
-def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Handed) -> tuple[Stage[Train], Handed]:
+def _stage(
+    say: Said, graph: Graph, id: str, body: Decided[Train], parent: Handed, judged_by: tuple[Handed, ...]
+) -> tuple[Stage[Train], Handed]:
+    """Return the stage of a training and what it leaves. What it starts from is the first of its inputs."""
     s = body.value
     left = _left(s, parent.model)
     machine = s.hardware
@@ -151,7 +154,7 @@ def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Hande
         system=s.trainer,
         release=s.release,
         environment="",
-        inputs=(parent.input,) if parent.model.path else (),
+        inputs=tuple(one.input for one in (parent, *judged_by) if one.model.path),
         outputs=(left,),
         reads=_reads(say, s, parent),
         resources=Resources(
@@ -206,7 +209,7 @@ def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
         for index, source in enumerate(getattr(s.data, group)):
             needs(source.path, f"data.{group}[{index}].path")
     for index, reward in enumerate(s.rewards):
-        if reward.path is not None:
+        if reward.path is not None and say.wrote(f"rewards[{index}].path"):
             needs(reward.path, f"rewards[{index}].path", needed=reward.type == "python")
     if s.script is not None:
         needs(s.script.path, "script.path")

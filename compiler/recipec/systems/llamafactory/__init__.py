@@ -255,6 +255,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     one_message=True,
+    scores_apart=True,
     needs=trainers.need,
     job=_job,
     checks=_checks,

@@ -73,6 +73,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     engines_apart=True,
+    scores_tokens=True,
     own_loop=True,
     needs=_need,
     job=_job,
