@@ -11,7 +11,7 @@ from recipec.job import ADDRESS, PORT, RANK, Beside, Job, Word
 from recipec.kinds.train.records import Train
 from recipec.systems import deepspeed, trainers
 from recipec.systems.document import Sheet
-from recipec.systems.table import Row, choice, constant, made, named, same, where, within
+from recipec.systems.table import OMIT, Row, choice, constant, made, named, renamed, same, where, within
 
 TOOL = "accelerate"
 FILE = "accelerate.yaml"
@@ -29,6 +29,19 @@ ZERO = ("zero1", "zero2", "zero3")
 PRECISIONS = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
 
 
+SPLIT = (
+    made(
+        "parallelism_config_dp_shard_size",
+        lambda shards, context, tensor: shards if context * tensor > 1 else OMIT,
+        "batch.data_parallel",
+        trainers.CONTEXT,
+        trainers.TENSOR,
+    ),
+    renamed("parallelism_config_cp_size", trainers.CONTEXT, {1: OMIT}),
+    renamed("parallelism_config_tp_size", trainers.TENSOR, {1: OMIT}),
+)
+
+
 def _rows(*, gathers: bool) -> tuple[Row, ...]:
     return (
         constant("compute_environment", "LOCAL_MACHINE"),
@@ -43,6 +56,7 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
         choice("rdzv_backend", "hardware.nodes", {1: "static"}, other="c10d"),
         constant("same_network", True),
         *where("parallel.strategy", "fsdp2", rows=within("fsdp_config", *_fsdp(gathers=gathers))),
+        *(() if gathers else where("parallel.strategy", "fsdp2", rows=within("parallelism_config", *SPLIT))),
         *where(
             "parallel.strategy",
             *ZERO,

@@ -1,6 +1,16 @@
 """Contradictions: what cannot hold together in a recipe, each a rule with a code of its own. They come before all others."""
 
-from recipec.rules.contradictions import course, data, handover, machine, methods, model, script, training
+from recipec.rules.contradictions import (
+    course,
+    data,
+    handover,
+    machine,
+    methods,
+    model,
+    script,
+    splitting,
+    training,
+)
 from recipec.rules.rule import Rule
 
 CONTRADICTIONS: tuple[Rule, ...] = tuple(
@@ -13,6 +23,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *training.RULES,
             *methods.RULES,
             *script.RULES,
+            *splitting.RULES,
             *course.RULES,
         ),
         key=lambda one: one.code,

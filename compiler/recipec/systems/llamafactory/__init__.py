@@ -114,6 +114,7 @@ _VALUE_HEAD = differs(
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("LLaMA-Factory", trainers.CONTEXT, trainers.TENSOR),
     refuses(
         "model.tokenizer",
         "model.path",

@@ -58,7 +58,8 @@ def _uses(s: Train) -> tuple[str, ...]:
 
 
 def _need(s: Train) -> Need:
-    return trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    need = trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if s.parallel.context_parallel > 1 else need
 
 
 SYSTEM = System(
