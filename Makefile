@@ -8,6 +8,7 @@ FAST := $(addprefix tests/,unit golden bad rules doctor compose properties adopt
 setup: $(BIN)/.ready
 
 $(BIN)/.ready: pyproject.toml
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else 'recipec needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: name another, as in make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12' % v[:2])"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@

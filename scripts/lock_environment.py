@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "launchers")]
 
 from recipec.environments.install import find_uv, offers_cpu_torch, torch_build  # noqa: E402
 from recipec.environments.pip_settings import read_pip_settings, uv_flags, uv_variables  # noqa: E402
+from recipec.environments.pythons import running  # noqa: E402
 
 FOLDER = ROOT / "schema" / "recipec" / "facts" / "environments"
 NOT_PINNED = {"pip"}  # installs the others, is none of them
@@ -153,7 +154,7 @@ def lock(name: str, uv: str) -> str:
 
         run("venv", "--quiet", "--clear", "--python", sys.executable, folder)
         install = ["pip", "install", "--quiet", "--python", python, *uv_flags(settings, os.environ)]
-        if torch_build(os.environ) == "cpu" and not offers_cpu_torch(settings, _torch(wanted)):
+        if torch_build(os.environ) == "cpu" and not offers_cpu_torch(settings, _torch(wanted), running().version):
             install += ["--torch-backend", "cpu"]
         run(*install, *wanted.packages)
         if wanted.late:

@@ -5,6 +5,7 @@ Its JSON Schema is `docs/plan.schema.json`. Whoever reads `plan.json` reads thes
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -182,6 +183,9 @@ def schema() -> dict[str, Any]:
         {"if": {"properties": {"kind": {"const": name}}}, "then": {"properties": {"body": one}}}
         for name, one in zip(bodies, found, strict=True)
     ]
+    for one in components.values():
+        if "description" in one:  # Python 3.13 dedents docstrings by itself
+            one["description"] = inspect.cleandoc(one["description"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "plan.json of recipec",

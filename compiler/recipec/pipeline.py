@@ -12,7 +12,7 @@ from recipec.decide.decision import decide
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
 from recipec.emission import place
 from recipec.plan import Record, Resolved
-from recipec.references import misplaced
+from recipec.references import is_shell_variable, misplaced
 from recipec.render.tree import files_of
 from recipec.source import Mapping, Node, dotted, key_span, leaves
 
@@ -77,7 +77,8 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     if not isinstance(tree, Mapping):
         raise no_mapping(tree)
     course, findings = bind_course(tree)
-    findings += [*_secrets(tree), *misplaced(tree)]
+    told = {finding.span for finding in findings}
+    findings += [*_secrets(tree), *(finding for finding in misplaced(tree) if finding.span not in told)]
     if course is None:
         return Compiled("", {}, tidy(findings), None)
     findings += rules.unallowable(course)
@@ -86,8 +87,11 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     more = rules.contradictions(course, decision)
     left = rules.unallowed(course, more)
     if errors(left) or any(part.wrong for part in course.parts):
+        left = [finding for finding in left if finding.span is None or finding.span not in told]  # one thing of a value
         return Compiled(recipe.name, {}, tidy([*findings, *left]), None)
+    before = set(findings)
     findings = rules.findings(course, decision, [*findings, *more])
+    findings = [one for one in findings if one in before or one.span is None or one.span not in told]
     placed = place(course, decision, findings)
     findings = tidy(findings)
     if errors(findings):
@@ -101,7 +105,7 @@ def _secrets(tree: Node) -> list[Finding]:
         value = getattr(node, "value", None)
         if not isinstance(value, str) or not value:
             continue
-        if "${env:" in value and not _SECRET_TEXT.search(value):
+        if ("${env:" in value or is_shell_variable(value)) and not _SECRET_TEXT.search(value):
             continue  # a reference, which `misplaced` checks
         name = str(path[-1])
         named = path[0] != "model" and _SECRET_NAME.search(name) and not _TOKEN_OF_TEXT.search(name)

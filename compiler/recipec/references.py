@@ -19,6 +19,11 @@ PlanValue: TypeAlias = "str | int | float | bool | None | Record | tuple[PlanVal
 KINDS = ("env", "file", "plan", "var")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(r"\$\{([^}:]*):?([^}]*)\}")
+# What a shell would expand; names of its variables are upper case, and `$` in a password or a pattern is its own.
+_SHELL = re.compile(r"(?<![\\$\w])\$(?:\{([A-Z_][A-Z0-9_]*)\}|([A-Z_][A-Z0-9_]*)\b)|^~(?=/)")
+_FREE = frozenset(
+    ["description", "pattern", "target_pattern", "special_tokens"]
+)  # texts in which these mean themselves
 
 
 class Reference(Record, frozen=True):
@@ -64,9 +69,17 @@ def misplaced(tree: Mapping) -> list[Finding]:
     """
     found: list[Finding] = []
     for path, node in tree_leaves(tree):
-        if not isinstance(node, Scalar) or not isinstance(node.value, str) or "${" not in node.value:
+        if (
+            not isinstance(node, Scalar)
+            or not isinstance(node.value, str)
+            or not ("$" in node.value or "~" in node.value)
+        ):
             continue
         below = path[2:] if path[0] == "stages" else path
+        if _FREE.isdisjoint(map(str, below)) and (told := _of_a_shell(node.value, below)):
+            message, suggestion, advice = told
+            found.append(Finding("S049", f"{dotted(path)}: {message}", node.span, suggestion, advice))
+            continue
         if below[:2] == ("script", "arguments"):
             continue
         for reference in references(node.value):
@@ -74,6 +87,36 @@ def misplaced(tree: Mapping) -> list[Finding]:
                 message, suggestion, advice = told
                 found.append(Finding("S049", f"{dotted(path)}: {message}", node.span, suggestion, advice))
     return found
+
+
+def is_shell_variable(text: str) -> bool:
+    """Return whether a text is one variable of a shell and nothing else: `$NAME` or `${NAME}`."""
+    found = _SHELL.fullmatch(text)
+    return found is not None and bool(found[1] or found[2])
+
+
+def _of_a_shell(text: str, below: tuple[str | int, ...]) -> tuple[str, str | None, str] | None:
+    """Return what to tell of a text that a shell would expand: every value is passed on as it is written."""
+    found = _SHELL.search(text)
+    environment = below[:2] == ("launch", "environment") and len(below) == 3
+    if found is None:
+        return None
+    name = found[1] or found[2]
+    message = f"{found[0]} is not expanded: no shell reads it"
+    if environment:
+        if name:
+            return (
+                message,
+                _SHELL.sub(_as_reference, text),
+                f"write ${{env:{name}}}, which is read where the run starts",
+            )
+        return message, "${env:HOME}" + text[1:], "write ${env:HOME}, or the path itself"
+    return message, None, f"write the value itself, or ${{var:{name.lower()}}} with --var" if name else "write it out"
+
+
+def _as_reference(found: re.Match[str]) -> str:
+    name = found[1] or found[2]
+    return f"${{env:{name}}}" if name else found[0]
 
 
 def _misplaced(reference: Reference, path: tuple[str | int, ...], tree: Mapping) -> tuple[str, str | None, str] | None:

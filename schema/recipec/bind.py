@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +28,10 @@ from recipec.source import (
 )
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
+
+    from recipec.slips import Wanted
 
 # What other tools call our words.
 SYNONYMS = {
@@ -86,14 +89,22 @@ _EXPECTED = {
     "dict_type": "a mapping of keys and values",
     "model_type": "a mapping of keys and values",
 }
+_FREE = ("description", "pattern", "target_pattern")  # texts in which any character may be meant
+_OPENING, _CLOSING, _COMMAS = "\u2018\u201a\u201b\u201c\u201e\u201f", "\u2018\u2019\u201c\u201d", "\uff0c\u3001"
+_USUAL = {  # where a value is far outside of what is possible
+    "learning_rate": "1e-6 to 1e-3 is usual; most often the exponent is lost",
+    "weight_decay": "0 to 0.1 is usual",
+    "temperature": "0.6 to 1.0 is usual; at 0 all completions of a prompt are the same",
+}
 _BOUNDS = {
     "greater_than": "above",
     "greater_than_equal": "at least",
     "less_than": "below",
     "less_than_equal": "at most",
 }
+PERCENT = r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$"
 _PATTERNS = {  # how people say what a pattern of the language means
-    r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": "a percentage such as 2%",
+    PERCENT: "a percentage such as 2%",
     r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
     r"^[a-z0-9][a-z0-9_-]{0,99}$": "lower-case letters, digits, `_` and `-`, beginning with a letter or digit",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable: letters, digits and `_`",
@@ -149,7 +160,19 @@ def _unfit(tree: Node) -> list[Finding]:
         if "\0" in "".join(map(str, (value, *path))):
             message = f"{dotted(path)} holds the character U+0000"
             found.append(Finding("R006", message, key_span(tree, path) or node.span, help="delete it"))
+        if isinstance(value, str) and not value.isascii() and path[0] != "overrides":
+            found += _typographic(path, value, node.span)
     return found
+
+
+def _typographic(path: Path, value: str, span: Span) -> Iterator[Finding]:
+    """Name quotes and commas that YAML does not know, where they are part of a name or a path."""
+    if path[-1] not in _FREE and value[0] in _OPENING and value[-1] in _CLOSING:
+        message = f"{dotted(path)} holds typographic quotes: YAML takes them for part of the text"
+        yield Finding("R006", message, span, help="write plain quotes: \" or '; or none")
+    if isinstance(path[-1], int) and any(comma in value for comma in _COMMAS):
+        message = f"{dotted(path)} is one text: YAML takes this comma for part of it"
+        yield Finding("R006", message, span, help='write a plain comma: ","')
 
 
 def _remove(data: Plain, path: Path) -> Path:
@@ -172,7 +195,44 @@ def _findings(tree: Node, details: list[ErrorDetails]) -> list[Finding]:
     # where something inside is wrong, a member of a union fits, and that others do not says nothing
     inside = {path[:length] for path in groups for length in range(1, len(path))}
     kept = {path: group for path, group in groups.items() if path not in inside or not _of_type(group)}
-    return [_finding(tree, path, group) for path, group in kept.items()]
+    cut = {key: number for key in kept if (number := _cut_number(tree, key)) is not None}
+    whole = {_before(tree, key) for key in cut}  # what was taken for the value is half of one
+    found = [_finding(tree, path, group) for path, group in kept.items() if path not in cut and path not in whole]
+    return found + [_comma(tree, key, number) for key, number in cut.items()]
+
+
+def _before(tree: Node, path: Path) -> Path:
+    """Return the path of the entry that stands before another in its mapping."""
+    parent = find(tree, path[:-1])
+    names = list(parent.entries) if isinstance(parent, Mapping) else []
+    index = names.index(str(path[-1])) if path and str(path[-1]) in names else 0
+    return (*path[:-1], names[index - 1]) if index else ()
+
+
+def _cut_number(tree: Node, path: Path) -> str | None:
+    """Return the number that a decimal comma within braces has cut in two, where the key at `path` is its second half."""
+    if not path or not str(path[-1])[:1].isdigit():
+        return None
+    from recipec.slips import split_by_comma
+
+    before, at = find(tree, _before(tree, path)), key_span(tree, path)
+    return split_by_comma(str(path[-1]), before if isinstance(before, Scalar) else None, at) if at else None
+
+
+def _comma(tree: Node, path: Path, number: str) -> Finding:
+    before = _before(tree, path)
+    text = number.replace(".", ",", 1)
+    message = f"{dotted(before)} cannot be {text}: within braces a comma separates keys"
+    node, end = find(tree, before), key_span(tree, path)
+    assert isinstance(node, Scalar)
+    assert end is not None
+    span = node.span._replace(end_line=end.end_line, end_column=end.end_column)
+    field = _fields(before[:-1]).get(str(before[-1]))
+    want = _wanted(field) if field is not None else None
+    ways = [f"{number}, with a point"] if want is None or not want.whole or number.endswith("%") else []
+    if (len(str(path[-1])) == 3 and not number.startswith("0")) or not ways:
+        ways.append(text.replace(",", ""))
+    return Finding("R004", message, span, help=f"write {' or '.join(ways)}")
 
 
 def _of_type(group: list[ErrorDetails]) -> bool:
@@ -219,7 +279,8 @@ def _finding(tree: Node, path: Path, group: list[ErrorDetails]) -> Finding:
     # a member of a union whose type fits says more than one whose type does not
     closer = [detail for detail in group if detail["type"] not in _EXPECTED and detail["type"] != "literal_error"]
     told = closer or group
-    expected = " or ".join(dict.fromkeys(_expected(detail) for detail in told))
+    field = _fields(path[:-1]).get(str(path[-1])) if path else None
+    expected = " or ".join(dict.fromkeys(_expected(detail, field) for detail in told))
     code = "R005" if closer else "R003" if kinds == {"literal_error"} else "R004"
     suggestion = None
     choices = [choice for detail in group for choice in _choices(detail)]
@@ -228,12 +289,18 @@ def _finding(tree: Node, path: Path, group: list[ErrorDetails]) -> Finding:
 
         suggestion = nearest(str(node.text), choices)
     return Finding(
-        code, f"{name} cannot be {got}", _value(tree, path), suggestion, f"expected {expected}{_hint(node, kinds)}"
+        code,
+        f"{name} cannot be {got}",
+        _value(tree, path),
+        suggestion,
+        f"expected {expected}{_hint(node, path, kinds, field)}",
     )
 
 
-def _expected(detail: ErrorDetails) -> str:
+def _expected(detail: ErrorDetails, field: FieldInfo | None) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "string_type" and field is not None and _wanted(field).percent:
+        return _PATTERNS[PERCENT]
     if kind in _EXPECTED:
         return _EXPECTED[kind]
     if kind == "literal_error":
@@ -272,20 +339,31 @@ def _got(node: Node | None) -> str:
     return node.text if len(node.text) <= 60 else node.text[:57] + "…"
 
 
-def _hint(node: Node | None, kinds: set[str]) -> str:
-    if not isinstance(node, Scalar) or not isinstance(node.value, str):
+def _hint(node: Node | None, path: Path, kinds: set[str], field: FieldInfo | None) -> str:
+    if not isinstance(node, Scalar):
         return ""
-    text = node.value
-    if "bool_type" in kinds and text.lower() in ("yes", "no", "on", "off"):
-        return f"; YAML 1.2 reads {text} as text"
-    if kinds & {"int_type", "float_type"}:
-        from recipec.yaml_reader import scalar_value
+    if node.value is None:
+        from recipec.language.defaults import without
 
-        bare = text.replace("_", "").replace(",", "").strip()
-        value = scalar_value(bare)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return f"; write {bare} without {'quotes' if bare == text else 'separators'}"
-    return ""
+        words = without(path)
+        return f"; left out, {words}" if words else ""
+    text = node.value
+    if isinstance(text, str) and "bool_type" in kinds and text.lower() in ("yes", "no", "on", "off"):
+        return f"; YAML 1.2 reads {text} as text"
+    if field is None:  # a value below a key of one's own
+        return "; put it in quotes" if kinds == {"string_type"} else ""
+    from recipec.slips import slip
+
+    words = slip(node.value, node.text, _wanted(field)) or (
+        _USUAL.get(str(path[-1]), "") if kinds & _BOUNDS.keys() else ""
+    )
+    return f"; {words}" if words else ""
+
+
+def _wanted(field: FieldInfo) -> Wanted:
+    from recipec.slips import wanted
+
+    return wanted(field.annotation, field.metadata)
 
 
 def _unknown_key(tree: Node, path: Path) -> Finding:
@@ -293,15 +371,25 @@ def _unknown_key(tree: Node, path: Path) -> Finding:
 
     parent, word = path[:-1], str(path[-1])
     names = sorted(_fields(parent))
+    if not word.isascii():
+        from recipec.slips import ascii_of
+
+        word = ascii_of(word).strip("\"' ")
     synonym = SYNONYMS.get(word)
-    suggestion = synonym if synonym in names else nearest(word, names, 0.66 if len(word) == 3 else 0.7)  # gqu is gpu
+    suggestion = (
+        word
+        if word in names
+        else synonym
+        if synonym in names
+        else nearest(word, names, 0.66 if len(word) == 3 else 0.7)
+    )  # gqu is gpu
     advice = "allowed here: " + ", ".join(names)
     if suggestion is None:
         homes = [section for section in _sections() if (synonym or word) in _fields((section,))]
         if homes:
             advice = f"`{synonym or word}` belongs under `{homes[0]}`"
     where = f" in {dotted(parent)}" if parent else ""
-    return Finding("R001", f'unknown key "{word}"{where}', _key(tree, path), suggestion, advice)
+    return Finding("R001", f'unknown key "{path[-1]}"{where}', _key(tree, path), suggestion, advice)
 
 
 def _sections() -> list[str]:

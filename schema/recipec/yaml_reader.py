@@ -153,6 +153,7 @@ class Builder:
 
     def __init__(self, source: Source, first_column: int) -> None:
         self.source = source
+        self.foreign = not source.text.isascii()  # what looks like ASCII can only be in such a text
         self.shift = first_column
         text = source.text[first_column - 1 :]
         self.next: Callable[[], Event | None] = CParser(text).get_event
@@ -206,6 +207,8 @@ class Builder:
             if self.values > MAX_VALUES:
                 self._grow(0, span)
             text = event.value
+            if self.foreign and event.implicit[0]:
+                self._look_alikes(text, span)
             return Scalar(self.means(text) if event.implicit[0] else text, span, text)
         if isinstance(event, AliasEvent):
             found = self.anchors.get(event.anchor)
@@ -269,6 +272,8 @@ class Builder:
             value = self._node(follows, depth)
             if name is None:
                 continue
+            if self.foreign:
+                self._look_alikes(name, span)
             if name in entries:
                 message = f'key "{name}" is written twice in one mapping'
                 self._note("S016", message, span, f"the first is on line {keys[name].line}; keep one of them")
@@ -276,6 +281,19 @@ class Builder:
             entries[name], keys[name] = value, span
         end = self._place(follows, value) if follows is not None and value is not None else start
         return Mapping(entries, keys, self._stretch(start, end))
+
+    def _look_alikes(self, text: str, span: Span) -> None:
+        """Name what only looks like a blank, a dash or a colon around an unquoted value or key."""
+        from recipec.look_alikes import around
+
+        line = self.source.line(span.line)
+        shift = self.shift - 1 if span.line == 1 and self.shift > 1 else 0
+        if line[span.column - 1 : span.column] in ('"', "'") or not text:
+            return
+        found = around(text, alone=not line[shift : span.column - 1].strip())
+        if found is not None:
+            at = span._replace(column=span.column + found.at, end_line=span.line, end_column=span.column + found.at + 1)
+            self._note(found.code, found.message, at, found.advice)
 
     def _place(self, event: Event, node: Node) -> Span:
         """Return where a value stands in its mapping: an alias there, not at its anchor."""
@@ -306,6 +324,13 @@ class Builder:
         line, column = span.line, span.column
         text = self.source.line(line)
         problem = str(error.problem or error.context)
+        if self.foreign:
+            from recipec.look_alikes import in_line
+
+            for number in range(line, max(0, line - 3), -1):  # a line is mostly seen to be wrong by the next
+                if (found := in_line(self.source.line(number))) is not None:
+                    span = Span(self.source, number, found.at + 1, number, found.at + 2)
+                    return Finding(found.code, found.message, span, help=found.advice)
         if "did not find expected ',' or" in problem and error.context_mark is not None:
             opened = error.context_mark
             first = opened.column + (self.shift if opened.line == 0 else 1)

@@ -10,11 +10,12 @@ import pytest
 from recipec.environments import ensure, folder_of
 from recipec.environments.install import Pins, install_steps
 from recipec.environments.pip_settings import PipSettings
+from recipec.environments.pythons import running
 from recipec.facts import pins
 from recipec.pipeline import compile_file
 
 # pluggy asks for nothing; what is removed stands for a library that cannot be loaded
-PINS = "# no-dependencies: without x\n# remove: pluggy/_tr*.py pluggy/none*\npluggy==1.6.0\n"
+PINS = "# python: 3.11 3.12 3.13\n# no-dependencies: without x\n# remove: pluggy/_tr*.py pluggy/none*\npluggy==1.6.0\n"
 
 
 @pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
@@ -30,11 +31,11 @@ def test_what_the_pins_say_is_removed(installer: str, tmp_path: Path, monkeypatc
 def test_nothing_is_asked_for_beyond_the_pins(tmp_path: Path) -> None:
     late = "# build-without-isolation: b\n"
     for uv in ("uv", None):
-        made, _ = install_steps(tmp_path / "e", Pins.read(late + PINS), PipSettings(), {}, uv)
+        made, _ = install_steps(tmp_path / "e", Pins.read(late + PINS), PipSettings(), {}, uv, running())
         installing = [step.command for step in made if "install" in step.command]
         assert installing
         assert all("--no-deps" in command for command in installing)
-        made, _ = install_steps(tmp_path / "e", Pins.read(late + "b==1\n"), PipSettings(), {}, uv)
+        made, _ = install_steps(tmp_path / "e", Pins.read(late + "b==1\n"), PipSettings(), {}, uv, running())
         assert not any("--no-deps" in step.command for step in made)
 
 

@@ -50,7 +50,7 @@ def test_what_is_wrong_inside_one_form_of_a_value_is_told_once(tmp_path: Path) -
 
 
 def test_a_code_of_another_kind_is_no_slip_of_a_rule(tmp_path: Path) -> None:
-    words = "model: {base: lab/model}\nallow: {T003: reason, l032: reason, L32: reason}\n"
+    words = "model: {base: lab/model}\nallow: {T003: reason, l032: reason, L0032: reason}\n"
     assert [(one.code, one.suggestion) for one in findings(tmp_path, CHAT + words)] == [
         ("L001", None),
         ("L001", "L032"),

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from recipec.environments import (
 )
 from recipec.environments.install import Pins, install_steps, offers_cpu_torch, torch_build
 from recipec.environments.pip_settings import PipSettings, read_pip_settings, uv_flags, uv_variables
+from recipec.environments.pythons import Python, find_python, running
 from recipec.processes import Signals
 
 PINS = "# minutes: 1\niniconfig==2.1.0\n"
+BASE = Python("3.11", "/usr/bin/python3.11")
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +111,7 @@ def test_pins_and_their_directives() -> None:
 def test_late_packages_are_built_after_the_others(tmp_path: Path) -> None:
     pins = Pins.read("# build-without-isolation: deepspeed\ndeepspeed==0.18.9\nninja==1.13.2\n")
     for uv in ("uv", None):
-        made, files = install_steps(tmp_path / "e", pins, PipSettings(), {}, uv)
+        made, files = install_steps(tmp_path / "e", pins, PipSettings(), {}, uv, BASE)
         assert files[tmp_path / "e.early.txt"] == "ninja==1.13.2\n"
         assert made[-1].variables["DS_BUILD_OPS"] == "0"
         flag = "--no-build-isolation-package" if uv else "--no-build-isolation"
@@ -121,17 +124,17 @@ def test_no_cuda_on_a_machine_without_a_gpu(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(install, "has_nvidia", lambda: False)
 
     def commands(settings: PipSettings, uv: str | None = "uv", **variables: str) -> str:
-        return " ".join(
-            " ".join(step.command) for step in install_steps(tmp_path / "e", pins, settings, variables, uv)[0]
-        )
+        steps, _ = install_steps(tmp_path / "e", pins, settings, variables, uv, BASE)
+        return " ".join(" ".join(step.command) for step in steps)
 
     assert "--torch-backend cpu" in commands(PipSettings())
     assert "--index-url https://download.pytorch.org/whl/cpu torch==2.13.0" in commands(PipSettings(), None)
     assert "--torch-backend" not in commands(PipSettings(), RECIPEC_TORCH_BACKEND="default")
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
     local = PipSettings(find_links=(str(tmp_path),))
-    assert offers_cpu_torch(local, "2.13.0")
-    assert not offers_cpu_torch(local, "2.12.0")
+    assert offers_cpu_torch(local, "2.13.0", "3.11")
+    assert not offers_cpu_torch(local, "2.12.0", "3.11")
+    assert not offers_cpu_torch(local, "2.13.0", "3.12")
     assert "--torch-backend" not in commands(local)
     monkeypatch.setattr(install, "has_nvidia", lambda: True)
     assert torch_build({}) == "default"
@@ -219,3 +222,66 @@ def test_no_password_of_an_index_reaches_the_log(home: Path, monkeypatch: pytest
         ensure("tiny", "iniconfig==2.1.0\n", lambda _line: None, installer="uv")
     assert caught.value.log is not None
     assert "hunter2" not in caught.value.log.read_text()
+
+
+def _interpreter(path: Path, version: str) -> Path:
+    """Make what answers as a Python of this version does when it is asked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def no_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """A machine without a Python but the running one."""
+    find_python.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "uv"))
+    yield tmp_path
+    find_python.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["bin/python3.7"],
+        ["pyenv/versions/3.7.9/bin/python"],
+        ["uv/cpython-3.7.9-linux-x86_64-gnu/bin/python3.7"],
+        ["pyenv/versions/3.7.10/bin/python", "pyenv/versions/3.7.9/bin/python"],
+    ],
+)
+def test_a_python_is_found_where_it_is_kept(no_pythons: Path, places: list[str]) -> None:
+    made = [_interpreter(no_pythons / place, "3.7") for place in places]
+    assert find_python(("3.7", running().version)) == Python("3.7", str(made[0]))
+
+
+def test_what_answers_as_another_version_or_not_at_all_is_passed_over(no_pythons: Path) -> None:
+    _interpreter(no_pythons / "bin" / "python3.7", "3.8")
+    broken = _interpreter(no_pythons / "pyenv" / "versions" / "3.7.9" / "bin" / "python", "3.7")
+    broken.write_text("#!/bin/sh\necho 3.7\nexit 1\n")
+    assert find_python(("3.7",)) is None
+    assert find_python(("3.7", running().version)) == running()
+    assert find_python(()) == running()
+
+
+def test_a_python_that_is_missing_is_named(home: Path, no_pythons: Path) -> None:
+    pins = "# python: 3.6 3.7\niniconfig==2.1.0\n"
+    with pytest.raises(
+        EnvironmentFailure, match=r"environment tiny: it needs Python 3\.6 or 3\.7 with venv.*uv python install 3\.6"
+    ):
+        ensure("tiny", pins, lambda _line: None)
+    assert not home.exists()
+
+
+def test_the_python_that_is_found_makes_the_environment(tmp_path: Path) -> None:
+    for uv in ("uv", None):
+        first = install_steps(tmp_path / "e", Pins.read(PINS), PipSettings(), {}, uv, BASE)[0][0].command
+        assert BASE.executable in first
+        assert "venv" in first
+
+
+def test_every_shipped_pins_file_names_its_pythons() -> None:
+    for name, text in env_command.shipped().items():
+        assert Pins.read(text).pythons, name

@@ -172,7 +172,7 @@ def test_schedules_stopping_and_kernels_become_its_keys() -> None:
         assert line in lines
 
 
-@pytest.mark.parametrize(("warmup", "told"), [("1", ["T003"]), ("0", []), ("2", []), ("100%", [])])
+@pytest.mark.parametrize(("warmup", "told"), [("1", ["T003"]), ("0", []), ("2", []), ("50%", [])])
 def test_a_warmup_of_one_step_is_told_to_be_two(warmup: str, told: list[str]) -> None:
     assert [finding.code for finding in compiled(sft(f", warmup: {warmup}")).findings] == told
 

@@ -123,7 +123,6 @@ DROPPED = [
     ("model.chat_template", {"method": "dpo", "source": "{hub: o/rows, format: preference, columns: {prompt: prompt}}",
      "model": ", chat_template: chatml"}),
     ("model.max_length", {"method": "grpo", "model": ", max_length: 512"}),
-    ("model.special_tokens.pad", {"model": ', special_tokens: {pad: "<pad>"}'}),
     ("adapter.target_pattern", {"adapter": "target_pattern: .*q_proj"}),
     ("train.embedding_learning_rate", {"train": ", embedding_learning_rate: 1e-5"}),
 ]  # fmt: skip

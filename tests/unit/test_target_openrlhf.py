@@ -17,6 +17,7 @@ from fake_build import LIMIT, wait_for
 
 from recipec.environments.install import Pins, install_steps
 from recipec.environments.pip_settings import PipSettings
+from recipec.environments.pythons import running
 from recipec.facts import pins
 from recipec.kinds.train.records import Batch
 from recipec.pipeline import Compiled, compile_file
@@ -113,7 +114,7 @@ def test_the_wheel_alone_is_installed_without_what_it_asks_for() -> None:
     bare = Pins.read((ROOT / "tests" / "conformance" / "openrlhf-cli.txt").read_text(encoding="utf-8"))
     assert bare.lines == ("openrlhf==0.11.2",)
     for uv in ("uv", None):
-        made, _files = install_steps(Path("there"), bare, PipSettings(), {}, uv)
+        made, _files = install_steps(Path("there"), bare, PipSettings(), {}, uv, running())
         assert "--no-deps" in made[-1].command
     whole = Pins.read(pins("openrlhf-0.11.2"))
     assert set(whole.unisolated) == {

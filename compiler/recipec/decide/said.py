@@ -71,8 +71,9 @@ class Said:
         """Return where a recipe path is written, or else its nearest parent that is."""
         while path:
             node = self.nodes.get(path)
-            if node is not None:
-                return node.span if isinstance(node, Scalar) else self._keys.get(path, node.span)
+            if node is not None:  # of a value that is left out there is only the key
+                shown = isinstance(node, Scalar) and (node.value is not None or bool(node.text))
+                return node.span if shown else self._keys.get(path, node.span)
             path = parent(path)
         return beginning(self.tree)
 

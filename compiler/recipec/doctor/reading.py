@@ -13,6 +13,7 @@ from functools import partial
 from json import decoder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from ruamel.yaml.events import MappingEndEvent, ScalarEvent
 
 from recipec.diagnostics import Finding, RecipeError
@@ -45,6 +46,7 @@ _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": Non
 for _truth, _spelt in ((True, ("yes", "true", "on")), (False, ("no", "false", "off"))):
     for _word in _spelt:
         _WORDS.update(dict.fromkeys((_word, _word.capitalize(), _word.upper()), _truth))
+_MALFORMED = re.compile(r"JSON is malformed: (?P<what>.*) \(byte (?P<byte>[0-9]+)\)")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _JSON_WORDS = {
     "true": True,
@@ -228,11 +230,9 @@ class _Json:
         try:
             json.loads(self.text)
         except json.JSONDecodeError as error:
-            at = min(error.pos, len(self.text))
+            what, at = self._mistake(error.pos)
             advice = "JSON needs double quotes, commas between entries and none after the last, and has no comments"
-            raise RecipeError(
-                [Finding("S021", f"not valid JSON: {error.msg}", self._span(at, at + 1), help=advice)]
-            ) from None
+            raise RecipeError([Finding("S021", f"not valid JSON{what}", self._span(at, at + 1), help=advice)]) from None
         except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of brackets
             advice = "shorten the numbers of thousands of digits, or the brackets within brackets"
             raise RecipeError(
@@ -240,6 +240,21 @@ class _Json:
             ) from None
         self._skip()
         return self._value(0)
+
+    def _mistake(self, at: int) -> tuple[str, int]:
+        """Return what is wrong with the text, and where; `at` is where Python's `json` stopped.
+
+        msgspec's words and places are the same under every Python.
+        """
+        try:
+            msgspec.json.decode(self.text.encode("utf-8", "replace"))
+        except msgspec.DecodeError as error:
+            found = _MALFORMED.fullmatch(str(error))
+            if found is None:
+                return ": it ends too early", len(self.text)
+            before = self.text.encode("utf-8", "replace")[: int(found["byte"])]
+            return f": {found['what']}", len(before.decode("utf-8", "ignore"))
+        return "", min(at, len(self.text))
 
     def _span(self, start: int, end: int) -> Span:
         from bisect import bisect_right

@@ -10,13 +10,16 @@ from recipec import rows
 from recipec.course import Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
-from recipec.rules import evaluation, memory, model, tools, training
+from recipec.rules import evaluation, memory, model, tools, training, values
 from recipec.rules.contradictions import CONTRADICTIONS
 from recipec.rules.local_rows import findings as of_rows
 from recipec.rules.rule import Rule, judge, not_waivable, unwaived, waive
 
 RULES: tuple[Rule, ...] = tuple(
-    sorted((*model.RULES, *memory.RULES, *tools.RULES, *training.RULES, *evaluation.RULES), key=lambda one: one.code)
+    sorted(
+        (*model.RULES, *memory.RULES, *tools.RULES, *training.RULES, *evaluation.RULES, *values.RULES),
+        key=lambda one: one.code,
+    )
 )
 _BY_CODE = {one.code: one.name for one in (*RULES, *CONTRADICTIONS) if one.waivable} | rows.NAMES
 _NEVER = {one.code: one.name for one in CONTRADICTIONS if not one.waivable}

@@ -33,11 +33,13 @@ OPTIMIZERS = {
     "lion": "lion_32bit",
     "lion_8bit": "lion_8bit",
 }
-# optimisers that take Adam's betas and epsilon
+# optimisers that take Adam's epsilon, and both betas (transformers/trainer_optimizer.py, of Muon the two trainers that have
+# it: its weights that are no matrices are trained by AdamW)
 ADAM = (
     "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
-    "ademamix_8bit",
+    "ademamix_8bit", "muon",
 )  # fmt: skip
+BETAS = (*ADAM, "lion", "lion_8bit")
 FOUR_BIT = ("nf4", "fp4")
 REENTRANT = "re-entrant checkpointing breaks LoRA under DDP"
 
@@ -72,7 +74,8 @@ _ROWS = (
     same("lr_scheduler_type", "optimizer.scheduler"),
     same("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     same("weight_decay", "optimizer.weight_decay"),
-    *(same(f"adam_{word}", f"optimizer.{word}").when("optimizer.name", *ADAM) for word in ("beta1", "beta2", "epsilon")),
+    *(same(f"adam_{word}", f"optimizer.{word}").when("optimizer.name", *BETAS) for word in ("beta1", "beta2")),
+    same("adam_epsilon", "optimizer.epsilon").when("optimizer.name", *ADAM),
     same("max_grad_norm", "optimizer.max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}, other=False),
     choice("fp16", "numerics.precision", {"fp16": True}, other=False),

@@ -51,6 +51,7 @@ class System(Record, frozen=True):
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read. `scores_apart`: the head of its reward models is saved in a file
     that others do not read. `scores_tokens`: a reward model is given the policy's tokens, not the text.
+    `trains_new_embeddings`: beside an adapter it trains the embeddings in full where tokens are new.
     """
 
     name: str
@@ -65,6 +66,7 @@ class System(Record, frozen=True):
     package: str = ""
     one_process: str = ""
     own_program: bool = False
+    trains_new_embeddings: bool = False
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False

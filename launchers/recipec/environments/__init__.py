@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 
 from recipec.environments.install import TORCH, Pins, find_uv, install_steps, torch_build
 from recipec.environments.pip_settings import read_pip_settings
+from recipec.environments.pythons import Python, find_python, what_to_install
 from recipec.json_files import read_object
 from recipec.plural import counted
 from recipec.processes import Child, Signals
@@ -87,13 +88,19 @@ def folder_of(name: str, pins: Path | str) -> Path:
         *sorted(read.lines),
         "late",
         *read.unisolated,
-        f"python {sys.version_info.major}.{sys.version_info.minor}",
+        f"python {_version(read)}",
     ]
     hashed += [sys.platform, platform.machine()]
     hashed += ["remove", *read.remove] if read.remove else []
     if read.version("torch"):
         hashed.append(torch_build(os.environ))
     return environments_folder() / f"{name}-{hashlib.sha256(chr(10).join(hashed).encode()).hexdigest()[:16]}"
+
+
+def _version(pins: Pins) -> str:
+    """Return the Python that an environment is made with here; where none is found, the one its pins were made for."""
+    found = find_python(pins.pythons)
+    return found.version if found else pins.pythons[0]
 
 
 def is_complete(folder: Path) -> bool:
@@ -132,6 +139,9 @@ def ensure(
     folder = folder_of(name, pins)
     if is_complete(folder):
         return folder
+    python = find_python(read.pythons)
+    if python is None:
+        raise EnvironmentFailure(f"environment {name}: {what_to_install(read.pythons)}")
     with contextlib.ExitStack() as stack:
         caught = signals if signals is not None else stack.enter_context(Signals())
         try:
@@ -144,8 +154,8 @@ def ensure(
             uv = None if installer == "pip" else find_uv()
             if installer == "uv" and uv is None:
                 raise EnvironmentFailure("uv is not installed")
-            _make(folder, read, uv, progress, caught)
-            _mark(folder, name, read, "uv" if uv else "pip")
+            _make(folder, read, python, uv, progress, caught)
+            _mark(folder, name, read, python, "uv" if uv else "pip")
         except OSError as error:
             raise EnvironmentFailure(f"environment {name}: {error.strerror or error}: {error.filename}") from None
     progress(f"environment {name} is ready after {time.monotonic() - began:.0f} s")
@@ -246,9 +256,11 @@ def _locked(folder: Path, progress: Callable[[str], None], signals: Signals) -> 
         yield
 
 
-def _make(folder: Path, pins: Pins, uv: str | None, progress: Callable[[str], None], signals: Signals) -> None:
+def _make(
+    folder: Path, pins: Pins, python: Python, uv: str | None, progress: Callable[[str], None], signals: Signals
+) -> None:
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    todo, files = install_steps(folder, pins, read_pip_settings(variables), variables, uv)
+    todo, files = install_steps(folder, pins, read_pip_settings(variables), variables, uv, python)
     if folder.exists():  # left by a kill: an installer takes a half-installed package for a complete one
         shutil.rmtree(folder)
     for path, text in files.items():
@@ -279,11 +291,11 @@ def _fail(folder: Path, command: list[str], log: Path, begin: int) -> None:
     raise EnvironmentFailure(message, lines, log)
 
 
-def _mark(folder: Path, name: str, pins: Pins, installer: str) -> None:
+def _mark(folder: Path, name: str, pins: Pins, python: Python, installer: str) -> None:
     marker = {
         "name": name,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "python": platform.python_version(),
+        "python": python.version,
         "installer": installer,
         "packages": len(pins.lines),
         "pins": list(pins.lines),

@@ -11,11 +11,13 @@ from typing import Literal, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from recipec.environments.pip_settings import PipSettings, uv_flags, uv_variables
+from recipec.environments.pythons import Python
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _UNISOLATED = "build-without-isolation"  # may occur several times, once for each extra of an environment
 # The pins are complete although some package requires more; the directive's value says what is left out.
 _NO_DEPENDENCIES = "no-dependencies"
+_PYTHON = "python"
 _REMOVE = "remove"  # files to delete afterwards, as patterns below site-packages
 _REMOVER = (
     "import glob, os, sys, sysconfig; folder = sysconfig.get_path('platlib'); "
@@ -41,6 +43,7 @@ class Pins(NamedTuple):
     minutes: float | None
     no_dependencies: bool = False
     remove: tuple[str, ...] = ()
+    pythons: tuple[str, ...] = ()  # that they can be installed for, the one they were made with first
 
     @classmethod
     def read(cls, text: str) -> Pins:
@@ -60,9 +63,8 @@ class Pins(NamedTuple):
 
         unisolated = tuple(directives.get(_UNISOLATED, "").replace(",", " ").split())
         sizes = (number("download-gb"), number("disk-gb"), number("minutes"))
-        return cls(
-            tuple(lines), unisolated, *sizes, _NO_DEPENDENCIES in directives, tuple(directives.get(_REMOVE, "").split())
-        )
+        bare, remove = _NO_DEPENDENCIES in directives, tuple(directives.get(_REMOVE, "").split())
+        return cls(tuple(lines), unisolated, *sizes, bare, remove, tuple(directives.get(_PYTHON, "").split()))
 
     def version(self, package: str) -> str | None:
         """Return the pinned version of a package."""
@@ -93,12 +95,16 @@ def torch_build(variables: Mapping[str, str]) -> Literal["cpu", "default"]:
     return "default" if plain else "cpu"
 
 
-def offers_cpu_torch(settings: PipSettings, version: str) -> bool:
-    """Return whether the indexes that pip is configured with have the CPU build (`2.13.0+cpu` satisfies `==2.13.0`)."""
+def offers_cpu_torch(settings: PipSettings, version: str, python: str) -> bool:
+    """Return whether the indexes that pip is configured with have the CPU build (`2.13.0+cpu` satisfies `==2.13.0`).
+
+    `python` is the version that it is for, such as `3.11`.
+    """
+    tag = "cp" + python.replace(".", "")
     for place in settings.find_links:
         parsed = urlparse(place)
         folder = Path(unquote(parsed.path) if parsed.scheme == "file" else place)
-        if folder.is_dir() and any(folder.glob(f"torch-{version}+cpu-*.whl")):
+        if folder.is_dir() and any(folder.glob(f"torch-{version}+cpu-{tag}-*.whl")):
             return True
     urls = (*settings.find_links, *settings.extra_index_url, settings.index_url or "")
     return any("/whl/cpu" in url for url in urls)
@@ -115,11 +121,18 @@ def find_uv() -> str | None:
 
 
 def install_steps(
-    folder: Path, pins: Pins, settings: PipSettings, variables: Mapping[str, str], uv: str | None
+    folder: Path, pins: Pins, settings: PipSettings, variables: Mapping[str, str], uv: str | None, base: Python
 ) -> tuple[list[Step], dict[Path, str]]:
-    """Return the commands that create an environment, in order, and the texts of the files that they read."""
+    """Return the commands that create an environment, in order, and the texts of the files that they read.
+
+    `base` is the Python that it is made with.
+    """
     version = pins.version("torch")
-    cpu = version is not None and torch_build(variables) == "cpu" and not offers_cpu_torch(settings, version)
+    cpu = (
+        version is not None
+        and torch_build(variables) == "cpu"
+        and not offers_cpu_torch(settings, version, base.version)
+    )
     python = str(folder / "bin" / "python")
     early, whole = folder.with_name(folder.name + ".early.txt"), folder.with_name(folder.name + ".pins.txt")
     files = {whole: "\n".join(pins.lines) + "\n"}
@@ -134,7 +147,7 @@ def install_steps(
         install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
-        commands = [Step([uv, "venv", "--python", sys.executable, str(folder)], more)]
+        commands = [Step([uv, "venv", "--python", base.executable, str(folder)], more)]
         if bare and version:  # torch's CUDA build needs libraries that are not among the pins
             commands.append(Step([*install, f"torch=={version}"], more))
         install += bare
@@ -143,7 +156,7 @@ def install_steps(
         apart = [part for name in pins.unisolated for part in ("--no-build-isolation-package", name)]
         commands.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.unisolated else {})))
         return commands + after, files
-    commands = [Step([sys.executable, "-m", "venv", str(folder)], {})]
+    commands = [Step([base.executable, "-m", "venv", str(folder)], {})]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     pip = [python, "-m", "pip", "install", *quiet]
     if cpu:

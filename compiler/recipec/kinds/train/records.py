@@ -12,7 +12,11 @@ Method = Literal[
 
 
 class Model(Record, frozen=True):
-    """The model of a stage. `path` is a hub name or a folder."""
+    """The model of a stage. `path` is a hub name or a folder.
+
+    `turn_end` is the token with which the chat template ends an answer, where rows are rendered by it and the tokenizer's
+    EOS token is another one, or not known. `new_tokens` are the markers of the template that the tokenizer lacks.
+    """
 
     path: str
     revision: str | None
@@ -24,6 +28,8 @@ class Model(Record, frozen=True):
     chat_template: str
     chat_template_file: str | None
     special_tokens: dict[str, str]
+    turn_end: str | None
+    new_tokens: tuple[str, ...]
     trust_remote_code: bool
     resize_embeddings: bool
 
@@ -52,7 +58,10 @@ class Adapter(Record, frozen=True):
 
 
 class DataSource(Record, frozen=True):
-    """One source of rows; `columns` names every standard column of its format."""
+    """One source of rows; `columns` names every standard column of its format.
+
+    `turns`: the rows are turns that the chat template renders; else they are text that is trained on as it is.
+    """
 
     path: str | None
     hub: str | None
@@ -63,6 +72,7 @@ class DataSource(Record, frozen=True):
     columns: dict[str, str]
     roles: dict[str, tuple[str, ...]]
     weight: int
+    turns: bool
 
 
 class Data(Record, frozen=True):

@@ -10,6 +10,7 @@ from recipec.rules.contradictions import (
     script,
     splitting,
     training,
+    writing,
 )
 from recipec.rules.rule import Rule
 
@@ -25,6 +26,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *script.RULES,
             *splitting.RULES,
             *course.RULES,
+            *writing.RULES,
         ),
         key=lambda one: one.code,
     )

@@ -8,7 +8,10 @@ from recipec.facts import gpus
 from recipec.kinds.train.parallel import wants
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
+from recipec.launch.words import NODE
+from recipec.plural import counted
 from recipec.rules.rule import Context, Fault, contradiction
+from recipec.source import is_mapping
 from recipec.suggest import nearest
 from recipec.systems.registry import system
 
@@ -273,6 +276,81 @@ def one_node_as_several(_see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault("launch.on", "nodes starts several machines, but one node is declared", advice, "local")
 
 
+VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+
+
+def _visible(value: object) -> int | None:
+    """Return how many GPUs a list names, as CUDA reads it: the first that is invalid ends it. None: all."""
+    names = [one.strip() for one in str(value).split(",")]
+    if names == ["all"]:
+        return None
+    return next((index for index, one in enumerate(names) if not one or one.startswith("-")), len(names))
+
+
+def _set_devices(see: Context) -> Iterator[tuple[str, str, object]]:
+    """Yield the path, the name and the value of whatever says which GPUs are used."""
+    for name, value in see.said.recipe.launch.environment.items():
+        if name in VISIBLE:
+            yield f"launch.environment.{name}", name, value
+    stack: list[tuple[str, object]] = [("overrides", see.overrides)]
+    while stack:
+        path, raw = stack.pop()
+        for name, inner in raw.items() if is_mapping(raw) else ():
+            if name in (*VISIBLE, "gpu_ids"):
+                yield f"{path}.{name}", name, inner
+            stack.append((f"{path}.{name}", inner))
+
+
+@contradiction("P220", "visible-and-declared-gpus", "recipe", words=("launch.environment", "overrides", "hardware"))
+def visible_gpus(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds CUDA_VISIBLE_DEVICES with another number of GPUs than the recipe declares.
+
+    Why is this bad:
+    A process is started for each declared GPU. Without a GPU of its own it ends with "invalid device ordinal"; with more
+    GPUs than declared, a single process spreads over all of them, and the batch grows with them.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 8}
+        launch: {environment: {CUDA_VISIBLE_DEVICES: "0,1"}}
+
+    Use instead:
+        hardware: {gpu: a100-80gb, per_node: 2}
+    """
+    declared = recipe.hardware.per_node if recipe.hardware.gpu != "none" else 0
+    for path, name, value in _set_devices(see):
+        count = _visible(value)
+        fewer, spreads = count is not None and count < declared, declared == 1 and count != 1
+        if count is not None and value is not None and (fewer or spreads or (count and not declared)):
+            message = f"{name} shows {counted(count, 'GPU')}, and {declared or 'none'} {_are(declared)} declared"
+            advice = f"set hardware.per_node: {count}, or name {declared}" if count and declared else "drop one of them"
+            yield Fault(path, message, advice)
+
+
+def _are(count: int) -> str:
+    return "are" if count > 1 else "is"
+
+
+@contradiction("P221", "variables-of-the-launcher", "recipe", words=("launch.environment",))
+def launcher_variables(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds the rank of a process, or the number of processes, among the environment variables.
+
+    Why is this bad:
+    The launcher gives each process its own. A fixed one makes all of them the same process, or makes a single one wait for
+    others that nobody starts.
+
+    Example:
+        launch: {environment: {WORLD_SIZE: "8"}}
+
+    Use instead:
+        launch: {environment: {NCCL_DEBUG: INFO}}
+    """
+    for name in recipe.launch.environment:
+        if name in RANKS or (name == NODE and recipe.hardware.nodes > 1):
+            advice = "drop it; hardware.per_node and hardware.nodes say how many processes there are"
+            yield Fault(f"launch.environment.{name}", f"the launcher sets {name} for each process", advice)
+
+
 RULES = (
     unknown_gpu,
     too_few_processes,
@@ -286,4 +364,6 @@ RULES = (
     other_strategy,
     several_nodes_locally,
     one_node_as_several,
+    visible_gpus,
+    launcher_variables,
 )

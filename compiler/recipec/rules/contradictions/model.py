@@ -16,7 +16,7 @@ SCRATCH = "model.from_scratch"
 
 
 @contradiction("P020", "no-model-or-two", "recipe", words=("model.base", SCRATCH))
-def which_model(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+def which_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds a recipe that names no model, or two.
 
     Why is this bad:
@@ -32,7 +32,8 @@ def which_model(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     if (base is None) == (scratch is None) and not (base is None and system(recipe.trainer).own_program):
         both = "both base and from_scratch are given"
         message = both if base else "the model has neither base nor from_scratch"
-        yield Fault("model", message, "give exactly one of them")
+        empty = base is None and "model.base" in see.said.nodes
+        yield Fault("model.base" if empty else "model", message, "give exactly one of them")
 
 
 @contradiction("P021", "word-without-meaning-from-scratch", "recipe", words=(SCRATCH,))
@@ -313,6 +314,23 @@ def pattern(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("adapter.target_pattern", f"the pattern is not a regular expression: {error}", "correct it")
 
 
+@contradiction("P223", "dropout-of-everything", words=("adapter.dropout",))
+def drops_all(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a dropout of 1, which drops the whole input of the adapter.
+
+    Why is this bad:
+    The adapter sees zeros in every step: no gradient reaches it, and nothing is learnt.
+
+    Example:
+        adapter: {rank: 16, dropout: 1}
+
+    Use instead:
+        adapter: {rank: 16, dropout: 0.1}
+    """
+    if s.adapter is not None and s.adapter.dropout == 1:
+        yield Fault("adapter.dropout", "a dropout of 1 drops all of the adapter's input", "0 to 0.1 is usual")
+
+
 @contradiction("P093", "word-of-another-adapter", words=("adapter",))
 def other_adapter(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a key of the adapter that its type does not have.
@@ -375,6 +393,7 @@ RULES = (
     two_starts,
     which_modules,
     pattern,
+    drops_all,
     other_adapter,
     which_template,
 )

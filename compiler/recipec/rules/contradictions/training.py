@@ -12,6 +12,7 @@ from recipec.plural import counted
 from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
+from recipec.systems.huggingface import ADAM, BETAS
 from recipec.systems.registry import system
 
 SCHEDULE = ("train.scheduler", "train.min_lr_ratio", "train.warmup", "train.decay", "train.cycles")
@@ -21,7 +22,7 @@ WATCH = ("train.save", "train.evaluate_every", "train.early_stopping", "data")
 
 
 @contradiction("P107", "no-learning-rate", words=("train.learning_rate", "trainer"))
-def learning_rate(_see: Context, s: Train) -> Iterator[Fault]:
+def learning_rate(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a training without a learning rate.
 
     Why is this bad:
@@ -34,7 +35,10 @@ def learning_rate(_see: Context, s: Train) -> Iterator[Fault]:
         train: {batch_size: 8, learning_rate: 1e-5}
     """
     if s.optimizer.learning_rate is None and not system(s.trainer).own_program:
-        yield Fault("train", "the training has no learning rate", "set train.learning_rate, such as 2e-5")
+        empty = "train.learning_rate" in see.said.nodes
+        message = "train.learning_rate is left empty" if empty else "the training has no learning rate"
+        advice = "write a value, such as 2e-5" if empty else "set train.learning_rate, such as 2e-5"
+        yield Fault("train.learning_rate" if empty else "train", message, advice)
 
 
 @contradiction("P060", "batch-that-does-not-multiply-out", words=(*SIZES, *MACHINE))
@@ -115,7 +119,7 @@ def other_schedule(see: Context, s: Train) -> Iterator[Fault]:
 
 
 @contradiction("P063", "schedule-without-its-shape", words=SCHEDULE)
-def shapeless(_see: Context, s: Train) -> Iterator[Fault]:
+def shapeless(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a schedule without the floor or the decay that it needs.
 
     Why is this bad:
@@ -129,7 +133,8 @@ def shapeless(_see: Context, s: Train) -> Iterator[Fault]:
     """
     if not _does(s, s.optimizer.scheduler):
         return
-    if s.optimizer.scheduler == "cosine_with_min_lr" and not s.optimizer.min_lr_ratio:
+    floor = see.said.wrote("train.min_lr_ratio")
+    if s.optimizer.scheduler == "cosine_with_min_lr" and not floor:
         yield Fault("train.scheduler", "cosine_with_min_lr needs a floor", "set train.min_lr_ratio, such as 0.1")
     if s.optimizer.scheduler == "warmup_stable_decay" and not s.optimizer.decay:
         yield Fault("train.scheduler", "warmup_stable_decay needs a decay", "set train.decay, such as 10%")
@@ -151,10 +156,15 @@ def too_long(_see: Context, s: Train) -> Iterator[Fault]:
     total = s.length.amount if s.length.unit == "steps" else None
     for word in ("warmup", "decay"):
         steps = getattr(s.optimizer, word)
-        if total is not None and isinstance(steps, int) and steps > total:
-            message = f"{word} of {steps} steps is longer than the training of {total}"
+        if total is not None and isinstance(steps, int) and (steps > total or (word, steps) == ("warmup", total)):
+            longer = "longer than" if steps > total else "all of"
+            message = f"{word} of {steps} steps is {longer} the training of {total}"
             yield Fault(f"train.{word}", message, "lower it")
     warmup, decay = s.optimizer.warmup, s.optimizer.decay
+    if isinstance(warmup, float) and warmup >= 1:
+        message = "warmup of 100% is all of the training: the learning rate only rises, and never comes down"
+        yield Fault("train.warmup", message, "lower it: 3% to 10% is usual")
+        return
     shares = isinstance(decay, float) and isinstance(warmup, float)
     if s.optimizer.scheduler == "warmup_stable_decay" and shares and decay + warmup > 1:
         yield Fault("train.decay", "warmup and decay are longer than the training", "lower one of them")
@@ -182,21 +192,18 @@ def not_adam(see: Context, s: Train) -> Iterator[Fault]:
     """Finds Adam's β₂ or ε with an optimiser that does not use them.
 
     Why is this bad:
-    The value is not passed on, or means something else to that optimiser.
+    The value is not passed on, or means something else to that optimiser. Lion has both β, and no ε.
 
     Example:
-        train: {learning_rate: 1e-5, optimizer: lion, beta2: 0.95}
+        train: {learning_rate: 1e-5, optimizer: adafactor, beta2: 0.95}
 
     Use instead:
         train: {learning_rate: 1e-5, optimizer: adamw, beta2: 0.95}
     """
     name = s.optimizer.name
-    if name.startswith(("adamw", "ademamix")):
-        return
-    for word in ("beta2", "epsilon"):
-        if see.otherwise(f"train.{word}"):
-            message = f"{name} is not Adam: it has no {word} here"
-            yield Fault(f"train.{word}", message, "drop it, or use adamw")
+    for word, having in (("beta2", BETAS), ("epsilon", ADAM)):
+        if name not in having and see.otherwise(f"train.{word}"):
+            yield Fault(f"train.{word}", f"{name} has no {word} here", "drop it, or use adamw")
             return
 
 

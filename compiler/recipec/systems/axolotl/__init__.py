@@ -13,7 +13,7 @@ from typing import Any, get_args
 from recipec.job import Beside, DropStale, DropTorn, Job, Step
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
-from recipec.source import is_mapping
+from recipec.source import is_list, is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
@@ -64,6 +64,10 @@ def _tokens_back(tokens: Any) -> dict[str, Any]:
     }
 
 
+def _new_tokens(new: tuple[str, ...], special: dict[str, str]) -> Any:
+    return [token for token in new if token not in special.values()] or OMIT
+
+
 def _template(template: str, formats: tuple[str, ...], method: str) -> Any:
     """Leave out the tokenizer's own template where nothing is rendered by it."""
     if template != "tokenizer":
@@ -112,6 +116,14 @@ ROWS: tuple[Row, ...] = (
     BASE["trust_remote_code"],
     flag("resize_token_embeddings_to_32x", "model.resize_embeddings"),
     made("special_tokens", _tokens, "model.special_tokens", back=_tokens_back),
+    made("tokens", _new_tokens, "model.new_tokens", "model.special_tokens", why="markers of the template"),
+    made(
+        "eot_tokens",
+        lambda end: OMIT if end is None else [end],
+        "model.turn_end",
+        back=lambda ends: {"model.turn_end": ends[0]} if is_list(ends) and len(ends) == 1 else {},
+        why="else Axolotl trains no end of a turn but the EOS token",
+    ),
     present("chat_template", "model.chat_template_file", "jinja"),
     Row(("chat_template",), ("model.chat_template", "data.train.*.format", "method"), _template, _template_back).unless(
         "model.chat_template_file"

@@ -13,7 +13,6 @@ from recipec.systems.table import (
     gathered,
     listed,
     named,
-    nonzero,
     present,
     renamed,
     same,
@@ -67,7 +66,8 @@ def optimiser(entity: str, learning_rate: str) -> tuple[Row, ...]:
         same("adam.weight_decay", "optimizer.weight_decay"),
         same("lr_scheduler", "optimizer.scheduler"),
         same("lr_warmup_ratio", "optimizer.warmup").replaced(say=float),
-        nonzero("min_lr_ratio", "optimizer.min_lr_ratio"),
+        # unsaid, it is 0.1
+        same("min_lr_ratio", "optimizer.min_lr_ratio").when("optimizer.scheduler", "cosine_with_min_lr"),
         same("max_norm", "optimizer.max_grad_norm"),
     )
     return tuple(row.called(f"{entity}{row.key}") for row in rows)
@@ -139,6 +139,14 @@ CHECKS: tuple[Check, ...] = (
         when=lambda file: file is not None,
         message=_TEMPLATE,
         advice="put it in the tokenizer's folder, and drop chat_template_file",
+    ),
+    differs(
+        "model.turn_end",
+        when=lambda end: end is not None,
+        message=lambda end: (
+            f"OpenRLHF keeps the tokenizer's EOS token and writes it behind the last {end}: generation does not stop at {end}"
+        ),
+        advice="use the instruct model, or a copy whose tokenizer has the end of a turn as its EOS token",
     ),
     differs(
         "model.trust_remote_code",

@@ -42,10 +42,10 @@ TRAINING: tuple[Row, ...] = (
     named("lr_scheduler_type", "optimizer.scheduler", SCHEDULERS),
     made(
         "lr_scheduler_kwargs",
-        lambda ratio: {"min_lr_rate": ratio} if ratio else OMIT,
+        lambda ratio: {"min_lr_rate": ratio},
         "optimizer.min_lr_ratio",
         back=_floor,
-    ),
+    ).when("optimizer.scheduler", "cosine_with_min_lr"),
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing", "gradient_checkpointing_kwargs"),
     *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),

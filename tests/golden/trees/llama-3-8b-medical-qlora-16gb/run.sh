@@ -4,17 +4,27 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
-python="${PYTHON:-python3}"
 whole() {  # folder, pins
   [ -L "$1" ] || cmp -s "$2" "$1/.complete"
 }
+find_python() {  # versions that the pins can be installed for, the best first
+  local version one
+  local -a places
+  for version in $1; do
+    places=(python3 "python$version" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python)
+    [ -z "${PYTHON:-}" ] || places=("$PYTHON")
+    for one in "${places[@]}"; do
+      "$one" -c 'import sys, venv, ensurepip; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' \
+        "$version" 2>/dev/null && echo "$one" && return
+    done
+  done
+  echo "the environment needs Python ${1// / or } with venv: install it, or set PYTHON to its path" >&2
+  exit 3
+}
 make_environment() {  # name, packages that build against the others
-  local folder="$environments/$1" pins="$here/environments/$1.txt" late
+  local folder="$environments/$1" pins="$here/environments/$1.txt" python late
   whole "$folder" "$pins" && return
-  "$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || {
-    echo "the environment needs Python 3.11 to 3.13; $python is not that: set PYTHON=/path/to/python3.11" >&2
-    exit 3
-  }
+  python=$(find_python "$(sed -n 's/^# python: //p' "$pins")")
   mkdir -p "$environments"
   # one run or node makes it, the others wait; the lock goes with the process that holds it
   exec 9>"$folder.lock"

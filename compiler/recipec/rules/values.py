@@ -1,0 +1,184 @@
+"""Rules about single numbers that can be written, but are hardly ever meant: exchanged, of the wrong unit or size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.facts.models import KnownModel
+from recipec.kinds.train.records import Adapter, Train
+from recipec.rules.rule import Context, Fault, rule
+from recipec.systems.huggingface import BETAS
+
+LEAST_RATE = 1e-8  # at it, 10,000 steps of Adam move a weight by at most 1e-4
+MOST_ADAPTER_RATE = 5e-3
+MOST_DECAY = 1.0
+HALF = 0.5
+LOW_RANK = ("lora", "adalora")  # whose rank is that of one product of two matrices
+
+
+@rule("L131", "exchanged-constants-of-adam", "error", sources="")
+def constants_of_adam(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds β₁ above β₂, a β that looks like ε, and an ε that looks like a β.
+
+    Why is this bad:
+    β₁ averages gradients over about ten steps, β₂ their squares over a thousand. Exchanged, the step is divided by a scale
+    that knows only the last few gradients, and momentum lasts for a thousand steps: the loss rises or oscillates. An ε
+    near 1 outweighs every gradient.
+
+    Example:
+        train: {learning_rate: 1e-5, beta1: 0.999, beta2: 0.9}
+
+    Use instead:
+        train: {learning_rate: 1e-5, beta1: 0.9, beta2: 0.999}
+    """
+    o = s.optimizer
+    if o.name not in BETAS or s.script is not None:
+        return
+    if 0 < o.beta1 < 0.01:
+        yield Fault("optimizer.beta1", f"β₁ of {o.beta1:g} averages nothing", "0.9 is usual; is it epsilon?")
+    if o.beta2 < HALF:
+        message = f"β₂ of {o.beta2:g} forgets all but the last gradient"
+        yield Fault("optimizer.beta2", message, "0.95 to 0.999 is usual; is it epsilon?")
+    elif o.beta1 > o.beta2:
+        message = f"β₁ is {o.beta1:g} and β₂ is {o.beta2:g}: they look exchanged"
+        yield Fault("optimizer.beta1 optimizer.beta2", message, "β₁ is 0.9 and β₂ 0.95 to 0.999 as a rule")
+    if o.epsilon >= 0.01:
+        message = f"ε of {o.epsilon:g} outweighs every gradient"
+        yield Fault("optimizer.epsilon", message, "1e-8 is usual; is it a β?")
+
+
+@rule("L132", "learning-rate-that-teaches-nothing", "error", sources="")
+def no_rate(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a learning rate of 1e-8 or less.
+
+    Why is this bad:
+    Adam and Lion move a weight by at most about the learning rate in a step. At 1e-8, ten thousand steps change the fourth
+    digit of a weight: the run costs as much as any other, and the model stays as it was.
+
+    Example:
+        train: {learning_rate: 2e-9}
+
+    Use instead:
+        train: {learning_rate: 2e-5}
+    """
+    rates = {"optimizer.learning_rate": s.optimizer.learning_rate}
+    rates["optimizer.embedding_learning_rate"] = s.optimizer.embedding_learning_rate
+    if s.rollout is not None:
+        rates["rollout.critic_learning_rate"] = s.rollout.critic_learning_rate
+    for path, rate in rates.items():
+        if rate is not None and rate <= LEAST_RATE and s.script is None:
+            advice = "5e-7 to 5e-4 is usual; is the exponent right?"
+            yield Fault(path, f"a learning rate of {rate:g} changes next to nothing", advice)
+
+
+@rule("L133", "learning-rate-beyond-adapters", "warning", sources="")
+def adapter_rate(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a learning rate of 5e-3 and more for a LoRA of a model of a billion parameters and more.
+
+    Why is this bad:
+    LoRA learns well at 1e-4 to 5e-4. Ten times that, the loss of a large model jumps up within the first steps and stays there.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
+        adapter: {rank: 16}
+        train: {learning_rate: 0.02}
+
+    Use instead:
+        train: {learning_rate: 2e-4}
+    """
+    known, rate = see.model(s.model.path), s.optimizer.learning_rate or 0.0
+    large = known is not None and known.parameters is not None and known.parameters > 1_000_000_000
+    adam = s.optimizer.name.startswith(("adamw", "ademamix", "lion"))
+    if large and adam and s.adapter is not None and s.adapter.type in LOW_RANK and MOST_ADAPTER_RATE <= rate <= 0.1:
+        yield Fault("optimizer.learning_rate", f"{rate:g} is far above what a LoRA bears", "1e-4 to 5e-4 is usual")
+
+
+@rule("L134", "share-that-leaves-little", "warning", sources="")
+def shares(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a warmup, a holdout or a dropout of more than half.
+
+    Why is this bad:
+    Each is usually a few percent. More than half most often says how much should be left: the training warms up for most of
+    its steps, most rows are never trained on, or most of each input is dropped.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 95%}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+    """
+    warmup, total = s.optimizer.warmup, s.length.amount if s.length.unit == "steps" else 0
+    share = warmup if isinstance(warmup, float) else warmup / total if total else 0.0
+    if HALF < share < 1:
+        message = f"the learning rate rises for {share:.0%} of the training"
+        yield Fault("optimizer.warmup", message, "3% to 10% is usual")
+    if isinstance(s.data.holdout, float) and s.data.holdout > HALF:
+        message = f"{s.data.holdout:.0%} of the rows are held out, and {1 - s.data.holdout:.0%} are trained on"
+        yield Fault("data.holdout", message, "1% to 10% is usual")
+    if s.adapter is not None and HALF < s.adapter.dropout < 1:
+        yield Fault(
+            "adapter.dropout", f"{s.adapter.dropout:.0%} of the adapter's input is dropped", "0 to 0.1 is usual"
+        )
+
+
+@rule("L135", "weight-decay-that-outweighs", "warning", sources="")
+def decay(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a weight decay above 1 with AdamW.
+
+    Why is this bad:
+    Each step shrinks every weight by learning rate × decay. Large values pull the weights towards zero faster than the
+    data moves them. Most often a decimal point was lost: 0.1 is usual.
+
+    Example:
+        train: {learning_rate: 1e-5, weight_decay: 5}
+
+    Use instead:
+        train: {learning_rate: 1e-5, weight_decay: 0.05}
+    """
+    adam = s.optimizer.name.startswith(("adamw", "ademamix"))
+    if adam and s.optimizer.weight_decay > MOST_DECAY and s.script is None:
+        message = f"a weight decay of {s.optimizer.weight_decay:g} pulls all weights to zero"
+        yield Fault("optimizer.weight_decay", message, "0 to 0.1 is usual")
+
+
+def widest(known: KnownModel, adapter: Adapter) -> int | None:
+    """Return the largest rank that an update of any of the adapter's layers can have; None where it is not known."""
+    hidden, ffn, head = known.hidden_size, known.ffn_size, known.head_size
+    if hidden is None:
+        return None
+    query = hidden if head is None or known.heads is None else known.heads * head
+    keys = query if head is None or known.kv_heads is None else known.kv_heads * head
+    inner = ffn or hidden
+    sides = {"q_proj": query, "k_proj": keys, "v_proj": keys, "o_proj": query}
+    sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), inner)
+    names = [target.rsplit(".", 1)[-1] for target in adapter.targets] if adapter.target_pattern is None else []
+    return max((min(hidden, sides.get(name, hidden)) for name in names), default=hidden)
+
+
+@rule("L136", "rank-beyond-the-layer", "error", sources="")
+def rank(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a LoRA rank as large as the layers themselves.
+
+    Why is this bad:
+    The update is a product of two matrices, of which the rank is the inner size. A layer of 2,048 rows cannot change by
+    more than rank 2,048: beyond that the adapter is larger than what it adapts, and learns nothing more.
+
+    Example:
+        model: {base: meta-llama/Llama-3.2-1B-Instruct}
+        adapter: {rank: 4096}
+
+    Use instead:
+        adapter: {rank: 64}
+    """
+    if s.adapter is None or s.adapter.type not in LOW_RANK:
+        return
+    known = see.model(s.model.path)
+    scratch = see.said.recipe.model.from_scratch
+    most = scratch.hidden_size if scratch is not None else widest(known, s.adapter) if known is not None else None
+    if most is not None and s.adapter.rank >= most:
+        of = known.id if known is not None else "the model"
+        message = f"rank {s.adapter.rank} is no less than the {most} of the layers of {of}"
+        yield Fault("adapter.rank", message, "8 to 256 is usual")
+
+
+RULES = (constants_of_adam, no_rate, adapter_rate, shares, decay, rank)
