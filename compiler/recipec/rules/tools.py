@@ -10,7 +10,7 @@ from recipec.language import Recipe
 from recipec.rules.rule import Context, Fault, rule
 from recipec.source import dotted, is_mapping
 from recipec.suggest import nearest
-from recipec.systems.registry import system
+from recipec.systems.registry import doing, system
 
 CONTEXT, TENSOR = "parallel.context_parallel", "parallel.tensor_parallel"
 # What tools call these sizes, in whatever file and at whatever depth.
@@ -128,7 +128,7 @@ def raw_sizes(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     """
     plans: list[Train] = [stage.body for stage in see.plan.of_kind("train")]
     for tool, raw in see.overrides.items():
-        if tool == "lm_eval":  # what an evaluation is given divides no batch
+        if tool in doing("evaluate"):  # what an evaluation is given divides no batch
             continue
         for path, key, value, beside in _of_training(raw, ("overrides", tool)):
             if not isinstance(value, int | None):  # its contract tells
