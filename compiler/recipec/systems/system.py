@@ -50,7 +50,8 @@ class System(Record, frozen=True):
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read. `scores_apart`: the head of its reward models is saved in a file
-    that others do not read. `scores_tokens`: a reward model is given the policy's tokens, not the text.
+    that others do not read. `keeps`: of a batch it keeps `activations` on the GPU for the backward pass, and whole `logits`
+    for the loss; what is not said may be kept in pieces, or elsewhere. `scores_tokens`: a reward model is given the policy's tokens, not the text.
     `trains_new_embeddings`: beside an adapter it trains the embeddings in full where tokens are new.
     """
 
@@ -70,5 +71,6 @@ class System(Record, frozen=True):
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    keeps: frozenset[str] = frozenset()
     scores_apart: bool = False
     scores_tokens: bool = False

@@ -421,6 +421,7 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
+    keeps=frozenset(["activations", "logits"]),
     needs=_need,
     job=_job,
     files=_files,

@@ -269,6 +269,7 @@ SYSTEM = System(
     sheets=_sheets,
     one_message=True,
     scores_apart=True,
+    keeps=frozenset(["activations", "logits"]),
     trains_new_embeddings=True,
     needs=trainers.need,
     job=_job,

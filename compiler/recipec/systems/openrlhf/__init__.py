@@ -74,6 +74,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     engines_apart=True,
+    keeps=frozenset(["activations"]),
     scores_tokens=True,
     own_loop=True,
     needs=_need,

@@ -194,6 +194,7 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=_sheets,
+    keeps=frozenset(["activations"]),  # TRL 1.16 takes the loss of logits in pieces
     needs=trainers.need,
     job=_job,
     files=_files,
