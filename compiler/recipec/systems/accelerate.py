@@ -30,13 +30,7 @@ PRECISIONS = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
 
 
 SPLIT = (
-    made(
-        "parallelism_config_dp_shard_size",
-        lambda shards, context, tensor: shards if context * tensor > 1 else OMIT,
-        "batch.data_parallel",
-        trainers.CONTEXT,
-        trainers.TENSOR,
-    ),
+    *trainers.where_split(same("parallelism_config_dp_shard_size", "batch.data_parallel")),
     renamed("parallelism_config_cp_size", trainers.CONTEXT, {1: OMIT}),
     renamed("parallelism_config_tp_size", trainers.TENSOR, {1: OMIT}),
 )

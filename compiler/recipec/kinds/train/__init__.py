@@ -52,7 +52,7 @@ def base(say: Said, graph: Graph) -> Handed:
         trust.value,
     )
     knows = init.TOKENIZER if scratch else known_tokenizer(tokenizer, folders=False)
-    return Handed("base", init.ID if scratch else None, output, origins, knows)
+    return Handed("base", init.ID if scratch else None, output, origins, knows, path)
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -180,7 +180,7 @@ def _stage(
     )
     name = s.name if graph.several else "tuned"
     origins = {path.rpartition(".")[2]: body.origins[path] for path in HANDED}
-    return stage, Handed(name, id, left, origins, _taught(_tokenizer(say, parent), s))
+    return stage, Handed(name, id, left, origins, _taught(_tokenizer(say, parent), s), parent.root)
 
 
 def _taught(known: Tokenizer | None, s: Train) -> Tokenizer | None:

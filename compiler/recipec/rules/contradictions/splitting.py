@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts.models import KnownModel
+from recipec.facts.models import fitting, unfit
 from recipec.kinds.train.parallel import learners
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
@@ -48,26 +48,6 @@ def shares(see: Context, s: Train) -> Iterator[Fault]:
     elif tensor > 1 and context == 1 and s.parallel.strategy == "fsdp2" and world == tensor:
         message = "tensor_parallel takes all processes, and FSDP2 has none left to shard over"
         yield Fault(TENSOR, message, "use a smaller one")
-
-
-def unfit(known: KnownModel | None, parts: int, *, copies: bool) -> str:
-    """Return what of a model's attention cannot be split over some GPUs; an empty text where all can, or it is not known.
-
-    With `copies`, keys and values of fewer heads than GPUs are kept several times, as vLLM does.
-    """
-    if known is None or parts == 1:
-        return ""
-    if known.heads is not None and known.heads % parts:
-        return f"{known.id} has {known.heads} attention heads, which cannot be split over {parts} GPUs"
-    kv = known.kv_heads
-    if kv is not None and kv % parts and not (copies and parts % kv == 0):
-        return f"{known.id} has {kv} heads of keys and values, which cannot be split over {parts} GPUs"
-    return ""
-
-
-def fitting(known: KnownModel | None, most: int, *, copies: bool) -> int:
-    """Return the largest number of GPUs up to `most`, a divisor of it, that a model can be split over."""
-    return next(parts for parts in range(most, 0, -1) if most % parts == 0 and not unfit(known, parts, copies=copies))
 
 
 @contradiction("P235", "heads-that-cannot-be-shared", words=(TENSOR, "rollout", "model.base", "hardware.per_node"))

@@ -170,13 +170,7 @@ ROWS: tuple[Row, ...] = (
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
     choice("fsdp_version", "parallel.strategy", {"fsdp2": 2}),
-    made(
-        "dp_shard_size",
-        lambda shards, context, tensor: shards if context * tensor > 1 else OMIT,
-        "batch.data_parallel",
-        *SPLITS,
-        why="processes that hold sequences of their own",
-    ),
+    *trainers.where_split(same("dp_shard_size", "batch.data_parallel", "processes that hold sequences of their own")),
     *(renamed(f"{path.partition('.')[2]}_size", path, {1: OMIT}) for path in SPLITS),
     *where(
         "parallel.strategy",
