@@ -144,7 +144,7 @@ def _compile_all(options: argparse.Namespace) -> tuple[list[Compiled], list[Find
     from recipec.pipeline import compile_file
 
     results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
-    findings = [finding for result in results for finding in result.findings]
+    findings = [finding for result in results for finding in result.told]
     names: dict[str, str] = {}
     for file, result in zip(options.files, results, strict=True):
         if result.name and names.setdefault(result.name, file) != file:
@@ -195,8 +195,9 @@ def _check(options: argparse.Namespace) -> int:
                 _print(fixed.diff)
     _results, findings = _compile_all(options)
     code = _print_findings(findings, form=options.format)
-    if code == DONE and not options.json and not findings:
-        _print(f"{counted(len(options.files), 'recipe')}: no findings")
+    if code == DONE and not options.json and all(finding.severity == "note" for finding in findings):
+        left = f"no errors, {counted(len(findings), 'note')}" if findings else "no findings"
+        _print(f"{counted(len(options.files), 'recipe')}: {left}")
     return code
 
 

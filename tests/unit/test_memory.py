@@ -18,7 +18,7 @@ parallel: {strategy: ddp}
 """
 FULL = stage_of(RECIPE)
 LORA = stage_of(RECIPE + "adapter: {rank: 8}\n")
-KNOWN: Any = SimpleNamespace(parameters=1000, embedding_parameters=200)
+KNOWN: Any = SimpleNamespace(parameters=1000, embedding_parameters=200, quantised=None)
 
 
 @pytest.mark.parametrize(

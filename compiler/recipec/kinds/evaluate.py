@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Decided, Said, plain, section
-from recipec.facts.models import KnownModel, fitting, known_model
+from recipec.facts.models import KnownModel, fitting, is_folder, known_model
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
@@ -127,7 +127,7 @@ def _one(
     on = graph.machine.value
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
     if handed.stage is None:
-        reads += [FileRead(path, needed=False) for path in dict.fromkeys((model.path, model.tokenizer))]
+        reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
     stage = Stage(
         id=id,
         name=f"evaluate-{name}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts.models import KnownModel
+from recipec.facts.models import KnownModel, formats
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.systems.registry import system
@@ -37,7 +37,7 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     # shards are spread over those that share a sequence too, and a layer that is shared is there once in each group
     world = s.batch.data_parallel * s.parallel.context_parallel * s.parallel.tensor_parallel
     total /= 1 if strategy in ("zero3", "fsdp2") else s.parallel.tensor_parallel
-    held = BYTES[s.model.load_in]
+    held = formats()[known.quantised].bits / 8 if known.quantised is not None else BYTES[s.model.load_in]
     quantised = max(0.0, total - known.embedding_parameters) if held < 2 else total
     weights = quantised * held + (total - quantised) * 2
     gradients = states = 0.0

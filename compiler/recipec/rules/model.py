@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipec.facts.models import read_json
+from recipec.facts.models import close_model, formats, original_of, read_json
 from recipec.facts.tokens import ends, read_template, template
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
@@ -173,7 +173,8 @@ def no_template(see: Context, s: Train) -> Iterator[Fault]:
     if known is None or known.template != "none" or system(s.trainer).own_program:
         return
     own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None
-    if own and _renders(s):
+    misspelt = see.model(s.model.path) is None and close_model(s.model.path) is not None  # L152 tells it
+    if own and _renders(s) and not misspelt:
         advice = "name one, such as model.chat_template: chatml, or start from the instruct model"
         yield Fault("model.path", f"{known.name} has no chat template to render conversations with", advice)
 
@@ -226,14 +227,14 @@ def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
 
 @rule("L008", "quantised-weights-in-shards", "error", sources="LLaMA-Factory#6898, #5595, Axolotl#1240")
 def quantised_base(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a base model in AWQ or GPTQ that is trained in full, or under ZeRO-3 or FSDP.
+    """Finds a quantised checkpoint that is trained in full, or one in AWQ or GPTQ under ZeRO-3 or FSDP.
 
     Why is this bad:
-    Packed integers have no gradients, and neither ZeRO-3 nor FSDP can split them: the run ends when the model is loaded,
-    on every GPU that was paid for.
+    Packed weights have no gradients: Transformers refuses to train them without an adapter. Neither ZeRO-3 nor FSDP can
+    split those in AWQ or GPTQ. The run ends when the model is loaded, on every GPU that was paid for.
 
     Example:
-        model: {base: TheBloke/Llama-2-13B-AWQ}
+        model: {base: TheBloke/Llama-2-13B-chat-AWQ}
         adapter: {rank: 16}
         hardware: {gpu: a100-80gb, per_node: 4}
         parallel: {strategy: zero3}
@@ -244,12 +245,19 @@ def quantised_base(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if known is None or known.quantised is None:
         return
-    kind = known.quantised.upper()
-    if s.parallel.strategy in ("zero3", "fsdp2"):
+    kind = formats()[known.quantised].says
+    if s.parallel.strategy in ("zero3", "fsdp2") and known.quantised in ("awq", "gptq"):
         advice = "use ddp or zero2, or the model in bf16 with load_in: nf4"
         yield Fault("parallel.strategy model.path", f"{s.parallel.strategy} cannot split weights in {kind}", advice)
-    if s.adapter is None:
-        yield Fault("model.path", f"weights in {kind} cannot be trained", "add an adapter, or use the model in bf16")
+    if s.adapter is None and formats()[known.quantised].bits and not _unpacked(see, s, known.quantised):
+        advice = "add an adapter, or use the model in bf16"
+        yield Fault("model.path", f"weights in {kind} cannot be trained", advice, original_of(s.model.path))
+
+
+def _unpacked(see: Context, s: Train, format: str) -> bool:
+    """Return whether the trainer, by itself or by a raw key, turns quantised weights into bf16 when it loads them."""
+    raw = see.overrides.get(s.trainer, {})
+    return format in system(s.trainer).dequantises or "dequantize" in str(raw)
 
 
 @rule("L081", "quantised-load-under-zero3", "warning", sources="LLaMA-Factory#6898, Axolotl#1240")

@@ -51,8 +51,11 @@ class System(Record, frozen=True):
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
     answer in a preference pair only one message is read. `scores_apart`: the head of its reward models is saved in a file
     that others do not read. `keeps`: of a batch it keeps `activations` on the GPU for the backward pass, and whole `logits`
-    for the loss; what is not said may be kept in pieces, or elsewhere. `scores_tokens`: a reward model is given the policy's tokens, not the text.
-    `trains_new_embeddings`: beside an adapter it trains the embeddings in full where tokens are new.
+    for the loss; what is not said may be kept in pieces, or elsewhere. `scores_tokens`: a reward model is given the
+    policy's tokens, not the text. `trains_new_embeddings`: beside an adapter it trains the
+    embeddings in full where tokens are new. `alternating` and `without_system` are the names of its own chat templates that
+    refuse turns in which user and assistant do not alternate, and a system turn. `dequantises`: the formats of quantised
+    checkpoints that it turns into bf16 when it loads them.
     """
 
     name: str
@@ -74,3 +77,6 @@ class System(Record, frozen=True):
     keeps: frozenset[str] = frozenset()
     scores_apart: bool = False
     scores_tokens: bool = False
+    dequantises: frozenset[str] = frozenset()
+    alternating: frozenset[str] = frozenset()
+    without_system: frozenset[str] = frozenset()

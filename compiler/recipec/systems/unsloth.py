@@ -284,4 +284,6 @@ SYSTEM = System(
     checks=_checks,
     uses=_uses,
     one_process="Unsloth trains in one process",
+    alternating=frozenset(["gemma"]),
+    without_system=frozenset(["gemma"]),
 )

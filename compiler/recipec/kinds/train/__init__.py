@@ -6,6 +6,7 @@ from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.machine import precision
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts import releases
+from recipec.facts.models import is_folder
 from recipec.facts.tokens import Tokenizer, known_tokenizer
 from recipec.kinds import init, merge
 from recipec.kinds.kind import Kind
@@ -245,10 +246,10 @@ def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
         needs(s.script.path, "script.path")
     needs(s.model.chat_template_file, "model.chat_template_file")
     if parent.stage is None:
-        needs(s.model.path, "model.base", needed=False)
-        needs(s.model.tokenizer, "model.tokenizer", needed=False)
-        if s.adapter is not None:
-            needs(s.adapter.start_from, "adapter.start_from", needed=False)
+        needs(s.model.path, "model.base", needed=is_folder(s.model.path))
+        needs(s.model.tokenizer, "model.tokenizer", needed=is_folder(s.model.tokenizer))
+        if s.adapter is not None and s.adapter.start_from is not None:
+            needs(s.adapter.start_from, "adapter.start_from", needed=is_folder(s.adapter.start_from))
     return tuple(found.values())
 
 

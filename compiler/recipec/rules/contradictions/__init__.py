@@ -7,6 +7,7 @@ from recipec.rules.contradictions import (
     machine,
     methods,
     model,
+    names,
     script,
     splitting,
     training,
@@ -19,6 +20,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
         (
             *machine.RULES,
             *model.RULES,
+            *names.RULES,
             *data.RULES,
             *handover.RULES,
             *training.RULES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from recipec.decide.said import indexed
 from recipec.kinds.train.model import PROMPTED, QUANTISED, RANKED, SCALED
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -293,12 +294,12 @@ def which_modules(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("adapter.target_pattern", "both targets and a pattern are given", "give one of them")
 
 
-@contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern",))
+@contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern", "rewards"))
 def pattern(_see: Context, s: Train) -> Iterator[Fault]:
-    r"""Finds a pattern of module names that is not a valid regular expression.
+    r"""Finds a pattern, of module names or of a reward, that is not a valid regular expression.
 
     Why is this bad:
-    PEFT compiles it after the model is loaded, and fails there.
+    It is compiled after the model is loaded, and fails there.
 
     Example:
         adapter: {rank: 16, target_pattern: '.*\.([qv]_proj'}
@@ -306,12 +307,37 @@ def pattern(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         adapter: {rank: 16, target_pattern: '.*\.[qv]_proj'}
     """
-    if s.adapter is None or s.adapter.target_pattern is None:
+    patterns = {indexed("rewards", index) + ".pattern": reward.pattern for index, reward in enumerate(s.rewards)}
+    if s.adapter is not None:
+        patterns["adapter.target_pattern"] = s.adapter.target_pattern
+    for path, text in patterns.items():
+        try:
+            re.compile(text or "")
+        except (re.error, OverflowError, RecursionError) as error:
+            yield Fault(path, f"the pattern is not a regular expression: {error}", "correct it")
+
+
+@contradiction("P272", "template-that-cannot-be-rendered", words=("model.chat_template_file",))
+def template_file(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a file with a chat template that is not valid Jinja, or that takes nothing of the conversation.
+
+    Why is this bad:
+    The training ends when the first row is rendered, after the environment is made and the model is loaded; or all rows become
+    the same text. A file that is not here is not checked.
+
+    Example:
+        model: {base: my-lab/my-model, chat_template_file: templates/open.jinja}
+
+    Use instead:
+        model: {base: my-lab/my-model, chat_template_file: templates/plain.jinja}
+    """
+    if s.model.chat_template_file is None:
         return
-    try:
-        re.compile(s.adapter.target_pattern)
-    except re.error as error:
-        yield Fault("adapter.target_pattern", f"the pattern is not a regular expression: {error}", "correct it")
+    from recipec.rules.template_file import trouble  # Jinja takes as long to load as the rest of a check
+
+    found = trouble(s.model.chat_template_file)
+    if found is not None:
+        yield Fault("model.chat_template_file", found.message, found.advice)
 
 
 @contradiction("P223", "dropout-of-everything", words=("adapter.dropout",))
@@ -396,4 +422,5 @@ RULES = (
     drops_all,
     other_adapter,
     which_template,
+    template_file,
 )

@@ -422,4 +422,6 @@ SYSTEM = System(
     checks=_checks,
     uses=_uses,
     one_process="Axolotl always starts one process on CPU",
+    alternating=frozenset(["gemma", "mistral_v1", "mistral_v2v3", "mistral_v3_tekken"]),
+    without_system=frozenset(["gemma"]),
 )

@@ -270,6 +270,7 @@ SYSTEM = System(
     one_message=True,
     scores_apart=True,
     keeps=frozenset(["activations", "logits"]),
+    dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     needs=trainers.need,
     job=_job,

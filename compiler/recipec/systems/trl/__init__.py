@@ -200,4 +200,6 @@ SYSTEM = System(
     files=_files,
     checks=_checks,
     uses=_uses,
+    alternating=frozenset(["gemma"]),
+    without_system=frozenset(["gemma"]),
 )
