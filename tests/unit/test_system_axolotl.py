@@ -107,7 +107,7 @@ HUB = "data: {train: [{hub: o/d, format: preference}]}\n"
         (dpo().replace(PAIRS, HUB.replace("o/d", "o/d, subset: s")), "choose a subset", dpo().replace(PAIRS, HUB)),
         (grpo(rollout="engine: vllm"), "has no vLLM", grpo()),
         (grpo(reward="type: model, path: org/judge"), "Python module", grpo(reward="type: model, path: org/judge-1.5b")),
-        (grpo() + TWO, "groups of 8 completions in the 4", grpo("batch_size: 16") + TWO),
+        (grpo() + TWO, "group of 8 completions in the 4", grpo("batch_size: 16") + TWO),
     ],
 )  # fmt: skip
 def test_what_it_cannot_do_is_an_error_and_what_is_near_is_not(wrong: str, said: str, right: str) -> None:

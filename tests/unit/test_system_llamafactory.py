@@ -119,7 +119,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
                 "hardware": TWO,
                 "parallel": FSDP2,
             },
-            "fsdp2 of LLaMA-Factory shards 4-bit weights only",
+            "8-bit weights cannot be sharded by FSDP2",
             {"model": NF4},
         ),
         (

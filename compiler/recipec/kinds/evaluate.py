@@ -11,6 +11,8 @@ from recipec.facts.models import KnownModel, fitting, is_folder, known_model
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
+from recipec.plural import counted
+from recipec.render.markdown import inert
 
 T = TypeVar("T")
 ENOUGH = 8192  # tokens: five examples of the longest usual tasks, and an answer
@@ -220,9 +222,11 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
 def _sentence(stage: Stage[Evaluate]) -> str:
     body = stage.body
     length = "at its own length" if body.max_length == "model" else f"at {body.max_length:,} tokens"
-    return (
-        f"evaluates {body.model.name} on {', '.join(body.tasks)} {length} with lm-evaluation-harness ({body.backend})"
-    )
+    how = f"with lm-evaluation-harness ({body.backend})"
+    how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
+    how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
+    how += f", the first {body.limit} rows only" if body.limit != "all" else ""
+    return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} {how}; scores go to `{body.output}`"
 
 
 # of the machine, nothing takes several nodes

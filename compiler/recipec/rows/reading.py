@@ -68,6 +68,18 @@ def _advice(kind: str) -> str:
     return AS_TEXT if kind.startswith("UTF") else "unpack or convert it, or give the suffix of what it is"
 
 
+def row_count(path: Path) -> int | None:
+    """Return the number of rows of a file that is here; None where it is not, cannot be read, or is too large to count."""
+    try:
+        if path.suffix == ".parquet":
+            from recipec.rows.parquet import footer
+
+            return footer(path).rows
+        return sum(1 for _ in rows(path)) if complete(path) else None
+    except (OSError, ValueError, Unreadable):
+        return None
+
+
 def complete(path: Path) -> bool:
     """Return whether `rows` yields every row of a file."""
     return path.stat().st_size <= WHOLE

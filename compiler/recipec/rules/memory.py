@@ -23,7 +23,15 @@ WHOLE_LOGITS = (
     "kto",
     "cpo",
 )  # methods whose loss is over the vocabulary
-STATES = {"adamw": 4.0, "adamw_8bit": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0, "ademamix": 6.0, "lion": 2.0}
+STATES = {
+    "adamw": 4.0,
+    "adamw_8bit": 2.0,
+    "adamw_8bit_torchao": 2.0,
+    "adamw_4bit": 1.0,
+    "adamw_schedule_free": 4.0,
+    "ademamix": 6.0,
+    "lion": 2.0,
+}
 
 
 def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
@@ -124,6 +132,8 @@ def _full_rows(see: Context, s: Train) -> Iterator[Fault]:
     """Yield what is more than a GPU holds in a step of rows of `max_length`, beside what is kept between steps."""
     known = see.model(s.model.path)
     if known is None or known.parameters is None or s.hardware.device == "cpu" or s.rollout is not None:
+        return
+    if known.context is not None and s.model.max_length > known.context:  # the length itself is wrong: L032
         return
     weights, gradients, states = least(known, s)
     parts = {"weights": weights, "optimiser states": states, "the reference model": reference(s, weights)}

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +101,43 @@ def hub_cache() -> str:
         "huggingface",
     )
     return os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")  # noqa: PTH118
+
+
+def licence_of(name: str) -> str | None:
+    """Return the licence that must be accepted on the hub before a model can be downloaded; None where none is known."""
+    wanted = name.lower()
+    for pattern, licence in _gated():
+        if fnmatchcase(wanted, pattern):
+            return licence
+    return None
+
+
+@cache
+def _gated() -> tuple[tuple[str, str], ...]:
+    rows = re.findall(r"^  - (\{names: .*\})$", _file(), re.MULTILINE)
+    read = [plain(read_text(Source("models.yaml", row))) for row in rows]
+    return tuple(
+        (pattern, str(row["licence"]))
+        for row in read
+        if isinstance(row, dict)
+        for pattern in str(row["names"]).split(", ")
+    )
+
+
+def adapter_weights(known: KnownModel, rank: int, names: tuple[str, ...] | None = None) -> int | None:
+    """Return how many weights LoRA adds at a rank: rank × (inputs + outputs) of each layer that it adapts.
+
+    `names` are layers; None means every linear layer of the decoder. None where a size is not known.
+    """
+    hidden, ffn, head, heads, kv = known.hidden_size, known.ffn_size, known.head_size, known.heads, known.kv_heads
+    if hidden is None or ffn is None or head is None or heads is None or kv is None or known.layers is None:
+        return None
+    sides = {"q_proj": heads * head, "k_proj": kv * head, "v_proj": kv * head, "o_proj": heads * head}
+    sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), ffn)
+    wanted = known.linear if names is None else names
+    if not wanted or not set(wanted) <= set(sides) or not set(known.linear) <= set(sides):
+        return None
+    return known.layers * sum(rank * (hidden + sides[name]) for name in wanted)
 
 
 def model_ids() -> tuple[str, ...]:

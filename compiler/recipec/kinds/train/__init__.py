@@ -19,6 +19,7 @@ from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
 from recipec.plan import FileRead, ModelOutput, Resources, Stage
 from recipec.plural import counted
+from recipec.render.markdown import code
 from recipec.systems.registry import system
 
 HANDED = ("model.max_length", "numerics.precision", "model.trust_remote_code")
@@ -259,10 +260,10 @@ def _sentence(stage: Stage[Train]) -> str:
     if s.script is not None:
         many = counted(s.hardware.world, "process")
         how = f"{s.numerics.precision}, {s.parallel.strategy}"
-        return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
+        return f"{code(s.script.path)} trains, started by {s.script.launcher} as {many}, {how}"
     system = f"{s.trainer} {s.release}".strip()
     how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
-    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` with {s.method} for {how}"
+    return f"{system} trains {_trained(s.adapter)} of {code(s.model.path)} with {s.method} for {how}"
 
 
 def _trained(adapter: Adapter | None) -> str:
@@ -272,14 +273,10 @@ def _trained(adapter: Adapter | None) -> str:
     return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
 
 
-def _batch(stage: Stage[Train]) -> list[str]:
-    """Return the section of PLAN.md about the batch."""
-    s, b = stage.body, stage.body.batch
-    tokens = f"at most {b.total * s.model.max_length:,} tokens"
-    sizes = f"{b.micro} micro batch × {b.accumulation} gradient accumulation × "
-    sizes += counted(b.data_parallel, "data-parallel process")
-    title = "## Batch" if s.name == "train" else f"## Batch of {s.name}"
-    return [title, "", f"{counted(b.total, 'sequence')} per optimiser step = {sizes}; {tokens}."]
+def _review(stage: Stage[Train]) -> list[str]:
+    from recipec.kinds.train.review import section as review  # only what is written needs it
+
+    return review(stage)
 
 
 def _wants(s: Train, path: str, value: str) -> str:
@@ -287,4 +284,4 @@ def _wants(s: Train, path: str, value: str) -> str:
 
 
 ACTS = ("name", "trainer", "release", "parallel.strategy", "hardware", "track.telemetry", "output")
-KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _batch, _wants)
+KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _review, _wants)

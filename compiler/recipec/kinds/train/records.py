@@ -212,12 +212,15 @@ class Parallel(Record, frozen=True):
 
 
 class Watch(Record, frozen=True):
-    """Checkpoints, validation and logs. Steps, or `epoch`; validation `never` without data for it."""
+    """Checkpoints, validation and logs. Steps, or `epoch`.
+
+    Validation also after a fraction below 1 of all steps; `never` without data for it, or where it is only kept back.
+    """
 
     save_every: int | Literal["epoch"]
     save_keep: int | Literal["all"]
     save_only_model: bool
-    evaluate_every: int | Literal["epoch", "never"]
+    evaluate_every: int | float | Literal["epoch", "never"]
     early_stopping: int | None
     log_every: int
 

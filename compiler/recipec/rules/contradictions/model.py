@@ -9,6 +9,7 @@ from recipec.decide.said import indexed
 from recipec.kinds.train.model import PROMPTED, QUANTISED, RANKED, SCALED
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
+from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.systems.registry import system
 
@@ -174,6 +175,53 @@ def quantised_in_full(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.load_in", f"weights in {s.model.load_in} cannot be trained", advice)
 
 
+@contradiction("P241", "eight-bit-weights-under-fsdp2", words=("model.load_in", "parallel.strategy"))
+def sharded_int8(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights in int8 under FSDP2.
+
+    Why is this bad:
+    bitsandbytes keeps the scales of an 8-bit layer beside its weight. Once FSDP2 has sharded the weight they are gone, and the
+    first forward pass ends with `no attribute 'CB'`. Layers in 4 bit run.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: fsdp2}
+        model: {base: my-lab/my-model, load_in: int8}
+        adapter: {rank: 16}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: nf4}
+    """
+    if s.model.load_in == "int8" and s.parallel.strategy == "fsdp2":
+        able = could(s, "zero2", "ddp")
+        advice = f"use nf4, or {able}" if able else "use nf4"
+        yield Fault("model.load_in", "8-bit weights cannot be sharded by FSDP2", advice)
+
+
+FP8 = {"fp8": True, "mixed_precision": "fp8"}  # raw keys that the tools have for it
+
+
+@contradiction("P242", "fp8-that-the-gpu-lacks", words=("overrides", "hardware.gpu"))
+def fp8(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a training in fp8, by a raw key, on a GPU that does not compute in it.
+
+    Why is this bad:
+    Tensor cores multiply 8-bit floats from compute capability 8.9 on, and the tools ask for 9.0 (Hopper) when they start.
+
+    Example:
+        hardware: {gpu: a100-80gb}
+        overrides: {axolotl: {fp8: true}}
+
+    Use instead:
+        hardware: {gpu: h100-80gb}
+    """
+    for tool, raw in see.overrides.items():
+        for key in [key for key, value in FP8.items() if raw.get(key) == value and s.hardware.sm < 90]:
+            has = f"{s.hardware.gpu} has {s.hardware.sm}" if s.hardware.sm else "the CPU has none"
+            message = f"training in fp8 needs a GPU with SM 90; {has}"
+            yield Fault(f"overrides.{tool}.{key}", message, "drop it, or train on such a GPU")
+
+
 @contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
 def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds weights in another number format than the computation.
@@ -294,6 +342,29 @@ def which_modules(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("adapter.target_pattern", "both targets and a pattern are given", "give one of them")
 
 
+LAYERS = ("layers_to_transform", "layers_pattern")
+
+
+@contradiction("P244", "layers-of-a-pattern", words=("adapter.target_pattern", "adapter.options"))
+def layers_of_a_pattern(_see: Context, s: Train) -> Iterator[Fault]:
+    r"""Finds a choice of layers beside a pattern for the full names of modules.
+
+    Why is this bad:
+    A full name says the layer. PEFT refuses both together when the adapter is made.
+
+    Example:
+        adapter: {rank: 16, target_pattern: '.*\.[qv]_proj', options: {layers_to_transform: [0, 1]}}
+
+    Use instead:
+        adapter: {rank: 16, targets: [q_proj, v_proj], options: {layers_to_transform: [0, 1]}}
+    """
+    if s.adapter is not None and s.adapter.target_pattern is not None:
+        for word in LAYERS:
+            if s.adapter.options.get(word) is not None:
+                advice = "name the layers in the pattern, or the modules in targets"
+                yield Fault(f"adapter.options.{word}", f"a pattern of full names excludes {word}", advice)
+
+
 @contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern", "rewards"))
 def pattern(_see: Context, s: Train) -> Iterator[Fault]:
     r"""Finds a pattern, of module names or of a reward, that is not a valid regular expression.
@@ -412,11 +483,14 @@ RULES = (
     liger_on_cpu,
     precision,
     quantised_in_full,
+    sharded_int8,
+    fp8,
     disagreement,
     no_scales,
     attention,
     flash_in_fp32,
     two_starts,
+    layers_of_a_pattern,
     which_modules,
     pattern,
     drops_all,

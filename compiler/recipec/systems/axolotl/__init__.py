@@ -42,6 +42,7 @@ FILE = "axolotl.yaml"
 OPTIMIZERS = {
     **huggingface.OPTIMIZERS,
     "adamw_4bit": "adamw_torch_4bit",
+    "adamw_8bit_torchao": "adamw_torch_8bit",
     "adamw_schedule_free": "schedule_free_adamw",
     "ademamix": "ademamix",
     "ademamix_8bit": "ademamix_8bit",
@@ -187,7 +188,7 @@ ROWS: tuple[Row, ...] = (
             constant("auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
             constant("state_dict_type", "SHARDED_STATE_DICT"),
             constant("final_state_dict_type", "FULL_STATE_DICT"),
-            constant("cpu_ram_efficient_loading", True),
+            accelerate.frugal("cpu_ram_efficient_loading"),
             same("activation_checkpointing", "numerics.gradient_checkpointing"),
         ),
     ),
@@ -294,6 +295,28 @@ CHECKS: tuple[Check, ...] = (
     *adapter.CHECKS,
     *objective.CHECKS,
     *data.CHECKS,
+    refuses(
+        "model.load_in",
+        "method",
+        when=lambda load_in, _method: load_in in adapter.QUANTISED,
+        message=lambda load_in, method: f"Axolotl does not shard a base in {load_in} with FSDP2 for {method}",
+        advice="use zero2, or drop load_in",  # check_fsdp2_base_model_quant_rl of its schema
+    )
+    .when("parallel.strategy", "fsdp2")
+    .when("method", "dpo", "ipo", "orpo", "kto"),
+    refuses(
+        "optimizer.name",
+        "parallel.strategy",
+        when=lambda name, _strategy: name == "muon",
+        message="Axolotl's Muon does not run with DeepSpeed",
+        advice="use fsdp2 or ddp, or optimizer: adamw",
+    ).when("parallel.strategy", *accelerate.ZERO),
+    refuses(
+        "data.holdout",
+        when=bool,
+        message="Axolotl cuts no validation rows from streamed data",
+        advice="give them by data.validation",
+    ).when("data.streaming"),
     refuses(
         "optimizer.warmup",
         "length.unit",
@@ -412,6 +435,7 @@ SYSTEM = System(
         "method": frozenset(["pretrain", "sft", "reward", *objective.RL]),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
+        "optimizer.name": frozenset(OPTIMIZERS),
         "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,

@@ -147,7 +147,7 @@ CHECKS: tuple[Check, ...] = (
         when=lambda load_in, _strategy: load_in == "int8",
         message=lambda _load_in, strategy: f"{strategy} of LLaMA-Factory shards 4-bit weights only",
         advice="use nf4",
-    ).when("parallel.strategy", "fsdp2", "zero3"),
+    ).when("parallel.strategy", "zero3"),
     refuses(
         "adapter.start_from",
         "adapter.type",
