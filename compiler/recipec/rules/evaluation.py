@@ -184,7 +184,7 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
     if not weights or known is None or on.device == "cpu":
         return
     room, gib = on.memory_gib, 1024**3
-    cache = 0.0
+    cache, tokens = 0.0, 0
     if s.backend == "vllm":  # its gpu_memory_utilization is 0.9, and it starts only with room for one whole sequence
         length = known.context if s.max_length == "model" else s.max_length
         sizes = (known.layers, known.kv_heads, known.head_size, length)
