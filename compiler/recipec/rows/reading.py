@@ -47,6 +47,8 @@ class Unreadable(Exception):
 
 def rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a JSONL, JSON or CSV file. Raises OSError, and Unreadable at the first row that is none."""
+    if path.exists() and not path.is_file():  # to open a pipe would wait for who writes to it
+        raise Unreadable(f"{path} is no file", "name a file of rows")
     with path.open("rb") as stream:
         start = stream.read(64)
     for sign, kind in SIGNS.items():

@@ -11,6 +11,7 @@ from recipec.contracts import Tasks, tasks
 from recipec.facts import pinned
 from recipec.facts.models import KnownModel
 from recipec.kinds.evaluate import Evaluate, held
+from recipec.regular_file import read_regular
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
@@ -38,9 +39,9 @@ def own(folder: str) -> set[str] | None:
     found: set[str] = set()
     for number, file in enumerate(Path(folder).rglob("*.yaml")):
         try:
-            if number >= MANY or file.stat().st_size > LARGE:
+            if number >= MANY:
                 return None
-            text = file.read_text(encoding="utf-8")
+            text = read_regular(file, LARGE).decode()
         except (OSError, ValueError):
             return None
         found.update(one for words in _OWN.findall(text) for one in re.split(r"[\s,\[\]'\"]+", words))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
+
+from recipec.regular_file import read_regular
 
 LARGEST = 1 << 20  # characters of a template
 
@@ -19,8 +20,7 @@ class Trouble(NamedTuple):
 def trouble(path: str) -> Trouble | None:
     """Return what would fail when a conversation is rendered; None when nothing would, or the file is not here."""
     try:
-        with Path(path).open(encoding="utf-8") as stream:
-            text = stream.read(LARGEST)
+        text = read_regular(path, LARGEST).decode()
     except OSError:
         return None  # another finding tells that it is not here
     except ValueError:

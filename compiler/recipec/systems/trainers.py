@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipec.facts import releases
+from recipec.facts import has_pins, pins, releases
 from recipec.job import MASTER_PORT, Job, Word
 from recipec.kinds.train.records import Train
 from recipec.systems.check import Check, refuses
@@ -19,6 +19,8 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
     extras = ["deepspeed"] if s.parallel.strategy.startswith("zero") else []
     extras += ["flash-attn"] if s.model.attention == "flash_attention_2" else []
     own = base or (f"{s.trainer}-{s.release}" if s.release in releases(s.trainer) else GENERAL)
+    if s.numerics.liger_kernel and has_pins(own) and "\nliger-kernel==" not in pins(own):
+        extras.append("liger")
     return Need(own, frozenset(extras) - brings, holds=holds)
 
 

@@ -105,6 +105,12 @@ CHECKS: tuple[Check, ...] = (
         advice="drop it",
     ),
     refuses(
+        "numerics.liger_kernel",
+        when=bool,
+        message="Unsloth has kernels of its own in place of Liger's",
+        advice="drop it",
+    ),
+    refuses(
         "numerics.torch_compile",
         when=bool,
         message="Unsloth compiles the parts of a model itself",

@@ -8,7 +8,12 @@ from recipec.source import Mapping, Source, plain
 from recipec.yaml_reader import read_text
 
 FOLDER = Path(__file__).parent
-ADDED = ("flash-attn", "ray", "ring-flash-attn")  # pins that other environments add to theirs, in the order of names
+ADDED = (
+    "flash-attn",
+    "liger",
+    "ray",
+    "ring-flash-attn",
+)  # pins that other environments add to theirs, in the order of names
 
 
 class Gpu(NamedTuple):

@@ -124,6 +124,14 @@ def _gated() -> tuple[tuple[str, str], ...]:
     )
 
 
+def _kept(name: str) -> str | None:
+    """Return the format of the weights of a repository whose name does not tell it; None where none is known."""
+    for row in re.findall(r"^  - \{kept: \"(.*)\", format: (\w+)\}$", _file(), re.MULTILINE):
+        if any(fnmatchcase(name.lower(), pattern) for pattern in row[0].split(", ")):
+            return str(row[1])
+    return None
+
+
 def adapter_weights(known: KnownModel, rank: int, names: tuple[str, ...] | None = None) -> int | None:
     """Return how many weights LoRA adds at a rank: rank × (inputs + outputs) of each layer that it adapts.
 
@@ -280,6 +288,7 @@ def _of_name(path: str) -> KnownModel | None:
     listed = isinstance(copies, dict) and "exact" in copies
     origin = rows_by_name().get(name) if listed or quantised is not None else None
     fields: dict[str, Plain] = {**_fields(origin)} if origin is not None else {}
+    quantised = quantised or _kept(path)
     if quantised is not None:
         fields["quantised"] = quantised
     exact = isinstance(copies, dict) and copies.get("exact") is True and quantised is None
@@ -375,7 +384,8 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     """Count the weights of a decoder with grouped-query attention and a gated feed-forward layer, as all families here.
 
     Per layer: q and o are hidden × heads·d, k and v hidden × kv_heads·d, the three of the feed-forward hidden × ffn, and
-    two norms; a family whose `bias` is 1 adds biases to q, k and v. Embeddings are vocab × hidden, twice unless tied.
+    two norms; a family whose `bias` is 1 adds biases to q, k and v, one whose
+    `qk_norm` is 1 a norm of each head's queries and of its keys. Embeddings are vocab × hidden, twice unless tied.
     """
     vocab, layers, hidden, tied = known.vocab, known.layers, known.hidden_size, known.tied_embeddings
     heads, kv_heads, width, ffn = known.heads, known.kv_heads, known.head_size, known.ffn_size
@@ -386,6 +396,8 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     layer = hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * ffn + 2 * hidden
     if family.get("bias"):
         layer += width * (heads + 2 * kv_heads)
+    if family.get("qk_norm"):
+        layer += 2 * width
     embeddings = vocab * hidden * (1 if tied else 2)
     return known._replace(parameters=layers * layer + hidden + embeddings, embedding_parameters=embeddings)
 

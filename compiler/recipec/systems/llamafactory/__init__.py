@@ -97,7 +97,14 @@ TRAINING: tuple[Row, ...] = (
     # a streamed file is cut into as many pieces as there are workers, so there must be one
     same("dataloader_num_workers", "data.workers").unless("data.streaming"),
     made("dataloader_num_workers", lambda workers: max(1, workers), "data.workers").when("data.streaming"),
-    *base("dataloader_pin_memory", "save_strategy", "save_total_limit", "eval_strategy", "logging_steps"),
+    *base(
+        "dataloader_pin_memory",
+        "save_strategy",
+        "save_total_limit",
+        "save_only_model",
+        "eval_strategy",
+        "logging_steps",
+    ),
     made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
     constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),

@@ -9,7 +9,7 @@ from recipec.source import is_list, is_mapping
 from recipec.systems import trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.huggingface import FOUR_BIT, base
-from recipec.systems.table import OMIT, Row, choice, constant, gathered, made, named, nonzero, same
+from recipec.systems.table import OMIT, Row, choice, constant, flag, gathered, made, named, nonzero, same
 
 SCHEDULERS = {name: name for name in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr")}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -49,7 +49,10 @@ TRAINING: tuple[Row, ...] = (
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing", "gradient_checkpointing_kwargs"),
     *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),
-    *base("save_strategy", "save_total_limit", "eval_strategy", "logging_steps", "report_to", "seed"),
+    *base(
+        "save_strategy", "save_total_limit", "save_only_model", "eval_strategy", "logging_steps", "report_to", "seed"
+    ),
+    flag("use_liger_kernel", "numerics.liger_kernel").when("method", "sft", "pretrain"),
 )
 
 
