@@ -138,7 +138,7 @@ def long_prompts(_see: Context, s: Evaluate) -> Iterator[Fault]:
     """
     for index, task in single(s):
         least = next((length for name, length in LONG_PROMPTS.items() if _belongs(task, (name,))), 0)
-        if s.max_length < least:
+        if isinstance(s.max_length, int) and s.max_length < least:
             message = f"the documents of {task} are cut to {s.max_length} tokens"
             yield Fault(f"tasks[{index}]", message, f"evaluate a model with a max_length of {least} or more")
 

@@ -52,8 +52,11 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
-    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `trains_new_embeddings`: beside
-    an adapter it trains the embeddings in full where tokens are new. `dequantises`: the formats of quantised
+    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `scores_apart`: the head of its
+    reward models is saved in a file that others do not read. `keeps`: of a batch it keeps `activations` on the GPU for the
+    backward pass, and whole `logits` for the loss; what is not said may be kept in pieces, or elsewhere. `scores_tokens`: a
+    reward model is given the policy's tokens, not the text. `trains_new_embeddings`: beside an adapter it trains the embeddings
+    in full where tokens are new. `dequantises`: the formats of quantised
     checkpoints that it turns into bf16 when it loads them.
 
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
@@ -78,6 +81,9 @@ class System(Record, frozen=True):
     trains_new_embeddings: bool = False
     own_loop: bool = False
     engines_apart: bool = False
+    keeps: frozenset[str] = frozenset()
+    scores_apart: bool = False
+    scores_tokens: bool = False
     dequantises: frozenset[str] = frozenset()
     alternating: frozenset[str] = frozenset()
     without_system: frozenset[str] = frozenset()

@@ -71,6 +71,7 @@ def _elsewhere(also_train: tuple[str, ...]) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("Unsloth", trainers.CONTEXT, trainers.TENSOR),
     *settings.CHECKS,
     *script.CHECKS,
     refuses(

@@ -402,6 +402,26 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     return known._replace(parameters=layers * layer + hidden + embeddings, embedding_parameters=embeddings)
 
 
+def unfit(known: KnownModel | None, parts: int, *, copies: bool) -> str:
+    """Return what of a model's attention cannot be split over some GPUs; an empty text where all can, or it is not known.
+
+    With `copies`, keys and values of fewer heads than GPUs are kept several times, as vLLM does.
+    """
+    if known is None or parts == 1:
+        return ""
+    if known.heads is not None and known.heads % parts:
+        return f"{known.id} has {known.heads} attention heads, which cannot be split over {parts} GPUs"
+    kv = known.kv_heads
+    if kv is not None and kv % parts and not (copies and parts % kv == 0):
+        return f"{known.id} has {kv} heads of keys and values, which cannot be split over {parts} GPUs"
+    return ""
+
+
+def fitting(known: KnownModel | None, most: int, *, copies: bool) -> int:
+    """Return the largest number of GPUs up to `most`, a divisor of it, that a model can be split over."""
+    return next(parts for parts in range(most, 0, -1) if most % parts == 0 and not unfit(known, parts, copies=copies))
+
+
 def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
     """Return what the files of a folder say, in the words of a row."""
     tokenizer = read_json(folder / "tokenizer_config.json")

@@ -12,6 +12,7 @@ from recipec.rules.rule import Context, Fault, contradiction
 METHOD = ("train.method",)
 ROLLOUT = ("train.method", "rollout", "hardware.gpu")
 REWARDS = ("train.method", "rewards")
+EITHER = ("path", "stage")  # of a reward model
 
 
 @contradiction(
@@ -244,14 +245,22 @@ def reward_words(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         rewards: [{type: length, max_words: 100}]
     """
-    for index, reward in enumerate(s.rewards):
+    for index, reward in enumerate(see.said.recipe.rewards if s.rewards else ()):
         here = indexed("rewards", index)
-        for word in ("pattern", "max_words", "language", "path", "function", "url"):
+        for word in ("pattern", "max_words", "language", "path", "function", "url", "stage"):
             value, needed = getattr(reward, word), word in REWARD_WORDS[reward.type]
+            if word in EITHER and needed:
+                continue
             if needed and value is None and not see.said.unsure((f"{here}.{word}",)):
                 yield Fault(here, f"a reward of type {reward.type} needs {word}", f"add {word}")
             if not needed and value is not None:
                 yield Fault(f"{here}.{word}", f"a reward of type {reward.type} has no {word}", "drop it")
+        if reward.type == "model" and not see.said.unsure(f"{here}.{word}" for word in EITHER):
+            given = [word for word in EITHER if getattr(reward, word) is not None]
+            if not given:
+                yield Fault(here, "a reward of type model needs a path or a stage", "add stage, or path")
+            elif len(given) > 1:
+                yield Fault(f"{here}.path", "a reward model is named twice, by path and by stage", "drop one of them")
 
 
 @contradiction("P079", "exact-answers-without-answers", words=(*REWARDS, "data.train"))

@@ -126,6 +126,7 @@ _VALUE_HEAD = differs(
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("LLaMA-Factory", trainers.CONTEXT, trainers.TENSOR),
     refuses(
         "model.tokenizer",
         "model.path",
@@ -269,6 +270,8 @@ SYSTEM = System(
     sheets=_sheets,
     pairs=frozenset(["message"]),
     reads={},
+    scores_apart=True,
+    keeps=frozenset(["activations", "logits"]),
     dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     needs=trainers.need,

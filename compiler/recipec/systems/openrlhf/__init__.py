@@ -58,7 +58,8 @@ def _uses(s: Train) -> tuple[str, ...]:
 
 
 def _need(s: Train) -> Need:
-    return trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    need = trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if s.parallel.context_parallel > 1 else need
 
 
 SYSTEM = System(
@@ -73,6 +74,8 @@ SYSTEM = System(
     },
     sheets=_sheets,
     engines_apart=True,
+    keeps=frozenset(["activations"]),
+    scores_tokens=True,
     own_loop=True,
     needs=_need,
     job=_job,

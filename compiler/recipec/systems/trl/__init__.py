@@ -120,7 +120,7 @@ COMMAND_ROWS: tuple[Row, ...] = (
     choice("packing_strategy", "method", {"pretrain": "bfd_split"}, why="long texts are split, not cut"),
     made("reward_funcs", rewards.names, "rewards", why="functions of rewards.py").when("method", *settings.ONLINE),
 )
-CHECKS = (*settings.CHECKS, *adapters.CHECKS)
+CHECKS = (*settings.SPLITS, *settings.CHECKS, *adapters.CHECKS)
 COMMAND_CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
@@ -194,6 +194,7 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=_sheets,
+    keeps=frozenset(["activations"]),  # TRL 1.16 takes the loss of logits in pieces
     needs=trainers.need,
     job=_job,
     files=_files,
