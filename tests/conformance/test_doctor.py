@@ -40,6 +40,7 @@ NOT_THE_FILE = (
     "does not support `pure_bf16`",
     "Please use `FORCE_TORCHRUN=1`",
     "Expected a string path to an existing deepspeed config",
+    "} of 8 processes",  # the example is for more GPUs than the judge is told
 )
 TYPO = "mistyped_key"
 
