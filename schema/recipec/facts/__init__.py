@@ -61,7 +61,11 @@ def is_between(release: str, since: str, until: str) -> bool:
 @cache
 def has_pins(environment: str) -> bool:
     """Return whether there are exact pins of an environment."""
-    return (FOLDER / "environments" / f"{environment}.txt").exists()
+    try:
+        pins(environment)
+    except OSError:
+        return False
+    return True
 
 
 @cache
