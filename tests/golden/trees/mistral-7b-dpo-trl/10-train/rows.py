@@ -259,7 +259,7 @@ def _features(source: dict, settings: dict) -> dict:
         return {}
     from datasets import Features, Json, List, Value
 
-    texts = source["tools"] and settings["method"] in BY_TEXT
+    texts = settings["method"] in BY_TEXT
     kept = {key: Value("string") if texts or key == "tools" else List(Json()) for key in _keys(source)}
     return {"features": Features(kept)}
 
@@ -298,7 +298,8 @@ def records(row: dict, source: dict, settings: dict, tokenizer) -> Iterator[dict
         tools = _checked(listed_tools, row.get("tools")) if isinstance(prompt, list) else None
         record = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
         if all(_length(prompt, record[side], tokenizer, tools) <= limit for side in ("chosen", "rejected")):
-            yield _with_tools(record, tools, settings, tokenizer) if source.get("tools") else record
+            by_text = settings["method"] in BY_TEXT
+            yield _with_tools(record, tools, settings, tokenizer) if by_text or source.get("tools") else record
     elif kind == "unpaired-preference":
         prompt, completion = row[at["prompt"]], row[at["completion"]]
         if _length(prompt, completion, tokenizer) <= limit:
