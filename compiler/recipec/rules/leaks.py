@@ -10,6 +10,7 @@ from pathlib import Path
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Stage
+from recipec.regular_file import read_regular
 from recipec.rules.evaluation import LARGE, MANY, single
 from recipec.rules.rule import Context, Fault, rule
 
@@ -83,9 +84,9 @@ def _files_of(folder: str, task: str) -> Iterator[str]:
     named = re.compile(rf"^task:[ \t]*['\"]?{re.escape(task)}['\"]?[ \t]*(?:#.*)?$", re.MULTILINE)
     for number, file in enumerate(sorted(Path(folder).rglob("*.yaml"))):
         try:
-            if number >= MANY or file.stat().st_size > LARGE:
+            if number >= MANY:
                 return
-            text = file.read_text(encoding="utf-8")
+            text = read_regular(file, LARGE).decode()
         except (OSError, ValueError):
             continue
         if named.search(text) and re.search(r"^dataset_path:[ \t]*['\"]?(?:json|csv|parquet)\b", text, re.MULTILINE):

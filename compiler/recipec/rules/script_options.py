@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
+
+from recipec.regular_file import read_regular
 
 LARGEST = 1 << 20  # bytes of a script that is read
 # What declares options otherwise, or lets through those that it does not know.
@@ -25,10 +26,7 @@ class Declared(NamedTuple):
 def declared_options(path: str) -> Declared | None:
     """Return what a script declares; None where that cannot be told from its text, or it is not here."""
     try:
-        file = Path(path)
-        if not file.is_file() or file.stat().st_size > LARGEST:
-            return None
-        return _declared(file.read_text(encoding="utf-8"))
+        return _declared(read_regular(path, LARGEST).decode())
     except (OSError, ValueError):
         return None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from recipec.kinds.train.records import Train
+from recipec.regular_file import read_regular
 from recipec.rules.rule import Context, Fault, rule
+from recipec.rules.template_file import environment
 
 LARGEST = 1 << 18  # bytes; the longest template of a known model has 30,000
 QUESTION, ANSWER = "Wie viele Beine hat eine Spinne?", "Acht Beine sind es."
@@ -30,8 +31,6 @@ class Rendered(NamedTuple):
 def rendered(text: str) -> Rendered | None:
     """Return what a template renders; None where it cannot be told: it refuses the sample, or is no Jinja."""
     from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def _a_day(_format: str) -> str:
         return "1 January 2026"
@@ -39,8 +38,6 @@ def rendered(text: str) -> Rendered | None:
     def refuse(message: str) -> str:
         raise TemplateError(message)
 
-    # as transformers.utils.chat_template_utils makes it
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
     names: dict[str, object] = {
         "bos_token": "<s>",
@@ -52,7 +49,7 @@ def rendered(text: str) -> Rendered | None:
         "strftime_now": _a_day,
     }
     try:
-        template = environment.from_string(text)
+        template = environment().from_string(text)
         whole = template.render(messages=turns, add_generation_prompt=False, **names)
         asked = [template.render(messages=turns[:1], add_generation_prompt=word, **names) for word in (False, True)]
     except Exception:  # a template may raise anything; whether it is Jinja at all is told elsewhere
@@ -64,11 +61,8 @@ def _own(see: Context, s: Train) -> Rendered | None:
     """Return what the user's own template renders; None without one that is here."""
     if s.model.chat_template_file is None or not see.folders:
         return None
-    file = Path(s.model.chat_template_file)
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST:
-            return None
-        return rendered(file.read_text(encoding="utf-8"))
+        return rendered(read_regular(s.model.chat_template_file, LARGEST).decode())
     except (OSError, ValueError):
         return None
 
