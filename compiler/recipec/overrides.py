@@ -41,7 +41,8 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
         elif is_mapping(entry.value) and is_mapping(value):
             merged = dict(entry.value)
             for inner, item in value.items():
-                if inner in merged and entry.reads and not _same(merged[inner], item):
+                decided = inner in merged and entry.reads and inner not in entry.fixed
+                if decided and not _same(merged[inner], item):
                     findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
                 merged[inner] = item
             document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")

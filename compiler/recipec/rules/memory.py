@@ -7,10 +7,22 @@ from collections.abc import Iterator
 from recipec.facts.models import KnownModel, formats
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
+from recipec.systems.registry import system
 
 GIB = 1024**3
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
 # Bytes of optimiser state per parameter where the parameters are bf16, the least that a trainer keeps; fp32 doubles it.
+COMPARED = ("dpo", "ipo", "kto", "grpo", "rloo", "ppo")  # methods with a reference model
+WHOLE_LOGITS = (
+    "pretrain",
+    "sft",
+    "dpo",
+    "ipo",
+    "orpo",
+    "simpo",
+    "kto",
+    "cpo",
+)  # methods whose loss is over the vocabulary
 STATES = {
     "adamw": 4.0,
     "adamw_8bit": 2.0,
@@ -29,9 +41,12 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     buffers come on top of all.
     """
     assert known.parameters is not None
-    total, world, strategy = known.parameters, s.batch.data_parallel, s.parallel.strategy
+    total, strategy = float(known.parameters), s.parallel.strategy
+    # shards are spread over those that share a sequence too, and a layer that is shared is there once in each group
+    world = s.batch.data_parallel * s.parallel.context_parallel * s.parallel.tensor_parallel
+    total /= 1 if strategy in ("zero3", "fsdp2") else s.parallel.tensor_parallel
     held = formats()[known.quantised].bits / 8 if known.quantised is not None else BYTES[s.model.load_in]
-    quantised = total - known.embedding_parameters if held < 2 else total
+    quantised = max(0.0, total - known.embedding_parameters) if held < 2 else total
     weights = quantised * held + (total - quantised) * 2
     gradients = states = 0.0
     if s.adapter is None:
@@ -50,9 +65,42 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     return weights, gradients, states
 
 
+def reference(s: Train, weights: float) -> float:
+    """Return the bytes on each GPU of a frozen copy of the whole model, which some methods compare with; else 0.
+
+    Beside an adapter it is the base under it. Where weights are sharded, it is; under ZeRO-1 and -2 each GPU holds it whole.
+    """
+    pulled = s.objective is not None and s.objective.beta > 0
+    return weights if s.adapter is None and s.method in COMPARED and pulled else 0.0
+
+
+def kept(known: KnownModel, s: Train) -> tuple[float, float]:
+    """Return the bytes of activations and of logits on each GPU in one step of full rows, at the very least.
+
+    With checkpointing, a layer keeps its input. Without, it keeps what its matrices and attention need for their
+    gradients: inputs, queries, keys, values and the attention's output; gate, up and their product. All in the 2 bytes of
+    bf16 (fp32: 4). The loss is taken of fp32 logits: 4 bytes per token and word of the vocabulary.
+    """
+    rows = system(s.trainer).keeps
+    tokens = s.batch.micro * s.model.max_length / s.parallel.context_parallel
+    width, each = 4.0 if s.numerics.precision == "fp32" else 2.0, 0.0
+    sizes = (known.layers, known.hidden_size, known.heads, known.kv_heads, known.head_size, known.ffn_size)
+    if None not in sizes:
+        layers, hidden, heads, kv_heads, head, ffn = (size or 0 for size in sizes)
+        inside = (2 * heads + 2 * kv_heads) * head + 3 * ffn
+        inside += 2 * hidden if s.adapter is None else 0  # frozen matrices need no inputs
+        each = layers * (hidden if s.numerics.gradient_checkpointing else inside / s.parallel.tensor_parallel)
+    logits = 4.0 * tokens * (known.vocab or 0) / s.parallel.tensor_parallel
+    fused = s.numerics.liger_kernel
+    return (
+        tokens * each * width if "activations" in rows else 0.0,
+        logits if "logits" in rows and s.method in WHOLE_LOGITS and not fused else 0.0,
+    )
+
+
 @rule("L015", "more-than-the-memory", "error", sources="Axolotl#1813, #219, LLaMA-Factory#5771")
 def too_large(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a training whose weights, gradients and optimiser states alone are larger than the memory of a GPU.
+    """Finds a training whose weights, gradients, optimiser states and reference model alone are larger than the memory of a GPU.
 
     Why is this bad:
     It ends with an out-of-memory error, often only at the first optimiser step. What is counted is the least that any
@@ -68,16 +116,81 @@ def too_large(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if known is None or known.parameters is None or s.hardware.device == "cpu" or s.script is not None:
         return
-    weights, gradients, states = (part / GIB for part in least(known, s))
-    if weights + gradients + states <= s.hardware.memory_gib:
+    weights, gradients, states = least(known, s)
+    parts = {"weights": weights, "gradients": gradients, "optimiser states": states}
+    parts["the reference model"] = reference(s, weights)
+    if sum(parts.values()) > s.hardware.memory_gib * GIB:
+        yield Fault("hardware.gpu", _more(parts, s), _smaller(s))
+
+
+def _more(parts: dict[str, float], s: Train) -> str:
+    told = [f"{part / GIB:.0f} GiB of {name}" for name, part in parts.items() if part >= GIB / 2]
+    return f"{' + '.join(told)} are more than the {s.hardware.memory_gib} GiB of {s.hardware.gpu}"
+
+
+def _full_rows(see: Context, s: Train) -> Iterator[Fault]:
+    """Yield what is more than a GPU holds in a step of rows of `max_length`, beside what is kept between steps."""
+    known = see.model(s.model.path)
+    if known is None or known.parameters is None or s.hardware.device == "cpu" or s.rollout is not None:
         return
-    parts = [
-        f"{part:.0f} GiB of {name}"
-        for part, name in ((weights, "weights"), (gradients, "gradients"), (states, "optimiser states"))
-        if part
-    ]
-    message = f"{' + '.join(parts)} are more than the {s.hardware.memory_gib} GiB of {s.hardware.gpu}"
-    yield Fault("hardware.gpu", message, _smaller(s))
+    if known.context is not None and s.model.max_length > known.context:  # the length itself is wrong: L032
+        return
+    weights, gradients, states = least(known, s)
+    parts = {"weights": weights, "optimiser states": states, "the reference model": reference(s, weights)}
+    if sum(parts.values()) + gradients > s.hardware.memory_gib * GIB:
+        return  # told without them
+    activations, logits = kept(known, s)
+    parts |= {"activations": activations, "logits": logits}
+    if sum(parts.values()) <= s.hardware.memory_gib * GIB:
+        return
+    ways = ["train.micro_batch_size: 1"] * (s.batch.micro > 1)
+    ways += ["train.gradient_checkpointing: true"] * (not s.numerics.gradient_checkpointing)
+    ways += ["train.liger_kernel: true"] * (logits > activations)
+    message = f"{_more(parts, s)} where a row has all {s.model.max_length:,} tokens"
+    paths = "model.max_length batch.micro hardware.gpu"
+    if not s.numerics.gradient_checkpointing and activations > logits:
+        paths = f"numerics.gradient_checkpointing {paths}"
+    yield Fault(paths, message, f"use {', '.join([*ways, 'a smaller max_length'])}, or more or larger GPUs")
+
+
+@rule("L145", "packed-rows-beyond-the-memory", "error", sources="Axolotl#1813, LLaMA-Factory#5771")
+def packs_too_large(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds packed rows whose activations and logits do not fit beside the weights.
+
+    Why is this bad:
+    Packed rows have all `max_length` tokens, from the first step on. What is counted is the least that is kept of them: the inputs of the layers, or of their matrices
+    without gradient checkpointing, and fp32 logits over the whole vocabulary.
+
+    Example:
+        model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 131072}
+        data: {train: [{path: data/chat.jsonl, format: chat}], packing: true}
+        adapter: {rank: 16}
+        hardware: {gpu: a100-40gb}
+
+    Use instead:
+        model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 16384}
+    """
+    if s.data.packing:
+        yield from _full_rows(see, s)
+
+
+@rule("L146", "long-rows-beyond-the-memory", "warning", sources="Axolotl#1813, LLaMA-Factory#5771")
+def rows_too_large(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a `max_length` and a micro batch whose activations and logits do not fit beside the weights.
+
+    Why is this bad:
+    The training goes on until a batch has a row of that length, and then ends for want of memory: often in the middle of the night. What is counted is
+    the least that is kept.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-1.5B-Instruct, max_length: 32768}
+        train: {learning_rate: 1e-5, micro_batch_size: 8}
+
+    Use instead:
+        train: {learning_rate: 1e-5, micro_batch_size: 1, liger_kernel: true}
+    """
+    if not s.data.packing:
+        yield from _full_rows(see, s)
 
 
 def _smaller(s: Train) -> str:
@@ -150,4 +263,4 @@ def host_too_small(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("hardware.host_memory_gib", message, "use more nodes, offload to nvme, or an adapter")
 
 
-RULES = (too_large, needless_offload, host_too_small)
+RULES = (too_large, packs_too_large, rows_too_large, needless_offload, host_too_small)

@@ -71,6 +71,7 @@ def _elsewhere(also_train: tuple[str, ...]) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("Unsloth", trainers.CONTEXT, trainers.TENSOR),
     *settings.CHECKS,
     *script.CHECKS,
     refuses(
@@ -291,4 +292,7 @@ SYSTEM = System(
     one_process="Unsloth trains in one process",
     alternating=frozenset(["gemma"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(["qwen3"]),
+    reads=script.READS,
+    unpaired_turns=True,
 )

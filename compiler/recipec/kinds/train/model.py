@@ -62,8 +62,8 @@ def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
     used = template(name) if name is not None and given.chat_template_file is None and renders else None
     if used is None:
         return Turns(plain(None), say.rule(tokens, "as given", *paths), plain(None), plain(()))
-    renders_by = plain(used.name)
     because = [*paths, "model.chat_template", "model.tokenizer", "model.base"]
+    renders_by = say.rule(used.name, "as given" if laid else "the tokenizer's own", *because[len(paths) :])
     has = known.tokens if known is not None else ()
     new = tuple(token for token in used.markers if has and token not in has)
     eos = tokens.get("eos", known.eos if known is not None else None)

@@ -323,8 +323,15 @@ def tracker(see: Context, s: Train) -> Iterator[Fault]:
     """
     if see.stage is None or system(s.trainer).own_program or not has_pins(see.stage.environment):
         return
+    if s.release not in releases(s.trainer):  # told by P094
+        return
     held = pins(see.stage.environment)
-    missing = [one for one, leaf in TRACKERS.items() if getattr(s.track, leaf) and f"\n{one}==" not in held]
+    # mlflow-skinny is the same module without its server
+    missing = [
+        one
+        for one, leaf in TRACKERS.items()
+        if getattr(s.track, leaf) and f"\n{one}==" not in held and f"\n{one}-skinny==" not in held
+    ]
     values = flattened(see.stage.body) if missing else {}
     able = all(values.get(path) in (None, *known) for path, known in system(s.trainer).can.items())
     acting = heard(see.stage) if missing and able else ()

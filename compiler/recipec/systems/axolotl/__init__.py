@@ -19,7 +19,7 @@ from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import BASE, base
-from recipec.systems.system import System
+from recipec.systems.system import OF_TURNS, Need, System
 from recipec.systems.table import (
     OMIT,
     Row,
@@ -50,6 +50,7 @@ OPTIMIZERS = {
 }
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 ALL = 1_000_000  # more checkpoints than any training writes
+SPLITS = (trainers.CONTEXT, trainers.TENSOR)
 OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
 
 
@@ -174,6 +175,8 @@ ROWS: tuple[Row, ...] = (
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
     choice("fsdp_version", "parallel.strategy", {"fsdp2": 2}),
+    *trainers.where_split(same("dp_shard_size", "batch.data_parallel", "processes that hold sequences of their own")),
+    *(renamed(f"{path.partition('.')[2]}_size", path, {1: OMIT}) for path in SPLITS),
     *where(
         "parallel.strategy",
         "fsdp2",
@@ -229,7 +232,70 @@ def _new_head(_seed: int, method: str, kind: str | None, start: str | None) -> b
     return method == "reward" and (kind is None or start is not None)
 
 
+# utils/schemas/validation.py and liger/args.py of 0.19; what shards beside them must be FSDP2 (docs/nd_parallelism.qmd)
+SPLIT_CHECKS: tuple[Check, ...] = (
+    *(
+        refuses(
+            path,
+            "parallel.strategy",
+            when=lambda size, strategy: size > 1 and strategy != "fsdp2",
+            message=f"Axolotl has {path.partition('.')[2]} beside FSDP2 only",
+            advice="set parallel.strategy: fsdp2",
+        )
+        for path in SPLITS
+    ),
+    *(
+        check.unless(SPLITS[0], 1)
+        for check in (
+            refuses(
+                "method",
+                when=lambda method: method not in data.SUPERVISED,
+                message=lambda method: (
+                    f"Axolotl splits the sequences of {method} without the losses that need them whole"
+                ),
+                advice="drop context_parallel",
+            ),
+            refuses(
+                "model.attention",
+                when=lambda attention: attention != "flash_attention_2",
+                message="Axolotl's context parallelism is ring attention of Flash Attention 2",
+                advice="set model.attention: flash_attention_2",
+            ),
+            refuses(
+                "batch.micro",
+                "data.packing",
+                when=lambda micro, packing: micro > 1 and packing,
+                message="Axolotl's ring attention takes one packed row at a time",
+                advice="set train.micro_batch_size: 1",
+            ),
+        )
+    ),
+    *(
+        check.unless(SPLITS[1], 1)
+        for check in (
+            refuses(
+                "optimizer.name",
+                when=lambda name: name in ("adamw_8bit", "adamw_paged_8bit"),
+                message=lambda name: f"Axolotl has no {name} with tensor parallelism",
+                advice="use optimizer: adamw",
+            ),
+            refuses(
+                "numerics.liger_kernel",
+                when=bool,
+                message="Liger's kernels need whole layers",
+                advice="drop liger_kernel, or tensor_parallel",
+            ),
+            refuses(
+                "model.load_in",
+                when=lambda load_in: load_in in ("int8", "nf4", "fp4"),
+                message=lambda load_in: f"weights in {load_in} cannot be split by heads",
+                advice="use load_in: bf16, or drop tensor_parallel",
+            ),
+        )
+    ),
+)
 CHECKS: tuple[Check, ...] = (
+    *SPLIT_CHECKS,
     *adapter.CHECKS,
     *objective.CHECKS,
     *data.CHECKS,
@@ -360,6 +426,12 @@ def _uses(s: Train) -> tuple[str, ...]:
     return tuple(used)
 
 
+def _need(s: Train) -> Need:
+    need = trainers.need(s)
+    ring = s.parallel.context_parallel > 1 and "flash-attn" in need.extras
+    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if ring else need
+
+
 SYSTEM = System(
     "axolotl",
     kinds=frozenset(["train"]),
@@ -371,7 +443,8 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
-    needs=trainers.need,
+    keeps=frozenset(["activations", "logits"]),
+    needs=_need,
     job=_job,
     files=_files,
     checks=_checks,
@@ -379,4 +452,19 @@ SYSTEM = System(
     one_process="Axolotl always starts one process on CPU",
     alternating=frozenset(["gemma", "mistral_v1", "mistral_v2v3", "mistral_v3_tekken"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(
+        [
+            "command_a",
+            "exaone4",
+            "gemma4",
+            "jamba",
+            "llama4",
+            "mistral_v2v3",
+            "mistral_v3_tekken",
+            "qwen3",
+            "qwen3_5",
+            "qwen_25",
+        ]
+    ),
+    reads={"chat": OF_TURNS | {"tools", "system"}, "preference": OF_TURNS | {"tools"}, "prompt": OF_TURNS},
 )

@@ -126,6 +126,7 @@ _VALUE_HEAD = differs(
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("LLaMA-Factory", trainers.CONTEXT, trainers.TENSOR),
     refuses(
         "model.tokenizer",
         "model.path",
@@ -168,12 +169,6 @@ CHECKS: tuple[Check, ...] = (
         message=lambda _init, method: f"the reference model of {method} excludes PiSSA here",
         advice="drop init, or use orpo or simpo, which have none",
     ).when("method", "dpo", "kto"),
-    refuses(
-        "adapter.init",
-        when=PISSA.__contains__,
-        message="LLaMA-Factory cannot start PiSSA from quantised weights",
-        advice="drop init, or load_in",
-    ).when("model.load_in", *QUANTISED),
     refuses(
         "adapter.options",
         when=bool,
@@ -273,7 +268,10 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(get_args(Scheduler)) - {"warmup_stable_decay"},
     },
     sheets=_sheets,
-    one_message=True,
+    pairs=frozenset(["message"]),
+    reads={},
+    scores_apart=True,
+    keeps=frozenset(["activations", "logits"]),
     dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     own_templates=True,

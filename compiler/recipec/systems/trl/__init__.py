@@ -122,7 +122,7 @@ COMMAND_ROWS: tuple[Row, ...] = (
     choice("packing_strategy", "method", {"pretrain": "bfd_split"}, why="long texts are split, not cut"),
     made("reward_funcs", rewards.names, "rewards", why="functions of rewards.py").when("method", *settings.ONLINE),
 )
-CHECKS = (*settings.CHECKS, *adapters.CHECKS)
+CHECKS = (*settings.SPLITS, *settings.CHECKS, *adapters.CHECKS)
 COMMAND_CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
@@ -196,6 +196,7 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=_sheets,
+    keeps=frozenset(["activations"]),  # TRL 1.16 takes the loss of logits in pieces
     needs=trainers.need,
     job=_job,
     files=_files,
@@ -203,4 +204,7 @@ SYSTEM = System(
     uses=_uses,
     alternating=frozenset(["gemma"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(["qwen3"]),
+    reads=script.READS,
+    unpaired_turns=True,
 )
