@@ -67,7 +67,7 @@ def test_launchers_read_their_command_lines(tool_python: Callable[[str], Path], 
         assert expected.items() <= read.items(), launcher
         script, arguments = SCRIPT.get(launcher, ("training_script", "training_script_args"))
         assert read[script] == "plain.py"
-        assert read[arguments][-3:] == ["--note", f"it's $HOME of {2 * nodes}", "--quiet"]
+        assert read[arguments][-3:] == ["--note", f"it's $(id) of {2 * nodes}", "--quiet"]
         assert isinstance(wrong, str) or "--nproc_per_nod" in str(wrong), launcher  # a wrong option does not pass
     hosts = (tmp_path / "deepspeed-2" / "build" / "10-train" / "hostfile").read_text()
     assert hosts == "node-0 slots=2\nnode-1 slots=2\n"

@@ -95,7 +95,8 @@ def test_the_steps_show_what_is_wrong(installed: Path, theirs: Path) -> None:
     assert done.returncode == 1
     assert "::error file=recipes/more/a bad one.yaml,line=" in done.stdout
     found = json.loads((theirs / "found.sarif").read_text(encoding="utf-8"))
-    place = found["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    [error] = [one for one in found["runs"][0]["results"] if one["level"] == "error"]
+    place = error["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "recipes/more/a%20bad%20one.yaml"
     shutil.rmtree(theirs / "recipes" / "more")
     done = ran("Check recipes", theirs, installed, recipes="recipes/**/*.yaml", sarif="found.sarif")

@@ -69,12 +69,11 @@ def _new_tokens(new: tuple[str, ...], special: dict[str, str]) -> Any:
     return [token for token in new if token not in special.values()] or OMIT
 
 
-def _template(template: str, formats: tuple[str, ...], turns: tuple[bool, ...], method: str) -> Any:
+def _template(template: str, turns: tuple[bool, ...], method: str) -> Any:
     """Leave out the tokenizer's own template where nothing is rendered by it."""
     if template != "tokenizer":
         return template
-    renders = method == "reward" or not data.TALKING.isdisjoint(formats) or any(turns)
-    return "tokenizer_default" if renders else OMIT
+    return "tokenizer_default" if method == "reward" or any(turns) else OMIT
 
 
 def _template_back(name: str) -> dict[str, Any]:
@@ -129,7 +128,7 @@ ROWS: tuple[Row, ...] = (
     present("chat_template", "model.chat_template_file", "jinja"),
     Row(
         ("chat_template",),
-        ("model.chat_template", "data.train.*.format", "data.train.*.turns", "method"),
+        ("model.chat_template", "data.train.*.turns", "method"),
         _template,
         _template_back,
     ).unless("model.chat_template_file"),

@@ -16,7 +16,6 @@ NO_KIND = ("dpo", "ipo", "simpo", "kto")  # no key for the kind of a file, which
 SUPERVISED = ("pretrain", "sft")
 PREFERRED = ("reward", *RL)
 CAUSAL = (*SUPERVISED, "reward")  # built by Axolotl's causal builder, which alone knows some keys
-TALKING = frozenset(["chat", "preference"])  # formats that hold conversations, which a chat template renders
 
 NONE = Template("", None, ())
 

@@ -226,6 +226,15 @@ CHECKS: tuple[Check, ...] = (
         message="LLaMA-Factory joins texts and cuts them at max_length; they attend to one another",
         advice="drop packing where that matters",
     ).when("method", "pretrain"),
+    differs(
+        "method",
+        when=lambda method: method == "pretrain",
+        message=(
+            "LLaMA-Factory trains the EOS token behind a text only where the padding token is another one, and begins texts "
+            "with a BOS token only where the tokenizer has add_bos_token"
+        ),
+        advice="see that tokenizer_config.json has a pad_token of its own",
+    ),
 )
 
 
@@ -276,7 +285,23 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
         )
 
 
-_BREAK = "a line break that its template puts behind an answer carries loss"
+SPACED = ("mistral", "llama2")  # its templates that put a space before an answer, which carries loss
+# templates of others that cut off space around a turn, which its own keep
+TRIMMING = ("llama3", "gemma", "gemma3", "mistral", "llama2")
+
+
+def _around(template: str, own: str | None) -> str:
+    """Return what of the space around turns is trained, or kept, where others have it another way."""
+    said = []
+    own = own if template == "tokenizer" else template
+    spaced = (OWN if template == "tokenizer" else TEMPLATES).get(own or "") in SPACED
+    if own not in WITHOUT_BREAK and not spaced:
+        said.append("a line break that its template puts behind an answer carries loss")
+    if spaced:
+        said.append("the space that its template puts before an answer carries loss")
+    if own in TRIMMING:
+        said.append(f"space around what a turn says is kept, which {own} cuts off")
+    return "; ".join(said)
 
 
 def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
@@ -286,10 +311,16 @@ def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
         yield differs(
             place,
             "model.chat_template",
-            when=lambda _place, _template: True,
-            message=lambda _place, template: (
-                "LLaMA-Factory leaves out conversations in which user and assistant do not alternate"
-                + ("" if template in WITHOUT_BREAK else f"; {_BREAK}")
+            "model.template",
+            when=lambda *_given: True,
+            message=lambda _place, *template: "; ".join(
+                filter(
+                    None,
+                    (
+                        "LLaMA-Factory leaves out conversations in which user and assistant do not alternate",
+                        _around(*template),
+                    ),
+                )
             ),
             advice="see that the conversations alternate and end with an answer",
         )
@@ -297,9 +328,10 @@ def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
         yield differs(
             place,
             "model.chat_template",
-            when=lambda _place, template: template not in WITHOUT_BREAK,
-            message=f"in LLaMA-Factory {_BREAK}",
-            advice="the model learns to write it, and ends its answer before it all the same",
+            "model.template",
+            when=lambda _place, *template: bool(_around(*template)),
+            message=lambda _place, *template: f"in LLaMA-Factory {_around(*template)}",
+            advice="see that no turn begins or ends with space; the model ends its answers at the same token all the same",
         )
     yield (
         differs(
@@ -352,12 +384,13 @@ def _of_other_rows(formats: list[str]) -> Iterator[Check]:
     for when, message, advice in (
         (
             _instructing,
-            "in LLaMA-Factory's alpaca template the input stands below the instruction without a heading of its own",
+            "LLaMA-Factory's alpaca template has no BOS token, writes the input below the instruction without a heading of its own, and "
+            "trains a line break behind the answer",
             "name a chat template to have turns instead",
         ),
         (
             _not_instructing,
-            "plain text ends without an end-of-text token in LLaMA-Factory: where to stop is not learnt",
+            "plain text has no BOS and no EOS token in LLaMA-Factory: where to stop is not learnt",
             "name a chat template, such as model.chat_template: chatml",
         ),
     ):

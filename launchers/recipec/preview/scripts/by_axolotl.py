@@ -23,6 +23,7 @@ def main() -> None:
     from axolotl.utils.dict import DictDefault
 
     cfg = load_cfg(DictDefault(settings(request)))
+    cfg.dataset_num_proc = None  # a pool, even of one, starts a process for every step
     tokenizer = load_tokenizer(cfg)
     read = preferences if cfg.rl else supervised
     entries, position = list(cfg.datasets), 0
