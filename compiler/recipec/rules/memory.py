@@ -10,15 +10,20 @@ from recipec.rules.rule import Context, Fault, rule
 
 GIB = 1024**3
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
-# Bytes of optimiser state per parameter where the parameters are bf16, the least that a trainer keeps; fp32 doubles it.
-STATES = {"adamw": 4.0, "adamw_8bit": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0, "ademamix": 6.0, "lion": 2.0}
+# Bytes of optimiser state per parameter where the parameters are bf16; of those in WIDE, fp32 parameters have twice as much.
+STATES = {
+    "adamw": 4.0, "adamw_8bit": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0, "ademamix": 6.0, "ademamix_8bit": 3.0,
+    "lion": 2.0, "lion_8bit": 1.0,
+}  # fmt: skip
+WIDE = ("adamw", "adamw_schedule_free", "ademamix", "lion")
 
 
 def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     """Return the bytes on each GPU of weights, gradients and optimiser states, at the very least. Shape: per GPU.
 
-    Mixed precision keeps more (fp32 copies: 16 bytes per parameter, arXiv:1910.02054, section 3); activations, logits and
-    buffers come on top of all.
+    DeepSpeed keeps fp32 copies of what is trained in 16 bit, with the states (16 bytes per parameter with Adam,
+    arXiv:1910.02054, section 3); elsewhere weights and gradients are in the format that they are loaded in. Activations,
+    logits and buffers come on top of all.
     """
     assert known.parameters is not None
     total, world, strategy = known.parameters, s.batch.data_parallel, s.parallel.strategy
@@ -28,7 +33,12 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     gradients = states = 0.0
     if s.adapter is None:
         gradients = total * held
-        states = total * STATES.get(s.optimizer.name, 0.0) * (2 if s.model.load_in == "fp32" else 1)
+        copies = strategy.startswith("zero") and s.numerics.precision != "fp32"
+        wide = s.optimizer.name in WIDE and (copies or s.model.load_in == "fp32")
+        states = total * STATES.get(s.optimizer.name, 0.0) * (2 if wide else 1)
+        if copies:  # the working copy is of the computation's format
+            weights = gradients = total * BYTES[s.numerics.precision]
+            states += total * BYTES["fp32"]
     if strategy in ("zero3", "fsdp2"):
         weights /= world
     if strategy in ("zero2", "zero3", "fsdp2"):
@@ -79,6 +89,8 @@ def _smaller(s: Train) -> str:
         ways.append("parallel.strategy: fsdp2")
     if s.adapter is None:
         ways.append("an adapter (adapter: {rank: 16})")
+    if s.adapter is None and s.model.load_in == "fp32" and s.numerics.precision == "bf16":
+        ways.append("model.load_in: bf16 (half of it, and small updates are lost: L137)")
     if s.model.load_in not in ("nf4", "fp4"):
         ways.append("model.load_in: nf4 with an adapter" if s.adapter is None else "model.load_in: nf4")
     if s.parallel.strategy in ("zero2", "zero3", "fsdp2") and s.parallel.optimizer_offload == "none":

@@ -7,6 +7,7 @@ Keys: https://huggingface.co/docs/transformers/main_classes/trainer#transformers
 
 from __future__ import annotations
 
+from recipec.systems.check import differs
 from recipec.systems.table import (
     OMIT,
     Row,
@@ -120,3 +121,15 @@ BASE: dict[str, Row] = {row.key: row for row in _ROWS}
 def base(*keys: str) -> tuple[Row, ...]:
     """Return rows of the base table in this order. Raises KeyError when there is none of a key."""
     return tuple(BASE[key] for key in keys)
+
+
+UPCAST = (
+    differs(  # accelerate/utils/fsdp_utils.py, fsdp2_prepare_model
+        "model.load_in",
+        when=lambda load_in: load_in in ("bf16", "fp16"),
+        message=lambda load_in: f"under FSDP2, accelerate trains fp32 copies of weights that are loaded in {load_in}",
+        advice="drop load_in; nothing is lost by it, and 16 bytes per parameter are shared out over the GPUs",
+    )
+    .unless("adapter.type")
+    .when("parallel.strategy", "fsdp2")
+)

@@ -49,7 +49,8 @@ class System(Record, frozen=True):
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read.
+    answer in a preference pair only one message is read. `fp32_copies`: the strategies under which all weights are
+    trained in fp32 whatever they are loaded in, beside ZeRO, where DeepSpeed sees to it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class System(Record, frozen=True):
     uses: Callable[[Any], tuple[str, ...]] = uses_nothing
     package: str = ""
     one_process: str = ""
+    fp32_copies: frozenset[str] = frozenset()
     own_program: bool = False
     own_loop: bool = False
     engines_apart: bool = False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from recipec.decide.said import Decided, Said, indexed, plain, section
-from recipec.kinds.train.records import Adapter, Model, Numerics
+from recipec.kinds.train.records import Adapter, Format, Model, Numerics
 from recipec.language import train as recipe
 from recipec.plan import Hardware, ModelOutput, Precision
+from recipec.systems.registry import system
 
 QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
@@ -35,7 +36,7 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
     given = say.recipe.model
     scratch = given.from_scratch is not None
     path, revision, tokenizer = _source(say, start, name, init)
-    load = say.take("model.load_in", given.load_in, computed, "the precision of the computation")
+    load = _weights(say, given.load_in, computed)
     four_bit = load.value in ("nf4", "fp4")
     why = "saves about 0.4 bit per parameter" if four_bit else "default of the language"
     new = scratch and start is None
@@ -59,6 +60,19 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
         trust_remote_code=say.word("model.trust_remote_code", given.trust_remote_code),
         resize_embeddings=say.word("model.resize_embeddings", given.resize_embeddings),
     )
+
+
+def _weights(say: Said, given: Format | None, computed: Precision) -> Decided[Format]:
+    """Decide the format of the weights: where all are trained, fp32, as bf16 would round small updates away.
+
+    DeepSpeed keeps fp32 copies by itself, and an adapter is trained in fp32 beside a base that does not change.
+    """
+    sharded = (say.recipe.parallel.strategy or "").startswith("zero")
+    full = say.recipe.adapter is None and not system(say.recipe.trainer).own_program
+    if full and not sharded and computed != "fp32":
+        return say.take("model.load_in", given, "fp32", f"{computed} would round small updates of trained weights away")
+    why = "the precision of the computation" + "; DeepSpeed keeps fp32 copies" * (full and sharded)
+    return say.take("model.load_in", given, computed, why, *["parallel.strategy"] * (full and sharded))
 
 
 def _source(

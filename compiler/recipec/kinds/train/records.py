@@ -11,13 +11,16 @@ Method = Literal[
 ]  # fmt: skip
 
 
+Format = Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
+
+
 class Model(Record, frozen=True):
-    """The model of a stage. `path` is a hub name or a folder."""
+    """The model of a stage. `path` is a hub name or a folder; `load_in` is the format in which its weights are kept."""
 
     path: str
     revision: str | None
     max_length: int
-    load_in: Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
+    load_in: Format
     double_quant: bool
     attention: str
     tokenizer: str

@@ -175,22 +175,26 @@ def quantised_in_full(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
 def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds weights in another number format than the computation.
+    """Finds weights in a smaller number format than the computation, and weights that are trained in fp16.
 
     Why is this bad:
-    Most trainers load the weights in the format of the computation, whatever load_in says.
+    A computation is made in the format of the weights, unless mixed precision lowers it: weights in fp32 can be computed
+    with in 16 bit, but not the reverse, and nothing turns bf16 into fp16. Gradients of fp16 weights underflow; the scaler
+    that prevents it refuses to step them.
 
     Example:
         model: {base: my-lab/my-model, load_in: fp16}
         train: {learning_rate: 1e-5, precision: bf16}
 
     Use instead:
-        train: {learning_rate: 1e-5, precision: fp16}
+        model: {base: my-lab/my-model, load_in: fp32}
     """
     load, chosen = s.model.load_in, s.numerics.precision
-    if load not in QUANTISED and load != chosen:
-        advice = f"use {chosen} for both, or drop load_in"
+    if load not in (*QUANTISED, "fp32", chosen):
+        advice = "use fp32, or drop load_in" if chosen == "fp32" else f"use fp32 or {chosen}, or drop load_in"
         yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
+    elif load == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
+        yield Fault("model.load_in", "weights in fp16 cannot be trained", "use load_in: fp32, or drop it")
 
 
 @contradiction("P033", "scales-that-are-not-there", "part", words=("model.load_in", "model.double_quant"))

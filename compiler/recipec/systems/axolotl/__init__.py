@@ -13,12 +13,13 @@ from typing import Any, get_args
 from recipec.job import Beside, DropStale, DropTorn, Job, Step
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
-from recipec.source import is_mapping
+from recipec.source import is_list, is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import BASE, base
+from recipec.systems.programs import program
 from recipec.systems.system import System
 from recipec.systems.table import (
     OMIT,
@@ -48,6 +49,8 @@ OPTIMIZERS = {
     "muon": "muon",
 }
 LIGER = "axolotl.integrations.liger.LigerPlugin"
+PLUGINS = "recipe_plugins"  # the module of ours beside the configuration
+FLOAT_WEIGHTS, DECAY_SHARE = f"{PLUGINS}.FloatWeights", f"{PLUGINS}.DecayShare"
 ALL = 1_000_000  # more checkpoints than any training writes
 OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
 
@@ -98,6 +101,30 @@ def _without_steps(length: float, unit: str) -> bool:
     return isinstance(length, float) and unit != "steps"
 
 
+def _plugins(
+    liger: bool, load_in: str, precision: str, strategy: str, scheduler: str, decay: float, unit: str
+) -> list[str] | Any:
+    """Return Axolotl's plugins and ours. DeepSpeed keeps fp32 copies of the weights by itself."""
+    floats = load_in == "fp32" != precision and not strategy.startswith("zero")
+    share = scheduler == "warmup_stable_decay" and _without_steps(decay, unit)
+    return [LIGER] * liger + [FLOAT_WEIGHTS] * floats + [DECAY_SHARE] * share or OMIT
+
+
+def _plugins_back(plugins: Any) -> dict[str, Any]:
+    told: list[str] = plugins if is_list(plugins) else []
+    found: dict[str, Any] = {"numerics.liger_kernel": True} if LIGER in told else {}
+    return found | ({"model.load_in": "fp32"} if FLOAT_WEIGHTS in told else {})
+
+
+def _own_plugins(s: Train) -> bool:
+    """Return whether a plugin of ours is among those of a stage."""
+    o = s.optimizer
+    told = _plugins(
+        False, s.model.load_in, s.numerics.precision, s.parallel.strategy, o.scheduler, o.decay, s.length.unit
+    )
+    return told is not OMIT
+
+
 ROWS: tuple[Row, ...] = (
     same("base_model", "model.path"),
     same("revision_of_model", "model.revision"),
@@ -137,6 +164,13 @@ ROWS: tuple[Row, ...] = (
         made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount").when(
             "optimizer.scheduler", "warmup_stable_decay"
         ),
+        made(
+            "decay_share",
+            lambda decay, unit: decay if _without_steps(decay, unit) else OMIT,
+            "optimizer.decay",
+            "length.unit",
+            back=lambda share: {} if share is OMIT else {"optimizer.decay": share},
+        ).when("optimizer.scheduler", "warmup_stable_decay"),
     ),
     share_or_steps("warmup_ratio", "warmup_steps", "optimizer.warmup").unless("method", "simpo"),
     made("warmup_steps", _steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
@@ -152,7 +186,20 @@ ROWS: tuple[Row, ...] = (
         {True: {"use_reentrant": False}},
         why=huggingface.REENTRANT,
     ).unless("parallel.strategy", "fsdp2"),
-    choice("plugins", "numerics.liger_kernel", {True: [LIGER]}),
+    Row(
+        ("plugins",),
+        (
+            "numerics.liger_kernel",
+            "model.load_in",
+            "numerics.precision",
+            "parallel.strategy",
+            "optimizer.scheduler",
+            "optimizer.decay",
+            "length.unit",
+        ),
+        _plugins,
+        _plugins_back,
+    ),
     *(flag(f"liger_{part}", "numerics.liger_kernel") for part in ("rope", "rms_norm", "glu_activation")),
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
@@ -224,13 +271,6 @@ CHECKS: tuple[Check, ...] = (
         advice="give a number of steps, or train.steps instead of epochs",
     ).when("method", "simpo"),
     refuses(
-        "optimizer.decay",
-        "length.unit",
-        when=_without_steps,
-        message="Axolotl takes the decay in steps",
-        advice="give a number of steps, or train.steps instead of epochs",
-    ).when("optimizer.scheduler", "warmup_stable_decay"),
-    refuses(
         "watch.early_stopping",
         "method",
         when=lambda patience, _method: patience is not None,
@@ -300,6 +340,7 @@ def _files(s: Train) -> dict[str, str]:
     """Return Python beside the configuration: loaders of ours, and the reward functions."""
     own = data.used(s.method, s.data.train, s.data.validation)
     files = {loaders.file(s.method, source): loaders.text(s.method, source) for source in own}
+    files |= {f"{PLUGINS}.py": program("axolotl_plugins.py")} if _own_plugins(s) else {}
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 
