@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / name / "recipec" for name in ("schema", "compiler", "launchers")]
 CODE = re.compile(r'["\[]([PRSTOLD][0-9]{3})["\]]')
 SHOWN = re.compile(
-    r"^(error|warning)\[([A-Z][0-9]{3})\]: (.*(?:\n(?!error\[|warning\[|\d+ error|\d+ warning).*)*)", re.MULTILINE
+    r"^(error|warning|note)\[([A-Z][0-9]{3})\]: (.*(?:\n(?!error\[|warning\[|note\[|\d+ error|\d+ warning|\d+ note).*)*)",
+    re.MULTILINE,
 )
 FAMILIES = {
     "S": "Reading: the text of a file",

@@ -20,7 +20,7 @@ from recipec.plan import Plan
 class Compiled(NamedTuple):
     """A compiled recipe.
 
-    `files` are the texts of the emitted files by their paths in the tree, `findings` the warnings. `plan` is what was
+    `files` are the texts of the emitted files by their paths in the tree, `findings` warnings and notes. `plan` is what was
     decided, `manifest` the same with the reason of every value. `folder` is where the tree was written, None where it
     was not.
     """
@@ -39,12 +39,12 @@ def check(
     profiles: Sequence[str] = (),
     variables: Sequence[str] = (),
 ) -> list[Finding]:
-    """Return everything that there is to say of a recipe, errors and warnings in the order of their places.
+    """Return everything that there is to say of a recipe, errors, warnings and notes in the order of their places.
 
     `settings` are `a.b=c`, `profiles` names, `variables` `a=c`, as on the command line. Data paths start at the current
     folder. Never raises RecipeError: a file that cannot be read is a finding too.
     """
-    return pipeline.compile_file(fspath(path), settings, profiles, variables).findings
+    return pipeline.compile_file(fspath(path), settings, profiles, variables).told
 
 
 def plan(
@@ -81,7 +81,7 @@ def compile(
     folder = Path(out) / found.name if out is not None else None
     if folder is not None:
         output.write(folder, found.files)
-    return Compiled(found.files, found.findings, told.plan, told, folder)
+    return Compiled(found.files, found.told, told.plan, told, folder)
 
 
 __all__ = ["Compiled", "Finding", "Manifest", "Plan", "RecipeError", "check", "compile", "plan"]

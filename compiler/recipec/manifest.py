@@ -13,6 +13,7 @@ import msgspec
 
 from recipec.kinds import REGISTRY, kind
 from recipec.plan import Plan, Record, Stage, fields, leaf
+from recipec.terminal import json_text
 
 FORMAT = 2
 FILE = "plan.json"
@@ -150,7 +151,7 @@ def write(manifest: Manifest) -> str:
         "written": _spread(_encoded(manifest.written), 1),
         "files": _spread(files, 1),
     }
-    return _spread(texts, 0) + "\n"
+    return json_text(_spread(texts, 0) + "\n")
 
 
 def _encode(value: Any) -> str:

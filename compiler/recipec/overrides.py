@@ -41,14 +41,21 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
         elif is_mapping(entry.value) and is_mapping(value):
             merged = dict(entry.value)
             for inner, item in value.items():
-                if inner in merged and entry.reads:
+                if inner in merged and entry.reads and not _same(merged[inner], item):
                     findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
                 merged[inner] = item
             document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
+        elif _same(entry.value, value):
+            continue
         elif entry.reads:
             findings.append(_decided(tree, base, document, key))
         else:
             document.entries[key] = Entry(value, (dotted(base),), "override")
+
+
+def _same(ours: Any, raw: Any) -> bool:
+    """Return whether a raw value says what is emitted anyway; true is no 1."""
+    return bool(ours == raw) and isinstance(ours, bool) is isinstance(raw, bool)
 
 
 def _decided(tree: Mapping, path: tuple[str | int, ...], document: Document, key: str) -> Finding:

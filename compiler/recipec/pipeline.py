@@ -26,12 +26,21 @@ _SECRET_TEXT = re.compile(
 
 
 class Compiled(Record, frozen=True):
-    """What came of one recipe. `files` is empty when there are errors."""
+    """What came of one recipe. `files` is empty when there are errors.
+
+    `notes` say what could not be judged, where there are no errors; `findings` are everything else that there is to say.
+    """
 
     name: str
     files: dict[str, str]
     findings: list[Finding]
     resolved: Resolved | None
+    notes: list[Finding] = []
+
+    @property
+    def told(self) -> list[Finding]:
+        """All that there is to say, in the order of its places."""
+        return tidy([*self.findings, *self.notes])
 
 
 def compile_file(
@@ -58,7 +67,8 @@ def compile_file(
 
         found += snapshot.findings(Path(kept), compiled.resolved, path)
     findings = tidy(composed.told(found))
-    return compiled.replaced(files={} if errors(findings) else compiled.files, findings=findings)
+    notes = tidy(composed.told(compiled.notes))
+    return compiled.replaced(files={} if errors(findings) else compiled.files, findings=findings, notes=notes)
 
 
 def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Finding]:
@@ -88,15 +98,21 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     left = rules.unallowed(course, more)
     if errors(left) or any(part.wrong for part in course.parts):
         left = [finding for finding in left if finding.span is None or finding.span not in told]  # one thing of a value
-        return Compiled(recipe.name, {}, tidy([*findings, *left]), None)
+        return Compiled(recipe.name, {}, tidy([*findings, *_of(left, note=False)]), None)
     before = set(findings)
-    findings = rules.findings(course, decision, [*findings, *more])
-    findings = [one for one in findings if one in before or one.span is None or one.span not in told]
+    every = rules.findings(course, decision, [*findings, *more])
+    every = [one for one in every if one in before or one.span is None or one.span not in told]
+    findings, notes = _of(every, note=False), tidy(_of(every, note=True))
     placed = place(course, decision, findings)
     findings = tidy(findings)
     if errors(findings):
         return Compiled(recipe.name, {}, findings, None)
-    return Compiled(recipe.name, files_of(course, decision, placed, findings, composed), findings, decision.resolved)
+    files = files_of(course, decision, placed, findings, composed)
+    return Compiled(recipe.name, files, findings, decision.resolved, notes)
+
+
+def _of(findings: list[Finding], *, note: bool) -> list[Finding]:
+    return [finding for finding in findings if (finding.severity == "note") is note]
 
 
 def _secrets(tree: Node) -> list[Finding]:

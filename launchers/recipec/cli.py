@@ -15,6 +15,7 @@ from recipec.arguments import COMMANDS, FORMATS
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.plural import counted
 from recipec.source import visible
+from recipec.terminal import json_text, shown
 
 if TYPE_CHECKING:
     from recipec.pipeline import Compiled
@@ -94,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong. Raises ArgumentError."""
         self.print_usage(sys.stderr)
-        sys.stderr.write(f"{self.prog}: error: {message}\n")
+        _say(f"{self.prog}: error: {visible(message)}")
         raise argparse.ArgumentError(None, message)
 
 
@@ -116,12 +117,20 @@ def _parser(command: str) -> argparse.ArgumentParser:
 
 
 def _print(text: str) -> None:
+    """Print text, which may hold what others wrote."""
+    text = shown(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def _say(text: str) -> None:
+    """Print lines for the person, on standard error; they may hold what others wrote."""
+    sys.stderr.write(shown(text) + "\n")
 
 
 def _json(value: Any) -> str:
     """Return JSON that standard output can encode: Python's own escapes would not be valid in JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=(sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8"))
+    ascii_only = (sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8")
+    return json_text(json.dumps(value, indent=2, ensure_ascii=ascii_only))
 
 
 def _print_findings(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
@@ -144,7 +153,7 @@ def _compile_all(options: argparse.Namespace) -> tuple[list[Compiled], list[Find
     from recipec.pipeline import compile_file
 
     results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
-    findings = [finding for result in results for finding in result.findings]
+    findings = [finding for result in results for finding in result.told]
     names: dict[str, str] = {}
     for file, result in zip(options.files, results, strict=True):
         if result.name and names.setdefault(result.name, file) != file:
@@ -166,7 +175,7 @@ def _compile(options: argparse.Namespace) -> int:
         code = _print_findings(findings, form=options.format, stale=stale)
         if stale and not options.json:
             _print("\n".join(stale.values()))
-            sys.stderr.write(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result\n")
+            _say(f"stale: {', '.join(stale)}; run `recipe compile` and commit the result")
         return WRONG if stale else code
     compiled: list[dict[str, Any]] = []
     for result in results:
@@ -195,8 +204,9 @@ def _check(options: argparse.Namespace) -> int:
                 _print(fixed.diff)
     _results, findings = _compile_all(options)
     code = _print_findings(findings, form=options.format)
-    if code == DONE and not options.json and not findings:
-        _print(f"{counted(len(options.files), 'recipe')}: no findings")
+    if code == DONE and not options.json and all(finding.severity == "note" for finding in findings):
+        left = f"no errors, {counted(len(findings), 'note')}" if findings else "no findings"
+        _print(f"{counted(len(options.files), 'recipe')}: {left}")
     return code
 
 
@@ -255,10 +265,11 @@ def _data(options: argparse.Namespace) -> int:
     try:
         found = preview(compiled, options.file, stage=options.stage, rows=options.rows, write_snapshot=options.snapshot)
     except PreviewFailure as error:
-        sys.stderr.write("\n  ".join([str(error), *error.lines]) + "\n")
+        _say("\n  ".join([str(error), *error.lines]))
         return FAILED
     if not options.json:
-        _print(page(found.stages, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        # its colours are ours, and it makes visible what the rows hold
+        sys.stdout.write(page(found.stages, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
         for line in [*found.differences, *([f"snapshot: {found.snapshot}"] if found.snapshot else [])]:
             _print(line)
     earlier = [finding for finding in compiled.findings if finding.code != "D093" or not options.snapshot]
@@ -331,11 +342,12 @@ def _adopt(options: argparse.Namespace) -> int:
     if options.json:
         written = bool(options.write and adopted.diff)
         about = {"ok": True, "diff": adopted.diff, "notes": list(adopted.notes), "written": written}
-        _print(json.dumps(about, indent=2, ensure_ascii=False))
+        _print(_json(about))
         return DONE
     if adopted.diff:
         _print(adopted.diff)
-    sys.stderr.write("".join(f"note: {note}\n" for note in adopted.notes))
+    for note in adopted.notes:
+        _say(f"note: {note}")
     return DONE
 
 
@@ -409,7 +421,7 @@ def _env(options: argparse.Namespace) -> int:
         found, text = run_action(options.action, options.names)
     except EnvironmentFailure as error:
         log = [f"full output: {error.log}"] if error.log else []
-        sys.stderr.write("\n  ".join([str(error), *error.lines, *log]) + "\n")
+        _say("\n  ".join([str(error), *error.lines, *log]))
         return FAILED
     except EnvironmentInterrupted:
         return INTERRUPTED

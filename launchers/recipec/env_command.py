@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict
@@ -19,8 +20,14 @@ from recipec.environments import (
 from recipec.environments.verify import verify
 from recipec.facts import FOLDER
 from recipec.suggest import nearest
+from recipec.terminal import shown
 
 ADDED_PINS = "flash-attn"  # pins that other environments add to theirs; not an environment
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # a closed terminal ends no installation
+        sys.stderr.write(shown(line) + "\n")
 
 
 class OnDisk(TypedDict):
@@ -66,7 +73,7 @@ def run_action(action: str, names: list[str]) -> tuple[Sequence[Mapping[str, obj
         listed = list_rows()
         return listed, table(listed)
     if action == "create":
-        created = [create(name, lambda line: print(line, file=sys.stderr)) for name in names]  # noqa: T201
+        created = [create(name, _say) for name in names]
         return created, "\n".join(f"{row['name']}: {row['folder']}" for row in created)
     if action == "remove":
         removed = [remove_all(name) for name in names]

@@ -128,7 +128,8 @@ def _annotation(finding: Finding) -> str:
                 properties |= {"col": span.column, "endColumn": span.end_column}
     properties["title"] = finding.code
     words = ",".join(f"{key}={_escaped(str(value), inside=True)}" for key, value in properties.items())
-    return f"::{finding.severity} {words}::{_escaped(_text(finding))}"
+    level = "notice" if finding.severity == "note" else finding.severity  # as GitHub calls it
+    return f"::{level} {words}::{_escaped(_text(finding))}"
 
 
 def _escaped(text: str, *, inside: bool = False) -> str:

@@ -31,9 +31,10 @@ _CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """While active, collects SIGINT, SIGTERM and SIGHUP in `received` instead of letting them end the process.
+    """While active, collects SIGINT and SIGTERM in `received` instead of letting them end the process.
 
-    SIGHUP stays ignored where it was (nohup). Does nothing outside the main thread.
+    SIGHUP is taken and ends nothing, as under nohup: a terminal was closed, or the connection to it was lost, which says
+    nothing about the work. Does nothing outside the main thread.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Signals:
             for number in _CAUGHT:
                 if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                     continue
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._ignore if number == signal.SIGHUP else self._note)
         return self
 
     def __exit__(
@@ -56,6 +57,9 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature of a handler
         self.received.append(number)
+
+    def _ignore(self, number: int, frame: FrameType | None) -> None:
+        """Do nothing; a handler, unlike SIG_IGN, is not inherited by what is started."""
 
 
 class Child:

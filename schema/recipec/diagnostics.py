@@ -1,12 +1,13 @@
 """Findings: what is wrong, where, and what to do about it; how they are sorted and shown."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from recipec.plural import counted
 from recipec.source import Span, visible
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]  # a note says what could not be judged
 
 WINDOW = 100  # characters of a source line that are shown around a finding
 
@@ -63,14 +64,12 @@ def errors(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return `2 errors, 1 warning`."""
-    wrong = len(errors(findings))
-    mild = len(findings) - wrong
-    parts = [counted(count, word) for count, word in ((wrong, "error"), (mild, "warning")) if count]
-    return ", ".join(parts) or "no findings"
+    """Return `2 errors, 1 warning`, each severity that there is."""
+    counts = Counter(finding.severity for finding in findings)
+    return ", ".join(counted(counts[word], word) for word in get_args(Severity) if counts[word]) or "no findings"
 
 
-_COLOURS = {"error": "1;31", "warning": "1;33", "gutter": "1;34", "bold": "1", "help": "36"}
+_COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36", "gutter": "1;34", "bold": "1", "help": "36"}
 
 
 def render(findings: Sequence[Finding], *, colour: bool = False) -> str:

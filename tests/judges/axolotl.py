@@ -5,9 +5,12 @@ Axolotl drops unknown keys in silence: what is in the file but not in the valida
 """
 
 import logging
+import tempfile
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from judging import Job, environment, run
 
@@ -41,6 +44,9 @@ def judge(job: Job) -> list[str]:
     sm = int(gpu["sm"].removeprefix("sm_")) if gpu["sm"] else 0
     with environment(WORLD_SIZE=gpu["count"]):
         cfg = wrap(yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8")))
+        beside = Path(job["file"]).with_name("ds_config.json")
+        if beside.exists():
+            cfg.deepspeed = str(beside)  # as run.sh does
         cli.prepare_plugins(cfg)
         for name in cfg.plugins or []:  # a plugin that cannot be imported is only logged
             if name not in manager.plugins:
@@ -51,7 +57,7 @@ def judge(job: Job) -> list[str]:
             cfg,
             capabilities={
                 "bf16": gpu["bf16"],
-                "fp8": gpu.get("fp8", sm >= 89),
+                "fp8": gpu.get("fp8", sm >= 90),
                 "tf32": sm >= 80,
                 "n_gpu": gpu["count"],
                 "n_node": gpu.get("nodes", 1),
@@ -62,6 +68,8 @@ def judge(job: Job) -> list[str]:
     if warned.fatal:
         raise ValueError(warned.fatal[0])
     names(valid)
+    if job.get("start"):
+        started(valid, gpu)
     kept = import_module("axolotl.utils.schemas.enums").LEGACY_ATTN_FLAG_TO_IMPL
     return list(dropped(given, valid.to_dict(), "", {*MOVED, *kept}))
 
@@ -80,6 +88,73 @@ def names(cfg: Any) -> None:
         trainer.IntervalStrategy(cfg.eval_strategy)
     if cfg.save_strategy:
         trainer.SaveStrategy(cfg.save_strategy)
+
+
+def started(cfg: Any, gpu: dict[str, Any]) -> None:
+    """Make what the training starts with: arguments, trainer, optimiser and schedule, on a tiny model without rows.
+
+    Sharding and DeepSpeed are left out of it, for there is one process. Raises whatever Axolotl, TRL and transformers raise.
+    """
+    training = import_module("transformers.training_args")
+    builders = import_module("axolotl.core.builders")
+    model, tokenizer = tiny(reward=bool(cfg.reward_model))
+    for key in ("deepspeed", "fsdp_config", "fsdp", "dataset_num_proc", "plugins", "torch_compile", "use_wandb"):
+        cfg[key] = None
+    rows = import_module("datasets").Dataset.from_list(
+        ROWS.get(cfg.rl or "", ROWS["reward" if cfg.reward_model else ""])
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(training, "is_torch_bf16_gpu_available", lambda: gpu["bf16"]),
+        patch.object(training, "is_torch_tf32_available", lambda: True),
+        patch.object(import_module("transformers").Trainer, "_validate_args", lambda *_: None, create=True),
+    ):
+        cfg.output_dir = folder
+        made = builders.HFRLTrainerBuilder if cfg.rl else builders.HFCausalTrainerBuilder
+        if cfg.adapter:  # by then Axolotl's loader has laid it over the model
+            peft = import_module("peft")
+            model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+        builder = made(cfg, model, tokenizer)
+        builder.model_ref = None if cfg.adapter or not cfg.rl else tiny(reward=False)[0]
+        builder.train_dataset = rows
+        builder.eval_dataset = rows if cfg.val_set_size or cfg.test_datasets else None
+        trainer = builder.build(100)
+        trainer.create_optimizer()
+        trainer.create_scheduler(100, trainer.optimizer)
+
+
+TEXT = {"input_ids": [5, 6, 7, 8], "attention_mask": [1, 1, 1, 1], "labels": [5, 6, 7, 8]}
+TOLD = {"prompt": "a", "chosen": "b", "rejected": "c"}
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "": [TEXT] * 8,
+    "reward": [{"chosen_ids": [5, 6, 7], "rejected_ids": [5, 6]}] * 8,
+    **dict.fromkeys(("dpo", "ipo", "orpo", "simpo"), [TOLD] * 8),
+    "kto": [{"prompt": "a", "completion": "b", "label": True}, {"prompt": "a", "completion": "b", "label": False}] * 4,
+    "grpo": [{"prompt": "a", "answer": "b"}] * 8,
+}
+
+
+@cache
+def tokenizer_of_bytes() -> Any:
+    """Return a tokenizer that knows bytes, and a template."""
+    tokenizers, transformers = import_module("tokenizers"), import_module("transformers")
+    words = {char: at for at, char in enumerate(sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()))}
+    bytewise = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=words, merges=[]))
+    bytewise.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=bytewise, eos_token="<eos>", pad_token="<pad>")
+    made.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    return made
+
+
+def tiny(*, reward: bool) -> Any:
+    """Return a Llama of a few thousand weights, and its tokenizer."""
+    transformers, tokenizer = import_module("transformers"), tokenizer_of_bytes()
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, **sizes
+    )
+    kind = transformers.LlamaForSequenceClassification if reward else transformers.LlamaForCausalLM
+    return kind(config), tokenizer
 
 
 def dropped(given: Any, valid: Any, path: str, moved: set[str]) -> Any:

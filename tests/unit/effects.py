@@ -27,6 +27,8 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "model.attention": ("sdpa", "eager", "flash_attention_2"),
     "model.chat_template": ("tokenizer", "chatml", "alpaca", "mistral_v1"),
     "model.special_tokens": ({"pad": "<pad>"},),
+    "model.turn_end": ("<|im_end|>", None),
+    "model.new_tokens": (("<|im_start|>",), ()),
     "objective.loss": (
         "sigmoid", "hinge", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "cispo", "gspo", "ppo", "reinforce++",
     ),
@@ -40,6 +42,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "watch.save_every": ("epoch", 7),
     "watch.save_keep": ("all", 7),
 }  # fmt: skip
+DERIVED = ("turns",)  # follows from other leaves, which act by it
 OPTIONAL = ("adapter", "objective", "rollout", "rewards", "script", "data.validation")  # what a stage may be without
 
 
@@ -69,7 +72,7 @@ def misjudged(stage: Stage[Any], skip: tuple[str, ...] = ()) -> dict[str, str]:
     before, used = _emitted(stage), emit(stage).used
     wrong = {}
     for path, value, hint in leaves(stage):
-        if path.startswith(skip) or (value is None and path.startswith("rewards.")):
+        if path.startswith(skip) or path.endswith(DERIVED) or (value is None and path.startswith("rewards.")):
             continue
         acts = any(_emitted(changed(stage, path, other)) != before for other in _others(path, value, hint))
         counts = any(path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.") for one in used)

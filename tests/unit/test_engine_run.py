@@ -105,7 +105,7 @@ def test_exit_0_before_the_last_step_is_a_failure(place: Path) -> None:
     assert "it stopped at step 6 of 6" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_passed_on_and_never_called_complete(place: Path, number: signal.Signals) -> None:
     """Like Axolotl on SIGINT, the tool saves and exits with 0; what follows it in the script must not run."""
     tool = """
@@ -125,7 +125,7 @@ def test_a_signal_is_passed_on_and_never_called_complete(place: Path, number: si
     process.send_signal(number)
     code, said = finish(process)
     assert code == 130, said
-    names = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination", signal.SIGHUP: "hang-up"}
+    names = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
     assert f"{names[number]} sent to 10-train; waiting for it to stop" in said
     assert ("press Ctrl-C again" in said) is (number == signal.SIGINT)
     assert recorded("stage-interrupted")["signal"] == number.name

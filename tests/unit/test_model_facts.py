@@ -86,8 +86,11 @@ def test_other_names_are_not_known(path: str) -> None:
 def test_a_name_that_says_how_it_is_quantised() -> None:
     known = known_model("TheBloke/Mistral-7B-v0.1-AWQ")
     assert known is not None
-    assert (known.quantised, known.parameters, known.template) == ("awq", None, None)
-    assert architecture(known) == (None,) * 7
+    assert (known.quantised, known.parameters) == ("awq", 7_241_732_096)
+    other = known_model("lab/some-7b-AWQ")
+    assert other is not None
+    assert (other.quantised, other.parameters, other.template) == ("awq", None, None)
+    assert architecture(other) == (None,) * 7
     assert known_model("lab/gptqless-7b") is None
 
 

@@ -51,7 +51,7 @@ class Asked:
             setattr(self, f"{word}_token_id", f"id of {words[f'{word}_token']}")
         return self
 
-    _tokenizer = None
+    _tokenizer = eos_token_id = None
 
     def __len__(self) -> int:
         return self.tokens
@@ -128,6 +128,17 @@ def test_new_tokens_get_their_rows(asked: Asked, tokens: int, resized: list[Any]
     asked.tokens = tokens
     merge_adapter.merge(merging())
     assert asked.of("resize_token_embeddings") == resized
+
+
+@pytest.mark.parametrize(("ends", "then"), [(2, [7, 2]), ([2, 7], [2, 7]), ([2, 3], [7, 2, 3]), (None, [7])])
+def test_generation_stops_where_the_tokenizer_does(asked: Asked, ends: Any, then: list[int]) -> None:
+    adapter("a")
+    asked.eos_token_id = 7
+    asked.generation_config = SimpleNamespace(eos_token_id=ends)
+    asked.config = SimpleNamespace(eos_token_id=2)
+    merge_adapter.merge(merging())
+    assert asked.generation_config.eos_token_id == then
+    assert asked.config.eos_token_id == (2 if ends == [2, 7] else 7)
 
 
 def test_what_is_merged_from_the_same_weights_is_not_merged_again(asked: Asked) -> None:

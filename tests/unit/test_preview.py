@@ -126,7 +126,7 @@ def test_nothing_is_wrong() -> None:
 
 
 def source(**columns: str) -> DataSource:
-    return DataSource("rows.jsonl", None, None, "train", None, "chat", columns, {"user": ("human",)}, 1)
+    return DataSource("rows.jsonl", None, None, "train", None, "chat", columns, {"user": ("human",)}, 1, True)
 
 
 def test_rows_by_role() -> None:

@@ -92,3 +92,11 @@ def test_memory_is_counted_by_the_format(strategy: str, more: str, bytes_: tuple
     assert known.parameters is not None
     found = least(known, full(strategy, more))
     assert tuple(part / known.parameters for part in found) == pytest.approx(bytes_)
+
+
+@pytest.mark.parametrize(("rate", "load_in", "told"), [("1e-5", "nf4", 1), ("2e-5", "nf4", 0), ("1e-5", "bf16", 0)])
+def test_adapters_that_trl_casts_to_bf16_are_told_at_low_rates(rate: str, load_in: str, told: int) -> None:
+    text = FULL.format(strategy="single", more=f", load_in: {load_in}", precision="", gpus=1, trainer="trl")
+    text = text.replace("1e-4", rate) + "adapter: {rank: 8}\n"
+    found = [one.message for one in compile_tree(read_text(Source("r.yaml", text))).findings if one.code == "T003"]
+    assert sum("in bf16: at" in one for one in found) == told

@@ -77,11 +77,6 @@ HUB = "data: {train: [{hub: o/d, format: preference}]}\n"
         (simpo("warmup: 3%"), "warmup in steps", simpo("warmup: 3")),
         (simpo("warmup: 3%"), "warmup in steps", dpo(", warmup: 3%")),
         (
-            sft(", scheduler: warmup_stable_decay, decay: 10%"),
-            "decay in steps",
-            sft(", scheduler: warmup_stable_decay, decay: 10%").replace("epochs: 1", "steps: 90"),
-        ),
-        (
             dpo(", early_stopping: 3, evaluate_every: 10, save: {every: 20}").replace("}]}", "}], holdout: 5%}"),
             "does not stop dpo early",
             sft(", early_stopping: 3, evaluate_every: 10, save: {every: 20}"),
@@ -107,7 +102,7 @@ HUB = "data: {train: [{hub: o/d, format: preference}]}\n"
         (dpo().replace(PAIRS, HUB.replace("o/d", "o/d, subset: s")), "choose a subset", dpo().replace(PAIRS, HUB)),
         (grpo(rollout="engine: vllm"), "has no vLLM", grpo()),
         (grpo(reward="type: model, path: org/judge"), "Python module", grpo(reward="type: model, path: org/judge-1.5b")),
-        (grpo() + TWO, "groups of 8 completions in the 4", grpo("batch_size: 16") + TWO),
+        (grpo() + TWO, "group of 8 completions in the 4", grpo("batch_size: 16") + TWO),
     ],
 )  # fmt: skip
 def test_what_it_cannot_do_is_an_error_and_what_is_near_is_not(wrong: str, said: str, right: str) -> None:

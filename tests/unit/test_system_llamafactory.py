@@ -119,7 +119,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
                 "hardware": TWO,
                 "parallel": FSDP2,
             },
-            "fsdp2 of LLaMA-Factory shards 4-bit weights only",
+            "8-bit weights cannot be sharded by FSDP2",
             {"model": NF4},
         ),
         (
@@ -228,12 +228,14 @@ TOKENIZER = {"model": "{base: m/m}"}
             {"data": f"{{train: [{ROWS}], validation: [{ROWS}]}}"},
         ),
         (
-            {"train": "{learning_rate: 1e-5, precision: bf16}"},
-            "full weights in fp32 beside the computation in bf16",
-            {"train": "{learning_rate: 1e-5, precision: fp32}"},
+            {
+                "model": "{base: my-lab/my-model, chat_template: chatml, load_in: bf16}",
+                "hardware": TWO,
+                "parallel": FSDP2,
+            },
+            "fp32 copies of weights that are loaded in bf16",
+            {"model": "{base: my-lab/my-model, chat_template: chatml}"},
         ),
-        ({}, "full weights in fp32", {"adapter": "{rank: 4}"}),
-        ({}, "full weights in fp32", {"hardware": TWO, "parallel": FSDP2}),
         (of("reward", PAIRS), "where embeddings are tied it cannot be saved", {"adapter": "{rank: 4}"}),
         (of("reward", PAIRS), "a value head, which it alone loads", of("orpo", PAIRS)),
         (

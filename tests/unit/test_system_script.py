@@ -1,10 +1,14 @@
 """A script of the user's own: what it is told and what its launcher acts on is used, and nothing else."""
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 from effects import misjudged, stage_of
 
 from recipec.diagnostics import errors
-from recipec.pipeline import compile_tree
+from recipec.pipeline import compile_file, compile_tree
 from recipec.source import Source
 from recipec.systems import script
 from recipec.systems.emit import emit
@@ -85,3 +89,51 @@ def test_rays_file_says_what_the_plan_says() -> None:
     written = {key: entry.value for key, entry in document.entries.items()}
     assert read_back(sheet.rows, written, sheet.release) == {"hardware.world": 4, "hardware.device": "gpu"}
     assert sum(row.back is not None for row in sheet.rows) == 3
+
+
+def test_a_remark_cannot_leave_its_line(tmp_path: Path) -> None:
+    """A key of the plan that an argument asks for is named in a remark behind it."""
+    key = "k\\n)\\ntouch PWNED; exit 0\\nx=("
+    (tmp_path / "r.yaml").write_text(
+        f"""\
+recipe: 1
+name: t
+model: {{base: org/m}}
+adapter: {{rank: 8, options: {{"{key}": 1}}}}
+trainer: script
+script:
+  path: train.py
+  launcher: torchrun
+  arguments:
+    output: ${{plan:train.output}}
+    model: ${{plan:train.model.path}}
+    rank: ${{plan:train.adapter.rank}}
+    option: "${{plan:train.adapter.options.{key}}}"
+train: {{}}
+hardware: {{gpu: none}}
+"""
+    )
+    compiled = compile_file(str(tmp_path / "r.yaml"))
+    assert compiled.files, compiled.findings
+    bin = tmp_path / "environments" / "trl-1.16.0" / "bin"
+    bin.mkdir(parents=True)
+    for tool in ("python", "torchrun"):
+        (bin / tool).write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words\n')
+        (bin / tool).chmod(0o755)
+    script = compiled.files["10-train/run.sh"]
+    (tmp_path / "run.sh").write_text(script)
+    variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": "environments"}
+    subprocess.run(["bash", "run.sh"], cwd=tmp_path, env=variables, check=True)
+    assert not (tmp_path / "PWNED").exists()
+    assert (tmp_path / "words").read_text().splitlines()[-2:] == ["--option", "1"]
+    assert "# train.adapter.options.k\\n)\\ntouch PWNED" in script
+
+
+def test_a_script_that_looks_like_an_option_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "recipe: 1\nname: t\ntrainer: script\ntrain: {}\nhardware: {gpu: none}\n"
+        "script: {path: -x.py, arguments: {out: '${plan:train.output}'}}\n"
+    )
+    assert [(one.code, one.help) for one in compile_file(str(tmp_path / "r.yaml")).findings] == [
+        ("R005", "expected a path that does not begin with `-`, such as ./-x.py")
+    ]

@@ -79,9 +79,6 @@ CHECKS = [
      {"train": ", label_smoothing: 0.1, loss: robust"}),
     ("T001 TRL's CPO ignores label_smoothing", {"method": "cpo", "train": ", label_smoothing: 0.1, loss: hinge"},
      {"train": ", label_smoothing: 0.1"}),
-    ("T003 TRL keeps all weights in fp32", {"train": ", precision: fp16"}, {"adapter": "rank: 4"}),
-    ("T003 TRL keeps all weights in fp32", {"train": ", precision: fp16", "hardware": "a100-80gb, per_node: 2"},
-     {"more": "parallel: {strategy: zero2}\n"}),
     ("T001 p_tuning changes no modules", {"adapter": "type: p_tuning, targets: [q_proj]"},
      {"adapter": "type: p_tuning, targets: all-linear"}),
     ("T001 ia3 has no dropout", {"adapter": "type: ia3, dropout: 0.1"}, {"adapter": "type: ia3, dropout: 0"}),
@@ -123,7 +120,6 @@ DROPPED = [
     ("model.chat_template", {"method": "dpo", "source": "{hub: o/rows, format: preference, columns: {prompt: prompt}}",
      "model": ", chat_template: chatml"}),
     ("model.max_length", {"method": "grpo", "model": ", max_length: 512"}),
-    ("model.special_tokens.pad", {"model": ', special_tokens: {pad: "<pad>"}'}),
     ("adapter.target_pattern", {"adapter": "target_pattern: .*q_proj"}),
     ("train.embedding_learning_rate", {"train": ", embedding_learning_rate: 1e-5"}),
 ]  # fmt: skip

@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from recipec.decide.said import Decided
+from recipec.facts.tokens import Tokenizer
 from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, Stage, Track
 
 
 class Handed(Record, frozen=True):
     """A model that there is to start from: the id of the stage that makes it, None for the recipe's own.
 
-    `origins` are those of `max_length`, `precision` and `trust_remote_code`.
+    `origins` are those of `max_length`, `precision` and `trust_remote_code`; `tokenizer` is what is known of its tokenizer.
     """
 
     name: str
     stage: str | None
     model: ModelOutput
     origins: Mapping[str, Origin]
+    tokenizer: Tokenizer | None
 
     @property
     def input(self) -> Input:

@@ -6,9 +6,12 @@ from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Decided, Said, plain, section
+from recipec.facts.models import is_folder
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
+from recipec.plural import counted
+from recipec.render.markdown import inert
 
 T = TypeVar("T")
 LAST = "tuned"  # the name that the last model has beside its own
@@ -109,7 +112,7 @@ def _one(
     processes = on.per_node if given.backend == "vllm" else 1
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
     if handed.stage is None:
-        reads += [FileRead(path, needed=False) for path in dict.fromkeys((model.path, model.tokenizer))]
+        reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
     stage = Stage(
         id=id,
         name=f"evaluate-{name}",
@@ -159,9 +162,11 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
 def _sentence(stage: Stage[Evaluate]) -> str:
     body = stage.body
     length = f"at {body.max_length:,} tokens"
-    return (
-        f"evaluates {body.model.name} on {', '.join(body.tasks)} {length} with lm-evaluation-harness ({body.backend})"
-    )
+    how = f"with lm-evaluation-harness ({body.backend})"
+    how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
+    how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
+    how += f", the first {body.limit} rows only" if body.limit != "all" else ""
+    return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} {how}; scores go to `{body.output}`"
 
 
 # of the machine, only vLLM takes several GPUs, and nothing several nodes

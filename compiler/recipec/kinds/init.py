@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from recipec.decide.graph import Graph, Made
 from recipec.decide.said import Decided, Said, section
+from recipec.facts.tokens import Tokenizer
 from recipec.kinds.kind import Kind
 from recipec.kinds.train.records import DataSource
 from recipec.plan import FileRead, ModelOutput, Precision, Record, Resources, Stage
 
 ID = "00-init"
+TOKENIZER = Tokenizer(ID, "chatml", ("<s>", "<pad>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", instruct=True)
 
 
 class Scratch(Record, frozen=True):

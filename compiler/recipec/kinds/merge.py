@@ -9,6 +9,7 @@ from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.kinds.kind import Kind
 from recipec.language.stages import Merge as MergeWords
 from recipec.plan import Precision, Record, Resources, Stage
+from recipec.render.markdown import code
 
 # combination_type of peft.tuners.lora.LoraModel.add_weighted_adapter
 How = Literal[
@@ -124,15 +125,15 @@ def _made(
         resumable=False,
         body=body.value,
     )
-    return Made(stage, body.origins, Handed(model, id, left, first.origins))
+    return Made(stage, body.origins, Handed(model, id, left, first.origins, first.tokenizer))
 
 
 def _sentence(stage: Stage[Merge]) -> str:
     body = stage.body
     if not body.parts:
-        return f"merges the adapter of `{body.adapter}` into `{body.base}` in {body.precision}, by PEFT"
-    names = " + ".join(f"{part.weight:g} × `{part.adapter}`" for part in body.parts)
-    return f"combines {names} by PEFT ({body.how}) and merges them into `{body.base}` in {body.precision}"
+        return f"merges the adapter of {code(body.adapter)} into {code(body.base)} in {body.precision}, by PEFT"
+    names = " + ".join(f"{part.weight:g} × {code(part.adapter)}" for part in body.parts)
+    return f"combines {names} by PEFT ({body.how}) and merges them into {code(body.base)} in {body.precision}"
 
 
 KIND = Kind("merge", Merge, "Merges the adapter into its base.", decide, _sentence)

@@ -11,12 +11,11 @@ import contextlib
 import threading
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from shlex import quote
 
 from recipec.job import Job, Port
 from recipec.launch import local, steps
 from recipec.launch.launcher import Launcher, Started, spread
-from recipec.launch.words import ADDRESS, CHECKPOINT, FIRST, NODE, RANK
+from recipec.launch.words import ADDRESS, CHECKPOINT, FIRST, NODE, RANK, quote
 from recipec.plan import Plan
 
 WAIT, BEGAN = "RECIPE_WAIT_SECONDS", "RECIPE_BEGAN"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from shlex import quote
 
 from recipec.job import Job, RayCluster, RayJob
 from recipec.kinds import kind
 from recipec.launch import ray, words
 from recipec.launch.launcher import Launcher, Started, spread
+from recipec.launch.words import quote
 from recipec.plan import Plan, Record, Track
 from recipec.references import references
 
@@ -54,7 +54,7 @@ def _command(job: Job) -> list[str]:
     lines = list(ray.SUBMITTED) if isinstance(job.start, RayJob) else []
     program = words.line(job.program)
     if job.arguments:
-        own = [(words.line(one.words), f"  # {one.remark}" if one.remark else "") for one in job.arguments]
+        own = [(words.line(one.words), words.remark(one.remark)) for one in job.arguments]
         lines += ["arguments=(", *(f"  {said}{remark}" for said, remark in own), ")"]
         program += ' "${arguments[@]}"'
     if job.resume:

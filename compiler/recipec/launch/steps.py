@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from shlex import quote
-
 from recipec.job import Copy, DropStale, DropTorn, Folder, LinkToStart, Step
+from recipec.launch.words import quote
 
 _WHOLE = "import json, sys; [json.load(open(file)) for file in sys.argv[1:]]"
 

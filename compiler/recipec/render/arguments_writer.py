@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from shlex import quote
 from typing import Any
 
 from recipec.job import Word
-from recipec.launch.words import line
+from recipec.launch.words import line, option, quote
+from recipec.launch.words import remark as comment
 from recipec.render.python_writer import Argument
 from recipec.source import is_list
 
@@ -40,7 +40,9 @@ def script(head: str, command: tuple[Word, ...], arguments: Mapping[str, Argumen
         if value is False:
             continue
         words = [] if value is True else [word(v) for v in (value if is_list(value) else [value])]
-        lines.append("  " + " ".join([f"--{name}", *words]) + (f"  # {remark}" if remark else ""))
+        text = isinstance(value, str) and not isinstance(value, Expanded)
+        said = line(option(f"--{name}", value)) if text else " ".join([f"--{name}", *words])
+        lines.append(f"  {said}" + comment(remark))
         where[name] = len(lines)
     lines += [")", f'exec {line(command)} "${{arguments[@]}}"']
     return "\n".join(lines) + "\n", where

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recipec.plan import Record
-from recipec.source import Readable
+from recipec.source import Readable, visible
 
 _MARK = re.compile(r"^( *)\{\{(\w+)\}\}$")
 
@@ -41,6 +41,11 @@ def literal(value: Readable) -> str:
     return repr(value)
 
 
+def said(text: str) -> str:
+    """Return text that stands in a docstring, and neither ends nor continues it."""
+    return visible(text).replace("\\", "/").replace('"', "'")
+
+
 def fill_template(template: str, arguments: Mapping[str, Argument]) -> tuple[str, dict[str, int]]:
     """Return the script, and the line of each `GROUP.key`. Raises ValueError when a group has no mark in the template."""
     groups: dict[str, dict[str, Argument]] = {}
@@ -55,7 +60,7 @@ def fill_template(template: str, arguments: Mapping[str, Argument]) -> tuple[str
             lines.append(line)
             continue
         for name, argument in groups.pop(mark[2], {}).items():
-            remark = f"  # {argument.remark}" if argument.remark else ""
+            remark = f"  # {visible(argument.remark)}" if argument.remark else ""
             lines.append(f"{mark[1]}{name}={literal(argument.value)},{remark}")
             where[f"{mark[2]}.{name}"] = len(lines)
     if groups:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from recipec.diagnostics import Finding
+from recipec.facts.models import licence_of
 from recipec.kinds import kind
-from recipec.plan import Origin, Plan, Record, Resolved, leaf
+from recipec.plan import Origin, Plan, Record, Resolved, Stage, leaf
+from recipec.plural import counted
+from recipec.render.markdown import cell, code, inert, paragraphs
 
-# Leaves that are decided the same way for every recipe, and so are not worth a reviewer's time.
+# Leaves that are decided the same way for every recipe, or say what the recipe says, and so are not worth a reader's time.
 PLAIN_LEAVES = (
     "id",
     "output",
@@ -22,7 +25,12 @@ PLAIN_LEAVES = (
     "trust_remote_code",
     "beta",
     "limit",
+    "data.holdout",
+    "optimizer.warmup",
+    "optimizer.decay",
+    "few_shot",
 )
+TOLD = ("batch.", "watch.evaluate_every", "world")  # in the table of a training, with what they follow from
 
 
 def is_plain(path: str) -> bool:
@@ -56,36 +64,86 @@ def plan_markdown(
     allowed: Mapping[str, str],
     profiles: Sequence[str] = (),
     how: Sequence[str] = (),
+    acts: Callable[[str], bool] = lambda _path: True,
 ) -> str:
-    """Return the plan in words.
+    """Return the plan in words: first what a reviewer decides on, then what follows from it.
 
     `allowed` are the rules that do not hold here, each with its reason; `profiles` were merged over the recipe; `how`
-    are the lines that say how to start it.
+    are the lines that say how to start it; `acts` says of a plan path whether anything emitted depends on it.
     """
     plan: Plan = resolved.plan
-    machine = plan.hardware
     lines = [f"# {plan.name}", ""]
     if plan.description:
-        lines += [plan.description.strip(), ""]
-    on = (
-        "CPU"
-        if machine.device == "cpu"
-        else f"{machine.nodes} × {machine.per_node} × {machine.gpu} ({machine.memory_gib} GiB each)"
-    )
-    chosen = "".join(f", with the profile `{name}`," for name in profiles)
-    lines += [f"Compiled from `{recipe}`{chosen} for {on}.", "", "## Stages", ""]
-    for stage in plan.stages:
-        lines.append(f"- `{stage.id}`: {kind(stage.kind).sentence(stage)}")
+        lines += [*paragraphs(plan.description), ""]
+    chosen = "".join(f", with the profile {code(name)}," for name in profiles)
+    lines += [f"Compiled from {code(recipe)}{chosen} for {_machine(plan)}.", ""]
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    notes = [finding for finding in findings if finding.severity == "note"]
+    if warnings or notes or allowed:
+        lines += ["## Warnings", ""]
+        lines += [f"- {w.code}: {inert(w.message)}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
+        lines += [f"- not known: {inert(note.message)}" for note in notes]
+        lines += [f"- allowed: {inert(name)}, because {inert(reason)}" for name, reason in allowed.items()]
+        lines.append("")
+    lines += ["## Stages", ""]
+    lines += [f"- {code(stage.id)}, {_place(stage, plan)}: {kind(stage.kind).sentence(stage)}" for stage in plan.stages]
     for stage in plan.stages:
         section = kind(stage.kind).section(stage)
         lines += ["", *section] if section else []
-    warnings = [finding for finding in findings if finding.severity == "warning"]
-    if warnings:
-        lines += ["", "## Warnings", ""]
-        lines += [f"- {w.code}: {w.message}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
-    if allowed:
-        lines += ["", "## Allowed", "", *(f"- {name}: {_cell(reason)}" for name, reason in allowed.items())]
-    lines += ["", "## Decisions that the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|"]
+    lines += ["", "## Before it starts", "", *_needs(plan), "", "## Start", "", *how]
+    left = list(_left_open(resolved, acts))
+    if left:
+        lines += ["", "## What the recipe leaves open", "", "| decision | value | reason |", "|---|---|---|", *left]
+    lines += ["", "## Files", "", *(f"- {code(name)}" for name in files), ""]
+    return "\n".join(lines)
+
+
+def _machine(plan: Plan) -> str:
+    machine = plan.hardware
+    if machine.device == "cpu":
+        return "CPU"
+    each = f"{machine.per_node} × {machine.gpu} ({machine.memory_gib} GiB each)"
+    return each if machine.nodes == 1 else f"{counted(machine.nodes, 'node')} of {each}"
+
+
+def _place(stage: Stage[Any], plan: Plan) -> str:
+    """Say where a stage runs."""
+    on = stage.resources
+    what = f"the CPU, {counted(on.per_node, 'process')}" if on.device == "cpu" else f"{on.per_node} × {on.gpu}"
+    if on.nodes > 1:
+        return f"on all {on.nodes} nodes, {what} each"
+    return f"on node 0, {what}" if plan.hardware.nodes > 1 else f"on {what}"
+
+
+def _needs(plan: Plan) -> Iterator[str]:
+    """Yield what must be there, or be allowed, before it is started."""
+    made = {output.place for stage in plan.stages for output in stage.outputs}
+    reads = list(dict.fromkeys(read for stage in plan.stages for read in stage.reads if read.path not in made))
+    here = dict.fromkeys(code(read.path) for read in reads if read.needed)
+    if here:
+        yield f"- These must be there, below the folder that it is started in: {', '.join(here)}."
+    hub = {read.path: licence_of(read.path) for read in reads if not read.needed and "/" in read.path}
+    data = [stage.body.data for stage in plan.of_kind("train")]
+    sources = [source for each in data for source in (*each.train, *each.validation)]
+    hub |= {source.hub: None for source in sources if source.hub is not None}
+    free = [code(name) for name, licence in hub.items() if licence is None]
+    if free:
+        yield f"- From the Hugging Face hub: {', '.join(free)}."
+    for name, licence in hub.items():
+        if licence is not None:
+            accept = f"accept {licence} at https://huggingface.co/{name}"
+            yield f"- From the hub, gated: {code(name)}. {accept[0].upper()}{accept[1:]}, and set `HF_TOKEN` where it runs."
+    tracks = [stage.body.track for stage in plan.stages if hasattr(stage.body, "track")]
+    if any(track.wandb_project for track in tracks):
+        yield "- Metrics go to Weights & Biases: set `WANDB_API_KEY`."
+    uris = dict.fromkeys(track.mlflow_uri for track in tracks if track.mlflow_uri)
+    yield from (f"- Metrics go to MLflow at {code(uri)}." for uri in uris)
+    environments = dict.fromkeys(stage.environment for stage in plan.stages)
+    yield f"- Made on the first start: {counted(len(environments), 'environment')} ({', '.join(map(code, environments))})."
+
+
+def _left_open(resolved: Resolved, acts: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the decisions that nobody wrote and that something emitted depends on, as rows of a table."""
     open_ = {
         path: origin
         for path, origin in resolved.origins.items()
@@ -93,15 +151,13 @@ def plan_markdown(
         and origin.kind in ("rule", "default")
         and origin.why not in ("", "default of the language")
         and not is_plain(path)
+        and not path.partition(".")[2].startswith(TOLD)
+        and acts(path)
     }
-    for path, (value, origin) in values(Resolved(plan, open_)).items():
-        if not isinstance(value, dict | tuple | Record):
-            lines.append(f"| {path} | {_cell(value)} | {_cell(origin.why)} |")
-    lines += ["", "## Files", ""]
-    lines += [f"- `{name}`" for name in files]
-    lines += ["", "## Start", "", *how, ""] if len(how) > 1 else ["", *how, ""]
-    return "\n".join(lines)
+    for path, (value, origin) in values(Resolved(resolved.plan, open_)).items():
+        if value is not None and value != "" and not isinstance(value, dict | tuple | Record):
+            yield f"| {cell(path)} | {cell(_plain(value))} | {cell(origin.why)} |"
 
 
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _plain(value: Any) -> Any:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value

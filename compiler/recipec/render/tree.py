@@ -25,6 +25,7 @@ from recipec.render.yaml_writer import YamlWriter
 from recipec.source import Mapping, dotted, leaves, plain
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
+from recipec.terminal import json_text
 
 
 def files_of(
@@ -55,8 +56,16 @@ def files_of(
     profiles = composed.profiles if composed is not None else ()
     names = sorted([*files, "PLAN.md", plan_json.FILE])
     findings = tidy([*(one for one in findings if one.code[0] not in "DL"), *rules.lasting(course, decision)])
+    used = {one.stage.name: one.emitted.used for one in placed}
+
+    def acts(path: str) -> bool:
+        stage, _, below = path.partition(".")
+        return stage not in used or any(
+            below == one or below.startswith(f"{one}.") or one.startswith(f"{below}.") for one in used[stage]
+        )
+
     files["PLAN.md"] = report.plan_markdown(
-        resolved, recipe, findings, names, course.recipe.allow, profiles, how=starter.how(tuple(started))
+        resolved, recipe, findings, names, course.recipe.allow, profiles, starter.how(tuple(started)), acts
     )
     files[plan_json.FILE] = plan_json.write(_manifest(tree, resolved, files, lines, composed))
     return dict(sorted(files.items()))
@@ -89,7 +98,7 @@ def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tu
     where: dict[str, int]
     if document.kind == "json":
         # what json itself indents, it writes in Python; numbers and texts stay as json writes them
-        text = msgspec.json.format(json.dumps(document.values(), ensure_ascii=False)) + "\n"
+        text = json_text(msgspec.json.format(json.dumps(document.values(), ensure_ascii=False)) + "\n")
         where = {key: _json_line(text, key) for key in document.entries}
         return text, _lines(where, reads)
     head = f"{document.tool} {document.release}. Written by recipec from {recipe}: change the recipe, not this file."
@@ -115,7 +124,7 @@ def _lines(where: dict[str, int], reads: dict[str, tuple[str, ...]]) -> dict[str
 
 
 def _json_line(text: str, key: str) -> int:
-    return text[: text.index(f"\n  {json.dumps(key)}:") + 1].count("\n") + 1
+    return text[: text.index(f"\n  {json_text(json.dumps(key, ensure_ascii=False))}:") + 1].count("\n") + 1
 
 
 def _remark(entry: Entry, reads: tuple[str, ...], resolved: Resolved) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from recipec.source import Readable
+from recipec.source import Readable, visible
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*\Z")
 _COLLECTIONS = (dict, list, tuple)
@@ -75,11 +75,11 @@ class YamlWriter:
     def comment(self, text: str) -> None:
         """Write comment lines; an empty one is an empty line."""
         for line in text.split("\n"):
-            self.text.append(f"# {line}".rstrip() if line else "")
+            self.text.append(f"# {visible(line)}".rstrip() if line else "")
 
     def entry(self, key: str, value: Readable, remark: str = "") -> None:
         """Write a top-level key; `remark` stands behind it as a comment."""
-        self._put(key, value, 0, key, f"  # {remark}" if remark else "")
+        self._put(key, value, 0, key, f"  # {visible(remark)}" if remark else "")
 
     def result(self) -> str:
         """Return the text."""

@@ -1,6 +1,6 @@
 """The rows of local data files held against what a recipe says of them, before anything runs, and without pandas.
 
-A file that is not here is not checked: a recipe may be compiled elsewhere than where it runs. Parquet is left to the run.
+A file that is not here is not checked: a recipe may be compiled elsewhere than where it runs. Of Parquet only the footer is read.
 """
 
 from __future__ import annotations
@@ -22,4 +22,16 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D014": "fewer-rows-than-a-batch",
     "D015": "missing-file",
     "D016": "answers-of-another-shape",
+    "D020": "answers-of-another-role",
+    "D021": "source-given-twice",
+    "D022": "rows-in-two-sources",
+    "D023": "template-tokens-in-text",
+    "D024": "answers-that-repeat-the-prompt",
+    "D025": "labels-out-of-balance",
+    "D026": "rows-longer-than-max-length",
+    "D027": "schedule-longer-than-the-rows",
+    "D028": "interval-longer-than-the-rows",
+    "D029": "values-that-csv-changes",
+    "D060": "files-elsewhere",
+    "D062": "no-tasks",
 }

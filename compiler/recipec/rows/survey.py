@@ -6,62 +6,35 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from recipec.rows.reading import Unreadable, complete, rows
+from recipec.rows import judging
+from recipec.rows.judging import RowProblem, RowSource, RowUse
+from recipec.rows.parquet import footer
+from recipec.rows.reading import Unreadable, complete, marked, rows
 from recipec.source import Plain
-from recipec.suggest import nearest
 
-OPTIONAL = ("role", "content", "input", "system")
 SETTLED = 2_000_000_000  # nanoseconds; a file that changed later may change again with the same time and size
-ROLES = ("system", "user", "assistant", "tool")
-# How other formats look: the columns that give them away, and what a recipe says of them.
-SHAPES = (
-    (("chosen",), "format: preference"),
-    (("messages",), "format: chat"),
-    (("conversations",), "format: chat, columns: {messages: conversations, role: from, content: value}, "
-     "roles: {user: [human], assistant: [gpt]}"),
-    (("prompt", "completion", "label"), "format: unpaired-preference"),
-    (("instruction", "output"), "format: instruction"),
-    (("prompt", "completion"), "format: completion"),
-    (("text",), "format: text"),
-)  # fmt: skip
-
-
-class RowProblem(NamedTuple):
-    """What is wrong: the standard column to blame ("" for the file), what, what to do, and the nearest right name."""
-
-    code: str
-    column: str
-    message: str
-    advice: str
-    suggestion: str | None = None
-    severity: Literal["error", "warning"] = "error"
+# Kinds of mistakes that are warnings where few rows have them: the share of rows above which they are errors, for then
+# there is nothing to learn. Of 1, every row must have it.
+MOST, EVERY = 0.5, 1.0
+TOO_MANY = {"D006": EVERY, "D007": MOST, "D009": MOST, "D023": MOST, "D024": MOST, "D026": EVERY}
+LONG_ROWS = 0.5  # share of rows that are too long above which it is told
+MANY = 3  # rows of which "every" says more than "one"
 
 
 class RowSurvey(NamedTuple):
-    """What a source holds. `total` is its number of rows, None where not all were read; `row_hashes` counts equal rows."""
+    """What a source holds. `total` is its number of rows, None where not all were read; `row_hashes` counts equal rows.
+
+    `labels` counts the rows that are labelled good and bad.
+    """
 
     problems: list[RowProblem]
     total: int | None
     row_hashes: Counter[int]
-
-
-class RowSource(NamedTuple):
-    """What a recipe says of a source: its file, format, and the names of its columns and roles in the data.
-
-    `one_message` says that the trainer takes one message as an answer beside messages, and nothing else.
-    """
-
-    path: str
-    format: str
-    columns: Mapping[str, str]
-    roles: Mapping[str, tuple[str, ...]]
-    one_message: bool = False
+    labels: Counter[bool]
 
 
 def survey_rows(source: RowSource) -> RowSurvey | None:
@@ -73,7 +46,7 @@ def survey_rows(source: RowSource) -> RowSurvey | None:
         about = os.stat(source.path)  # noqa: PTH116  # as a person wrote it
     except OSError:
         return None  # a run looks again, where the file must be
-    words = (source.path, source.format, tuple(source.columns.items()), tuple(source.roles.items()), source.one_message)
+    words = (source.path, source.format, tuple(source.columns.items()), tuple(source.roles.items()), source.use)
     version = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
     if time.time_ns() - about.st_mtime_ns < SETTLED:
         return _surveyed.__wrapped__(*words, version)
@@ -86,24 +59,45 @@ def _surveyed(
     format: str,
     columns: tuple[tuple[str, str], ...],
     roles: tuple[tuple[str, tuple[str, ...]], ...],
-    one_message: bool,
+    use: RowUse,
     _version: tuple[int, ...],
 ) -> RowSurvey | None:
-    source = RowSource(name, format, dict(columns), dict(roles), one_message)
+    source = RowSource(name, format, dict(columns), dict(roles), use)
     path = Path(name)
     surveyor = _Surveyor(source)
     try:
+        if path.suffix == ".parquet":
+            return _of_parquet(source, path)
         whole = complete(path)
+        if marked(path) and not use.marked_arrays:
+            advice = "save it as UTF-8 without a byte order mark, or as JSON lines"
+            raise Unreadable(
+                f"{path} is a JSON array behind a byte order mark, which the trainer does not read", advice
+            )
         for where, row in rows(path):
             surveyor.judge(where, row)
     except OSError:
         return None  # a run looks again, where the file must be
     except Unreadable as error:
-        surveyor.problems["D001"] = RowProblem("D001", "", str(error), "correct the file, or save it as UTF-8")
-        return RowSurvey(surveyor.report(), None, Counter())
-    if path.suffix not in (".jsonl", ".json", ".csv") or not (whole or surveyor.row_count):
+        surveyor.problems["D001"] = RowProblem("D001", "", str(error), error.advice)
+        return RowSurvey(surveyor.report(whole=True), None, Counter(), Counter())
+    if not (whole or surveyor.row_count):
         return None
-    return RowSurvey(surveyor.report(), surveyor.row_count if whole else None, surveyor.row_hashes)
+    total = surveyor.row_count if whole else None
+    return RowSurvey(surveyor.report(whole=whole), total, surveyor.row_hashes, surveyor.labels)
+
+
+def _of_parquet(source: RowSource, path: Path) -> RowSurvey:
+    """Return what the footer of a Parquet file tells: its columns and its number of rows."""
+    held = footer(path)
+    problems = list(judging.columns(source, f"{path}", dict.fromkeys(held.columns)))
+    if not held.rows:
+        problems.append(_no_rows(source.path))
+    return RowSurvey(problems, held.rows, Counter(), Counter())
+
+
+def _no_rows(path: str) -> RowProblem:
+    return RowProblem("D011", "", f"{path} holds no rows", "is it the right file?")
 
 
 class _Surveyor:
@@ -111,167 +105,52 @@ class _Surveyor:
 
     def __init__(self, source: RowSource) -> None:
         self.source = source
+        self.judge_of = judging.Judge(source)
         self.problems: dict[str, RowProblem] = {}
-        self.repeats: Counter[str] = Counter()
+        self.rows_with: Counter[str] = Counter()
         self.row_hashes: Counter[int] = Counter()
-        self.labels: set[bool] = set()
+        self.labels: Counter[bool] = Counter()
         self.row_count = 0
-        self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
-        self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
 
     def judge(self, where: str, row: Plain) -> None:
         """Check one row."""
         self.row_count += 1
-        for problem in _row_problems(self, f"{self.source.path}, {where}", row):
-            if problem.code in self.problems:
-                self.repeats[problem.code] += 1
-            else:
-                self.problems[problem.code] = problem
+        here: set[str] = set()
+        for problem in self.judge_of.problems(f"{self.source.path}, {where}", row):
+            self.problems.setdefault(problem.code, problem)
+            here.add(problem.code)
+        self.rows_with.update(here)
+        label = judging.label(self.source, row)
+        if label is not None:
+            self.labels[label] += 1
         self.row_hashes[hash(json.dumps(row, sort_keys=True, default=str))] += 1
 
-    def report(self) -> list[RowProblem]:
-        """Return each kind of problem once, with the number of further rows that have it."""
-        found: list[RowProblem] = []
-        for code, problem in self.problems.items():
-            further = self.repeats[code]
-            message = problem.message
-            if further:
-                message += f"; and {further:,} more {'row' if further == 1 else 'rows'} like it"
-            severity = problem.severity
-            if code in ("D007", "D009") and 2 * (further + 1) > self.row_count:
-                severity = "error"  # most rows: there is nothing to learn
-            found.append(problem._replace(message=message, severity=severity))
+    def report(self, *, whole: bool) -> list[RowProblem]:
+        """Return each kind of problem once, with the number of rows that have it; not `whole`: some rows were not read."""
+        found = [self._counted(problem, whole=whole) for problem in self.problems.values() if self._told(problem)]
         if "D001" in self.problems or "D002" in self.problems:
             return found
         path = self.source.path
+        found += self.judge_of.at_end()
         if not self.row_count:
-            found.append(RowProblem("D011", "", f"{path} holds no rows", "is it the right file?"))
+            found.append(_no_rows(path))
         if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.row_count > 1:
             message = f"every label in {path} is {str(next(iter(self.labels))).lower()}"
             found.append(RowProblem("D010", "label", message, "kto needs rows with both labels", None, "warning"))
         return found
 
+    def _told(self, problem: RowProblem) -> bool:
+        return problem.code != "D026" or self.rows_with["D026"] > LONG_ROWS * self.row_count
 
-def _row_problems(surveyor: _Surveyor, where: str, row: Plain) -> Iterator[RowProblem]:
-    source = surveyor.source
-    if not isinstance(row, dict):
-        yield RowProblem(
-            "D002", "", f"{where} is {_excerpt(row)}, not a mapping of columns", "write one JSON object for each row"
-        )
-        return
-    table = source.path.endswith(".csv")
-    columns = source.columns
-    for name, column in columns.items():
-        if name in OPTIONAL:
-            continue
-        if column not in row:
-            yield _missing_column(where, name, column, row)
-            return
-        value = row[column]
-        expected = None if table and name == "label" else _expected(name, value, columns)
-        if expected is not None:
-            yield RowProblem("D004", name, f"{where}: {column} is {_excerpt(value)}", f"expected {expected}")
-            continue
-        if name == "label" and not table:
-            surveyor.labels.add(bool(value))
-        if isinstance(value, str) and not value.strip() and name not in ("prompt", "answer"):
-            yield RowProblem("D006", name, f"{where}: {column} is empty", "drop the row", None, "warning")
-        yield from _message_problems(surveyor, where, name, value)
-    yield from _pair_problems(where, row, source)
-
-
-def _pair_problems(where: str, row: dict[str, Plain], source: RowSource) -> Iterator[RowProblem]:
-    columns = source.columns
-    if "chosen" not in columns:
-        return
-    other = next((name for name in ("chosen", "rejected") if not isinstance(row[columns[name]], dict)), None)
-    if other and "messages" in columns and source.one_message:
-        message = f"{where}: {columns[other]} is {_excerpt(row[columns[other]])}; the trainer drops such a row"
-        advice = f"write one message: {{{columns['role']}: assistant, {columns['content']}: …}}"
-        yield RowProblem("D016", other, message, advice)
-    if row[columns["chosen"]] == row[columns["rejected"]]:
-        message = f"{where}: the chosen and the rejected answer are the same"
-        yield RowProblem("D009", "chosen", message, "remove the row: it teaches nothing", None, "warning")
-
-
-def _missing_column(where: str, name: str, column: str, row: dict[str, Plain]) -> RowProblem:
-    there = [str(key) for key in row]
-    shape = next((said for names, said in SHAPES if set(names) <= set(there)), None)
-    close = nearest(column, there)
-    advice = f"it has {', '.join(there)}; map one of them: columns: {{{name}: …}}"
-    if shape is not None and close is None:
-        advice = f"it has {', '.join(there)}; such rows are {shape}"
-    return RowProblem("D003", name, f"{where} has no column {column}", advice, close)
-
-
-def _expected(name: str, value: Plain, columns: Mapping[str, str]) -> str | None:
-    """Return what a column should hold where it holds something else."""
-    if name == "messages":
-        return None if isinstance(value, list) and value else "a list of messages"
-    if name == "label":
-        return None if value in (True, False) else "true or false"
-    if name in ("chosen", "rejected") and "messages" in columns:
-        return None if isinstance(value, str | dict) or (isinstance(value, list) and value) else "text, or messages"
-    if name == "prompt" and not set(columns) & {"chosen", "completion"}:
-        return None if isinstance(value, str) or (isinstance(value, list) and value) else "text, or messages"
-    if name == "answer":
-        return None if isinstance(value, str | int | float) else "text or a number"
-    return None if isinstance(value, str) else "text"
-
-
-def _message_problems(surveyor: _Surveyor, where: str, name: str, value: Plain) -> Iterator[RowProblem]:
-    """Check the messages of a column: their keys, their roles, what they say and in which order."""
-    messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
-    if not messages:
-        return
-    columns = surveyor.source.columns
-    role, content = columns.get("role", "role"), columns.get("content", "content")
-    order: list[str] = []
-    for message in messages:
-        if not isinstance(message, dict):
-            expected = f"expected a mapping with {role} and {content}"
-            yield RowProblem("D004", name, f"{where}: a message is {_excerpt(message)}", expected)
-            return
-        calls = message.get("tool_calls") or message.get("function_call")
-        for word, column in (("role", role), ("content", content)):
-            if column not in message and not (word == "content" and calls):
-                advice = f"it has {', '.join(map(str, message))}; map it: columns: {{{word}: …}}"
-                blamed = word if word in columns else name
-                yield RowProblem("D003", blamed, f"{where}: a message has no {column}", advice)
-                return
-        who = message[role]
-        if not isinstance(who, str) or who not in surveyor.known_roles:
-            close = nearest(str(who), ROLES)
-            advice = "map it to a role: roles: {user: [human], assistant: [gpt]}"
-            yield RowProblem("D005", name, f"{where}: {_excerpt(who)} is not a known role", advice, close)
-            return
-        said = message.get(content)
-        if isinstance(said, str) and not said.strip() and not calls and surveyor.role_of.get(who, who) != "system":
-            advice = "drop the turn, or the row"
-            yield RowProblem("D006", name, f"{where}: the {who} turn is empty", advice, None, "warning")
-        order.append(surveyor.role_of.get(who, who))
-    if name == "messages" and surveyor.source.format == "chat":
-        yield from _order_problems(where, name, order)
-
-
-def _order_problems(where: str, name: str, order: list[str]) -> Iterator[RowProblem]:
-    if "assistant" not in order:
-        message = f"{where}: no assistant turn"
-        yield RowProblem("D007", name, message, "it teaches nothing: remove the row", None, "warning")
-        return
-    if "system" in order[1:]:
-        message = f"{where}: a system turn after the first turn"
-        yield RowProblem(
-            "D008", name, message, "most templates take one system turn, at the beginning", None, "warning"
-        )
-    pairs = [(one, two) for one, two in pairwise(order) if one == two and one in ("user", "assistant")]
-    if pairs:
-        message = f"{where}: two {pairs[0][0]} turns in a row"
-        yield RowProblem(
-            "D008", name, message, "join them: some templates refuse them, others drop the row", None, "warning"
-        )
-
-
-def _excerpt(value: Plain) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else text[:39] + "…"
+    def _counted(self, problem: RowProblem, *, whole: bool) -> RowProblem:
+        further = self.rows_with[problem.code] - 1
+        message, severity = problem.message, problem.severity
+        if further > 0 and further + 1 == self.row_count and self.row_count >= MANY:
+            message += f"; every row{'' if whole else ' that was read'} is like it"
+        elif further > 0:
+            message += f"; and {further:,} more {'row' if further == 1 else 'rows'} like it"
+            message += "" if whole else f" of {self.row_count:,} that were read"
+        share = TOO_MANY.get(problem.code)
+        if share is not None and (further + 1 > share * self.row_count or further + 1 == self.row_count):
+            severity = "error" if whole or share != EVERY else severity
+        return problem._replace(message=message, severity=severity)

@@ -10,14 +10,23 @@ from recipec import rows
 from recipec.course import Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
-from recipec.rules import evaluation, memory, model, tools, training, values
+from recipec.rules import evaluation, memory, model, names, tools, training, values
 from recipec.rules.contradictions import CONTRADICTIONS
+from recipec.rules.local_files import findings as of_files
 from recipec.rules.local_rows import findings as of_rows
 from recipec.rules.rule import Rule, judge, not_waivable, unwaived, waive
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        (*model.RULES, *memory.RULES, *tools.RULES, *training.RULES, *evaluation.RULES, *values.RULES),
+        (
+            *model.RULES,
+            *memory.RULES,
+            *names.RULES,
+            *tools.RULES,
+            *training.RULES,
+            *evaluation.RULES,
+            *values.RULES,
+        ),
         key=lambda one: one.code,
     )
 )
@@ -31,12 +40,13 @@ def unallowable(course: Course) -> list[Finding]:
 
 
 def contradictions(course: Course, decision: Decision) -> list[Finding]:
-    """Return where the recipe contradicts itself, and what local rows have against it.
+    """Return where the recipe contradicts itself, and what local rows and files have against it.
 
     What it allows is among them: `unallowed` leaves that out, and `findings` needs it to know which allowances match.
     """
     found = judge(CONTRADICTIONS, course, decision, folders=True)
-    return found + list(of_rows(decision, {one.span for one in found if one.span is not None}))
+    wrong = {one.span for one in found if one.span is not None}
+    return [*found, *of_rows(decision, wrong), *of_files(decision, wrong)]
 
 
 def unallowed(course: Course, found: list[Finding]) -> list[Finding]:

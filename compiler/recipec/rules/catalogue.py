@@ -117,7 +117,8 @@ Contradictions are checked before the rules: values that contradict each other l
 
 ## Local data
 
-The rows of local files are checked too: all rows up to {WHOLE >> 20} MiB, beyond that the beginning and a sample of the rest.
+The rows of local files are checked too: all rows up to {WHOLE >> 20} MiB, beyond that the beginning and a sample of the rest;
+of a Parquet file its columns and its number of rows. Findings say so where they are about the rows that were read.
 [findings.md](findings.md) has an example of each finding. These can be waived by name as well:
 {named}.
 

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from recipec.decide.decision import Decision
 from recipec.decide.said import Said, indexed
 from recipec.diagnostics import Finding, Severity
+from recipec.facts import pinned, version
+from recipec.facts.models import known_model
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plural import counted
 from recipec.source import Span
-from recipec.suggest import nearest
 from recipec.systems.registry import system
 
 if TYPE_CHECKING:
+    from recipec.rows.judging import RowUse
     from recipec.rows.survey import RowSurvey
 
 REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
+MOSTLY = 0.5  # share of repeated rows above which it is told although nothing is held out
+LONG = 100  # steps: below that, a checkpoint at the end is enough
+ENOUGH = 10  # rows of which a share says something
+UNBALANCED = 4  # weighed good and bad rows may differ by this factor; arXiv:2402.01306 takes 1 to 4/3
 GROUPS = ("train", "validation")
+# The tokenizer's own templates (facts/models.yaml) in which user and assistant must alternate, or a system turn is refused.
+ALTERNATING, WITHOUT_SYSTEM = ("llama2", "mistral", "gemma"), ("gemma",)
+
+
+class Seen(NamedTuple):
+    """A source that was looked at: the path of its words, what the plan says of it, and what it holds."""
+
+    here: str
+    source: DataSource
+    survey: RowSurvey
 
 
 def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
@@ -28,28 +45,60 @@ def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
     for stage in decision.resolved.plan.of_kind("train"):
         said: Said = decision.said[stage.name]
         if not said.unsure(("data", "train.method")):
-            yield from _of_training(said, stage.body, wrong)
+            yield from _of_training(said, stage.body, wrong, _marked_arrays(stage.environment))
 
 
-def _of_training(said: Said, s: Train, wrong: Set[Span]) -> Iterator[Finding]:
-    seen: dict[str, list[tuple[str, RowSurvey]]] = {group: [] for group in GROUPS}
+def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) -> Iterator[Finding]:
+    seen: dict[str, list[Seen]] = {group: [] for group in GROUPS}
     for group in GROUPS:
         for index, source in enumerate(getattr(s.data, group)):
             here = indexed(f"data.{group}", index)
             if source.path is None or not source.path.isprintable() or _at(said, here, wrong):
                 continue
             if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
-                yield from _misspelt(said, here, source.path)
-                continue
-            survey = _survey(source, one_message=system(s.trainer).one_message)
+                continue  # `local_files` looks for it
+            survey = _survey(source, _use(s, source, marked_arrays=marked_arrays))
             if survey is None:
                 continue
-            seen[group].append((here, survey))
+            seen[group].append(Seen(here, source, survey))
             for found in survey.problems:
                 mapped = f"{here}.columns.{found.column}"
                 where = mapped if found.column and said.wrote(mapped) else f"{here}.path"
                 yield _told(said, found.code, where, found.message, found.advice, found.suggestion, found.severity)
+    yield from _twice(said, s)
     yield from _together(said, s, seen)
+    yield from _balance(said, s, seen["train"])
+
+
+def _marked_arrays(environment: str) -> bool:
+    """Return whether `datasets` of an environment reads a JSON array behind a byte order mark, as it does from 5.0 on."""
+    try:
+        return version(pinned(environment, "datasets")) >= (5,)
+    except (LookupError, OSError):
+        return True
+
+
+def _use(s: Train, source: DataSource, *, marked_arrays: bool) -> RowUse:
+    """Return what a training does with the rows of a source."""
+    from recipec.rows.judging import RowUse
+
+    trainer, template = system(s.trainer), s.model.chat_template
+    turns = source.format == "instruction" and template not in ("tokenizer", "alpaca")
+    talks = source.format in ("chat", "prompt") or "messages" in source.columns
+    known = known_model(s.model.tokenizer) if template == "tokenizer" else None
+    own = (known.template or "") if known is not None else template
+    alternating, without = (
+        (ALTERNATING, WITHOUT_SYSTEM) if template == "tokenizer" else (trainer.alternating, trainer.without_system)
+    )
+    strict = talks and s.model.chat_template_file is None
+    return RowUse(
+        max_length=0 if source.format == "text" or METHODS[s.method].online else s.model.max_length,
+        templated=turns or talks,
+        alternating=own if strict and own in alternating else "",
+        without_system=own if strict and own in without else "",
+        one_message=trainer.one_message,
+        marked_arrays=marked_arrays,
+    )
 
 
 def _at(said: Said, here: str, wrong: Set[Span]) -> bool:
@@ -70,45 +119,60 @@ def _told(
     return Finding(code, message, said.span(path), suggestion, advice, severity)
 
 
-def _survey(source: DataSource, *, one_message: bool) -> RowSurvey | None:
-    from recipec.rows.survey import RowSource, survey_rows  # json and csv are off the way of what cannot be looked at
+def _survey(source: DataSource, use: RowUse) -> RowSurvey | None:
+    from recipec.rows.judging import RowSource  # json and csv are off the way of what cannot be looked at
+    from recipec.rows.survey import survey_rows
 
-    return survey_rows(RowSource(str(source.path), source.format, source.columns, source.roles, one_message))
-
-
-def _misspelt(said: Said, here: str, path: str) -> Iterator[Finding]:
-    """Tell of a file that is not here where one of nearly its name is; else it may be where the recipe runs."""
-    folder, _, name = path.rpartition("/")
-    if not os.path.isdir(folder or "."):  # noqa: PTH112
-        return
-    stem, _, suffix = name.rpartition(".")
-    stems = [
-        entry.name.removesuffix(f".{suffix}") for entry in os.scandir(folder or ".") if entry.name.endswith(suffix)
-    ]
-    close = nearest(stem, stems)
-    if close is not None:
-        there = f"{folder}/{close}.{suffix}" if folder else f"{close}.{suffix}"
-        advice = "correct the path, unless the file is on the machine that runs the recipe"
-        yield _told(said, "D015", f"{here}.path", f"{path} is not here", advice, there)
+    return survey_rows(RowSource(str(source.path), source.format, source.columns, source.roles, use))
 
 
-def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]) -> Iterator[Finding]:
-    """Yield what is wrong with all sources together: too few rows for a step, rows both trained and validated on."""
-    train = {row for _, survey in seen["train"] for row in survey.row_hashes}
-    for here, survey in seen["validation"]:
+def _twice(said: Said, s: Train) -> Iterator[Finding]:
+    """Tell of a source that stands in the recipe twice, also where its path is written in another way."""
+    first: dict[object, int] = {}
+    for index, source in enumerate(s.data.train):
+        if source.path is not None and not source.path.isprintable():
+            continue
+        place = os.path.realpath(source.path) if source.path is not None else source.hub
+        about = (source.subset, source.split, source.revision, source.format, str(source.columns))
+        before = first.setdefault((place, *about), index)
+        if before == index:
+            continue
+        here = indexed("data.train", index)
+        where = f"{here}.{'path' if source.path is not None else 'hub'}"
+        message = f"{source.path or source.hub} is given twice: it is data.train[{before}] too"
+        message += ", so most held-out rows are also training rows" if s.data.holdout else ""
+        more = " beside data.validation" if s.data.holdout else ""
+        advice = f"drop one of them; to take its rows twice, set weight: 2{more}"
+        yield _told(said, "D021", where, message, advice, None, "error" if s.data.holdout else "warning")
+
+
+def _together(said: Said, s: Train, seen: dict[str, list[Seen]]) -> Iterator[Finding]:
+    """Yield what is wrong with all sources together: rows in two of them, and too few rows for a step or for the schedule."""
+    train = {row for _, _, survey in seen["train"] for row in survey.row_hashes}
+    for here, _, survey in seen["validation"]:
         both = sum(count for row, count in survey.row_hashes.items() if row in train)
         if both:
-            message = f"{both:,} of {sum(survey.row_hashes.values()):,} validation rows are also training rows"
+            message = f"{both:,} of {survey.row_hashes.total():,} validation rows are also training rows"
             advice = "remove them from one of the two: their loss says nothing about new data"
             yield _told(said, "D013", f"{here}.path", message, advice)
     held = s.data.holdout
-    for here, survey in seen["train"]:
-        known, repeated = sum(survey.row_hashes.values()), sum(survey.row_hashes.values()) - len(survey.row_hashes)
-        if held and known >= 10 and repeated > REPEATED * known:
-            message = f"{repeated:,} of {known:,} rows are repeated: most held-out rows are also training rows"
-            advice = "drop them and weigh sources by weight, or give data.validation"
+    for at, (here, source, survey) in enumerate(seen["train"]):
+        known, repeated = survey.row_hashes.total(), survey.row_hashes.total() - len(survey.row_hashes)
+        if known >= ENOUGH and repeated > (REPEATED if held else MOSTLY) * known:
+            message = f"{repeated:,} of {known:,} rows are repeated"
+            message += ": most held-out rows are also training rows" if held else ""
+            advice = "drop them" + (", or give data.validation" if held else " and weigh sources by weight")
             yield _told(said, "D012", f"{here}.path", message, advice)
-    counts = [survey.total for _, survey in seen["train"]]
+        for _, other, earlier in seen["train"][:at]:
+            both = sum(count for row, count in survey.row_hashes.items() if row in earlier.row_hashes)
+            same = os.path.realpath(str(other.path)) == os.path.realpath(str(source.path))
+            if known >= ENOUGH and both > REPEATED * known and not same:
+                message = f"{both:,} of {known:,} rows of {source.path} are also in {other.path}"
+                message += ": held-out rows are also training rows" if held else ""
+                advice = "drop them from one of the two; weight says how often the rows of a source are taken"
+                yield _told(said, "D022", f"{here}.path", message, advice)
+                break
+    counts = [survey.total for _, _, survey in seen["train"]]
     sources = s.data.train
     if not sources or len(counts) < len(sources) or any(count is None for count in counts):
         return
@@ -121,3 +185,52 @@ def _together(said: Said, s: Train, seen: dict[str, list[tuple[str, RowSurvey]]]
         rows = counted(left, "row")
         message = f"{rows} for batches of {s.batch.total:,}: an epoch is one step with an incomplete batch"
         yield _told(said, "D014", "train.batch_size", message, "lower batch_size, or is it the right file?")
+    if total and left >= 1 and s.length.unit == "epochs" and not METHODS[s.method].online:
+        yield from _schedule(said, s, left)
+
+
+def _schedule(said: Said, s: Train, rows: int) -> Iterator[Finding]:
+    """Tell of a schedule, checkpoints and validations that come later than the last step; a text may become several rows."""
+    if any(source.format == "text" for source in s.data.train):
+        return
+    steps = math.ceil(math.ceil(rows / s.batch.total) * s.length.amount)
+    give = f"{counted(rows, 'row')} in batches of {s.batch.total:,} for {counted(s.length.amount, 'epoch')} are "
+    give += f"{'at most ' if s.data.packing else ''}{counted(steps, 'step')}"
+    for word in ("warmup", "decay"):
+        long = getattr(s.optimizer, word)
+        if isinstance(long, int) and long > steps:
+            never = "the learning rate never reaches its peak" if word == "warmup" else "it is longer than the training"
+            advice = f"give a share, such as {word}: {'3%' if word == 'warmup' else '10%'}, or fewer steps"
+            yield _told(
+                said, "D027", f"train.{word}", f"{give}, and {word} takes {long:,}: {never}", advice, None, "error"
+            )
+    if rows < s.batch.total:
+        return  # it is told that these are too few rows
+    save, look = s.watch.save_every, s.watch.evaluate_every
+    if isinstance(save, int) and save > steps >= LONG:
+        message = f"{give}, and the first checkpoint would come at step {save:,}"
+        yield _told(said, "D028", "train.save.every", message, "save more often")
+    if isinstance(look, int) and look > steps and (s.data.holdout or s.data.validation):
+        message = f"{give}, and the first validation would come at step {look:,}"
+        yield _told(said, "D028", "train.evaluate_every", message, "validate more often, or drop the validation data")
+
+
+def _balance(said: Said, s: Train, seen: list[Seen]) -> Iterator[Finding]:
+    """Tell of good and bad rows whose weighed numbers are far from one another."""
+    if s.objective is None or not s.objective.desirable_weight or not s.objective.undesirable_weight:
+        return
+    good, bad = (sum(one.survey.labels[label] * one.source.weight for one in seen) for label in (True, False))
+    weighed = good * s.objective.desirable_weight, bad * s.objective.undesirable_weight
+    if good + bad < ENOUGH or not good or not bad or max(weighed) <= UNBALANCED * min(weighed):
+        return
+    rare = "undesirable" if weighed[0] > weighed[1] else "desirable"
+    now = getattr(s.objective, f"{rare}_weight")
+    better = float(f"{now * max(weighed) / min(weighed):.2g}")
+    message = f"labels true and false are {good:,} to {bad:,}: the {rare} rows hardly count"
+    written = next(
+        (f"train.{word}_weight" for word in (rare, "undesirable", "desirable") if said.wrote(f"train.{word}_weight")),
+        "",
+    )
+    yield _told(
+        said, "D025", written or f"{seen[0].here}.path", message, f"weigh them: train.{rare}_weight: {better:g}"
+    )

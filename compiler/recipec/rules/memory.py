@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts.models import KnownModel
+from recipec.facts.models import KnownModel, formats
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 
@@ -12,8 +12,8 @@ GIB = 1024**3
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
 # Bytes of optimiser state per parameter where the parameters are bf16; of those in WIDE, fp32 parameters have twice as much.
 STATES = {
-    "adamw": 4.0, "adamw_8bit": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0, "ademamix": 6.0, "ademamix_8bit": 3.0,
-    "lion": 2.0, "lion_8bit": 1.0,
+    "adamw": 4.0, "adamw_8bit": 2.0, "adamw_8bit_torchao": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0,
+    "ademamix": 6.0, "ademamix_8bit": 3.0, "lion": 2.0, "lion_8bit": 1.0,
 }  # fmt: skip
 WIDE = ("adamw", "adamw_schedule_free", "ademamix", "lion")
 
@@ -27,7 +27,7 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
     """
     assert known.parameters is not None
     total, world, strategy = known.parameters, s.batch.data_parallel, s.parallel.strategy
-    held = BYTES[s.model.load_in]
+    held = formats()[known.quantised].bits / 8 if known.quantised is not None else BYTES[s.model.load_in]
     quantised = total - known.embedding_parameters if held < 2 else total
     weights = quantised * held + (total - quantised) * 2
     gradients = states = 0.0

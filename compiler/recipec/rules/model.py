@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipec.facts.models import KnownModel, read_json
+from recipec.facts.models import close_model, formats, original_of, read_json
+from recipec.facts.tokens import ends, read_template, template
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
 from recipec.rules.contradictions.machine import could
@@ -13,27 +14,34 @@ from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 from recipec.systems.registry import system
 
-MARKERS = {  # what a template writes around a turn, where that is a token of its own
-    "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-    "chatml": ("<|im_start|>", "<|im_end|>"),
-    "qwen_25": ("<|im_start|>", "<|im_end|>"),
-    "qwen3": ("<|im_start|>", "<|im_end|>"),
-    "mistral_v2v3": ("[INST]", "[/INST]"),
-}
 EMBEDDINGS = ("embed_tokens", "lm_head")
 TALKS = ("chat", "preference")
+ROWS = "trainable_token_indices"  # PEFT's option that trains single rows of the embeddings
+ADDED = "chatml"  # the template that is usually laid over models which do not have its tokens
 
 
 def _lacks(s: Train) -> list[str]:
     """Return which of the embeddings stay frozen."""
-    if s.adapter is None:
+    if s.adapter is None or ROWS in s.adapter.options:
         return []
     names = (*s.adapter.also_train, *s.adapter.targets)
     return [name for name in EMBEDDINGS if name not in names]
 
 
-def _fresh(known: KnownModel | None) -> bool:
-    return known is not None and known.template == "none"
+def _renders(s: Train) -> bool:
+    """Return whether the chat template renders some of the rows."""
+    return any(source.turns for source in (*s.data.train, *s.data.validation))
+
+
+def _markers(s: Train) -> tuple[str, ...]:
+    """Return what the chat template that is laid over the model writes as single tokens, where it renders rows."""
+    used = template(s.model.chat_template) if s.model.chat_template_file is None and _renders(s) else None
+    return used.markers if used is not None else ()
+
+
+def _foreign(s: Train) -> bool:
+    """Return whether the template is that of another family: L050."""
+    return bool(s.model.new_tokens) and s.model.chat_template != ADDED
 
 
 @rule("L005", "untrained-turn-markers", "warning", sources="LLaMA-Factory#5593, #3813, #5145")
@@ -51,25 +59,26 @@ def untrained_turn_markers(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
     """
-    known = see.model(s.model.path)
-    if not _fresh(known) or s.adapter is None or s.adapter.start_from is not None:
+    known = see.tokenizer(s.model.tokenizer)
+    if known is None or known.template != "none" or s.adapter is None or s.adapter.start_from is not None:
         return
-    assert known is not None
-    new = [token for token in MARKERS.get(s.model.chat_template, ()) if token in known.tokens]
+    new = [token for token in _markers(s) if token in known.tokens and token != known.eos]
     lacks = _lacks(s)
-    if new and lacks and any(source.format in TALKS for source in s.data.train):
-        message = f"{known.id} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay frozen"
+    if new and lacks and not s.model.new_tokens:
+        message = f"{known.name} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay frozen"
         advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or start from the instruct model"
         yield Fault("model.chat_template model.path", message, advice)
 
 
-@rule("L031", "new-tokens-with-frozen-embeddings", "warning", sources="Axolotl#1570, PR#1659")
+@rule("L031", "new-tokens-with-frozen-embeddings", "error", sources="Axolotl#1570, PR#1659")
 def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a special token that is new to the tokenizer, with an adapter that leaves the embeddings frozen.
+    """Finds a token that is new to the tokenizer, with an adapter that leaves the embeddings frozen.
+
+    It is a special token of the recipe, or one with which the chat template marks turns.
 
     Why is this bad:
     The embedding of a new token is random, or a mean. If it is frozen, it stays so: the model can neither read the token nor
-    say it.
+    say it. It never ends an answer, and Axolotl does not even start.
 
     Example:
         model: {base: mistralai/Mistral-7B-v0.3, special_tokens: {eos: "<|im_end|>"}, chat_template: chatml}
@@ -78,16 +87,20 @@ def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
     """
-    known = see.model(s.model.path)
+    known = see.tokenizer(s.model.tokenizer)
     if known is None or not known.tokens or s.adapter is None or s.adapter.start_from is not None or not _lacks(s):
         return
-    if s.model.tokenizer != s.model.path:
+    if system(s.trainer).trains_new_embeddings:
         return
+    frozen = f"and {' and '.join(_lacks(s))} stay frozen"
+    add = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}]"
+    if s.model.new_tokens and not _foreign(s):
+        message = f"{' and '.join(s.model.new_tokens)} are new to {known.name}, {frozen}"
+        yield Fault("model.chat_template model.new_tokens", message, f"{add}, or use a model that has them")
     for name, token in s.model.special_tokens.items():
-        if token not in known.tokens and name != "pad":  # a pad token is never read nor said
-            message = f"{token} is new to {known.id}, and {' and '.join(_lacks(s))} stay frozen"
-            advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or choose a token that it has"
-            yield Fault("model.special_tokens model.path", message, advice)
+        if token not in (*known.tokens, *s.model.new_tokens) and name != "pad":  # a pad token is never read nor said
+            message = f"{token} is new to {known.name}, {frozen}"
+            yield Fault("model.special_tokens model.path", message, f"{add}, or choose a token that it has")
 
 
 @rule("L032", "length-beyond-context", "error", sources="")
@@ -156,14 +169,14 @@ def no_template(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
     """
-    known = see.model(s.model.tokenizer)
-    if not _fresh(known) or system(s.trainer).own_program or see.model(s.model.path) is None:
+    known = see.tokenizer(s.model.tokenizer)
+    if known is None or known.template != "none" or system(s.trainer).own_program:
         return
-    assert known is not None
     own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None
-    if own and any(source.format == "chat" for source in s.data.train):
+    misspelt = see.model(s.model.path) is None and close_model(s.model.path) is not None  # L152 tells it
+    if own and _renders(s) and not misspelt:
         advice = "name one, such as model.chat_template: chatml, or start from the instruct model"
-        yield Fault("model.path", f"{known.id} has no chat template to render conversations with", advice)
+        yield Fault("model.path", f"{known.name} has no chat template to render conversations with", advice)
 
 
 @rule("L036", "evaluation-without-template", "error", "evaluate", sources="lm-eval#1841")
@@ -214,14 +227,14 @@ def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
 
 @rule("L008", "quantised-weights-in-shards", "error", sources="LLaMA-Factory#6898, #5595, Axolotl#1240")
 def quantised_base(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a base model in AWQ or GPTQ that is trained in full, or under ZeRO-3 or FSDP.
+    """Finds a quantised checkpoint that is trained in full, or one in AWQ or GPTQ under ZeRO-3 or FSDP.
 
     Why is this bad:
-    Packed integers have no gradients, and neither ZeRO-3 nor FSDP can split them: the run ends when the model is loaded,
-    on every GPU that was paid for.
+    Packed weights have no gradients: Transformers refuses to train them without an adapter. Neither ZeRO-3 nor FSDP can
+    split those in AWQ or GPTQ. The run ends when the model is loaded, on every GPU that was paid for.
 
     Example:
-        model: {base: TheBloke/Llama-2-13B-AWQ}
+        model: {base: TheBloke/Llama-2-13B-chat-AWQ}
         adapter: {rank: 16}
         hardware: {gpu: a100-80gb, per_node: 4}
         parallel: {strategy: zero3}
@@ -232,12 +245,19 @@ def quantised_base(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if known is None or known.quantised is None:
         return
-    kind = known.quantised.upper()
-    if s.parallel.strategy in ("zero3", "fsdp2"):
+    kind = formats()[known.quantised].says
+    if s.parallel.strategy in ("zero3", "fsdp2") and known.quantised in ("awq", "gptq"):
         advice = "use ddp or zero2, or the model in bf16 with load_in: nf4"
         yield Fault("parallel.strategy model.path", f"{s.parallel.strategy} cannot split weights in {kind}", advice)
-    if s.adapter is None:
-        yield Fault("model.path", f"weights in {kind} cannot be trained", "add an adapter, or use the model in bf16")
+    if s.adapter is None and formats()[known.quantised].bits and not _unpacked(see, s, known.quantised):
+        advice = "add an adapter, or use the model in bf16"
+        yield Fault("model.path", f"weights in {kind} cannot be trained", advice, original_of(s.model.path))
+
+
+def _unpacked(see: Context, s: Train, format: str) -> bool:
+    """Return whether the trainer, by itself or by a raw key, turns quantised weights into bf16 when it loads them."""
+    raw = see.overrides.get(s.trainer, {})
+    return format in system(s.trainer).dequantises or "dequantize" in str(raw)
 
 
 @rule("L081", "quantised-load-under-zero3", "warning", sources="LLaMA-Factory#6898, Axolotl#1240")
@@ -316,11 +336,11 @@ def foreign_adapter(see: Context, s: Train) -> Iterator[Fault]:
 
 @rule("L050", "template-of-another-family", "warning", sources="Axolotl#1806")
 def foreign_template(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds the chat template of another family on a model that has learnt its own.
+    """Finds the chat template of a family whose turn markers the model's tokenizer does not have.
 
     Why is this bad:
-    The turn markers of that template are single tokens in its family, but a dozen pieces here. The model unlearns its format, and
-    every server that takes the tokenizer's own template will still prompt it in the old format.
+    The markers are single tokens in that family, and new here: the model has to learn them from nothing. One that has
+    learnt a format of its own unlearns it. ChatML, which is made to be added to other models, is not told.
 
     Example:
         model: {base: Qwen/Qwen2.5-7B-Instruct, chat_template: llama3}
@@ -329,17 +349,71 @@ def foreign_template(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         model: {base: Qwen/Qwen2.5-7B-Instruct}
     """
-    known = see.model(s.model.path)
-    if known is None or not known.tokens or known.template in (None, "none") or s.model.chat_template == "chatml":
+    known = see.tokenizer(s.model.tokenizer)
+    if known is None or not known.tokens or not _foreign(s):
         return
-    lacks = [token for token in MARKERS.get(s.model.chat_template, ()) if token not in known.tokens]
-    if lacks and s.model.tokenizer == s.model.path and any(source.format in TALKS for source in s.data.train):
-        message = f"{known.id} has no token {lacks[0]}: {s.model.chat_template} is the template of another family"
-        yield Fault("model.chat_template", message, "drop chat_template: the tokenizer has its own")
+    message = (
+        f"{known.name} has no token {s.model.new_tokens[0]}: {s.model.chat_template} is the template of another family"
+    )
+    advice = "drop chat_template: the tokenizer has its own"
+    if known.template in (None, "none"):
+        advice = "use the template of its own family, or chatml"
+    yield Fault("model.chat_template", message, advice)
+
+
+@rule("L100", "turn-end-of-a-template-file", "warning", sources='Axolotl 0.19: "the turn terminator won\'t be trained"')
+def template_file(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a template of your own that does not end an answer with the tokenizer's EOS token.
+
+    Why is this bad:
+    What ends an answer is then trained by some trainers and not by others, and generation does not stop at it: the model
+    goes on to talk to itself.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B, chat_template_file: chatml.jinja}
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+
+    Use instead:
+        model: {base: meta-llama/Meta-Llama-3-8B, chat_template_file: chatml.jinja, special_tokens: {eos: "<|im_end|>"}}
+    """
+    known, file = see.tokenizer(s.model.tokenizer), s.model.chat_template_file
+    if not see.folders or file is None or not _renders(s):
+        return
+    eos = s.model.special_tokens.get("eos", known.eos if known is not None else None)
+    text = read_template(Path(file))
+    if eos is None or text is None or eos in text or "eos_token" in text:
+        return
+    found = next((end for end in ends() if end in text), None)
+    ends_with = f"ends an answer with {found}" if found else f"never says {eos}"
+    advice = f'set model.special_tokens: {{eos: "{found or "…"}"}}' + (
+        "" if found else " to the token that ends an answer"
+    )
+    yield Fault("model.chat_template_file", f"{file} {ends_with}, and the EOS token is {eos}", advice)
+
+
+@rule("L101", "eos-is-not-the-turn-end", "warning", sources="")
+def other_eos(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an EOS token of the recipe's that is not the token with which the chat template ends an answer.
+
+    Why is this bad:
+    The model learns to end its answers with one token, and generation waits for the other.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct, chat_template: llama3, special_tokens: {eos: "<|end_of_text|>"}}
+
+    Use instead:
+        model: {base: meta-llama/Meta-Llama-3-8B-Instruct, chat_template: llama3}
+    """
+    end, eos = s.model.turn_end, s.model.special_tokens.get("eos")
+    if end is not None and eos is not None and eos != end:
+        message = f"the EOS token is {eos}, but the template ends an answer with {end}"
+        yield Fault("model.special_tokens", message, f'use eos: "{end}", or drop it')
 
 
 RULES = (
     foreign_template,
+    template_file,
+    other_eos,
     foreign_adapter,
     untrained_turn_markers,
     new_tokens,

@@ -12,6 +12,7 @@ from recipec.decide.graph import Graph
 from recipec.decide.said import Said
 from recipec.diagnostics import Finding, Severity
 from recipec.facts.models import KnownModel, known_model
+from recipec.facts.tokens import Tokenizer, known_tokenizer
 from recipec.plan import ModelOutput, Plan, Record, Resolved, Stage
 from recipec.source import Mapping, Span, beginning, find, key_span, split_path
 from recipec.systems.emit import heard
@@ -69,6 +70,13 @@ class Context(Record, frozen=True):
         if stage is not None and start is not None and start.path != path:
             return self.model(start.path)
         return known_model(path, folders=self.folders)
+
+    def tokenizer(self, path: str) -> Tokenizer | None:
+        """Return what is known of a tokenizer; of one that an earlier stage saves, what that made of it."""
+        for handed in (*self.graph.models.values(), *self.graph.merged.values()):
+            if handed.stage is not None and handed.model.tokenizer == path:
+                return handed.tokenizer
+        return known_tokenizer(path, folders=self.folders)
 
 
 Judge = Callable[[Context, Any], Iterator[Fault]]

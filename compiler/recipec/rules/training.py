@@ -207,7 +207,32 @@ def diverges(_see: Context, s: Train) -> Iterator[Fault]:
         )
 
 
+@rule("L110", "weighed-rows-held-out", "warning", sources="")
+def copies_held_out(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a source of weight 2 or more whose rows are partly held out.
+
+    Why is this bad:
+    Each trainer takes the rows as often as the weight says, and then holds out some of them: a held-out row is a training
+    row too, so validation loss falls although nothing new is learnt, and early stopping never stops.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat, weight: 2}], holdout: 5%}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat, weight: 2}], validation: [{path: data/held.jsonl, format: chat}]}
+    """
+    if not s.data.holdout or s.script is not None:
+        return
+    for index, source in enumerate(s.data.train):
+        if source.weight > 1:
+            message = (
+                f"rows are taken {source.weight} times, and then held out: most held-out rows are also training rows"
+            )
+            yield Fault(f"data.train.{index}.weight", message, "give data.validation instead of holdout")
+
+
 RULES = (
+    copies_held_out,
     diverges,
     never_saved,
     never_validated,

@@ -11,6 +11,7 @@ from recipec.job import ADDRESS, PORT, RANK, Beside, Job, Word
 from recipec.kinds.train.records import Train
 from recipec.systems import deepspeed, trainers
 from recipec.systems.document import Sheet
+from recipec.systems.huggingface import FOUR_BIT
 from recipec.systems.table import Row, choice, constant, made, named, same, where, within
 
 TOOL = "accelerate"
@@ -55,6 +56,15 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
     )
 
 
+def frugal(key: str) -> Row:
+    """Return the row of whether one process of a node reads the weights for the others.
+
+    Not with 4-bit weights: bitsandbytes quantises where they are read, so the other processes would have none to shard.
+    """
+    why = "each process quantises the weights that it reads"
+    return choice(key, "model.load_in", dict.fromkeys(FOUR_BIT, False), other=True, why=why)
+
+
 def _fsdp(*, gathers: bool) -> tuple[Row, ...]:
     return (
         constant("fsdp_version", 2),
@@ -63,7 +73,7 @@ def _fsdp(*, gathers: bool) -> tuple[Row, ...]:
         constant("fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
         # from a sharded state the Hugging Face trainer writes no final model
         constant("fsdp_state_dict_type", "SHARDED_STATE_DICT" if gathers else "FULL_STATE_DICT"),
-        constant("fsdp_cpu_ram_efficient_loading", True),
+        frugal("fsdp_cpu_ram_efficient_loading"),
         same("fsdp_activation_checkpointing", "numerics.gradient_checkpointing"),
     )
 

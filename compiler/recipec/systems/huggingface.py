@@ -37,8 +37,8 @@ OPTIMIZERS = {
 # optimisers that take Adam's epsilon, and both betas (transformers/trainer_optimizer.py, of Muon the two trainers that have
 # it: its weights that are no matrices are trained by AdamW)
 ADAM = (
-    "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
-    "ademamix_8bit", "muon",
+    "adamw", "adamw_8bit", "adamw_8bit_torchao", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free",
+    "ademamix", "ademamix_8bit", "muon",
 )  # fmt: skip
 BETAS = (*ADAM, "lion", "lion_8bit")
 FOUR_BIT = ("nf4", "fp4")

@@ -27,9 +27,9 @@ def job(stage: Evaluate) -> Job:
     return Job(("lm-eval", "run", "--config", Beside(FILE)), variables=variables)
 
 
-def _tokenizer(tokenizer: str, model: str, adapter: str | None) -> Any:
-    """Return where the tokenizer is, unless it is beside the model or the adapter, where it is looked for anyway."""
-    return OMIT if tokenizer in (model, adapter) else tokenizer
+def _tokenizer(tokenizer: str, model: str) -> Any:
+    """Return where the tokenizer is, unless it is beside the model: beside an adapter it is not looked for."""
+    return OMIT if tokenizer == model else tokenizer
 
 
 HF, VLLM = ("backend", "hf"), ("backend", "vllm")
@@ -37,7 +37,7 @@ MODEL_ARGS: tuple[Row, ...] = (
     same("pretrained", "model.path"),
     named("dtype", "precision", DTYPES),
     same("revision", "model.revision"),
-    made("tokenizer", _tokenizer, "model.tokenizer", "model.path", "model.adapter"),
+    made("tokenizer", _tokenizer, "model.tokenizer", "model.path"),
     flag("trust_remote_code", "trust_remote_code"),
     same("max_length", "max_length").when(*HF),
     same("peft", "model.adapter").when(*HF),

@@ -7,6 +7,11 @@ one function sums all of them.
 
 from __future__ import annotations
 
+import ast
+import builtins
+import keyword
+from functools import cache
+
 from recipec.kinds.train.records import Reward, Train
 from recipec.render.python_writer import literal
 from recipec.systems.programs import program
@@ -43,9 +48,34 @@ def named(rewards: tuple[Reward, ...]) -> list[tuple[str, Reward]]:
     found: dict[str, Reward] = {}
     for reward in rewards:
         name = reward.function or _NAMES.get(reward.type, f"{reward.type}_reward")
+        if name in _taken():
+            name = f"{name}_reward"
         unique = name if name not in found else f"{name}_{len(found) + 1}"
         found[unique] = reward
     return list(found.items())
+
+
+@cache
+def _taken() -> frozenset[str]:
+    """Return the names that the file itself uses: a function of such a name would stand in their place."""
+    top = ast.parse(program(FILE)).body
+    defined = {node.name for node in top if isinstance(node, ast.FunctionDef)}
+    imported = {
+        (alias.asname or alias.name)
+        for node in top
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assigned = {
+        target.id
+        for node in top
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return frozenset(
+        {*defined, *imported, *assigned, *dir(builtins), *keyword.kwlist, "reward_func", "completion_of", "END"}
+    )
 
 
 def names(rewards: tuple[Reward, ...]) -> list[str]:
@@ -62,7 +92,7 @@ def text(stage: Train, answer: str = "answer") -> str:
     """Return the file, its functions in TRL's shape. `answer` is the column that holds the expected answers."""
     library = program(FILE)
     parts = [library.rstrip("\n")]
-    answers, known = f'columns["{answer}"]', f'columns.get("{answer}", [""] * len(texts))'
+    answers, known = f"columns[{literal(answer)}]", f'columns.get({literal(answer)}, [""] * len(texts))'
     asked = "[text_of(prompt) for prompt in prompts]"
     for name, reward in named(stage.rewards):
         if reward.type != "model":

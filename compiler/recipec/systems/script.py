@@ -11,6 +11,7 @@ from recipec.job import ADDRESS, PORT, RANK, Argument, Beside, Job, Part, RayJob
 from recipec.kinds.train.records import Method, Train
 from recipec.language.model import AdapterType
 from recipec.language.train import Scheduler
+from recipec.launch.words import option
 from recipec.plan import leaf
 from recipec.references import Reference, references, text
 from recipec.render.python_writer import Expression
@@ -75,7 +76,7 @@ def arguments(s: Train) -> tuple[Argument, ...]:
     found: list[Argument] = []
     for key, value in s.script.arguments.items():
         filled, names = _filled(s, value)
-        words: tuple[Word, ...] = (f"--{key}",) if isinstance(filled, bool) else (f"--{key}", filled)
+        words: tuple[Word, ...] = (f"--{key}",) if isinstance(filled, bool) else option(f"--{key}", filled)
         if filled is not False:
             found.append(Argument(words, ", ".join(names)))
     return tuple(found)

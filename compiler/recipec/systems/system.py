@@ -49,7 +49,10 @@ class System(Record, frozen=True):
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
     `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read. `fp32_copies`: the strategies under which all weights are
+    answer in a preference pair only one message is read. `trains_new_embeddings`: beside an adapter it trains the
+    embeddings in full where tokens are new. `alternating` and `without_system` are the names of its own chat templates that
+    refuse turns in which user and assistant do not alternate, and a system turn. `dequantises`: the formats of quantised
+    checkpoints that it turns into bf16 when it loads them. `fp32_copies`: the strategies under which all weights are
     trained in fp32 whatever they are loaded in, beside ZeRO, where DeepSpeed sees to it.
     """
 
@@ -66,6 +69,10 @@ class System(Record, frozen=True):
     one_process: str = ""
     fp32_copies: frozenset[str] = frozenset()
     own_program: bool = False
+    trains_new_embeddings: bool = False
     own_loop: bool = False
     engines_apart: bool = False
     one_message: bool = False
+    dequantises: frozenset[str] = frozenset()
+    alternating: frozenset[str] = frozenset()
+    without_system: frozenset[str] = frozenset()

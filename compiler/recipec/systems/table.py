@@ -262,10 +262,10 @@ def listed(key: str, path: str, names: Mapping[str, Any] | None = None, why: str
 
 
 def per_unit(strategy: str, steps: str, path: str, why: str = "") -> Row:
-    """How often: `strategy` is steps, epoch or no, `steps` the number of them (a number, `epoch` or `never`)."""
+    """How often: `strategy` is steps, epoch or no, `steps` the number of them, or below 1 a fraction of all."""
 
     def say(every: Any) -> Any:
-        return ("steps", every) if isinstance(every, int) else ({"epoch": "epoch", "never": "no"}[every], OMIT)
+        return ("steps", every) if isinstance(every, int | float) else ({"epoch": "epoch", "never": "no"}[every], OMIT)
 
     def back(unit: Any, number: Any) -> dict[str, Any]:
         if unit == "steps" and number is not OMIT:

@@ -200,6 +200,7 @@ def _text(s: Train) -> str:
         imports="import rewards\nimport rows" if online and rewards.functions(s) else "import rows",
         settings=script.SETTINGS,
         quantised=_QUANTISED if s.model.load_in == "nf4" else "",
+        fit="rows.fit_embeddings(model, tokenizer)\n" if script.grows(s) else "",
         adapter=adapter,
         more=f"    reward_funcs=[{', '.join(_judges(s))}],\n" if online else "",
     )
@@ -226,10 +227,10 @@ settings = rows.read_settings(Path(__file__).parent / "{settings}")
 model, _tokenizer = FastLanguageModel.from_pretrained(
     {{{{from_pretrained}}}}
 )
-{quantised}{adapter}config = {stem}Config(
+{quantised}tokenizer = rows.load_tokenizer(settings)
+{fit}{adapter}config = {stem}Config(
     {{{{{stem}Config}}}}
 )
-tokenizer = rows.load_tokenizer(settings)
 train, validation = rows.load_rows(settings, tokenizer)
 trainer = {stem}Trainer(
     model=model,
@@ -294,4 +295,6 @@ SYSTEM = System(
     checks=_checks,
     uses=_uses,
     one_process="Unsloth trains in one process",
+    alternating=frozenset(["gemma"]),
+    without_system=frozenset(["gemma"]),
 )

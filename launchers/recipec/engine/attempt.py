@@ -25,7 +25,6 @@ _RUN_SCRIPT = 'trap "exit 130" INT; trap "exit 143" TERM; trap "exit 129" HUP; .
 _SIGNAL_NAMES = {
     signal.SIGINT: "interrupt",
     signal.SIGTERM: "termination",
-    signal.SIGHUP: "hang-up",
     signal.SIGKILL: "kill",
 }
 _SIGKILL_CAUSES = ": by hand, or because memory ran out (the kernel's log, dmesg, names what it killed)"

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import IO, Protocol
 
+from recipec.engine.patient_stream import PatientStream
 from recipec.engine.progress import Progress, Throttle
+from recipec.terminal import shown
 
 
 class Display(Protocol):
@@ -25,14 +27,14 @@ class Display(Protocol):
         """Show the progress of a stage; called several times a second."""
 
     def stop(self) -> None:
-        """Stop showing the run."""
+        """Stop showing the run; lines can still be said."""
 
 
 class PlainDisplay:
     """Plain lines, for logs and pipes; progress at most every `interval` seconds."""
 
     def __init__(self, stream: IO[str], interval: float = 10.0) -> None:
-        self._stream = stream
+        self._stream = PatientStream(stream)
         self._interval = interval
         self._throttle = Throttle(interval)
         self._shown = ""
@@ -43,8 +45,7 @@ class PlainDisplay:
 
     def say(self, text: str) -> None:
         """Write lines."""
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self._stream.write(shown(text) + "\n")
 
     def stage(self, stage: str, state: str, detail: str = "") -> None:
         """Write the new state of a stage."""
@@ -62,7 +63,8 @@ class PlainDisplay:
             self._shown = text
 
     def stop(self) -> None:
-        """Do nothing: lines stay."""
+        """Wait until the lines are written, as long as somebody reads them."""
+        self._stream.drain()
 
 
 def display_for(stream: IO[str] | None = None, interval: float = 10.0) -> Display:

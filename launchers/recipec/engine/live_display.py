@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from recipec.engine.patient_stream import PatientStream
 from recipec.engine.progress import Progress, clock
+from recipec.terminal import shown
 
 _MARKS = {
     "waiting": ("·", "dim"),
@@ -35,7 +37,8 @@ class LiveDisplay:
     """A list of stages; the running one has a progress bar with step, loss, speed and time left."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._console = Console(file=stream, highlight=False)
+        self._stream = PatientStream(stream)
+        self._console = Console(file=cast("IO[str]", self._stream), highlight=False)
         self._rows: dict[str, _Row] = {}
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=5, transient=False)
@@ -50,13 +53,13 @@ class LiveDisplay:
 
     def say(self, text: str) -> None:
         """Print lines above the display."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(shown(text)), soft_wrap=True)
 
     def stage(self, stage: str, state: str, detail: str = "") -> None:
         """Show the new state of a stage."""
         before = self._rows.get(stage, _Row())
         since = time.monotonic() if state == "running" else before.since
-        self._rows[stage] = before._replace(state=state, detail=detail, since=since)
+        self._rows[stage] = before._replace(state=state, detail=shown(detail), since=since)
 
     def progress(self, stage: str, progress: Progress) -> None:
         """Show the progress of a stage at the next refresh."""
@@ -67,6 +70,7 @@ class LiveDisplay:
         if self._started:
             self._live.stop()
             self._started = False
+        self._stream.drain()
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 1))

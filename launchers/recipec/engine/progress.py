@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recipec.tail import Tail, last_bytes
+from recipec.terminal import shown
 
 WINDOW = 30.0  # seconds over which speed is measured
 _BAR = re.compile(r"^(?P<what>[^|]*?):?\s*(?P<percent>\d{1,3})%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Progress(NamedTuple):
@@ -120,8 +120,11 @@ def last_progress_bar(log: Path, begin: int) -> str:
 
 
 def clean_lines(text: str) -> list[str]:
-    """Return the lines that a terminal would show: no colours, and only what follows the last carriage return."""
-    lines = (_ANSI.sub("", line).rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+    """Return the lines that a terminal would show: no colours, and only what follows the last carriage return.
+
+    Nothing in them can drive a terminal.
+    """
+    lines = (shown(line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in text.split("\n"))
     return [line for line in lines if line.strip()]
 
 

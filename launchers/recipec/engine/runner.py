@@ -91,6 +91,7 @@ def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> i
         if code == DONE:
             told.pop_all()
     display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
+    display.stop()
     return code
 
 

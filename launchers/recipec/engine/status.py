@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -16,6 +17,7 @@ from recipec.json_files import read_lines
 from recipec.manifest import Manifest
 from recipec.plan import Stage
 from recipec.processes import alive, group_members
+from recipec.terminal import Shown
 
 GONE = "stopped (process gone)"
 _STATES = {"finished": "complete", "failed": "failed", "interrupted": "interrupted", None: "waiting"}
@@ -128,6 +130,8 @@ def status_text(found: RunStatus) -> str:
 def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> Iterator[str]:
     """Yield the output of a run's stages (or of one) in order; with `follow`, also new output until the run ends.
 
+    Colours are left out, and other control characters spelled out.
+
     Raises RecipeError when there is no such run or stage.
     """
     folder, _lines, manifest = read_run(run_dir)
@@ -137,23 +141,42 @@ def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> It
 
         message = f'there is no stage "{stage}"; there are {", ".join(names)}'
         raise RecipeError([Finding("E021", message, suggestion=nearest(stage, names), file=str(run_dir))])
-    offsets = dict.fromkeys(names if stage is None else [stage], 0)
-    return _follow(folder, offsets, follow=follow)
+    read = {name: _Log(folder.log(name)) for name in (names if stage is None else [stage])}
+    return _follow(folder, read, follow=follow)
 
 
-def _follow(folder: RunFolder, offsets: dict[str, int], *, follow: bool) -> Iterator[str]:
+class _Log:
+    """The output of a stage as text that drives no terminal, in pieces; what is cut between two reads is put together."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._shown = Shown()
+
+    def more(self) -> Iterator[str]:
+        """Yield what was written since the last call."""
+        while self._path.exists():
+            with self._path.open("rb") as stream:
+                stream.seek(self._offset)
+                chunk = stream.read(1 << 16)
+            self._offset += len(chunk)
+            if not chunk:
+                return
+            yield self._shown(self._decoder.decode(chunk))
+
+    def rest(self) -> str:
+        """Return what was kept back for a next piece, when there is none."""
+        return self._shown(self._decoder.decode(b"", final=True), last=True)
+
+
+def _follow(folder: RunFolder, read: dict[str, _Log], *, follow: bool) -> Iterator[str]:
     while True:
         running = follow and status(folder.path)["state"] == "running"
-        for name in offsets:
-            path = folder.log(name)
-            while path.exists():
-                with path.open("rb") as stream:
-                    stream.seek(offsets[name])
-                    chunk = stream.read(1 << 16)
-                offsets[name] += len(chunk)
-                if not chunk:
-                    break
-                yield chunk.decode("utf-8", "replace")
+        for log in read.values():
+            yield from log.more()
+            if not running and (rest := log.rest()):
+                yield rest
         if not running:
             return
         time.sleep(0.3)

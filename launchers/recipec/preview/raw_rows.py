@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from recipec.kinds.train.records import DataSource
+from recipec.rows.reading import Unreadable, first
 
 Parts = list[tuple[str, str]]  # (role or column, text)
 
@@ -21,21 +19,11 @@ def first_rows(source: DataSource, count: int) -> list[Parts] | None:
     """
     if source.path is None or source.path.endswith(".parquet"):
         return None
-    first = islice(_rows(Path(source.path)), count)
-    return [parts(cast("dict[str, Any]", row), source) for row in first if isinstance(row, dict)]
-
-
-def _rows(path: Path) -> Iterator[object]:
-    if path.suffix == ".json":
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, list):
-            yield from cast("list[object]", document)
-        return
-    with path.open(encoding="utf-8", newline="" if path.suffix == ".csv" else None) as stream:
-        if path.suffix == ".csv":
-            yield from csv.DictReader(stream)
-        else:
-            yield from (json.loads(line) for line in stream if line.strip())
+    try:
+        found = first(Path(source.path), count)
+    except Unreadable as error:
+        raise ValueError(str(error)) from None
+    return [parts(cast("dict[str, Any]", row), source) for row in found if isinstance(row, dict)]
 
 
 def parts(row: dict[str, Any], source: DataSource) -> Parts:

@@ -1,7 +1,13 @@
-"""What is known of a model without loading it: a row of `models.yaml`, or the `config.json` of a folder that is here."""
+"""What is known of a model without loading it: a row of `models.yaml`, by its own name or that of a copy, or a `config.json`.
+
+That is looked for in a local folder, and in the cache of the Hugging Face hub.
+"""
 
 import json
+import os
+import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +17,7 @@ from recipec.source import Plain, Source, plain
 from recipec.yaml_reader import read_text
 
 LARGEST = 4_000_000  # bytes of a JSON file that is read
-QUANTISERS = ("awq", "gptq")
+WEIGHTS_OF = {"bitsandbytes": "bnb", "fbgemm_fp8": "fp8", "modelopt": "nvfp4", "auto-round": "autoround"}
 
 
 class KnownModel(NamedTuple):
@@ -22,8 +28,8 @@ class KnownModel(NamedTuple):
     components, and a feed-forward layer of `ffn_size` inside. `tied_embeddings` tells whether the output uses the
     input's embeddings. `parameters` and `embedding_parameters` (of input and output together) are numbers of weights.
 
-    `template` is `none` where the tokenizer has no chat template; `quantised` names AWQ or GPTQ; `layer` is the class
-    of one layer in Transformers, `linear` the names of its linear layers.
+    `template` is `none` where the tokenizer has no chat template; `layer` is the class of one layer in Transformers,
+    `linear` the names of its linear layers. `quantised` is the format of quantised weights, one of `formats`.
     """
 
     id: str
@@ -46,20 +52,242 @@ class KnownModel(NamedTuple):
     quantised: str | None
 
 
+class Format(NamedTuple):
+    """A format that a checkpoint may be in. `bits` of one weight, 0 where no tool reads it; `says` is its name."""
+
+    bits: int
+    says: str
+
+
 def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
     """Return what is known of a hub id or a local folder; None where nothing is.
 
     Without `folders`, the answer is the same on every machine.
     """
-    known = _of_row(path)
+    known = _of_row(_as_listed(path))
     if known is not None:
-        return known
-    config = read_json(Path(path) / "config.json") if folders else None
-    if config is not None:
-        return _made(path, _of_folder(Path(path), config))
-    name = path.lower().rsplit("/", 1)[-1]
-    quantised = next((word for word in QUANTISERS if word in name.replace("_", "-").split("-")), None)
-    return _made(path, {"quantised": quantised}) if quantised is not None else None
+        return known._replace(id=path)
+    folder = _folder(path) if folders else None
+    config = read_json(folder / "config.json") if folder is not None else None
+    if folder is not None and config is not None:
+        return _made(path, _of_folder(folder, config))
+    return _of_name(path)
+
+
+def _folder(path: str) -> Path | None:
+    """Return the folder that holds a model's files: itself, or the cache of the hub; None where there is none."""
+    if os.path.isdir(path):  # noqa: PTH112  # pathlib takes longer to load
+        return Path(path)
+    organisation, _, name = path.partition("/")
+    if not name or "/" in name:
+        return None
+    cache = Path(hub_cache()) / f"models--{organisation}--{name}"
+    try:
+        revision = (cache / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return cache / "snapshots" / revision
+
+
+def is_folder(path: str) -> bool:
+    """Return whether a text names a folder and cannot be the id of a repository, by its spelling alone."""
+    return path.startswith(("/", "./", "../", "~")) or path in (".", "..") or path.rstrip("/").count("/") > 1
+
+
+def hub_cache() -> str:
+    """Return the folder in which the Hugging Face hub keeps what was downloaded, as its own client finds it."""
+    home = os.environ.get("HF_HOME") or os.path.join(  # noqa: PTH118
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),  # noqa: PTH111
+        "huggingface",
+    )
+    return os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")  # noqa: PTH118
+
+
+def licence_of(name: str) -> str | None:
+    """Return the licence that must be accepted on the hub before a model can be downloaded; None where none is known."""
+    wanted = name.lower()
+    for pattern, licence in _gated():
+        if fnmatchcase(wanted, pattern):
+            return licence
+    return None
+
+
+@cache
+def _gated() -> tuple[tuple[str, str], ...]:
+    rows = re.findall(r"^  - (\{names: .*\})$", _file(), re.MULTILINE)
+    read = [plain(read_text(Source("models.yaml", row))) for row in rows]
+    return tuple(
+        (pattern, str(row["licence"]))
+        for row in read
+        if isinstance(row, dict)
+        for pattern in str(row["names"]).split(", ")
+    )
+
+
+def adapter_weights(known: KnownModel, rank: int, names: tuple[str, ...] | None = None) -> int | None:
+    """Return how many weights LoRA adds at a rank: rank × (inputs + outputs) of each layer that it adapts.
+
+    `names` are layers; None means every linear layer of the decoder. None where a size is not known.
+    """
+    hidden, ffn, head, heads, kv = known.hidden_size, known.ffn_size, known.head_size, known.heads, known.kv_heads
+    if hidden is None or ffn is None or head is None or heads is None or kv is None or known.layers is None:
+        return None
+    sides = {"q_proj": heads * head, "k_proj": kv * head, "v_proj": kv * head, "o_proj": heads * head}
+    sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), ffn)
+    wanted = known.linear if names is None else names
+    if not wanted or not set(wanted) <= set(sides) or not set(known.linear) <= set(sides):
+        return None
+    return known.layers * sum(rank * (hidden + sides[name]) for name in wanted)
+
+
+def model_ids() -> tuple[str, ...]:
+    """Return the hub ids of all rows."""
+    return tuple(re.findall(r"^  ([\w.-]+/[\w.-]+):", _file(), re.MULTILINE))
+
+
+def plain_name(name: str) -> str:
+    """Return a model's name, without its organisation, as copies write it: case, `Meta-` and `-hf` do not count."""
+    return name.rpartition("/")[2].lower().replace("_", "-").removeprefix("meta-").removesuffix("-hf")
+
+
+def _as_listed(path: str) -> str:
+    """Return a hub id as its row writes it: the hub does not mind the case of letters."""
+    return path if "/" not in path or f"\n  {path}:" in _file() else _by_case().get(path.lower(), path)
+
+
+@cache
+def _by_case() -> dict[str, str]:
+    return {model.lower(): model for model in model_ids()}
+
+
+@cache
+def rows_by_name() -> dict[str, str]:
+    """Return the hub id of each row by its plain name."""
+    found: dict[str, str] = {}
+    for model in model_ids():
+        found.setdefault(plain_name(model), model)
+    return found
+
+
+def format_of(name: str) -> str | None:
+    """Return the format of the weights that a name tells; None where it tells none."""
+    return _cut(name)[1]
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """Return every format of weights by the word that names speak of it."""
+    rows = re.findall(r"^  ([\w-]+): +(\{bits: .*\})$", _file(), re.MULTILINE)
+    return {name: Format(**plain(read_text(Source("models.yaml", row)))) for name, row in rows}  # type: ignore[arg-type]
+
+
+def _cut(name: str) -> tuple[str, str | None]:
+    """Return a plain name without what it says of the format of its weights, and that format."""
+    whole = plain_name(name)
+    words = re.split(r"[-.]", whole)
+    owner = name.partition("/")[0].lower()
+    found = "mlx" if owner.startswith("mlx-") else None
+    for word in formats():
+        at = whole.find(f"-{word}")
+        if (word in words or (at > 0 and "-" in word)) and not (found and formats()[word].bits):
+            found = word
+    if found is None:
+        return whole, None
+    ends = [
+        at
+        for word in (*formats(), "unsloth-bnb", "quantized", "int4", "int8", "4bit", "8bit")
+        if (at := whole.find(f"-{word}")) > 0
+    ]
+    return whole[: min(ends, default=len(whole))], found
+
+
+def original_of(name: str) -> str | None:
+    """Return the hub id of the row that a name in a format of weights was made of; None where there is no such row."""
+    return rows_by_name().get(_cut(name)[0])
+
+
+OWNERS = {"meta": "meta-llama", "facebook": "meta-llama", "mistral": "mistralai", "mistral-ai": "mistralai"}
+
+
+def close_model(name: str) -> str | None:
+    """Return the row whose id somebody most likely meant by a name that is no row's; None where nothing is that close.
+
+    Two names are close where only signs between their parts differ, or a single part by a slip of the hand; never by a
+    number, as families have models of many sizes and versions.
+    """
+    owner, _, own = name.rpartition("/")
+    rows = model_ids()
+    if not owner:
+        return rows_by_name().get(plain_name(own)) or next((row for row in rows if _slip(own, row)), None)
+    there = rows_by_name().get(plain_name(own))
+    if there is not None:
+        right = there.partition("/")[0]
+        return there if OWNERS.get(owner.lower(), owner.lower()) == right.lower() or _near(owner, right) else None
+    same = [row for row in rows if row.lower().startswith(f"{owner.lower()}/")]
+    return next((row for row in same if _slip(own, row)), None)
+
+
+def _parts(name: str) -> list[str]:
+    """Return the words and numbers of a name, in which the signs between them do not count."""
+    return re.findall(r"[a-z]+|[0-9]+", plain_name(name))
+
+
+def _slip(name: str, row: str) -> bool:
+    """Return whether a name is that of a row, but for signs between its parts or one misspelt word."""
+    here, there = _parts(name), _parts(row)
+    if here == there:
+        return True
+    if len(here) != len(there):
+        return "".join(here) == "".join(there)
+    other = [(one, two) for one, two in zip(here, there, strict=True) if one != two]
+    if len(other) != 1 or len(other[0][1]) < 4 or not other[0][0].isalpha():
+        return False
+    return _near(*other[0]) and other[0][0] not in _words()
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Return the words that names of models consist of: one of them in the place of another is no slip."""
+    return frozenset(word for model in model_ids() for word in _parts(model)) | {"mixtral", "ministral", "magistral"}
+
+
+def _near(word: str, right: str) -> bool:
+    """Return whether one letter is missing, too many, another or changed with its neighbour; two in a long word."""
+    word, right = word.lower(), right.lower()
+    return 0 < _distance(word, right) <= (2 if len(right) > 7 else 1)
+
+
+def _distance(one: str, two: str) -> int:
+    """Return the optimal string alignment distance of two words."""
+    before: list[int] = []
+    last = list(range(len(two) + 1))
+    for row, letter in enumerate(one, 1):
+        now = [row]
+        for column, other in enumerate(two, 1):
+            cost = min(last[column] + 1, now[-1] + 1, last[column - 1] + (letter != other))
+            if row > 1 and column > 1 and letter == two[column - 2] and one[row - 2] == other:
+                cost = min(cost, before[column - 2] + 1)
+            now.append(cost)
+        before, last = last, now
+    return last[-1]
+
+
+def _of_name(path: str) -> KnownModel | None:
+    """Return what the name of a copy says: the row of the original, and how its weights are kept."""
+    organisation = path.partition("/")[0]
+    copies = _row(organisation) if "/" in path else None
+    name, quantised = _cut(path)
+    listed = isinstance(copies, dict) and "exact" in copies
+    origin = rows_by_name().get(name) if listed or quantised is not None else None
+    fields: dict[str, Plain] = {**_fields(origin)} if origin is not None else {}
+    if quantised is not None:
+        fields["quantised"] = quantised
+    exact = isinstance(copies, dict) and copies.get("exact") is True and quantised is None
+    if not exact and fields.get("template") == "none":
+        fields["template"] = None  # some copies bring one
+    if origin is not None and not exact:
+        fields["tokens"] = []
+    return _made(path, fields) if fields else None
 
 
 @lru_cache(maxsize=256)
@@ -175,8 +403,9 @@ def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
             tokens = [
                 str(entry["content"]) for entry in added.values() if isinstance(entry, dict) and "content" in entry
             ]
-    quantisation = config.get("quantization_config")
-    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+    inner = config.get("text_config")
+    if isinstance(inner, dict):  # a model of several modalities: its language model
+        config = {**config, **inner}
     family = _text(config, "model_type")
     tied, kv_heads = config.get("tie_word_embeddings"), _number(config, "num_key_value_heads")
     if family is not None and _family(family):  # what these leave out has a default; that of others is not known here
@@ -194,8 +423,21 @@ def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
         "tied": tied,
         "template": template,
         "tokens": tokens,
-        "quantised": method if method in QUANTISERS else None,
+        "quantised": _quantised(config.get("quantization_config")),
     }
+
+
+def _quantised(said: Plain) -> str | None:
+    """Return the format of weights that a configuration of a quantisation tells."""
+    method = said.get("quant_method") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(method, str):
+        return None
+    word = WEIGHTS_OF.get(method, method)
+    if word == "bnb":
+        word = "bnb-4bit" if said.get("load_in_4bit") else "bnb-8bit"
+    if word == "compressed-tensors":
+        word = "fp8" if "float" in json.dumps(said) and '"num_bits": 8' in json.dumps(said) else "w4a16"
+    return word if word in formats() else None
 
 
 def read_json(file: Path) -> dict[str, Plain] | None:

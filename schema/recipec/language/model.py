@@ -37,9 +37,7 @@ class FromScratch(Section):
 class Model(Section):
     """The model that is trained or evaluated."""
 
-    model_config = example(
-        {"base": "mistralai/Mistral-7B-v0.3", "max_length": 4096, "load_in": "nf4", "chat_template": "chatml"}
-    )
+    model_config = example({"base": "Qwen/Qwen2.5-7B", "max_length": 4096, "load_in": "nf4", "chat_template": "chatml"})
 
     base: Text | None = Field(
         default=None,

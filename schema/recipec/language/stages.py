@@ -27,7 +27,7 @@ class Script(Section):
         }
     )
 
-    path: Text = Field(description="Python file, relative to the folder in which you run.")
+    path: Text = Field(pattern=r"^[^-]", description="Python file, relative to the folder in which you run.")
     launcher: Literal["accelerate", "torchrun", "deepspeed", "ray"] = Field(
         default="accelerate", description="What starts its processes."
     )

@@ -14,7 +14,7 @@ Loss = Literal[
     "apo_zero", "apo_down", "kto", "apo_zero_unpaired", "grpo", "dr_grpo", "dapo", "bnpo", "cispo", "gspo", "ppo", "reinforce++"
 ]  # fmt: skip
 Optimizer = Literal[
-    "adamw", "adamw_8bit", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
+    "adamw", "adamw_8bit", "adamw_8bit_torchao", "adamw_4bit", "adamw_paged", "adamw_paged_8bit", "adamw_schedule_free", "ademamix",
     "ademamix_8bit", "adafactor", "sgd", "lion", "lion_8bit", "muon"
 ]  # fmt: skip
 Scheduler = Literal[
@@ -71,10 +71,13 @@ class Train(Section):
     learning_rate: float | None = Field(
         default=None, gt=0, lt=10, description="Peak learning rate. Required, except with trainer: script."
     )
-    optimizer: Optimizer = Field(default="adamw", description="Optimiser.")
+    optimizer: Optimizer = Field(
+        default="adamw",
+        description="Optimiser. States of 8 bit and paged ones are kept by bitsandbytes; adamw_4bit and adamw_8bit_torchao are torchao's, which FSDP2 can shard.",
+    )
     weight_decay: float = Field(default=0.0, ge=0, lt=10, description="Decoupled weight decay.")
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam β₁.")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="Adam β₂.")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="β₁ of Adam and its kin, and of Lion.")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="β₂ of Adam and its kin, and of Lion.")
     epsilon: float = Field(default=1e-8, gt=0, lt=1, description="Adam ε.")
     max_grad_norm: float = Field(default=1.0, ge=0, le=1e6, description="Gradient clipping by norm; 0 turns it off.")
     scheduler: Scheduler = Field(default="cosine", description="Learning-rate schedule after warmup.")
@@ -147,9 +150,16 @@ class Train(Section):
         default=None, gt=0, le=1000, description="KTO's weight of undesirable rows. Default: 1.0 with kto."
     )
     save: Save = Field(default=Save.model_construct(), description="Checkpoints.")
-    evaluate_every: Count | Literal["epoch", "never"] | None = Field(
+    evaluate_every: (
+        Count
+        | Literal["epoch", "never"]
+        | Annotated[
+            str, Field(pattern=r"^(epoch/([2-9]|[1-9][0-9]{1,2})|([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%)$")
+        ]
+        | None
+    ) = Field(
         default=None,
-        description="Steps between validations, or `epoch`; `never` without validation data. Default: epoch where there is validation data, else never.",
+        description="Steps between validations, `epoch`, `epoch/4` for four in each epoch, or `5%` of all steps; `never`: validation data is kept back and not used. Default: epoch where there is validation data, else never.",
     )
     log_every: Count = Field(default=1, description="Steps between log lines.")
 
@@ -212,6 +222,8 @@ class Reward(Section):
         default=None, description="model: folder or hub name of the reward model; python: file with the function."
     )
     function: Text | None = Field(
-        default=None, description="python: name of `def f(completions, prompts, answers) -> list[float]`."
+        default=None,
+        pattern=r"^[^\W\d]\w*$",
+        description="python: name of `def f(completions, prompts, answers) -> list[float]`.",
     )
     url: Text | None = Field(default=None, pattern=r"^https?://", description="remote: where completions are posted.")

@@ -6,7 +6,8 @@ from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.machine import precision
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts import releases
-from recipec.facts.models import known_model
+from recipec.facts.models import is_folder
+from recipec.facts.tokens import Tokenizer, known_tokenizer
 from recipec.kinds import init, merge
 from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
@@ -18,6 +19,7 @@ from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
 from recipec.plan import FileRead, ModelOutput, Resources, Stage
 from recipec.plural import counted
+from recipec.render.markdown import code
 from recipec.systems.registry import system
 
 HANDED = ("model.max_length", "numerics.precision", "model.trust_remote_code")
@@ -51,7 +53,8 @@ def base(say: Said, graph: Graph) -> Handed:
         computed.value,
         trust.value,
     )
-    return Handed("base", init.ID if scratch else None, output, origins)
+    knows = init.TOKENIZER if scratch else known_tokenizer(tokenizer, folders=False)
+    return Handed("base", init.ID if scratch else None, output, origins, knows)
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -69,8 +72,9 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
             merged = made.hands
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
-    body = _body(say, graph, train, id, start)
-    stage, handed = _stage(say, graph, id, body, start or _own(say, graph))
+    parent = start or _own(say, graph)
+    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
+    stage, handed = _stage(say, graph, id, body, parent)
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
@@ -92,13 +96,25 @@ def _own(say: Said, graph: Graph) -> Handed:
     return graph.models["base"] if say.recipe.model.from_scratch is not None else base(say, graph)
 
 
-def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None) -> Decided[Train]:
+def _tokenizer(say: Said, parent: Handed) -> Tokenizer | None:
+    """Return what is known of the tokenizer of a stage that starts from `parent`: another one may be named."""
+    given = say.recipe.model.tokenizer
+    return parent.tokenizer if given is None else known_tokenizer(given, folders=False)
+
+
+def _body(
+    say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None, tokenizer: Tokenizer | None
+) -> Decided[Train]:
     machine = graph.machine
     computed = precision(say, machine.value)
     left, name = (start.model, start.name) if start is not None else (None, None)
     known = releases(say.recipe.trainer)
+    program = system(say.recipe.trainer).own_program
     release = say.recipe.versions.get(say.recipe.trainer)
     folder = graph.folder(f"prepared-{say.part.name}" if graph.several else "prepared")
+    rows = data(say, machine.value, folder, talks=models.talks(say, tokenizer) and not program)
+    renders = not program and any(source.turns for source in (*rows.value.train, *rows.value.validation))
+    turns = models.turns(say, tokenizer, renders=renders)
     return section(
         Train,
         name=plain(say.part.name),
@@ -109,9 +125,9 @@ def _body(say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed |
         method=say.word("train.method", train.method),
         seed=say.word("seed", say.recipe.seed),
         output=say.rule(graph.folder(id), "results of a run stay out of the emitted files", "name"),
-        model=models.model(say, computed.value, left, name, graph.folder(init.ID)),
+        model=models.model(say, computed.value, left, name, graph.folder(init.ID), turns),
         adapter=models.adapter(say, left, name),
-        data=data(say, machine.value, folder),
+        data=rows,
         batch=batch(say, train, machine.value),
         length=length(say, train),
         optimizer=optimizer(say, train),
@@ -163,7 +179,23 @@ def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Hande
     )
     name = s.name if graph.several else "tuned"
     origins = {path.rpartition(".")[2]: body.origins[path] for path in HANDED}
-    return stage, Handed(name, id, left, origins)
+    return stage, Handed(name, id, left, origins, _taught(_tokenizer(say, parent), s))
+
+
+def _taught(known: Tokenizer | None, s: Train) -> Tokenizer | None:
+    """Return what is known of the tokenizer that a training saves."""
+    model = s.model
+    laid = model.chat_template if model.chat_template != "tokenizer" else None
+    if model.chat_template_file is not None:
+        laid = "own"
+    before = known or Tokenizer(model.tokenizer, None, (), None, instruct=False)
+    more = tuple(one for one in (*model.new_tokens, *model.special_tokens.values()) if one not in before.tokens)
+    return before._replace(
+        template=laid or before.template,
+        tokens=(*before.tokens, *more) if before.tokens else (),
+        eos=model.special_tokens.get("eos", before.eos),
+        instruct=before.instruct or laid is not None,
+    )
 
 
 def _left(s: Train, parent: ModelOutput) -> ModelOutput:
@@ -189,7 +221,7 @@ def _left(s: Train, parent: ModelOutput) -> ModelOutput:
 
 def _template(tokenizer: str) -> str | None:
     """Return what is known of the chat template of a tokenizer."""
-    known = known_model(tokenizer, folders=False)  # what is emitted does not depend on the machine
+    known = known_tokenizer(tokenizer, folders=False)  # what is emitted does not depend on the machine
     return known.template if known is not None else None
 
 
@@ -212,10 +244,10 @@ def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
         needs(s.script.path, "script.path")
     needs(s.model.chat_template_file, "model.chat_template_file")
     if parent.stage is None:
-        needs(s.model.path, "model.base", needed=False)
-        needs(s.model.tokenizer, "model.tokenizer", needed=False)
-        if s.adapter is not None:
-            needs(s.adapter.start_from, "adapter.start_from", needed=False)
+        needs(s.model.path, "model.base", needed=is_folder(s.model.path))
+        needs(s.model.tokenizer, "model.tokenizer", needed=is_folder(s.model.tokenizer))
+        if s.adapter is not None and s.adapter.start_from is not None:
+            needs(s.adapter.start_from, "adapter.start_from", needed=is_folder(s.adapter.start_from))
     return tuple(found.values())
 
 
@@ -225,10 +257,10 @@ def _sentence(stage: Stage[Train]) -> str:
     if s.script is not None:
         many = counted(s.hardware.world, "process")
         how = f"{s.numerics.precision}, {s.parallel.strategy}"
-        return f"`{s.script.path}` trains, started by {s.script.launcher} as {many}, {how}"
+        return f"{code(s.script.path)} trains, started by {s.script.launcher} as {many}, {how}"
     system = f"{s.trainer} {s.release}".strip()
     how = f"{amount}, {s.numerics.precision}, {s.parallel.strategy}"
-    return f"{system} trains {_trained(s.adapter)} of `{s.model.path}` with {s.method} for {how}"
+    return f"{system} trains {_trained(s.adapter)} of {code(s.model.path)} with {s.method} for {how}"
 
 
 def _trained(adapter: Adapter | None) -> str:
@@ -238,14 +270,10 @@ def _trained(adapter: Adapter | None) -> str:
     return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
 
 
-def _batch(stage: Stage[Train]) -> list[str]:
-    """Return the section of PLAN.md about the batch."""
-    s, b = stage.body, stage.body.batch
-    tokens = f"at most {b.total * s.model.max_length:,} tokens"
-    sizes = f"{b.micro} micro batch × {b.accumulation} gradient accumulation × "
-    sizes += counted(b.data_parallel, "data-parallel process")
-    title = "## Batch" if s.name == "train" else f"## Batch of {s.name}"
-    return [title, "", f"{counted(b.total, 'sequence')} per optimiser step = {sizes}; {tokens}."]
+def _review(stage: Stage[Train]) -> list[str]:
+    from recipec.kinds.train.review import section as review  # only what is written needs it
+
+    return review(stage)
 
 
 def _wants(s: Train, path: str, value: str) -> str:
@@ -253,4 +281,4 @@ def _wants(s: Train, path: str, value: str) -> str:
 
 
 ACTS = ("name", "trainer", "release", "parallel.strategy", "hardware", "track.telemetry", "output")
-KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _batch, _wants)
+KIND = Kind("train", Train, "Trains.", decide, _sentence, ACTS, _review, _wants)

@@ -22,16 +22,19 @@ NONE = Data(
 )
 
 
-def data(say: Said, machine: Hardware, folder: str) -> Decided[Data]:
-    """Name every column of every source; `folder` is where tokenised rows are kept."""
+def data(say: Said, machine: Hardware, folder: str, *, talks: bool) -> Decided[Data]:
+    """Name every column of every source; `folder` is where tokenised rows are kept.
+
+    `talks`: the model talks through a chat template.
+    """
     given = say.recipe.data
     if given is None:
         return plain(NONE)
     cpu = machine.device == "cpu"
     return section(
         Data,
-        train=_sources(say, "train", given.train),
-        validation=_sources(say, "validation", given.validation),
+        train=_sources(say, "train", given.train, talks),
+        validation=_sources(say, "validation", given.validation, talks),
         holdout=_holdout(say, given),
         packing=say.word("data.packing", given.packing),
         train_on=say.word("data.train_on", given.train_on),
@@ -43,11 +46,15 @@ def data(say: Said, machine: Hardware, folder: str) -> Decided[Data]:
     )
 
 
-def _sources(say: Said, group: str, given: list[recipe.DataSource] | None) -> Decided[tuple[DataSource, ...]]:
-    return several(_source(say, indexed(f"data.{group}", index), source) for index, source in enumerate(given or ()))
+def _sources(
+    say: Said, group: str, given: list[recipe.DataSource] | None, talks: bool
+) -> Decided[tuple[DataSource, ...]]:
+    return several(
+        _source(say, indexed(f"data.{group}", index), source, talks) for index, source in enumerate(given or ())
+    )
 
 
-def _source(say: Said, here: str, given: recipe.DataSource) -> Decided[DataSource]:
+def _source(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Decided[DataSource]:
     mapped = tuple(indexed(f"{here}.columns", name) for name in given.columns)
     named = [
         f"{here}.roles.{role}{item}"
@@ -66,7 +73,16 @@ def _source(say: Said, here: str, given: recipe.DataSource) -> Decided[DataSourc
         columns=say.rule(_columns(given), "standard names, as mapped", *mapped),
         roles=say.rule(roles, "as mapped", *named),
         weight=say.word(f"{here}.weight", given.weight),
+        turns=_turns(say, here, given, talks),
     )
+
+
+def _turns(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Decided[bool]:
+    """Decide whether rows are turns: conversations always, instructions and prompts where the model talks in turns."""
+    if given.format in ("instruction", "prompt"):
+        why = "the model talks through a chat template" if talks else "the model has no chat template to talk through"
+        return say.rule(talks, why, f"{here}.format", "model.chat_template", "model.chat_template_file", "model.base")
+    return plain(given.format == "chat" or (given.format == "preference" and "prompt" not in given.columns))
 
 
 def _columns(source: recipe.DataSource) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from recipec.decide.said import Decided, Said, indexed, plain, section
+from recipec.facts.tokens import Tokenizer, template
 from recipec.kinds.train.records import Adapter, Format, Model, Numerics
 from recipec.language import train as recipe
-from recipec.plan import Hardware, ModelOutput, Precision
+from recipec.plan import Hardware, ModelOutput, Precision, Record
 from recipec.systems.registry import system
 
 QUANTISED = ("int8", "nf4", "fp4")
@@ -31,7 +32,56 @@ def numerics(say: Said, train: recipe.Train, machine: Hardware, computed: Decide
     )
 
 
-def model(say: Said, computed: Precision, start: ModelOutput | None, name: str | None, init: str) -> Decided[Model]:
+class Turns(Record, frozen=True):
+    """What rendering by a chat template asks of the tokenizer: see `Model`."""
+
+    special_tokens: Decided[dict[str, str]]
+    end: Decided[str | None]
+    new: Decided[tuple[str, ...]]
+
+
+def talks(say: Said, known: Tokenizer | None) -> bool:
+    """Return whether the model talks through a chat template: one is written, or it has learnt its tokenizer's own."""
+    written = say.recipe.model.chat_template is not None or say.recipe.model.chat_template_file is not None
+    return written or (known is not None and known.instruct)
+
+
+def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
+    """Decide which tokens the tokenizer needs so that the end of an answer is trained, and generation stops at it.
+
+    `known` is what is known of the tokenizer; `renders`: a template renders some of the rows.
+
+    The EOS token becomes the one that ends an answer: Transformers' Trainer hands it on to the model's configuration,
+    lm-evaluation-harness and servers stop at it.
+    """
+    given = say.recipe.model
+    tokens: dict[str, str] = {word: token for word, token in given.special_tokens.items()}  # noqa: C416  # wider keys
+    paths = [f"model.special_tokens.{one}" for one in tokens]
+    laid = given.chat_template not in (None, "tokenizer") or given.chat_template_file is not None
+    name = given.chat_template if laid else known.template if known is not None else None
+    used = template(name) if name is not None and given.chat_template_file is None and renders else None
+    if used is None:
+        return Turns(say.rule(tokens, "as given", *paths), plain(None), plain(()))
+    because = [*paths, "model.chat_template", "model.tokenizer", "model.base"]
+    has = known.tokens if known is not None else ()
+    new = tuple(token for token in used.markers if has and token not in has)
+    eos = tokens.get("eos", known.eos if known is not None else None)
+    end = used.end if used.end != eos else None
+    if end is not None and "eos" not in tokens:
+        tokens["eos"] = end
+    lacks = say.rule(new, f"markers of {used.name} that the tokenizer lacks", *because) if new else plain(())
+    if end is None:
+        return Turns(say.rule(tokens, "as given", *paths), plain(None), lacks)
+    if known is None or known.eos is None:
+        why = f"{used.name} ends an answer with it"
+    else:
+        why = f"{used.name} ends an answer with it, where the EOS token of {known.name} is {known.eos}"
+    return Turns(say.rule(tokens, why, *because), say.rule(end, why, *because), lacks)
+
+
+def model(
+    say: Said, computed: Precision, start: ModelOutput | None, name: str | None, init: str, turns: Turns
+) -> Decided[Model]:
     """Decide the model: given, from scratch (`init` is the folder), or what the stage `name` left (`start`)."""
     given = say.recipe.model
     scratch = given.from_scratch is not None
@@ -44,7 +94,6 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
         ("chatml", "a new tokenizer gets ChatML") if new else ("tokenizer", "the tokenizer's own template")
     )
     because = ["model.from_scratch.family"] if new else []
-    tokens = dict(given.special_tokens)
     return section(
         Model,
         path=path,
@@ -56,7 +105,9 @@ def model(say: Said, computed: Precision, start: ModelOutput | None, name: str |
         tokenizer=tokenizer,
         chat_template=say.take("model.chat_template", given.chat_template, template, reason, *because),
         chat_template_file=say.word("model.chat_template_file", given.chat_template_file),
-        special_tokens=say.rule(tokens, "as given", *(f"model.special_tokens.{one}" for one in tokens)),
+        special_tokens=turns.special_tokens,
+        turn_end=turns.end,
+        new_tokens=turns.new,
         trust_remote_code=say.word("model.trust_remote_code", given.trust_remote_code),
         resize_embeddings=say.word("model.resize_embeddings", given.resize_embeddings),
     )

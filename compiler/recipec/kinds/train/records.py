@@ -15,7 +15,11 @@ Format = Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
 
 
 class Model(Record, frozen=True):
-    """The model of a stage. `path` is a hub name or a folder; `load_in` is the format in which its weights are kept."""
+    """The model of a stage. `path` is a hub name or a folder; `load_in` is the format in which its weights are kept.
+
+    `turn_end` is the token with which the chat template ends an answer, where rows are rendered by it and the tokenizer's
+    EOS token is another one, or not known. `new_tokens` are the markers of the template that the tokenizer lacks.
+    """
 
     path: str
     revision: str | None
@@ -27,6 +31,8 @@ class Model(Record, frozen=True):
     chat_template: str
     chat_template_file: str | None
     special_tokens: dict[str, str]
+    turn_end: str | None
+    new_tokens: tuple[str, ...]
     trust_remote_code: bool
     resize_embeddings: bool
 
@@ -55,7 +61,10 @@ class Adapter(Record, frozen=True):
 
 
 class DataSource(Record, frozen=True):
-    """One source of rows; `columns` names every standard column of its format."""
+    """One source of rows; `columns` names every standard column of its format.
+
+    `turns`: the rows are turns that the chat template renders; else they are text that is trained on as it is.
+    """
 
     path: str | None
     hub: str | None
@@ -66,6 +75,7 @@ class DataSource(Record, frozen=True):
     columns: dict[str, str]
     roles: dict[str, tuple[str, ...]]
     weight: int
+    turns: bool
 
 
 class Data(Record, frozen=True):
@@ -199,12 +209,15 @@ class Parallel(Record, frozen=True):
 
 
 class Watch(Record, frozen=True):
-    """Checkpoints, validation and logs. Steps, or `epoch`; validation `never` without data for it."""
+    """Checkpoints, validation and logs. Steps, or `epoch`.
+
+    Validation also after a fraction below 1 of all steps; `never` without data for it, or where it is only kept back.
+    """
 
     save_every: int | Literal["epoch"]
     save_keep: int | Literal["all"]
     save_only_model: bool
-    evaluate_every: int | Literal["epoch", "never"]
+    evaluate_every: int | float | Literal["epoch", "never"]
     early_stopping: int | None
     log_every: int
 

@@ -51,6 +51,19 @@ def _share(say: Said, path: str, given: str | int | None) -> Decided[float | int
     return say.take(path, given if isinstance(given, int) else 0, 0)
 
 
+def _every(say: Said, train: Train, usual: str, why: str) -> Decided[int | float | str]:
+    """Decide how often there is validation: what lies between two is a number of steps, or a fraction of all of them."""
+    given = train.evaluate_every
+    if isinstance(given, str) and given.endswith("%"):
+        return say.rule(float(given.rstrip("%")) / 100, f"{given} of all steps", "train.evaluate_every")
+    if isinstance(given, str) and given.startswith("epoch/"):
+        times = int(given.removeprefix("epoch/"))
+        epochs = train.epochs or 1.0
+        reads = ("train.evaluate_every", "train.epochs")
+        return say.rule(1 / (times * epochs), f"{times} in each of {epochs:g} epochs", *reads)
+    return say.take("train.evaluate_every", given, usual, why, "data.holdout", "data.validation[0].format")
+
+
 def watch(say: Said, train: Train) -> Decided[Watch]:
     """Checkpoints, validation, logs."""
     data, save = say.recipe.data, train.save
@@ -62,9 +75,7 @@ def watch(say: Said, train: Train) -> Decided[Watch]:
         save_every=say.word("train.save.every", save.every),
         save_keep=say.take("train.save.keep", save.keep, "all", "no checkpoint is deleted"),
         save_only_model=say.word("train.save.only_model", save.only_model),
-        evaluate_every=say.take(
-            "train.evaluate_every", train.evaluate_every, usual, why, "data.holdout", "data.validation[0].format"
-        ),
+        evaluate_every=_every(say, train, usual, why),
         early_stopping=say.word("train.early_stopping", train.early_stopping),
         log_every=say.word("train.log_every", train.log_every),
     )

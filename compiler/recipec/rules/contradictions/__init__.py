@@ -1,6 +1,17 @@
 """Contradictions: what cannot hold together in a recipe, each a rule with a code of its own. They come before all others."""
 
-from recipec.rules.contradictions import course, data, handover, machine, methods, model, script, training, writing
+from recipec.rules.contradictions import (
+    course,
+    data,
+    handover,
+    machine,
+    methods,
+    model,
+    names,
+    script,
+    training,
+    writing,
+)
 from recipec.rules.rule import Rule
 
 CONTRADICTIONS: tuple[Rule, ...] = tuple(
@@ -8,6 +19,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
         (
             *machine.RULES,
             *model.RULES,
+            *names.RULES,
             *data.RULES,
             *handover.RULES,
             *training.RULES,

@@ -14,6 +14,7 @@ from recipec.suggest import nearest
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 GROUPS = ("train", "validation")
+OF_MESSAGES = ("role", "content")  # columns of a message, not of a row
 SOURCES = ("data.train", "data.validation", "train.method")
 
 
@@ -218,6 +219,34 @@ def columns(see: Context, _s: Train) -> Iterator[Fault]:
                 yield Fault(indexed(f"{here}.columns", name), message, f"drop it; {_TALKS}")
 
 
+@contradiction("P210", "columns-mapped-to-one", words=SOURCES)
+def mapped_to_one(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds two standard columns that are read from one column of the data.
+
+    Why is this bad:
+    The answer would be the question, or both answers the same: there is nothing to learn from such rows.
+
+    Example:
+        data: {train: [{path: data/rows.jsonl, format: instruction, columns: {instruction: question, output: question}}]}
+
+    Use instead:
+        data: {train: [{path: data/rows.jsonl, format: instruction, columns: {instruction: question, output: response}}]}
+    """
+    for here, source in sources(s):
+        for names in (
+            [n for n in source.columns if n not in OF_MESSAGES],
+            [n for n in source.columns if n in OF_MESSAGES],
+        ):
+            first: dict[str, str] = {}
+            for name in names:
+                column = source.columns[name]
+                other = first.setdefault(column, name)
+                if other != name:
+                    mapped = [indexed(f"{here}.columns", word) for word in (name, other) if column != word]
+                    message = f"{other} and {name} are both read from the column {column}"
+                    yield Fault((mapped or [here])[0], message, f"map {name} to a column of its own")
+
+
 @contradiction("P050", "roles-without-turns", words=SOURCES)
 def roles(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds names of roles for rows without roles.
@@ -303,6 +332,7 @@ RULES = (
     hub_words,
     formats,
     columns,
+    mapped_to_one,
     roles,
     which_validation,
     holdout,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from recipec.decide.said import indexed
 from recipec.kinds.train.model import PROMPTED, QUANTISED, RANKED, SCALED
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
+from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.systems.registry import system
 
@@ -173,6 +175,53 @@ def quantised_in_full(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.load_in", f"weights in {s.model.load_in} cannot be trained", advice)
 
 
+@contradiction("P241", "eight-bit-weights-under-fsdp2", words=("model.load_in", "parallel.strategy"))
+def sharded_int8(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights in int8 under FSDP2.
+
+    Why is this bad:
+    bitsandbytes keeps the scales of an 8-bit layer beside its weight. Once FSDP2 has sharded the weight they are gone, and the
+    first forward pass ends with `no attribute 'CB'`. Layers in 4 bit run.
+
+    Example:
+        hardware: {gpu: a100-80gb, per_node: 2}
+        parallel: {strategy: fsdp2}
+        model: {base: my-lab/my-model, load_in: int8}
+        adapter: {rank: 16}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: nf4}
+    """
+    if s.model.load_in == "int8" and s.parallel.strategy == "fsdp2":
+        able = could(s, "zero2", "ddp")
+        advice = f"use nf4, or {able}" if able else "use nf4"
+        yield Fault("model.load_in", "8-bit weights cannot be sharded by FSDP2", advice)
+
+
+FP8 = {"fp8": True, "mixed_precision": "fp8"}  # raw keys that the tools have for it
+
+
+@contradiction("P242", "fp8-that-the-gpu-lacks", words=("overrides", "hardware.gpu"))
+def fp8(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a training in fp8, by a raw key, on a GPU that does not compute in it.
+
+    Why is this bad:
+    Tensor cores multiply 8-bit floats from compute capability 8.9 on, and the tools ask for 9.0 (Hopper) when they start.
+
+    Example:
+        hardware: {gpu: a100-80gb}
+        overrides: {axolotl: {fp8: true}}
+
+    Use instead:
+        hardware: {gpu: h100-80gb}
+    """
+    for tool, raw in see.overrides.items():
+        for key in [key for key, value in FP8.items() if raw.get(key) == value and s.hardware.sm < 90]:
+            has = f"{s.hardware.gpu} has {s.hardware.sm}" if s.hardware.sm else "the CPU has none"
+            message = f"training in fp8 needs a GPU with SM 90; {has}"
+            yield Fault(f"overrides.{tool}.{key}", message, "drop it, or train on such a GPU")
+
+
 @contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
 def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds weights in a smaller number format than the computation, and weights that are trained in fp16.
@@ -297,12 +346,35 @@ def which_modules(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("adapter.target_pattern", "both targets and a pattern are given", "give one of them")
 
 
-@contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern",))
-def pattern(_see: Context, s: Train) -> Iterator[Fault]:
-    r"""Finds a pattern of module names that is not a valid regular expression.
+LAYERS = ("layers_to_transform", "layers_pattern")
+
+
+@contradiction("P244", "layers-of-a-pattern", words=("adapter.target_pattern", "adapter.options"))
+def layers_of_a_pattern(_see: Context, s: Train) -> Iterator[Fault]:
+    r"""Finds a choice of layers beside a pattern for the full names of modules.
 
     Why is this bad:
-    PEFT compiles it after the model is loaded, and fails there.
+    A full name says the layer. PEFT refuses both together when the adapter is made.
+
+    Example:
+        adapter: {rank: 16, target_pattern: '.*\.[qv]_proj', options: {layers_to_transform: [0, 1]}}
+
+    Use instead:
+        adapter: {rank: 16, targets: [q_proj, v_proj], options: {layers_to_transform: [0, 1]}}
+    """
+    if s.adapter is not None and s.adapter.target_pattern is not None:
+        for word in LAYERS:
+            if s.adapter.options.get(word) is not None:
+                advice = "name the layers in the pattern, or the modules in targets"
+                yield Fault(f"adapter.options.{word}", f"a pattern of full names excludes {word}", advice)
+
+
+@contradiction("P106", "pattern-that-does-not-compile", words=("adapter.target_pattern", "rewards"))
+def pattern(_see: Context, s: Train) -> Iterator[Fault]:
+    r"""Finds a pattern, of module names or of a reward, that is not a valid regular expression.
+
+    Why is this bad:
+    It is compiled after the model is loaded, and fails there.
 
     Example:
         adapter: {rank: 16, target_pattern: '.*\.([qv]_proj'}
@@ -310,12 +382,37 @@ def pattern(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         adapter: {rank: 16, target_pattern: '.*\.[qv]_proj'}
     """
-    if s.adapter is None or s.adapter.target_pattern is None:
+    patterns = {indexed("rewards", index) + ".pattern": reward.pattern for index, reward in enumerate(s.rewards)}
+    if s.adapter is not None:
+        patterns["adapter.target_pattern"] = s.adapter.target_pattern
+    for path, text in patterns.items():
+        try:
+            re.compile(text or "")
+        except (re.error, OverflowError, RecursionError) as error:
+            yield Fault(path, f"the pattern is not a regular expression: {error}", "correct it")
+
+
+@contradiction("P272", "template-that-cannot-be-rendered", words=("model.chat_template_file",))
+def template_file(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a file with a chat template that is not valid Jinja, or that takes nothing of the conversation.
+
+    Why is this bad:
+    The training ends when the first row is rendered, after the environment is made and the model is loaded; or all rows become
+    the same text. A file that is not here is not checked.
+
+    Example:
+        model: {base: my-lab/my-model, chat_template_file: templates/open.jinja}
+
+    Use instead:
+        model: {base: my-lab/my-model, chat_template_file: templates/plain.jinja}
+    """
+    if s.model.chat_template_file is None:
         return
-    try:
-        re.compile(s.adapter.target_pattern)
-    except re.error as error:
-        yield Fault("adapter.target_pattern", f"the pattern is not a regular expression: {error}", "correct it")
+    from recipec.rules.template_file import trouble  # Jinja takes as long to load as the rest of a check
+
+    found = trouble(s.model.chat_template_file)
+    if found is not None:
+        yield Fault("model.chat_template_file", found.message, found.advice)
 
 
 @contradiction("P223", "dropout-of-everything", words=("adapter.dropout",))
@@ -390,14 +487,18 @@ RULES = (
     liger_on_cpu,
     precision,
     quantised_in_full,
+    sharded_int8,
+    fp8,
     disagreement,
     no_scales,
     attention,
     flash_in_fp32,
     two_starts,
+    layers_of_a_pattern,
     which_modules,
     pattern,
     drops_all,
     other_adapter,
     which_template,
+    template_file,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts import releases
+from recipec.facts import has_pins, pins, releases
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.parallel import MACHINE, SIZES
 from recipec.kinds.train.records import Train
@@ -12,6 +12,7 @@ from recipec.plural import counted
 from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
+from recipec.systems.emit import heard
 from recipec.systems.huggingface import ADAM, BETAS
 from recipec.systems.registry import system
 
@@ -212,7 +213,8 @@ def unsharded(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds an optimiser under FSDP2 whose states cannot be sharded.
 
     Why is this bad:
-    bitsandbytes keeps quantised and paged states by itself, which FSDP2 cannot split over processes.
+    bitsandbytes keeps quantised and paged states by itself, which FSDP2 cannot split over processes. The states of torchao's
+    optimisers (adamw_8bit_torchao, adamw_4bit) are tensors that it can.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -223,9 +225,10 @@ def unsharded(_see: Context, s: Train) -> Iterator[Fault]:
         train: {learning_rate: 1e-5, optimizer: adamw}
     """
     name = s.optimizer.name
-    if s.parallel.strategy == "fsdp2" and (name.endswith(("8bit", "4bit")) or "paged" in name):
+    if s.parallel.strategy == "fsdp2" and (name.endswith("8bit") or "paged" in name):
         able = could(s, "zero2")
-        advice = f"use adamw, or {able}" if able else "use adamw"
+        few = " or adamw_8bit_torchao" * ("adamw_8bit_torchao" in system(s.trainer).can.get("optimizer.name", ()))
+        advice = f"use adamw{few}, or {able}" if able else f"use adamw{few}"
         yield Fault("train.optimizer", f"{name} keeps states that FSDP2 cannot shard", advice)
 
 
@@ -251,10 +254,10 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
 
 @contradiction("P069", "validation-without-data", words=WATCH)
 def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds validation without data for it, or data that no validation uses.
+    """Finds validation without data for it.
 
     Why is this bad:
-    Nothing is validated, although the recipe reads as if it were; or rows are kept from the training for nothing.
+    Nothing is validated, although the recipe reads as if it were.
 
     Example:
         train: {learning_rate: 1e-5, evaluate_every: 100}
@@ -265,9 +268,68 @@ def unvalidated(see: Context, s: Train) -> Iterator[Fault]:
     validated = s.data.holdout or s.data.validation
     if see.otherwise("train.evaluate_every") and not validated:
         yield Fault("train.evaluate_every", "there is no validation data", "add data.holdout or data.validation")
-    if s.watch.evaluate_every == "never" and validated:
-        advice = "say how often, or drop data.holdout and data.validation"
-        yield Fault("train.evaluate_every", "the validation data would never be used", advice)
+
+
+@contradiction("P240", "part-of-an-unknown-epoch", words=("train.evaluate_every", "train.epochs", "train.steps"))
+def part_of_an_epoch(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds several validations per epoch where there is no whole epoch, or nobody says how many.
+
+    Why is this bad:
+    Trainers count validations in steps. How many steps an epoch has is known only once the rows are counted; with `epochs`,
+    its share of the whole training is known.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
+        train: {learning_rate: 1e-5, steps: 100, evaluate_every: epoch/4}
+
+    Use instead:
+        train: {learning_rate: 1e-5, epochs: 2, evaluate_every: epoch/4}
+    """
+    train = see.said.recipe.train
+    every = train.evaluate_every if train is not None else None
+    if isinstance(every, str) and every.startswith("epoch/"):
+        if s.length.unit == "steps":
+            advice = "give train.epochs, or a number of steps here"
+            yield Fault("train.evaluate_every", f"with train.steps, {every} is of no known length", advice)
+        elif isinstance(s.watch.evaluate_every, float) and s.watch.evaluate_every >= 1:
+            message = f"the training ends before the first validation of {every}"
+            yield Fault("train.evaluate_every", message, "give a share of all steps, such as 25%")
+
+
+TRACKERS = {
+    "wandb": "wandb_project",
+    "mlflow": "mlflow_uri",
+    "trackio": "trackio_project",
+    "tensorboard": "tensorboard",
+}
+
+
+@contradiction("P243", "tracker-that-is-not-installed", words=("track", "trainer", "versions"), waivable=True)
+def tracker(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a tracker whose package is not among the exact pins of the trainer's environment.
+
+    Why is this bad:
+    The trainer asks for the package when it starts, after the model is loaded, and ends with an ImportError.
+
+    Example:
+        track: {mlflow: {tracking_uri: "http://mlflow.example:5000"}}
+
+    Use instead:
+        track: {wandb: {project: my-project}}
+
+    When it is meant:
+    The training is started by hand in an environment of one's own that has the package.
+    """
+    if see.stage is None or system(s.trainer).own_program or not has_pins(see.stage.environment):
+        return
+    held = pins(see.stage.environment)
+    missing = [one for one, leaf in TRACKERS.items() if getattr(s.track, leaf) and f"\n{one}==" not in held]
+    acting = heard(see.stage) if missing else ()
+    for package in missing:
+        if f"track.{TRACKERS[package]}" in acting:
+            others = [one for one in ("wandb", "tensorboard") if f"\n{one}==" in held]
+            message = f"the environment {see.stage.environment} has no {package}"
+            yield Fault(f"track.{package}", message, f"use {' or '.join(others)}")
 
 
 @contradiction("P094", "unknown-release", words=("versions", "trainer"))
@@ -334,7 +396,9 @@ def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
     if s.watch.early_stopping is None:
         return
     every, save = s.watch.evaluate_every, s.watch.save_every
-    if every == "never":
+    if every == "never" and (s.data.holdout or s.data.validation):
+        yield Fault("train.early_stopping", "nothing is validated", "say how often by train.evaluate_every")
+    elif every == "never":
         yield Fault("train.early_stopping", "there is no validation data", "add data.holdout or data.validation")
     elif not isinstance(every, int) or not isinstance(save, int) or save % every:
         advice = "set evaluate_every in steps, and save.every to a multiple of it"
@@ -410,6 +474,8 @@ RULES = (
     unsharded,
     offloaded,
     unvalidated,
+    tracker,
+    part_of_an_epoch,
     release,
     neftune,
     early_stopping,

@@ -43,6 +43,7 @@ FILE = "axolotl.yaml"
 OPTIMIZERS = {
     **huggingface.OPTIMIZERS,
     "adamw_4bit": "adamw_torch_4bit",
+    "adamw_8bit_torchao": "adamw_torch_8bit",
     "adamw_schedule_free": "schedule_free_adamw",
     "ademamix": "ademamix",
     "ademamix_8bit": "ademamix_8bit",
@@ -64,6 +65,10 @@ def _tokens_back(tokens: Any) -> dict[str, Any]:
     return {
         "model.special_tokens": {n.removesuffix("_token"): token for n, token in told.items() if n.endswith("_token")}
     }
+
+
+def _new_tokens(new: tuple[str, ...], special: dict[str, str]) -> Any:
+    return [token for token in new if token not in special.values()] or OMIT
 
 
 def _template(template: str, formats: tuple[str, ...], method: str) -> Any:
@@ -138,6 +143,14 @@ ROWS: tuple[Row, ...] = (
     BASE["trust_remote_code"],
     flag("resize_token_embeddings_to_32x", "model.resize_embeddings"),
     made("special_tokens", _tokens, "model.special_tokens", back=_tokens_back),
+    made("tokens", _new_tokens, "model.new_tokens", "model.special_tokens", why="markers of the template"),
+    made(
+        "eot_tokens",
+        lambda end: OMIT if end is None else [end],
+        "model.turn_end",
+        back=lambda ends: {"model.turn_end": ends[0]} if is_list(ends) and len(ends) == 1 else {},
+        why="else Axolotl trains no end of a turn but the EOS token",
+    ),
     present("chat_template", "model.chat_template_file", "jinja"),
     Row(("chat_template",), ("model.chat_template", "data.train.*.format", "method"), _template, _template_back).unless(
         "model.chat_template_file"
@@ -219,7 +232,7 @@ ROWS: tuple[Row, ...] = (
             constant("auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
             constant("state_dict_type", "SHARDED_STATE_DICT"),
             constant("final_state_dict_type", "FULL_STATE_DICT"),
-            constant("cpu_ram_efficient_loading", True),
+            accelerate.frugal("cpu_ram_efficient_loading"),
             same("activation_checkpointing", "numerics.gradient_checkpointing"),
         ),
     ),
@@ -263,6 +276,28 @@ CHECKS: tuple[Check, ...] = (
     *adapter.CHECKS,
     *objective.CHECKS,
     *data.CHECKS,
+    refuses(
+        "model.load_in",
+        "method",
+        when=lambda load_in, _method: load_in in adapter.QUANTISED,
+        message=lambda load_in, method: f"Axolotl does not shard a base in {load_in} with FSDP2 for {method}",
+        advice="use zero2, or drop load_in",  # check_fsdp2_base_model_quant_rl of its schema
+    )
+    .when("parallel.strategy", "fsdp2")
+    .when("method", "dpo", "ipo", "orpo", "kto"),
+    refuses(
+        "optimizer.name",
+        "parallel.strategy",
+        when=lambda name, _strategy: name == "muon",
+        message="Axolotl's Muon does not run with DeepSpeed",
+        advice="use fsdp2 or ddp, or optimizer: adamw",
+    ).when("parallel.strategy", *accelerate.ZERO),
+    refuses(
+        "data.holdout",
+        when=bool,
+        message="Axolotl cuts no validation rows from streamed data",
+        advice="give them by data.validation",
+    ).when("data.streaming"),
     refuses(
         "optimizer.warmup",
         "length.unit",
@@ -369,6 +404,7 @@ SYSTEM = System(
         "method": frozenset(["pretrain", "sft", "reward", *objective.RL]),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora"]),
+        "optimizer.name": frozenset(OPTIMIZERS),
         "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
@@ -378,4 +414,6 @@ SYSTEM = System(
     checks=_checks,
     uses=_uses,
     one_process="Axolotl always starts one process on CPU",
+    alternating=frozenset(["gemma", "mistral_v1", "mistral_v2v3", "mistral_v3_tekken"]),
+    without_system=frozenset(["gemma"]),
 )

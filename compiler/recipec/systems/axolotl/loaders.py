@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from recipec.kinds.train.records import DataSource
-from recipec.render.python_writer import literal
+from recipec.render.python_writer import literal, said
 
 _HEAD = '"""How rows of {place} become what {method} learns from."""\n\n'
 _TEXTS = """
@@ -109,7 +109,7 @@ def file(method: str, source: DataSource) -> str:
 def text(method: str, source: DataSource) -> str:
     """Return the loader's text."""
     columns = source.columns
-    head = _HEAD.format(place=source.path or source.hub, method=method)
+    head = _HEAD.format(place=said(source.path or source.hub or ""), method=method)
     named = {name: literal(column) for name, column in columns.items()}
     if source.format == "preference" and "prompt" not in columns:
         roles = {role: list(names) for role, names in source.roles.items()}

@@ -28,6 +28,9 @@ GRPO = within(
     same("loss_type", "objective.loss").unless("objective.loss", "gspo"),
     constant("loss_type", "grpo").when("objective.loss", "gspo"),
     same("num_generations", "rollout.completions"),
+    same("generation_batch_size", "batch.total", "of all processes; Axolotl would count what one takes").unless(
+        "hardware.world", 1
+    ),
     same("max_completion_length", "rollout.max_new_tokens"),
     same("temperature", "rollout.temperature"),
     same("top_p", "rollout.top_p"),
@@ -76,9 +79,9 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def _per_step(accumulation: int, micro: int, completions: int) -> str:
+def _per_step(accumulation: int, micro: int, completions: int, _processes: int) -> str:
     own = micro * accumulation
-    return f"Axolotl needs whole groups of {completions} completions in the {own} that a process takes per step"
+    return f"Axolotl wants a whole group of {completions} completions in the {own} that a process takes per step"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -112,10 +115,11 @@ CHECKS: tuple[Check, ...] = (
         "batch.accumulation",
         "batch.micro",
         "rollout.completions",
-        when=lambda accumulation, micro, completions: micro * accumulation % completions,
-        message=_per_step,  # check_grpo_batch_size of its schema, 0.19
-        advice=lambda _accumulation, _micro, completions: (
-            f"make it a multiple of {completions} by train.batch_size, or use trainer: trl"
+        "hardware.world",
+        when=lambda accumulation, micro, completions, processes: processes > 1 and micro * accumulation < completions,
+        message=_per_step,  # check_grpo_batch_size_divisibility of its schema, 0.19
+        advice=lambda _accumulation, _micro, completions, processes: (
+            f"raise train.batch_size to {completions * processes} or more, or use trainer: trl"
         ),
     ).when("method", "grpo"),
 )

@@ -41,6 +41,8 @@ MODEL: tuple[Row, ...] = (
     same("model_name_or_path", "model.path"),
     same("model_revision", "model.revision"),
     BASE["trust_remote_code"],
+    joined("add_special_tokens", "model.new_tokens"),
+    constant("resize_vocab", True, "for the new tokens").when("model.new_tokens"),
     named("flash_attn", "model.attention", ATTENTION),
     choice("quantization_bit", "model.load_in", QUANTISED),
     choice("quantization_method", "model.load_in", dict.fromkeys(QUANTISED, "bnb")),
@@ -137,11 +139,18 @@ CHECKS: tuple[Check, ...] = (
     ),
     refuses(
         "model.load_in",
+        "model.new_tokens",
+        when=lambda load_in, new: load_in in QUANTISED and new,
+        message=lambda _load_in, new: f"LLaMA-Factory cannot add {new[0]} to quantised weights",
+        advice="drop load_in, or use a template whose tokens the model has",
+    ),
+    refuses(
+        "model.load_in",
         "parallel.strategy",
         when=lambda load_in, _strategy: load_in == "int8",
         message=lambda _load_in, strategy: f"{strategy} of LLaMA-Factory shards 4-bit weights only",
         advice="use nf4",
-    ).when("parallel.strategy", "fsdp2", "zero3"),
+    ).when("parallel.strategy", "zero3"),
     refuses(
         "adapter.start_from",
         "adapter.type",
@@ -262,6 +271,8 @@ SYSTEM = System(
     sheets=_sheets,
     fp32_copies=frozenset(["fsdp2"]),
     one_message=True,
+    dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
+    trains_new_embeddings=True,
     needs=trainers.need,
     job=_job,
     checks=_checks,

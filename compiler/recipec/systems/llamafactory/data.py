@@ -156,6 +156,14 @@ CHECKS: tuple[Check, ...] = (
         message=lambda name: f"LLaMA-Factory has no template like {name}",
         advice=f"use one of {', '.join(TEMPLATES)}; or drop it and set overrides.llamafactory.template, such as mistral",
     ).unless("method", "pretrain"),
+    differs(
+        "model.turn_end",
+        when=lambda end: end is not None,
+        message=lambda end: f"LLaMA-Factory keeps the tokenizer's EOS token: generation does not stop at {end}",
+        advice=f"name the template: {', '.join(TEMPLATES)}",
+    )
+    .when("model.chat_template", "tokenizer")
+    .unless("method", "pretrain"),
     refuses(
         "data.holdout",
         when=lambda share: share == 1,

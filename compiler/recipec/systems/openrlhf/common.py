@@ -127,6 +127,14 @@ CHECKS: tuple[Check, ...] = (
         advice="put it in the tokenizer's folder, and drop chat_template_file",
     ),
     differs(
+        "model.turn_end",
+        when=lambda end: end is not None,
+        message=lambda end: (
+            f"OpenRLHF keeps the tokenizer's EOS token and writes it behind the last {end}: generation does not stop at {end}"
+        ),
+        advice="use the instruct model, or a copy whose tokenizer has the end of a turn as its EOS token",
+    ),
+    differs(
         "model.trust_remote_code",
         when=lambda trusted: not trusted,
         message="OpenRLHF runs Python code that comes with a model, whatever trust_remote_code says",

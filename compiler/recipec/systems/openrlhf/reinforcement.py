@@ -256,7 +256,7 @@ CHECKS: tuple[Check, ...] = (
     ).when(REWARD, "model"),
     refuses(
         "watch.evaluate_every",
-        when=lambda every: every == "epoch",
+        when=lambda every: every == "epoch" or isinstance(every, float),
         message="OpenRLHF validates by steps",
         advice="set train.evaluate_every to a number of steps",
     ).unless(REWARD, "model"),

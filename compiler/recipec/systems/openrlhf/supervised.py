@@ -33,6 +33,13 @@ DPO: tuple[Row, ...] = (
 )
 CHECKS: tuple[Check, ...] = (
     refuses(
+        "watch.evaluate_every",
+        "data.validation",
+        when=lambda every, held: isinstance(every, float) or (every == "never" and bool(held)),
+        message="OpenRLHF validates after a number of steps, or once an epoch",
+        advice="set train.evaluate_every to a number of steps, or to epoch",
+    ),
+    refuses(
         "track.tensorboard",
         "track.wandb_project",
         when=lambda tensorboard, project: tensorboard and project is not None,

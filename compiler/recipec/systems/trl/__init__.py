@@ -66,6 +66,7 @@ def by_command(s: Train) -> bool:
         and all(reward.type != "model" for reward in s.rewards)
         and s.model.tokenizer == s.model.path
         and not s.model.resize_embeddings
+        and not script.grows(s)
         and _plain(s)
     )
 
@@ -166,7 +167,7 @@ def _uses(s: Train) -> tuple[str, ...]:
     """
     return (
         "data.train", "data.holdout", "data.packing", "data.shuffle", "rewards", "model.path", "model.tokenizer",
-        "model.resize_embeddings", "model.double_quant", "adapter.type", "adapter.merge", "adapter.init",
+        "model.resize_embeddings", "model.double_quant", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
         "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "hardware.nodes", "hardware.world",
         "track.wandb_project", "track.wandb_entity", "track.mlflow_uri", "track.mlflow_experiment",
         *["data.train_on"] * script.masked(s),
@@ -214,4 +215,6 @@ SYSTEM = System(
     files=_files,
     checks=_checks,
     uses=_uses,
+    alternating=frozenset(["gemma"]),
+    without_system=frozenset(["gemma"]),
 )

@@ -139,6 +139,13 @@ CHECKS: tuple[Check, ...] = (
         message=lambda options, kind: f"the recipe's own words decide {', '.join(_decided(options, kind))}",
         advice=lambda options, kind: f"drop {', '.join(f'options.{name}' for name in _decided(options, kind))}",
     ).when("adapter.type"),
+    refuses(  # LoraConfig.__post_init__ of PEFT: all-linear is a text there, as a pattern is
+        "adapter.options",
+        "adapter.targets",
+        when=lambda options, targets: options.get("layers_to_transform") is not None and tuple(targets) == EVERYTHING,
+        message="PEFT takes layers_to_transform only beside modules that are named",
+        advice="name them by adapter.targets, such as [q_proj, v_proj]",
+    ).when("adapter.type"),
     refuses(
         "adapter.init",
         "method",

@@ -84,6 +84,8 @@ def setting_rows(s: Train) -> tuple[Row, ...]:
         revision if own else constant("revision", "main"),
         same("trust_remote_code", "model.trust_remote_code"),
         same("chat_template", "model.chat_template"),
+        same("special_tokens", "model.special_tokens"),
+        same("new_tokens", "model.new_tokens"),
         _sources("train", len(s.data.train)),
         _sources("validation", len(s.data.validation), WORDS[:-1]),  # none of them is repeated
         same("holdout", "data.holdout"),
@@ -130,6 +132,11 @@ def _loading(package: str) -> Row:
     return Row(("model_init_kwargs",), ("model.revision", "model.attention", *settings.DTYPE), say, back)
 
 
+def grows(s: Train) -> bool:
+    """Return whether the tokenizer may get tokens for which the model has no embedding."""
+    return bool(s.model.new_tokens or s.model.special_tokens)
+
+
 def quantised(s: Train) -> bool:
     """Return whether the base weights are held by bitsandbytes."""
     return s.model.load_in in settings.QUANTISED
@@ -165,7 +172,7 @@ def _text(s: Train) -> str:
     residual = adapter is not None and adapter.init in adapters.RESIDUAL
     eva = adapter is not None and adapter.init == "eva"
     given = adapter is not None and adapter.start_from is not None
-    loaded = given or s.model.resize_embeddings or (quantised(s) and package != "trl")
+    loaded = given or grows(s) or s.model.resize_embeddings or (quantised(s) and package != "trl")
     judge = s.method == "reward"
     auto = "AutoModelForSequenceClassification" if judge else "AutoModelForCausalLM"
     peft = [adapters.KINDS[adapter.type].config] if adapter is not None else []
@@ -208,6 +215,8 @@ def _text(s: Train) -> str:
         parts.append("config.model_init_kwargs = None  # they belong to a model that TRL itself would load")
         if s.model.resize_embeddings:
             parts.append("model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=32)")
+        elif grows(s):
+            parts.append("rows.fit_embeddings(model, tokenizer)")
         if given:
             parts.append('model = rows.continued_adapter(model, settings["adapter"], adapter)')
         call["model"] = "model"

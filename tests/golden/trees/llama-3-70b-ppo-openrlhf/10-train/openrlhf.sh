@@ -56,7 +56,7 @@ arguments=(
   --actor.adam.eps 1e-08
   --actor.adam.weight_decay 0.0
   --actor.lr_scheduler cosine_with_min_lr
-  --actor.lr_warmup_ratio 0.03  # 3% of all steps
+  --actor.lr_warmup_ratio 0.03
   --actor.min_lr_ratio 0.1
   --actor.max_norm 1.0
   --critic.optim adam

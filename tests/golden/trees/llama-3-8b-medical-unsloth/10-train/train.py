@@ -23,6 +23,7 @@ model, _tokenizer = FastLanguageModel.from_pretrained(
 )
 if not getattr(model, "is_loaded_in_4bit", False):
     raise SystemExit("train.py: Unsloth has loaded 16-bit weights, for bitsandbytes cannot hold 4-bit weights here")
+tokenizer = rows.load_tokenizer(settings)
 model = FastLanguageModel.get_peft_model(
     model,
     r=16,
@@ -64,7 +65,6 @@ config = SFTConfig(
     max_length=2048,
     packing=False,
 )
-tokenizer = rows.load_tokenizer(settings)
 train, validation = rows.load_rows(settings, tokenizer)
 trainer = SFTTrainer(
     model=model,

@@ -37,7 +37,7 @@ def read_settings(path: Path) -> dict:
 
 
 def load_tokenizer(settings: dict):
-    """Return the tokenizer, with the recipe's chat template and something to pad with."""
+    """Return the tokenizer, with the recipe's chat template and tokens, and something to pad with."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
@@ -49,9 +49,20 @@ def load_tokenizer(settings: dict):
         tokenizer.chat_template = folder.joinpath(OF_TRL[name]).read_text(encoding="utf-8")
     elif name in OWN:
         tokenizer.chat_template = OWN[name]
+    special = {f"{word}_token": token for word, token in settings.get("special_tokens", {}).items()}
+    if special:
+        tokenizer.add_special_tokens(special)
+    if settings.get("new_tokens"):
+        tokenizer.add_tokens(settings["new_tokens"], special_tokens=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def fit_embeddings(model, tokenizer) -> None:
+    """Give the model an embedding for every token of the tokenizer."""
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
 
 
 def load_rows(settings: dict, tokenizer):

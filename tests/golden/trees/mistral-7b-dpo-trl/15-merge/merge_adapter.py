@@ -44,6 +44,7 @@ def merge(settings: dict) -> str:
     if len(tokenizer) > base.get_input_embeddings().num_embeddings:
         base.resize_token_embeddings(len(tokenizer))
     model = combined(PeftModel, base, settings).merge_and_unload(safe_merge=True)
+    stop_at_the_end_of_a_turn(model, tokenizer)
     fresh = output.with_name(f".{output.name}.new-{os.getpid()}")
     model.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
@@ -52,6 +53,17 @@ def merge(settings: dict) -> str:
         shutil.rmtree(output)
     fresh.rename(output)
     return f"merged {adapter} into {settings['base']}: {output}"
+
+
+def stop_at_the_end_of_a_turn(model, tokenizer) -> None:
+    """Have generation stop at the tokenizer's EOS token, as Transformers' Trainer does for a model trained in full."""
+    end, config = tokenizer.eos_token_id, getattr(model, "generation_config", None)
+    if end is None or config is None:
+        return
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if end not in ends:
+        config.eos_token_id = [end, *(one for one in ends if one is not None)]
+        model.config.eos_token_id = end
 
 
 def combined(peft_model, base: object, settings: dict):

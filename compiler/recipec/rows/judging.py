@@ -1,0 +1,364 @@
+"""What is wrong with one row, held against what a recipe says of its source and what the trainer does with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from recipec.source import Plain
+from recipec.suggest import nearest
+
+OPTIONAL = ("role", "content", "input", "system")
+ROLES = ("system", "user", "assistant", "tool")
+# How other formats look: the columns that give them away, and what a recipe says of them.
+SHAPES = (
+    (("chosen",), "format: preference"),
+    (("messages",), "format: chat"),
+    (("conversations",), "format: chat, columns: {messages: conversations, role: from, content: value}, "
+     "roles: {user: [human], assistant: [gpt]}"),
+    (("prompt", "completion", "label"), "format: unpaired-preference"),
+    (("instruction", "output"), "format: instruction"),
+    (("prompt", "completion"), "format: completion"),
+    (("text",), "format: text"),
+)  # fmt: skip
+READ = (
+    "messages",
+    "prompt",
+    "completion",
+    "instruction",
+    "input",
+    "output",
+    "system",
+    "chosen",
+    "rejected",
+    "text",
+)  # as text
+REPEATED = 12  # characters of a prompt that no answer repeats by chance
+# What chat templates write around turns, and what ends or begins a text; no person writes it.
+_TEMPLATE_TOKENS = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|start_header_id|end_header_id|eot_id|eom_id|begin_of_text|end_of_text|endoftext|eot|system|user"
+    r"|assistant|end|start|channel|message|return|START_OF_TURN_TOKEN|END_OF_TURN_TOKEN)\|>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<\|turn>|<turn\|>|<｜(?:User|Assistant|begin▁of▁sentence|end▁of▁sentence)｜>"
+    r"|\A\s*(?:<s>|<bos>)|(?:</s>|<eos>)\s*\Z|^### (?:Instruction|Response):",
+    re.MULTILINE,
+)
+_SIGNS = ("<|", "INST]", "SYS>>", "_of_turn>", "<｜", "turn|>", "s>", "### ")
+# What pandas, with which CSV is read, takes for no value (pandas._libs.parsers.STR_NA_VALUES).
+NO_VALUES = {
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
+    "None", "n/a", "nan", "null",
+}  # fmt: skip
+LABELS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class RowProblem(NamedTuple):
+    """What is wrong: the standard column to blame ("" for the file), what, what to do, and the nearest right name."""
+
+    code: str
+    column: str
+    message: str
+    advice: str
+    suggestion: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+
+class RowUse(NamedTuple):
+    """What a training does with rows, as far as rows are judged by it.
+
+    `max_length` is in tokens, 0 where longer rows are neither dropped nor cut. `templated` says that a chat template is
+    laid over the texts. `alternating` names the template that refuses turns in which user and assistant do not alternate,
+    `without_system` that which refuses a system turn. `one_message`: the trainer takes one message as an answer beside
+    messages, and nothing else. `marked_arrays`: it reads a JSON array behind a byte order mark.
+    """
+
+    max_length: int = 0
+    templated: bool = False
+    alternating: str = ""
+    without_system: str = ""
+    one_message: bool = False
+    marked_arrays: bool = True
+
+
+class RowSource(NamedTuple):
+    """What a recipe says of a source: its file, format, and the names of its columns and roles in the data."""
+
+    path: str
+    format: str
+    columns: Mapping[str, str]
+    roles: Mapping[str, tuple[str, ...]]
+    use: RowUse = RowUse()
+
+
+def columns(source: RowSource, where: str, row: Mapping[str, Plain]) -> Iterator[RowProblem]:
+    """Yield the first column that a row lacks."""
+    for name, column in source.columns.items():
+        if name not in OPTIONAL and column not in row:
+            yield _missing_column(where, name, column, row)
+            return
+
+
+def label(source: RowSource, row: Plain) -> bool | None:
+    """Return whether a row is labelled good; None where it has no label."""
+    value = row.get(source.columns.get("label", ""), None) if isinstance(row, dict) else None
+    if isinstance(value, str) and source.path.endswith(".csv"):
+        return LABELS.get(value.lower())
+    return bool(value) if value in (True, False) else None
+
+
+class Judge:
+    """What is wrong with the rows of a source, one by one."""
+
+    def __init__(self, source: RowSource) -> None:
+        self.source = source
+        self.table = source.path.endswith(".csv")
+        self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
+        self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
+        self.numbers: dict[str, bool] = {}  # of a column of CSV: are all its values numbers so far
+
+    def at_end(self) -> Iterator[RowProblem]:
+        """Yield what is wrong with all rows together."""
+        for name in (name for name, only in self.numbers.items() if only):
+            column = self.source.columns[name]
+            message = f"{self.source.path}: every {column} is a number, which CSV is read as, not as text"
+            yield RowProblem("D029", name, message, "write JSON lines, where it stays text")
+
+    def problems(self, where: str, row: Plain) -> Iterator[RowProblem]:
+        """Yield what is wrong with a row; `where` it is begins each message."""
+        source = self.source
+        if not isinstance(row, dict):
+            yield RowProblem(
+                "D002",
+                "",
+                f"{where} is {_excerpt(row)}, not a mapping of columns",
+                "write one JSON object for each row",
+            )
+            return
+        for lacking in columns(source, where, row):
+            yield lacking
+            return
+        wrong = False
+        for name, column in source.columns.items():
+            if name in OPTIONAL and name not in ("input", "system"):
+                continue
+            for problem in self._of_column(where, name, column, row.get(column)):
+                wrong = wrong or problem.code == "D004"
+                yield problem
+        if not wrong:
+            yield from self._of_answers(where, row)
+            yield from self._of_texts(where, row)
+
+    def _of_column(self, where: str, name: str, column: str, value: Plain) -> Iterator[RowProblem]:
+        if name in OPTIONAL:
+            if value is not None and not isinstance(value, str):
+                yield RowProblem("D004", name, f"{where}: {column} is {_excerpt(value)}", "expected text")
+            return
+        if self.table and name != "label" and isinstance(value, str) and value.strip() and value in NO_VALUES:
+            advice = "CSV is read so; write JSON lines, where it stays text"
+            yield RowProblem("D029", name, f"{where}: {column} is {value}, which is read as no value", advice)
+            return
+        expected = self._expected(name, value)
+        if expected is not None:
+            yield RowProblem("D004", name, f"{where}: {column} is {_excerpt(value)}", f"expected {expected}")
+            return
+        if self.table and value == "" and name != "label":
+            advice = "CSV is read so: drop the row, or write JSON lines"
+            yield RowProblem("D004", name, f"{where}: {column} is empty, which is read as no value", advice)
+            return
+        if self.table and name in READ:
+            self.numbers[name] = self.numbers.get(name, True) and _is_number(value)
+        if isinstance(value, str) and not value.strip() and self._must_speak(name):
+            yield RowProblem("D006", name, f"{where}: {column} is empty", "drop the row", None, "warning")
+        yield from self._of_messages(where, name, value)
+
+    def _must_speak(self, name: str) -> bool:
+        """Return whether a column is an answer, or a prompt on which all depends."""
+        return name != "prompt" or self.source.format == "prompt"
+
+    def _expected(self, name: str, value: Plain) -> str | None:
+        """Return what a column should hold where it holds something else."""
+        columns = self.source.columns
+        if name == "messages":
+            return None if isinstance(value, list) and value else "a list of messages"
+        if name == "label":
+            right = isinstance(value, str) and value.lower() in LABELS if self.table else value in (True, False)
+            return None if right else "true or false"
+        if name in ("chosen", "rejected") and "messages" in columns:
+            return None if isinstance(value, str | dict) or (isinstance(value, list) and value) else "text, or messages"
+        if name == "prompt" and not set(columns) & {"chosen", "completion"}:
+            return None if isinstance(value, str) or (isinstance(value, list) and value) else "text, or messages"
+        if name == "answer":
+            return None if isinstance(value, str | int | float) else "text or a number"
+        return None if isinstance(value, str) else "text"
+
+    def _of_messages(self, where: str, name: str, value: Plain) -> Iterator[RowProblem]:
+        """Check the messages of a column: their keys, their roles, what they say and in which order."""
+        messages = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+        if not messages:
+            return
+        columns = self.source.columns
+        role, content = columns.get("role", "role"), columns.get("content", "content")
+        order: list[str] = []
+        for message in messages:
+            if not isinstance(message, dict):
+                expected = f"expected a mapping with {role} and {content}"
+                yield RowProblem("D004", name, f"{where}: a message is {_excerpt(message)}", expected)
+                return
+            calls = message.get("tool_calls") or message.get("function_call")
+            for word, column in (("role", role), ("content", content)):
+                if column not in message and not (word == "content" and calls):
+                    advice = f"it has {', '.join(map(str, message))}; map it: columns: {{{word}: …}}"
+                    blamed = word if word in columns else name
+                    yield RowProblem("D003", blamed, f"{where}: a message has no {column}", advice)
+                    return
+            who = message[role]
+            if not isinstance(who, str) or who not in self.known_roles:
+                close = nearest(str(who), ROLES)
+                advice = "map it to a role: roles: {user: [human], assistant: [gpt]}"
+                yield RowProblem("D005", name, f"{where}: {_excerpt(who)} is not a known role", advice, close)
+                return
+            said, speaker = message.get(content), self.role_of.get(who, who)
+            if not isinstance(said, str | list) and not (said is None and calls):
+                message_ = f"{where}: what the {who} turn says is {_excerpt(said)}"
+                yield RowProblem("D004", name, message_, "expected text; drop the turn, or the row")
+                return
+            if not (said.strip() if isinstance(said, str) else said) and not calls and speaker != "system":
+                advice = "drop the turn, or the row"
+                yield RowProblem("D006", name, f"{where}: the {who} turn is empty", advice, None, "warning")
+            order.append(speaker)
+        if name in ("chosen", "rejected") and order[-1] != "assistant":
+            message_ = f"{where}: {columns[name]} is said by the {order[-1]}, not by the assistant"
+            yield RowProblem("D020", name, message_, "give its last turn the assistant's role, or map roles")
+        if name in ("messages", "prompt"):
+            yield from self._of_order(where, name, order)
+
+    def _of_order(self, where: str, name: str, order: list[str]) -> Iterator[RowProblem]:
+        chat, use = self.source.format == "chat" and name == "messages", self.source.use
+        if chat and "assistant" not in order:
+            message = f"{where}: no assistant turn"
+            yield RowProblem("D007", name, message, "it teaches nothing: remove the row", None, "warning")
+            return
+        if use.without_system and "system" in order:
+            message, advice = f"{where}: a system turn", "put what it says into the first user turn"
+            yield RowProblem("D008", name, f"{message}, which the template {use.without_system} refuses", advice)
+            return
+        refused = f", which the template {use.alternating} refuses" if use.alternating else ""
+        severity: Literal["error", "warning"] = "error" if refused else "warning"
+        talk = order[1:] if order[0] == "system" else order
+        if talk and talk[0] == "assistant":
+            message = f"{where}: the assistant speaks first{refused}"
+            advice = "drop the turn, or put a user turn before it: some templates refuse it, some trainers drop the row"
+            yield RowProblem("D008", name, message, advice, None, severity)
+            return
+        if "system" in order[1:]:
+            message = f"{where}: a system turn after the first turn{refused}"
+            advice = "most templates take one system turn, at the beginning"
+            yield RowProblem("D008", name, message, advice, None, severity)
+        pairs = [(one, two) for one, two in pairwise(order) if one == two and one in ("user", "assistant")]
+        if pairs:
+            message = f"{where}: two {pairs[0][0]} turns in a row{refused}"
+            advice = "join them: some templates refuse them, others drop the row"
+            yield RowProblem("D008", name, message, advice, None, severity)
+
+    def _of_answers(self, where: str, row: dict[str, Plain]) -> Iterator[RowProblem]:
+        """Check answers against their prompt and each other."""
+        source = self.source
+        columns = source.columns
+        if "chosen" in columns:
+            other = next((name for name in ("chosen", "rejected") if not isinstance(row[columns[name]], dict)), None)
+            if other and "messages" in columns and source.use.one_message:
+                message = f"{where}: {columns[other]} is {_excerpt(row[columns[other]])}; the trainer drops such a row"
+                advice = f"write one message: {{{columns['role']}: assistant, {columns['content']}: …}}"
+                yield RowProblem("D016", other, message, advice)
+            chosen, rejected = (self._said(row[columns[name]]) for name in ("chosen", "rejected"))
+            if chosen == rejected:
+                message = f"{where}: the chosen and the rejected answer are the same"
+                yield RowProblem("D009", "chosen", message, "remove the row: it teaches nothing", None, "warning")
+        asked = row.get(columns.get("prompt", columns.get("instruction", "")))
+        if not isinstance(asked, str) or len(asked.strip()) < REPEATED:
+            return
+        for name in ("completion", "output", "chosen"):
+            answer = row.get(columns.get(name, ""))
+            if isinstance(answer, str) and answer.lstrip().startswith(asked.strip()):
+                message = f"{where}: {columns[name]} begins with the prompt"
+                advice = "take the prompt out of the answer: the model would learn to repeat it"
+                yield RowProblem("D024", name, message, advice, None, "warning")
+                return
+
+    def _said(self, answer: Plain) -> Plain:
+        """Return what an answer says: of messages what the last one does, with what it calls."""
+        last = answer[-1] if isinstance(answer, list) and answer else answer
+        if isinstance(last, dict):
+            said = last.get(self.source.columns.get("content", "content"))
+            calls: Plain = {key: value for key, value in last.items() if "call" in str(key) and value}
+            return [self._said(said), calls] if calls else self._said(said)
+        return last.strip() if isinstance(last, str) else last
+
+    def _of_texts(self, where: str, row: dict[str, Plain]) -> Iterator[RowProblem]:
+        """Check the texts of a row as a whole: tokens of a template in them, and more words than a row may have tokens."""
+        use = self.source.use
+        texts = {
+            name: list(self._texts(row.get(column))) for name, column in self.source.columns.items() if name in READ
+        }
+        if use.templated:
+            for name, text in ((name, text) for name, found in texts.items() for text in found):
+                if any(sign in text for sign in _SIGNS) and (token := _TEMPLATE_TOKENS.search(text)):
+                    message = (
+                        f"{where}: {self.source.columns[name]} holds {token[0].strip()}, which chat templates write"
+                    )
+                    advice = "take the template's tokens out of the data: they are written again around each turn"
+                    yield RowProblem("D023", name, message, advice, None, "warning")
+                    break
+        limit = use.max_length
+        if limit and sum(len(text) for found in texts.values() for text in found) > 2 * limit:
+            words = [sum(len(text.split()) for text in found) for found in texts.values()]
+            # an answer of a pair may repeat the prompt
+            least = max(words) if "chosen" in texts else sum(words)
+            if least > limit:
+                message = f"{where} has {least:,} words, each at least one token, and model.max_length is {limit:,}"
+                advice = "raise model.max_length, or split the rows: those that are too long are dropped or cut"
+                yield RowProblem("D026", "", message, advice, None, "warning")
+
+    def _texts(self, value: Plain) -> Iterator[str]:
+        """Yield the texts of a column: its own, or what its messages say."""
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (list, dict)):
+            content = self.source.columns.get("content", "content")
+            for message in value if isinstance(value, list) else [value]:
+                said = message.get(content) if isinstance(message, dict) else None
+                if isinstance(said, str):
+                    yield said
+                elif isinstance(said, list):
+                    parts = (part.get("text") for part in said if isinstance(part, dict))
+                    yield from (part for part in parts if isinstance(part, str))
+
+
+def _is_number(value: Plain) -> bool:
+    """Return whether pandas reads a field as a number or a truth value, where all of its column are such."""
+    if not isinstance(value, str) or len(value) > 40:
+        return False
+    if value in ("True", "False", "true", "false", "TRUE", "FALSE"):
+        return True
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return "_" not in value
+
+
+def _missing_column(where: str, name: str, column: str, row: Mapping[str, Plain]) -> RowProblem:
+    there = [str(key) for key in row]
+    shape = next((said for names, said in SHAPES if set(names) <= set(there)), None)
+    close = nearest(column, there)
+    advice = f"it has {', '.join(there)}; map one of them: columns: {{{name}: …}}"
+    if shape is not None and close is None:
+        advice = f"it has {', '.join(there)}; such rows are {shape}"
+    return RowProblem("D003", name, f"{where} has no column {column}", advice, close)
+
+
+def _excerpt(value: Plain) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else text[:39] + "…"

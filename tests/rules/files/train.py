@@ -1,0 +1,1 @@
+print("a training of your own")
