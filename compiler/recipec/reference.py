@@ -62,7 +62,12 @@ def recipe_schema() -> dict[str, Any]:
                 field["description"] = target["description"]  # pydantic leaves out one that the section repeats
             if field.get("default") is None or isinstance(field["default"], dict):
                 field.pop("default", None)
-    schema["$defs"]["Hardware"]["properties"]["gpu"]["enum"] = list(gpus())
+    gpu = schema["$defs"]["Hardware"]["properties"]["gpu"]
+    gpu["anyOf"] = [
+        {"enum": list(gpus())},
+        {"type": "integer"},
+        *gpu["anyOf"],
+    ]  # for an editor to complete; other names are known too
     return schema
 
 
@@ -109,7 +114,12 @@ def reference_text() -> str:
         methods = ", ".join(f"`{method}`" for method, m in METHODS.items() if name in m.formats)
         lines.append(f"| `{name}` | {', '.join(f'`{column}`' for column in columns)} | {methods or 'none yet'} |")
     lines += ["", ROWS, ""]
-    lines += ["## GPUs", "", "The values of `hardware.gpu`, with usable memory; `none` is the CPU.", ""]
+    lines += [
+        "## GPUs",
+        "",
+        "The values of `hardware.gpu`, with usable memory; `none` is the CPU. Names such as `H100`, `4090` and\n`NVIDIA A100-SXM4-80GB` are understood, and `h100-80gb:8` says `per_node: 8`. Another GPU is described:\n`gpu: {name: rtx-5000-ada, memory: 32GB, compute_capability: 8.9}`.",
+        "",
+    ]
     lines += ["| gpu | GiB | bf16 |", "|---|---|---|"]
     lines += [
         f"| `{gpu.name}` | {gpu.memory_gib} | {'yes' if gpu.bf16 else 'no'} |" for gpu in gpus().values() if gpu.sm

@@ -107,6 +107,7 @@ _PATTERNS = {  # how people say what a pattern of the language means
     PERCENT: "a percentage such as 2%",
     r"^[a-z0-9][a-z0-9._-]{0,99}$": "lower-case letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
     r"^[a-z0-9][a-z0-9_-]{0,99}$": "lower-case letters, digits, `_` and `-`, beginning with a letter or digit",
+    r"^[0-9]{1,4}(\.[0-9]+)? ?(GB|GiB|G)$": "an amount of memory such as 48GB",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable: letters, digits and `_`",
     r"^[^\W\d]\w*$": "the name of a Python function",
     r"^[^-]": "a path that does not begin with `-`, such as ./-x.py",

@@ -89,6 +89,6 @@ def test_links_of_the_page_lead_somewhere() -> None:
 
 
 def test_the_schema_completes_enumerations_and_gpus() -> None:
-    assert "a100-80gb" in SECTIONS["Hardware"]["properties"]["gpu"]["enum"]
+    assert "a100-80gb" in SECTIONS["Hardware"]["properties"]["gpu"]["anyOf"][0]["enum"]
     assert "qlora" not in json.dumps(SECTIONS["Adapter"]["properties"]["type"]["enum"])
     assert SECTIONS["Train"]["properties"]["optimizer"]["enum"][0] == "adamw"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from recipec.decide.said import Decided, Said, section
 from recipec.facts import Gpu, gpus
+from recipec.facts.gpu_names import declared, named
+from recipec.language.platform import Gpu as Declared
 from recipec.plan import Hardware, Precision, Track
 from recipec.plural import counted
 from recipec.suggest import nearest
 
+WORDS = ("hardware.gpu.name", "hardware.gpu.memory", "hardware.gpu.compute_capability")
 UNKNOWN = "a100-80gb"  # checked in the place of a GPU that is not known, which is an error anyway
 
 
-def known_gpu(name: str) -> Gpu:
-    """Return a GPU of the facts; of a name that is not there, the nearest."""
-    known = gpus()
-    return known.get(name) or known[nearest(name, sorted(known)) or UNKNOWN]
+def known_gpu(said: str | Declared) -> Gpu:
+    """Return a GPU of the facts, or as the recipe declares it; of a name that is not there, the nearest."""
+    if not isinstance(said, str):
+        return declared(said.name, said.memory, said.compute_capability)
+    known, found = gpus(), named(said)
+    return found.gpu or known[next(iter(found.choices), None) or nearest(said, sorted(known)) or UNKNOWN]
 
 
 def hardware(say: Said) -> Decided[Hardware]:
@@ -22,24 +27,32 @@ def hardware(say: Said) -> Decided[Hardware]:
     machine = say.recipe.hardware
     gpu = known_gpu(machine.gpu)
     why = f"hardware facts: {gpu.source}"
-    nodes, per_node = machine.nodes, machine.per_node
+    nodes, per_node = machine.nodes, say.word("hardware.per_node", machine.per_node)
+    count = named(machine.gpu).number if isinstance(machine.gpu, str) else None
+    if count is not None and not say.wrote("hardware.per_node"):
+        per_node = say.rule(count, f"{machine.gpu} says so", "hardware.gpu")
+    words = WORDS if not isinstance(machine.gpu, str) else ("hardware.gpu",)
+    if machine.gpu == gpu.name:
+        name = say.word("hardware.gpu", gpu.name)
+    else:
+        name = say.rule(gpu.name, "as declared" if words is WORDS else f"another name is {machine.gpu}", *words)
 
     def fact(value: object) -> Decided[object]:
-        return say.rule(value, why, "hardware.gpu", kind="fact")
+        return say.rule(value, why, *words, kind="fact")
 
     return section(
         Hardware,
-        gpu=say.word("hardware.gpu", machine.gpu),
+        gpu=name,
         device=fact("cpu" if gpu.name == "none" else "gpu"),
         memory_gib=fact(gpu.memory_gib),
         sm=fact(gpu.sm),
         bf16=fact(gpu.bf16),
-        per_node=say.word("hardware.per_node", per_node),
+        per_node=per_node,
         nodes=say.word("hardware.nodes", nodes),
         world=say.rule(
-            per_node * nodes,
-            f"{counted(nodes, 'node')} × {per_node} per node",
-            "hardware.per_node",
+            per_node.value * nodes,
+            f"{counted(nodes, 'node')} × {per_node.value} per node",
+            "hardware.per_node" if count is None else "hardware.gpu",
             "hardware.nodes",
         ),
         host_memory_gib=say.word("hardware.host_memory_gib", machine.host_memory_gib),

@@ -2,9 +2,29 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from recipec.language.base import Count, Section, Text, example
+
+MEMORY = r"^[0-9]{1,4}(\.[0-9]+)? ?(GB|GiB|G)$"
+
+
+class Gpu(Section):
+    """A GPU that is not among the known ones, by what rules need to know of it."""
+
+    model_config = example({"name": "rtx-5000-ada", "memory": "32GB", "compute_capability": 8.9})
+
+    name: Text = Field(description="What to call it.")
+    memory: Annotated[float, Field(ge=1, le=4096)] | Annotated[str, Field(pattern=MEMORY)] = Field(
+        description="Memory of one GPU, such as 48GB."
+    )
+    compute_capability: float = Field(
+        ge=3, le=20, description="NVIDIA's compute capability, such as 8.9: bf16 and Flash Attention need 8.0."
+    )
+
+
+def _digits(value: object) -> object:
+    return str(value) if type(value) is int else value  # `gpu: 4090` is a name
 
 
 class Hardware(Section):
@@ -12,7 +32,10 @@ class Hardware(Section):
 
     model_config = example({"gpu": "a100-80gb", "per_node": 8, "nodes": 2})
 
-    gpu: Text = Field(description="GPU model, such as a100-80gb, or `none` for CPU.")
+    gpu: Annotated[Text, BeforeValidator(_digits)] | Gpu = Field(
+        description="GPU model, such as a100-80gb, or `none` for CPU; one that is not known by its memory and compute"
+        " capability."
+    )
     per_node: int = Field(default=1, ge=1, le=64, description="GPUs (on CPU: processes) per node.")
     nodes: int = Field(default=1, ge=1, le=10000, description="Nodes.")
     host_memory_gib: Count | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts import gpus
+from recipec.facts.gpu_names import named
 from recipec.kinds.train.parallel import wants
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -21,21 +22,52 @@ OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardwa
 
 @contradiction("P001", "unknown-gpu", "recipe", words=("hardware.gpu",))
 def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a GPU that is not in the list of known GPUs.
+    """Finds a GPU that is not in the list of known GPUs, or a name that several of them have.
 
     Why is this bad:
-    Memory, number formats and kernels follow from the GPU. Nothing can be decided or checked for an unknown one.
+    Memory, number formats and kernels follow from the GPU. Nothing can be decided or checked for an unknown one. One that is
+    not in the list can be described: `gpu: {name: …, memory: 48GB, compute_capability: 8.9}`.
 
     Example:
-        hardware: {gpu: a100-80g}
+        hardware: {gpu: a100}
 
     Use instead:
         hardware: {gpu: a100-80gb}
     """
     name, known = recipe.hardware.gpu, sorted(gpus())
-    if name not in known:
-        message = f'"{name}" is not a known GPU'
-        yield Fault("hardware.gpu", message, f"known: {', '.join(known)}", nearest(name, known))
+    if not isinstance(name, str):
+        return
+    found = named(name)
+    if found.gpu is None and found.choices:
+        sold = " or ".join(found.choices)
+        yield Fault(
+            "hardware.gpu", f'"{name}" is sold with several sizes of memory', f"write {sold}", found.choices[-1]
+        )
+    elif found.gpu is None:
+        close = nearest(name, known)
+        describe = "describe it: gpu: {name: …, memory: 48GB, compute_capability: 8.9}"
+        advice = describe if close else f"{describe}; known are {', '.join(known)}"
+        yield Fault("hardware.gpu", f'"{name}" is not a known GPU', advice, close)
+
+
+@contradiction("P273", "two-numbers-of-gpus", "recipe", words=("hardware.gpu", "hardware.per_node"))
+def two_counts(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a number of GPUs in the GPU's name beside another one in `per_node`.
+
+    Why is this bad:
+    The batch is divided by the number of GPUs. It is not clear which of the two is meant.
+
+    Example:
+        hardware: {gpu: 'h100-80gb:8', per_node: 4}
+
+    Use instead:
+        hardware: {gpu: h100-80gb, per_node: 8}
+    """
+    name = recipe.hardware.gpu
+    count = named(name).number if isinstance(name, str) else None
+    if count is not None and see.said.wrote("hardware.per_node") and count != recipe.hardware.per_node:
+        message = f'"{name}" says {count} GPUs, and per_node {recipe.hardware.per_node}'
+        yield Fault("hardware.gpu", message, "say it by per_node alone")
 
 
 @contradiction("P010", "one-process-on-several-gpus", words=STRATEGY)
@@ -303,7 +335,7 @@ def _set_devices(see: Context) -> Iterator[tuple[str, str, object]]:
 
 
 @contradiction("P220", "visible-and-declared-gpus", "recipe", words=("launch.environment", "overrides", "hardware"))
-def visible_gpus(see: Context, recipe: Recipe) -> Iterator[Fault]:
+def visible_gpus(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     """Finds CUDA_VISIBLE_DEVICES with another number of GPUs than the recipe declares.
 
     Why is this bad:
@@ -317,7 +349,8 @@ def visible_gpus(see: Context, recipe: Recipe) -> Iterator[Fault]:
     Use instead:
         hardware: {gpu: a100-80gb, per_node: 2}
     """
-    declared = recipe.hardware.per_node if recipe.hardware.gpu != "none" else 0
+    machine = see.plan.hardware
+    declared = machine.per_node if machine.device == "gpu" else 0
     for path, name, value in _set_devices(see):
         count = _visible(value)
         fewer, spreads = count is not None and count < declared, declared == 1 and count != 1
@@ -353,6 +386,7 @@ def launcher_variables(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 RULES = (
     unknown_gpu,
+    two_counts,
     too_few_processes,
     too_many_processes,
     sharding_on_cpu,
