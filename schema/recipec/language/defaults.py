@@ -37,9 +37,9 @@ def without(path: Path) -> str | None:
     return None
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
+def _section(annotation: object) -> type[BaseModel] | None:
     """Return the section that a type holds, within lists, mappings and unions."""
+    members: tuple[object, ...] = getattr(annotation, "__args__", ())
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    members: tuple[object, ...] = getattr(annotation, "__args__", ())
     return next((found for member in members if (found := _section(member)) is not None), None)
