@@ -27,7 +27,7 @@ FAMILIES = {
 ELSEWHERE = {
     "S001": "no such file", "S002": "a folder", "S003": "a file without permission to read it", "S004": "a file of more than 16 MiB",
     "S032": "an edit that would lose something", "S033": "a file that cannot be formatted without loss",
-    "S043": "more than 64 files in one recipe",
+    "S043": "more than 64 files in one recipe", "S050": "more than 1,000 findings of one recipe",
     "S030": "a wrong `--set`", "S031": "a `--set` through a value", "O001": "a file with the name of the output folder",
     "O002": "an output folder with files that recipec did not write", "O003": "an emitted file that was changed by hand", "O004": "a file that cannot be written",
     "O005": "two recipes with the same name", "O006": "standard output that cannot be written", "O007": "output that is stale",
@@ -39,7 +39,9 @@ ELSEWHERE = {
 
 def codes() -> set[str]:
     """Return every code that the sources hold."""
-    files = [file for folder in SOURCES for file in folder.rglob("*.py") if "doctor" not in file.parts]
+    files = [
+        file for folder in SOURCES for file in folder.rglob("*.py") if "doctor" not in file.relative_to(ROOT).parts
+    ]
     return {code for file in files for code in CODE.findall(file.read_text("utf-8"))}
 
 
@@ -47,7 +49,7 @@ def examples() -> dict[str, tuple[str, str, str]]:
     """Return, for each code, its severity, message and whole text in the shortest example of the tests."""
     found: dict[str, tuple[str, str, str]] = {}
     for file in sorted((ROOT / "tests").rglob("*.out")):
-        if "doctor" in file.parts:
+        if "doctor" in file.relative_to(ROOT).parts:
             continue
         for severity, code, text in SHOWN.findall(file.read_text(encoding="utf-8")):
             message = text.partition("\n")[0]

@@ -9,13 +9,14 @@ from typing import Any
 from recipec.course import HEAD, SHARED, Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, Severity
+from recipec.facts import releases
 from recipec.language.recipe import Overrides
 from recipec.overrides import contract_findings, first_span, lay_over
 from recipec.plan import Origin, Record, Resolved, Stage
 from recipec.source import Path, Scalar, dotted, find, key_span, leaves
 from recipec.systems.check import Limitation
 from recipec.systems.emit import Emitted, emit, keeping
-from recipec.systems.registry import system
+from recipec.systems.registry import doing, system
 
 NOT_FOR_A_TOOL = ("recipe", "name", "description", "launch", "overrides", "allow")
 
@@ -127,13 +128,35 @@ def _unused(course: Course, used: set[str], decision: Decision) -> list[Finding]
         ):
             continue
         span = key_span(tree, path) or node.span
-        advice = "drop it: nothing in this recipe could act on it"
+        able = sorted(_able(text, resolved))
+        advice = f"drop it, or use a trainer that acts on it: {', '.join(able)}" if able else ""
+        advice = advice or "drop it: nothing in this recipe could act on it"
         if any(system(stage.system).own_program for stage in resolved.plan.stages):
             advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
         stages = ", ".join(stage.id for stage in resolved.plan.stages)
         keeping = sorted(_keeping(text, resolved))
         advice += f"; beside {', '.join(keeping)} it does not act" if keeping else ""
         found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))
+    return found
+
+
+def _able(text: str, resolved: Resolved) -> set[str]:
+    """Return the other trainers that could do a training of the plan, and would act on a word of the recipe."""
+    found: set[str] = set()
+    for stage in resolved.plan.of_kind("train"):
+        paths = [
+            path.removeprefix(f"{stage.name}.")
+            for path, origin in resolved.origins.items()
+            if text in origin.reads and path.startswith(f"{stage.name}.")
+        ]
+        for name in doing(stage.kind) if paths else ():
+            if name == stage.system or system(name).own_program or system(stage.system).own_program:
+                continue
+            release = releases(name)[0]
+            body = stage.body.replaced(trainer=name, release=release)
+            emitted = emit(stage.replaced(system=name, release=release, environment=f"{name}-{release}", body=body))
+            if not emitted.refusals and any(leads(path, emitted.used) for path in paths):
+                found.add(name)
     return found
 
 

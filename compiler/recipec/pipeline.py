@@ -1,27 +1,26 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
 import os
-import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
 from recipec.course import bind_course
 from recipec.decide.decision import decide
-from recipec.diagnostics import Finding, RecipeError, errors, tidy
+from recipec.diagnostics import MOST, Finding, RecipeError, errors, tidy
 from recipec.emission import place
 from recipec.plan import Record, Resolved
 from recipec.references import is_shell_variable, misplaced
 from recipec.render.tree import files_of
-from recipec.source import Mapping, Node, dotted, key_span, leaves
+from recipec.secrets import has_shape, is_named, shapes
+from recipec.source import Mapping, Node, Scalar, Span, dotted, key_span, leaves
+from recipec.source import Path as Steps
 
-_SECRET_NAME = re.compile(r"(?:^|_)(?:api_?key|token|secret|password|passwd)$", re.IGNORECASE)
-_TOKEN_OF_TEXT = re.compile(
-    r"(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|think_start|think_end)_token$"
-)  # a tokenizer's, no secret
-_SECRET_TEXT = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16})\b"
+_ADVICE = (
+    "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; "
+    "revoke this one if it was shared"
 )
 
 
@@ -88,7 +87,7 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
         raise no_mapping(tree)
     course, findings = bind_course(tree)
     told = {finding.span for finding in findings}
-    findings += [*_secrets(tree), *(finding for finding in misplaced(tree) if finding.span not in told)]
+    findings += [*_secrets(tree, composed), *(finding for finding in misplaced(tree) if finding.span not in told)]
     if course is None:
         return Compiled("", {}, tidy(findings), None)
     findings += rules.unallowable(course)
@@ -115,18 +114,34 @@ def _of(findings: list[Finding], *, note: bool) -> list[Finding]:
     return [finding for finding in findings if (finding.severity == "note") is note]
 
 
-def _secrets(tree: Node) -> list[Finding]:
-    found: list[Finding] = []
-    for path, node in leaves(tree):
-        value = getattr(node, "value", None)
-        if not isinstance(value, str) or not value:
-            continue
-        if ("${env:" in value or is_shell_variable(value)) and not _SECRET_TEXT.search(value):
-            continue  # a reference, which `misplaced` checks
-        name = str(path[-1])
-        named = path[0] != "model" and _SECRET_NAME.search(name) and not _TOKEN_OF_TEXT.search(name)
-        if named or _SECRET_TEXT.search(value):
-            advice = "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; revoke this one if it was shared"
-            span = key_span(tree, path) or node.span
-            found.append(Finding("L027", f"{dotted(path)} holds a secret", span, help=advice))
-    return found
+def _secrets(tree: Mapping, composed: Composed | None) -> list[Finding]:
+    """Name every secret: in values and keys of the recipe and of each file that it is made of, and in their comments."""
+    found: dict[Span, Finding] = {}
+    for one in (tree, *(composed.trees if composed is not None else ())):
+        for path, node in leaves(one):
+            if _holds_secret(path, node.value if isinstance(node, Scalar) else None):
+                span = key_span(one, path) or node.span
+                found.setdefault(span, Finding("L027", f"{dotted(path)} holds a secret", span, help=_ADVICE))
+    told = {(span.source, line) for span in found for line in range(span.line, span.end_line + 1)}
+    for source in (tree.span.source, *(composed.layers if composed is not None else ())):
+        for begin, end in islice(shapes(source.text), MOST):
+            span = source.at(begin)
+            if (source, span.line) not in told:
+                told.add((source, span.line))
+                last = source.at(end - 1)
+                span = span._replace(end_line=last.line, end_column=last.end_column)
+                found.setdefault(span, Finding("L027", "this text holds a secret", span, help=_ADVICE))
+    return list(found.values())
+
+
+def _holds_secret(path: Steps, value: object) -> bool:
+    if any(isinstance(step, str) and has_shape(step) for step in path):
+        return True
+    if not isinstance(value, str) or not value:
+        return False
+    if has_shape(value):
+        return True
+    if "${env:" in value or is_shell_variable(value):
+        return False  # a reference, which `misplaced` checks
+    name = next((step for step in reversed(path) if isinstance(step, str)), "")
+    return path[0] != "model" and is_named(name, value)

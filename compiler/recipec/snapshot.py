@@ -15,6 +15,7 @@ from recipec.diagnostics import Finding
 from recipec.kinds.train.records import DataSource, Train
 from recipec.output import file_digest
 from recipec.plan import Resolved
+from recipec.regular_file import read_regular
 from recipec.source import Plain, Span
 
 FORMAT = 1
@@ -53,7 +54,7 @@ def path_of(recipe: str, name: str) -> Path:
 def read(path: Path) -> Snapshot | None:
     """Return a snapshot; None where the file is none."""
     try:
-        held: Plain = json.loads(path.read_text(encoding="utf-8"))
+        held: Plain = json.loads(read_regular(path))
     except (OSError, ValueError):
         return None
     return held if _whole(held) else None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-FORMATS = ("text", "json", "sarif", "github")
+FORMATS = ("text", "line", "json", "sarif", "github")
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 
 
@@ -40,11 +40,14 @@ _OVERRIDES = (
     ),
 )
 _COMMON = (*_OVERRIDES, _JSON_ONLY)
+_FORMAT = (
+    _argument("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)"),
+    _argument("--json", action="store_const", const="json", dest="format", help="the same as --format json"),
+)
 _SEVERAL_FILES = (
     _FILES,
     *_OVERRIDES,
-    _argument("--format", choices=FORMATS, default="text", help="how findings are printed (default: text)"),
-    _argument("--json", action="store_const", const="json", dest="format", help="the same as --format json"),
+    *_FORMAT,
 )
 _RUN_NAME = (
     _argument("name", metavar="NAME", help="name of the recipe"),
@@ -141,7 +144,10 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
         "check existing configuration files and launch scripts of the tools, without a recipe",
         (
             _argument(
-                "files", nargs="+", metavar="FILE", help="configurations and launch scripts that are used together"
+                "files",
+                nargs="+",
+                metavar="FILE",
+                help="configurations and launch scripts that are used together, a folder of them, or - for standard input",
             ),
             _argument(
                 "--as",
@@ -151,7 +157,15 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
                 dest="tools",
                 help="which tool, and which release of it, the files are for",
             ),
-            _JSON_ONLY,
+            _argument(
+                "--allow",
+                action="append",
+                default=[],
+                metavar="[FILE:[LINE:]]CODE",
+                dest="allowed",
+                help="a finding to leave out; one that is not there is told",
+            ),
+            *_FORMAT,
         ),
     ),
     "schema": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from recipec.arguments import COMMANDS, FORMATS
 from recipec.diagnostics import Finding, RecipeError, errors, render, summary
 from recipec.plural import counted
+from recipec.secrets import hidden, named_in
 from recipec.source import visible
 from recipec.terminal import json_text, shown
 
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _main(arguments, form)
         sys.stdout.flush()
     except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:  # whatever read our output has ended: print nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -122,6 +126,11 @@ def _print(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
+def _discreet(text: str) -> str:
+    """Return text out of a file of the person, in which no secret can be read."""
+    return hidden(text, named_in(text))
+
+
 def _say(text: str) -> None:
     """Print lines for the person, on standard error; they may hold what others wrote."""
     sys.stderr.write(shown(text) + "\n")
@@ -135,10 +144,10 @@ def _json(value: Any) -> str:
 
 def _print_findings(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
     wrong = errors(findings)
-    if form in ("sarif", "github"):
-        from recipec.finding_formats import github, sarif
+    if form in ("sarif", "github", "line"):
+        from recipec.finding_formats import github, lines, sarif
 
-        text = _json(sarif(findings)) if form == "sarif" else github(findings)
+        text = _json(sarif(findings)) if form == "sarif" else github(findings) if form == "github" else lines(findings)
         if text:
             _print(text)
     elif as_json or form == "json":
@@ -201,7 +210,7 @@ def _check(options: argparse.Namespace) -> int:
         for file in options.files:
             fixed = fix(file, options.settings, options.profiles, options.variables)
             if fixed.diff and not options.json:
-                _print(fixed.diff)
+                _print(_discreet(fixed.diff))
     _results, findings = _compile_all(options)
     code = _print_findings(findings, form=options.format)
     if code == DONE and not options.json and all(finding.severity == "note" for finding in findings):
@@ -302,9 +311,9 @@ def _show_recipe(options: argparse.Namespace) -> int:
 
     composed = compose(options.file, options.settings, options.profiles, options.variables)
     if options.json:
-        _print(_json({"ok": True, **made_of(composed), "recipe": plain(composed.tree)}))
+        _print(_discreet(_json({"ok": True, **made_of(composed), "recipe": plain(composed.tree)})))
     else:
-        _print(flat(composed) if options.resolved else made_of_text(composed))
+        _print(_discreet(flat(composed) if options.resolved else made_of_text(composed)))
     return DONE
 
 
@@ -315,7 +324,7 @@ def _fmt(options: argparse.Namespace) -> int:
     if options.json:
         _print(_json({"ok": True, "changed": [row.file for row in changed]}))
     elif options.diff:
-        _print("".join(difference(row) for row in changed))
+        _print(_discreet("".join(difference(row) for row in changed)))
     else:
         done = "would change" if options.check else "changed"
         sys.stderr.write("".join(f"{done}: {visible(row.file)}\n" for row in changed))
@@ -355,15 +364,17 @@ def _doctor(options: argparse.Namespace) -> int:
     from recipec.doctor import examine
 
     try:
-        examined = examine(options.files, options.tools)
+        examined = examine(options.files, options.tools, options.allowed)
     except ValueError as error:
         raise argparse.ArgumentError(None, _print_error(str(error))) from None
     files = [{"file": name, "tool": guess.title, "because": guess.because} for name, guess in examined.recognised]
-    if not options.json:
+    if options.format == "text":
         for row in files:
             _print(f"{visible(row['file'])}: {row['tool']} ({visible(row['because'])})")
-    code = _print_findings(examined.findings, as_json=options.json, files=files)
-    if not examined.findings and not options.json:
+    code = _print_findings(examined.findings, form=options.format, files=files)
+    if not files and not examined.findings and options.format == "text":
+        _print("there is no file of a tool that doctor knows")
+    elif not examined.findings and options.format == "text":
         _print(f"{counted(len(files), 'file')}: no findings")
     return code
 

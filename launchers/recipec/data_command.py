@@ -126,7 +126,7 @@ def _check_files(stage: Train, spans: Sequence[Span | None], file: str) -> None:
     wrong = [
         Finding("D094", f"no file {source.path}", span, help="paths are relative to the current folder", file=file)
         for source, span in zip(stage.data.train, spans, strict=True)
-        if source.path is not None and not Path(source.path).exists()
+        if source.path is not None and not Path(source.path).is_file() and not Path(source.path).is_dir()
     ]
     if wrong:
         raise RecipeError(wrong)

@@ -18,11 +18,9 @@ from recipec.environments import (
     size_of,
 )
 from recipec.environments.verify import verify
-from recipec.facts import FOLDER
+from recipec.facts import ADDED, FOLDER
 from recipec.suggest import nearest
 from recipec.terminal import shown
-
-ADDED_PINS = "flash-attn"  # pins that other environments add to theirs; not an environment
 
 
 def _say(line: str) -> None:
@@ -89,7 +87,7 @@ def run_action(action: str, names: list[str]) -> tuple[Sequence[Mapping[str, obj
 def shipped() -> dict[str, str]:
     """Return the pins of every environment that this release of recipec ships, by name."""
     files = sorted((FOLDER / "environments").glob("*.txt"))
-    return {file.stem: file.read_text(encoding="utf-8") for file in files if file.stem != ADDED_PINS}
+    return {file.stem: file.read_text(encoding="utf-8") for file in files if file.stem not in ADDED}
 
 
 def list_rows() -> list[OnDisk]:

@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-from recipec.diagnostics import Finding
+from recipec.diagnostics import Finding, discreet_line
 from recipec.rules.catalogue import find_rule, page
+from recipec.secrets import hidden, named_in
 from recipec.source import Span, visible
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -75,7 +76,13 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         region = _region(span) if span else {"startLine": 1}  # code scanning ignores a result without a line
         result["locations"] = [{"physicalLocation": {"artifactLocation": _artifact(file), "region": region}}]
     elif span:  # an option of the command line, not a file
-        result["locations"] = [{"logicalLocations": [{"fullyQualifiedName": f"{span.source.name} {span.source.text}"}]}]
+        result["locations"] = [
+            {
+                "logicalLocations": [
+                    {"fullyQualifiedName": f"{span.source.name} {hidden(span.source.text, named_in(span.source.text))}"}
+                ]
+            }
+        ]
     return result
 
 
@@ -86,7 +93,7 @@ def _region(span: Span) -> dict[str, Any]:
         "endLine": span.end_line,
         "endColumn": span.end_column,
     }
-    if span.line == span.end_line and (text := span.source.line(span.line)[span.column - 1 : span.end_column - 1]):
+    if span.line == span.end_line and (text := discreet_line(span)[span.column - 1 : span.end_column - 1]):
         region["snippet"] = {"text": text}
     return region
 
@@ -110,6 +117,18 @@ def _text(finding: Finding) -> str:
     hint = f'did you mean "{finding.suggestion}"?' if finding.suggestion is not None else None
     parts = [visible(part) for part in (finding.message, hint, finding.help) if part]
     return "\n".join(part if part.endswith((".", "?")) else f"{part}." for part in parts)
+
+
+def lines(findings: Sequence[Finding]) -> str:
+    """Return each finding on a line of its own, as compilers and editors have it: `file:line:column: severity[code] message`."""
+    return "\n".join(_line(finding) for finding in findings)
+
+
+def _line(finding: Finding) -> str:
+    where = finding.span.where() if finding.span else finding.file or "recipec"
+    hint = f'did you mean "{finding.suggestion}"?' if finding.suggestion is not None else None
+    said = "; ".join(visible(part) for part in (finding.message, hint, finding.help) if part)
+    return f"{visible(where)}: {finding.severity}[{finding.code}] {said}"
 
 
 def github(findings: Sequence[Finding]) -> str:

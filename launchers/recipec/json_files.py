@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from recipec.regular_file import read_regular
+
 
 def read_object(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in a file; None when it cannot be read, is not JSON, or holds something else."""
     try:
-        return _object(path.read_bytes())
+        return _object(read_regular(path, None))
     except OSError:
         return None
 
@@ -21,7 +23,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises OSError when the file exists but cannot be read.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular(path, None).split(b"\n")
     except FileNotFoundError:
         return []
     return [found for line in lines if (found := _object(line)) is not None]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from recipec.diagnostics import Finding
+from recipec.diagnostics import MOST, Finding
 from recipec.language import Recipe
 from recipec.source import (
     Items,
@@ -200,7 +201,8 @@ def _findings(tree: Node, details: list[ErrorDetails]) -> list[Finding]:
     kept = {path: group for path, group in groups.items() if path not in inside or not _of_type(group)}
     cut = {key: number for key in kept if (number := _cut_number(tree, key)) is not None}
     whole = {_before(tree, key) for key in cut}  # what was taken for the value is half of one
-    found = [_finding(tree, path, group) for path, group in kept.items() if path not in cut and path not in whole]
+    others = ((path, group) for path, group in kept.items() if path not in cut and path not in whole)
+    found = [_finding(tree, path, group) for path, group in islice(others, MOST + 1)]  # each looks for what was meant
     return found + [_comma(tree, key, number) for key, number in cut.items()]
 
 

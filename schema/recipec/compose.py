@@ -42,7 +42,8 @@ class Composed(NamedTuple):
 
     `layers` are its files in the order in which they are laid, the file itself last; `through` says for each other
     file where it is named; `notes` say at a value's place which variables are in it; `chosen` are the mappings of the
-    profiles that were merged over it, `others` the tree that each of the other profiles would make.
+    profiles that were merged over it, `others` the tree that each of the other profiles would make, `trees` what each
+    layer holds before anything is laid over it.
     """
 
     tree: Mapping
@@ -52,6 +53,7 @@ class Composed(NamedTuple):
     variables: dict[str, Scalar]
     chosen: tuple[tuple[str, Mapping], ...]
     others: dict[str, Mapping]
+    trees: tuple[Mapping, ...]
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ def compose(
         raise RecipeError([_with_way(finding, reading.through) for finding in findings])
     sources = tuple(layer.span.source for layer in reading.layers)
     chosen = tuple((name, node) for name in profiles for node in known[name])
-    return Composed(flat, sources, reading.through, notes, defined, chosen, others)
+    return Composed(flat, sources, reading.through, notes, defined, chosen, others, tuple(reading.layers))
 
 
 def no_mapping(tree: Node) -> RecipeError:

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from recipec.plural import counted
+from recipec.secrets import hidden, named_in
 from recipec.source import Span, visible
 
 Severity = Literal["error", "warning", "note"]  # a note says what could not be judged
 
+MOST = 1000  # findings that are told of one recipe
 WINDOW = 100  # characters of a source line that are shown around a finding
 
 
@@ -48,14 +51,50 @@ class RecipeError(Exception):
 
 
 def tidy(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort findings by place and drop repeated ones, so that output never depends on the order of checks."""
+    """Sort findings by place and drop repeated ones, so that output never depends on the order of checks.
+
+    None of them says a secret of the text that it is about.
+    """
 
     def place(finding: Finding) -> tuple[str, int, int, str, str]:
         span = finding.span
         name = span.source.name if span else finding.file or ""
         return name, span.line if span else 0, span.column if span else 0, finding.code, finding.message
 
-    return sorted(dict.fromkeys(findings), key=place)
+    every = dict.fromkeys(findings)
+    once = [finding for finding in every if finding.code != "S050"]
+    if len(once) <= MOST:
+        once = list(every)
+    else:
+        once.sort(key=lambda finding: (finding.severity != "error", place(finding)))
+        more = Finding(
+            "S050",
+            f"more than {MOST:,} findings: the others are not shown",
+            once[0].span,
+            help="correct those that are, and check again",
+            file=once[0].file,
+        )
+        once = [*once[:MOST], more._replace(severity=once[MOST].severity)]
+    return sorted(map(_discreet, once), key=place)
+
+
+def _discreet(finding: Finding) -> Finding:
+    known = named_in(finding.span.source.text) if finding.span else ()
+    said = (finding.message, finding.suggestion, finding.help)
+    message, suggestion, advice = (hidden(text, known) if text else text for text in said)
+    if (message, suggestion, advice) == said:
+        return finding
+    return finding._replace(message=message or "", suggestion=suggestion, help=advice)
+
+
+def discreet_line(span: Span) -> str:
+    """Return the first line of a span, in which no secret can be read."""
+    return _discreet_text(span.source.line(span.line), span.source.text)
+
+
+@lru_cache(maxsize=8)  # of a file on one line, many findings show parts
+def _discreet_text(line: str, text: str) -> str:
+    return hidden(line, named_in(text)).replace("\t", " ")
 
 
 def errors(findings: Iterable[Finding]) -> list[Finding]:
@@ -120,7 +159,7 @@ def _cells(text: str) -> int:
 
 def _window(span: Span) -> tuple[str, int, int]:
     """Return the shown line, the cell at which the mark starts, and how many cells it covers (at least 1)."""
-    line = span.source.line(span.line).replace("\t", " ")
+    line = discreet_line(span)
     first = span.column - 1
     last = span.end_column - 1 if span.end_line == span.line else len(line)
     last = max(first + 1, min(last, len(line)))

@@ -134,6 +134,15 @@ def value(dest: str, action: argparse.Action | None) -> Node:
         if dest == "fsdp_reshard_after_forward":
             out["type"] = node("str", "bool", "null")["type"]
             out["patterns"].append("(?i:true|false)")
+    if (
+        dest == "fp8_backend"
+    ):  # its questionnaire writes the names of this enum, and the parser's own spelling stops the training
+        backends = import_module("accelerate.utils.dataclasses").FP8BackendType
+        out = {**out, "choices": [one.value for one in backends if one.value != "NO"]}
+    if (
+        dest == "fp8_override_linear_precision"
+    ):  # the file's value is not parsed, and the launcher takes it by its index
+        out = {**out, "type": node("list", "null")["type"], "items": node("bool")}
     if dest == "zero_stage":
         out = {**out, "choices": ZERO_STAGES}
     if dest in ("offload_optimizer_device", "offload_param_device"):

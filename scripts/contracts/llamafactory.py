@@ -36,6 +36,9 @@ def config() -> Node:
             keys[action.dest] = option(action, typed[action.dest])
     for name, types in SPLIT.items():
         keys[name]["type"] = node(*types)["type"]
+    for name in splits():
+        keys[name] = {**keys[name], "type": node(*keys[name]["type"], "list")["type"], "items": node("str")}
+    keys["interleave_probs"]["items"] = node("str", "int", "float")
     keys["template"]["choices"] = sorted(import_module("llamafactory.data.template").TEMPLATES)
     training = import_module("transformers.training_args")
     trainer = import_module("transformers.trainer_utils")
@@ -50,6 +53,18 @@ def config() -> Node:
     for name in ("stage", "finetuning_type", "pref_loss", "flash_attn"):
         assert keys[name].get("choices"), f"{name} has lost its choices"
     return node("map", keys=keys)
+
+
+def splits() -> list[str]:
+    """Return the options that may be a list in the file: their own code splits only text at commas."""
+    found: list[str] = []
+    for name in ("DataArguments", "FinetuningArguments"):
+        cls = getattr(import_module("llamafactory.hparams"), name)
+        for call in ast.walk(common.syntax(cls.__post_init__)):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "split_arg":
+                found += [part.attr for part in call.args if isinstance(part, ast.Attribute)]
+    assert {"dataset", "lora_target"} <= set(found), "LLaMA-Factory splits its lists elsewhere"
+    return found
 
 
 def option(action: Any, typed: Node) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable
@@ -13,7 +14,11 @@ import common
 from common import Node, node
 
 COMMANDS = ("sft", "dpo", "kto", "reward", "grpo", "rloo")
-EXPERIMENTAL = ("cpo", "orpo")
+EXPERIMENTAL = ("cpo", "orpo")  # trained by a script of ours
+# Methods that only a person's own script trains, with a file of the same keys; a release has some of them.
+SCRIPTED = ("orpo", "cpo", "bco", "gkd", "online_dpo", "ppo", "prm")
+UNION = r"^\s+{name} \((`\w+`(?:(?:,| or) `\w+`)+)"
+WORDS = {"str": "str", "bool": "bool", "int": "int", "float": "float", "None": "null"}
 ADAPTERS = (
     "LoraConfig", "AdaLoraConfig", "LoHaConfig", "LoKrConfig", "OFTConfig", "BOFTConfig", "HRAConfig", "VeraConfig",
     "VBLoRAConfig", "FourierFTConfig", "MissConfig", "IA3Config", "LNTuningConfig", "PromptTuningConfig",
@@ -45,6 +50,7 @@ def build() -> dict[str, Node]:
         found = settings(cls)["keys"]
         losses([import_module(f"trl.experimental.{name}.{name}_trainer")], found, several=False)
         documents[cls.__name__] = node("map", keys={name: undocumented(key) for name, key in found.items()})
+    documents |= scripted(documents["dpo"]["keys"], set(documents["DPOConfig"]["keys"]))
     peft = import_module("peft")
     for name in ADAPTERS:
         documents[name] = settings(getattr(peft, name))
@@ -57,6 +63,20 @@ def build() -> dict[str, Node]:
     documents["BitsAndBytesConfig"] = common.signature(import_module("transformers").BitsAndBytesConfig.__init__)
     documents["BitsAndBytesConfig"]["keys"]["bnb_4bit_compute_dtype"] = node("str", "null")
     return documents
+
+
+def scripted(command: dict[str, Node], own: set[str]) -> dict[str, Node]:
+    """Return a document for each experimental method of this release: its configuration beside what every command reads."""
+    shared = {name: key for name, key in command.items() if name not in own}
+    found: dict[str, Node] = {}
+    for name in SCRIPTED:
+        with contextlib.suppress(ImportError):
+            package = import_module(f"trl.experimental.{name}")
+            title = next(n for n in dir(package) if n.lower() == f"{name.replace('_', '')}config")
+            keys = settings(getattr(package, title))["keys"]
+            losses([import_module(f"trl.experimental.{name}.{name}_trainer")], keys, several=False)
+            found[name] = node("map", keys={name: undocumented(key) for name, key in {**shared, **keys}.items()})
+    return found
 
 
 def undocumented(key: Node) -> Node:
@@ -75,6 +95,10 @@ def settings(cls: Any) -> Node:
         trainers = re.findall(r"`(\w+Trainer)`", keys[field.name].get("deprecated", ""))
         if trainers and cls.__name__.replace("Config", "Trainer") not in trainers:
             del keys[field.name]["deprecated"]
+        said = re.search(UNION.format(name=field.name), cls.__doc__ or "", re.MULTILINE)
+        if said and cls.__module__.startswith("trl."):  # TRL hands on what YAML read, as its own text says
+            words = [WORDS[word] for word in re.findall(r"`(\w+)`", said[1]) if word in WORDS]
+            keys[field.name] = {**keys[field.name], **node(*keys[field.name]["type"], *words)}
         if choices := field.metadata.get("choices"):
             keys[field.name] = {**keys[field.name], "choices": list(choices)}
     training, trainer = import_module("transformers.training_args"), import_module("transformers.trainer_utils")
@@ -102,6 +126,8 @@ def losses(modules: Iterable[Any], keys: dict[str, Node], *, several: bool) -> N
         if isinstance(part, ast.Compare) and ast.unparse(part.left) in LOSSES:
             found += [name for side in part.comparators for name in common.strings(side)]
     names = sorted(set(found))
+    if not names:
+        return
     if several:  # the configuration itself makes a list of a single name
         old = keys["loss_type"]
         keys["loss_type"] = {**old, **node("str", *old["type"], choices=names), "items": node("str", choices=names)}

@@ -4,11 +4,14 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from recipec.diagnostics import errors
+from recipec.language.model import OtherTemplate
 from recipec.pipeline import compile_file
+from recipec.systems.llamafactory.data import TEMPLATES
 
 from .test_judges import JUDGES, Sample, compare, verdicts
 from .test_recipes import gpu
@@ -107,6 +110,21 @@ def test_the_judge_refuses_a_list_of_data(
     (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": entry}), encoding="utf-8")
     samples = [Sample("listed", BASE, refusal)]
     compare(samples, verdicts(tool_python(ENVIRONMENT), "llamafactory", samples, tmp_path))
+
+
+NAMES = "from llamafactory.data.template import TEMPLATES; print(*sorted(TEMPLATES))"
+
+
+@pytest.mark.conformance
+def test_the_names_of_its_templates_are_its_own(tool_python: Callable[[str], Path]) -> None:
+    done = subprocess.run(
+        [tool_python(ENVIRONMENT), "-c", NAMES], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    theirs = set(done.stdout.split())
+    assert set(get_args(OtherTemplate)) <= theirs
+    assert set(TEMPLATES.values()) <= theirs
+    assert theirs <= {*TEMPLATES.values(), *TEMPLATES}
 
 
 LOSSES = """

@@ -37,6 +37,12 @@ def overlaid() -> list[Overlaid]:
     ]
 
 
+def laid(tool: str, over: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool's base with something laid over it."""
+    tools: Any = plain(read_text(Source("rules.yaml", RULES.read_text(encoding="utf-8"))))
+    return _laid(tools[tool]["base"], over)
+
+
 def _laid(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**base, **over}.items() if value is not None}
 

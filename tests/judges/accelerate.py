@@ -1,6 +1,6 @@
 """Judge accelerate configuration files: its loader, its launcher's checks, and the plugin objects its processes make.
 
-A job: {"file": ..., "cwd": folder from which `deepspeed_config_file` is found, "world": 4,
+A job: {"file": ..., "cwd": folder from which `deepspeed_config_file` is found, "world": 4, "data_parallel": 4,
 "arguments": what the stage's script adds on the command line, as ["--main_process_ip", "10.0.0.1"]}.
 """
 
@@ -37,8 +37,18 @@ def judge(job: Job) -> list[str]:
                 raise ValueError(f"FSDP version {version}, not {args.fsdp_version}")
         if args.use_deepspeed:
             deepspeed(plugins, args)
+        if args.use_parallelism_config:
+            groups(import_module("accelerate.parallelism_config").ParallelismConfig(), args, job)
     known = {action.dest for action in parser._actions} | set(re.findall(r"\bargs\.(\w+)", inspect.getsource(utils)))
     return list(ignored(yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8")), known, launch))
+
+
+def groups(sizes: Any, args: Any, job: Job) -> None:
+    """Compare the groups of processes with their number, and with those that the plan divides the batch by."""
+    if sizes.total_size != args.num_processes:  # `_validate_accelerator` of the processes
+        raise ValueError(f"groups of {sizes.total_size} processes, of {args.num_processes}")
+    if sizes.data_parallel_size != job.get("data_parallel", sizes.data_parallel_size):
+        raise ValueError(f"{sizes.data_parallel_size} data-parallel processes, not {job['data_parallel']}")
 
 
 def launched(launch: Any, args: Any) -> Any:

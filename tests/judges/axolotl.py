@@ -5,10 +5,12 @@ Axolotl drops unknown keys in silence: what is in the file but not in the valida
 """
 
 import logging
+import sys
 import tempfile
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -42,6 +44,9 @@ def judge(job: Job) -> list[str]:
     manager.plugins.clear()
     gpu = job.get("gpu") or {"count": 1, "sm": None, "bf16": False}
     sm = int(gpu["sm"].removeprefix("sm_")) if gpu["sm"] else 0
+    sys.modules.setdefault(
+        "ring_flash_attn", ModuleType("ring_flash_attn")
+    )  # validation imports it, and it needs a GPU
     with environment(WORLD_SIZE=gpu["count"]):
         cfg = wrap(yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8")))
         beside = Path(job["file"]).with_name("ds_config.json")
@@ -65,6 +70,7 @@ def judge(job: Job) -> list[str]:
             },
             env_capabilities={"torch_version": import_module("torch").__version__.split("+")[0]},
         )
+        groups(valid, job)
     if warned.fatal:
         raise ValueError(warned.fatal[0])
     names(valid)
@@ -72,6 +78,27 @@ def judge(job: Job) -> list[str]:
         started(valid, gpu)
     kept = import_module("axolotl.utils.schemas.enums").LEGACY_ATTN_FLAG_TO_IMPL
     return list(dropped(given, valid.to_dict(), "", {*MOVED, *kept}))
+
+
+def groups(cfg: Any, job: Job) -> None:
+    """Compare the groups of processes that Axolotl would make with those that the plan divides the batch by."""
+    world = (job.get("gpu") or {"count": 1})["count"]
+    sizes = import_module("axolotl.utils.distributed")._get_parallel_config_kwargs(
+        world,
+        cfg.tensor_parallel_size or 1,
+        cfg.context_parallel_size or 1,
+        cfg.dp_shard_size,
+        cfg.dp_replicate_size,
+        bool(cfg.fsdp_config),
+    )
+    holders = (
+        world // (cfg.context_parallel_size or 1) // (cfg.tensor_parallel_size or 1)
+    )  # as normalize_config divides
+    if (cfg.context_parallel_size or 1) * (cfg.tensor_parallel_size or 1) > 1:
+        if sizes.get("dp_shard_size", 1) * sizes.get("dp_replicate_size", 1) != holders:
+            raise ValueError(f"{sizes} of {world} processes")
+        if holders != job.get("data_parallel", holders):
+            raise ValueError(f"{holders} data-parallel processes, not {job['data_parallel']}")
 
 
 def names(cfg: Any) -> None:
@@ -100,9 +127,8 @@ def started(cfg: Any, gpu: dict[str, Any]) -> None:
     model, tokenizer = tiny(reward=bool(cfg.reward_model))
     for key in ("deepspeed", "fsdp_config", "fsdp", "dataset_num_proc", "plugins", "torch_compile", "use_wandb"):
         cfg[key] = None
-    rows = import_module("datasets").Dataset.from_list(
-        ROWS.get(cfg.rl or "", ROWS["reward" if cfg.reward_model else ""])
-    )
+    kind = "reward" if cfg.reward_model else cfg.rl or ""
+    rows = import_module("datasets").Dataset.from_list(ROWS[kind])
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(training, "is_torch_bf16_gpu_available", lambda: gpu["bf16"]),
@@ -110,6 +136,8 @@ def started(cfg: Any, gpu: dict[str, Any]) -> None:
         patch.object(import_module("transformers").Trainer, "_validate_args", lambda *_: None, create=True),
     ):
         cfg.output_dir = folder
+        model.save_pretrained(f"{folder}/base")  # where KTO looks for its reference model
+        model.config._name_or_path = f"{folder}/base"
         made = builders.HFRLTrainerBuilder if cfg.rl else builders.HFCausalTrainerBuilder
         if cfg.adapter:  # by then Axolotl's loader has laid it over the model
             peft = import_module("peft")

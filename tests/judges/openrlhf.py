@@ -2,7 +2,8 @@
 
 The wheel alone is installed, without what it imports: none of that exists without a GPU. So whatever a program imports
 is a stand-in here, except `openrlhf.utils.config`; of `train_ppo_ray` the real `train` runs on the stand-ins, with its
-assertions about placement, and what it asks of Ray is counted. A job: {"file": the emitted script, "world": GPUs}.
+assertions about placement, and what it asks of Ray is counted. A job: {"file": the emitted script, "world": GPUs,
+"data_parallel": the processes that hold sequences of their own}.
 """
 
 import ast
@@ -40,7 +41,11 @@ def judge(job: Job) -> list[str]:
     batch, micro, world = parsed.train.batch_size, parsed.train.micro_batch_size, job["world"]
     if program == "train_ppo_ray" and asked.gpus != world:
         raise ValueError(f"asks Ray for {asked.gpus} GPUs, of {world}")
-    for processes in asked.groups or [world]:
+    split = parsed.ds.ring_attn_size * parsed.ds.tensor_parallel_size  # as utils/deepspeed/deepspeed.py divides
+    holders = [processes // split for processes in asked.groups or [world]]
+    if set(holders) - {job.get("data_parallel", holders[0])}:
+        raise ValueError(f"groups of {holders} data-parallel processes, not {job['data_parallel']}")
+    for processes in holders:
         if batch % (micro * processes):  # DeepSpeed's own assertion about each engine, in _batch_assertion
             raise ValueError(f"batch {batch} is not a multiple of micro batch {micro} × {processes} processes")
     return [word.removeprefix("--") for word in given if word not in known]

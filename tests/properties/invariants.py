@@ -11,6 +11,7 @@ from recipec.diagnostics import Finding, errors, render
 from recipec.explain import explain
 from recipec.facts import pinned
 from recipec.pipeline import Compiled
+from recipec.secrets import hidden, named_in
 from recipec.source import Source, plain
 from recipec.yaml_reader import read_text
 
@@ -98,6 +99,8 @@ def _caret(finding: Finding, wanted: str) -> Iterator[str]:
     row = cells(shown[head:].ljust(1))
     under = _bare("".join(row[start : start + len(carets[2])]))
     wanted = _bare(wanted)
+    if set(under.strip()) == {"*"}:  # what is shown of a secret
+        wanted = hidden(wanted, named_in(finding.span.source.text))
     if under.rstrip() == wanted.rstrip() or (under and wanted.startswith(under)) or not wanted.strip():
         return
     yield f"{finding.code}: caret under {under!r}, not {wanted!r}"
@@ -141,7 +144,7 @@ def _files(files: dict[str, str]) -> Iterator[str]:
 
 
 def _batch(seen: dict[str, dict[str, Any]], written: manifest.Manifest, name: str) -> Iterator[str]:
-    """One number, one source: total = micro × accumulation × world, alike in every file."""
+    """One number, one source: total = micro × accumulation × (world ÷ what shares a sequence), alike in every file."""
     axolotl = seen.get("axolotl.yaml")
     if axolotl is None:
         return
@@ -149,8 +152,12 @@ def _batch(seen: dict[str, dict[str, Any]], written: manifest.Manifest, name: st
         written.value(path)
         for path in (f"{name}.batch.micro", f"{name}.batch.accumulation", "hardware.world", f"{name}.batch.total")
     )
-    if total != micro * accumulation * world:
-        yield f"batch: {total} != {micro} × {accumulation} × {world}"
+    share = [written.value(f"{name}.parallel.{word}") for word in ("context_parallel", "tensor_parallel")]
+    holders = world // (share[0] * share[1])
+    if total != micro * accumulation * holders:
+        yield f"batch: {total} != {micro} × {accumulation} × {holders}"
+    if [axolotl.get(key, 1) for key in ("context_parallel_size", "tensor_parallel_size")] != share:
+        yield "groups: axolotl.yaml disagrees"
     if (axolotl["micro_batch_size"], axolotl["gradient_accumulation_steps"]) != (micro, accumulation):
         yield "batch: axolotl.yaml disagrees"
     deepspeed, accelerate = seen.get("ds_config.json"), seen.get("accelerate.yaml")

@@ -63,7 +63,7 @@ def judge(ranks: list[dict[str, Any]], name: str) -> None:
     assert ranks[0]["losses"] != ranks[1]["losses"]
     assert ranks[0]["weights"] == ranks[1]["weights"]
     expected = ["--output-dir", f"runs/{name}/10-train", "--steps", "5", "--batch-size", "4", "--learning-rate", "0.1"]
-    assert ranks[0]["arguments"] == [*expected, "--note", "it's $HOME of 2", "--quiet"]
+    assert ranks[0]["arguments"] == [*expected, "--note", "it's $(id) of 2", "--quiet"]
     assert ranks[1]["word"] == "heard"
 
 

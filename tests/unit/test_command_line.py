@@ -278,7 +278,7 @@ def test_interrupted_while_writing(tmp_path: Path) -> None:
     assert process.stdout.readline() == "now\n"
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=300)
-    assert (process.returncode, told) == (130, "")
+    assert (process.returncode, told) == (130, "interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

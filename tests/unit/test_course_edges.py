@@ -63,3 +63,62 @@ def test_the_default_of_a_merge_may_be_written(tmp_path: Path) -> None:
     text = CHAT + "model: {base: lab/model}\nadapter: {rank: 8}\n" + stages
     assert findings(tmp_path, text.replace("MAJORITY", "total")) == []
     assert [one.code for one in findings(tmp_path, text.replace("MAJORITY", "frequency"))] == ["P112"]
+
+
+JUDGED = """recipe: 1
+name: judged
+model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 2048}
+trainer: openrlhf
+stages:
+  - name: rm
+    data: {train: [{path: pairs.jsonl, format: preference}]}
+    train: {method: reward, epochs: 1, batch_size: 64, micro_batch_size: 2, learning_rate: 9e-6}
+  - name: ppo
+    start_from: base
+    data: {train: [{path: prompts.jsonl, format: prompt}]}
+    train: {method: ppo, epochs: 1, batch_size: 64, micro_batch_size: 2, learning_rate: 5e-7}
+    rollout: {engine: vllm, completions: 1}
+    rewards: [{type: model, stage: rm}]
+hardware: {gpu: h100-80gb, per_node: 8}
+parallel: {strategy: zero3}
+evaluate: {tasks: [gsm8k]}
+"""
+
+
+def test_a_policy_starts_from_the_base_and_is_judged_by_the_stage_that_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(JUDGED)
+    stages = {stage.name: stage for stage in api.plan(path).stages}
+    ppo = stages["ppo"]
+    taken = [(one.stage, one.output.place, getattr(one.output, "head", None)) for one in ppo.inputs]
+    assert taken == [
+        (None, "meta-llama/Llama-3.1-8B-Instruct", "next token"),
+        ("10-rm", "runs/judged/10-rm", "score"),
+    ]
+    assert (ppo.body.model.path, ppo.body.rewards[0].path) == ("meta-llama/Llama-3.1-8B-Instruct", "runs/judged/10-rm")
+    assert all("rm" not in read.path for read in ppo.reads)
+    script = api.compile(path).files["20-ppo/openrlhf.sh"]
+    assert "--actor.model_name_or_path meta-llama/Llama-3.1-8B-Instruct" in script
+    assert "--reward.model_name_or_path runs/judged/10-rm" in script
+    assert "--critic.model_name_or_path runs/judged/10-rm" in script
+    # a reward model writes no answers: of the three, base and policy are evaluated
+    assert [name for name in stages if name.startswith("evaluate")] == ["evaluate-base", "evaluate-ppo"]
+
+
+def test_a_policy_that_would_start_from_its_judge_is_told_what_to_name(tmp_path: Path) -> None:
+    text = JUDGED.replace("    start_from: base\n", "").replace("stage: rm", "path: runs/judged/10-rm")
+    (tmp_path / "c.yaml").write_text(text)
+    found = compile_file(str(tmp_path / "c.yaml")).findings
+    assert [(one.code, one.span and one.span.line) for one in found] == [("P119", 9), ("P231", 13)]
+    assert [one.help for one in found] == [
+        "set start_from: base; to be judged by rm: rewards: [{type: model, stage: rm}]",
+        "write stage: rm in the place of path",
+    ]
+
+
+def test_tuned_is_the_last_model_that_can_write(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    stages = "stages: [{name: sft}, {name: rm, data: {train: [{path: p.jsonl, format: preference}]}, train: {method: reward}}]\n"
+    evaluate = "evaluate: {tasks: [gsm8k], models: [tuned]}\n"
+    path.write_text(HEAD + CHAT + "trainer: trl\nmodel: {base: lab/model}\n" + stages + evaluate)
+    assert next(stage.inputs[0].stage for stage in api.plan(path).stages if stage.kind == "evaluate") == "10-sft"

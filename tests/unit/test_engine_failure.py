@@ -85,9 +85,9 @@ def test_what_makes_a_checkpoint_whole(tmp_path: Path) -> None:
     (marked / "trainer_state.json").write_text('{"global_step": 10}')
     (marked / "checkpoint-is-incomplete.txt").touch()
     assert last_complete(tmp_path) == tmp_path / "checkpoint-2"
-    (tmp_path / "checkpoint-4.incomplete").mkdir()
+    (tmp_path / "incomplete-checkpoint-4").mkdir()
     moved = [path.name for path in set_incomplete_aside(tmp_path)]
-    assert moved == ["checkpoint-4.incomplete-2"] + [f"checkpoint-{n}.incomplete" for n in (6, 8, 10)]
+    assert moved == ["incomplete-checkpoint-4.again"] + [f"incomplete-checkpoint-{n}" for n in (6, 8, 10)]
     assert is_complete(tmp_path / "checkpoint-2")
 
 

@@ -104,10 +104,10 @@ def test_a_training_that_resumes_is_told_from_where(place: Path) -> None:
     Path("runs/demo/10-train/checkpoint-3/trainer_state.json").unlink()
     code, said = run_here()
     assert code == 0, said
-    assert "10-train: an incomplete checkpoint is now runs/demo/10-train/checkpoint-3.incomplete" in said
+    assert "10-train: an incomplete checkpoint is now runs/demo/10-train/incomplete-checkpoint-3" in said
     assert "10-train: resuming from runs/demo/10-train/checkpoint-2" in said
     assert "10-train: running (attempt 2, resuming from runs/demo/10-train/checkpoint-2)" in said
-    moved = "runs/demo/10-train/checkpoint-3.incomplete"
+    moved = "runs/demo/10-train/incomplete-checkpoint-3"
     assert recorded("checkpoint-set-aside").items() >= {"stage": "10-train", "moved_to": moved}.items()
     assert recorded("stage-started", stage="10-train")["resumed_from"] == "runs/demo/10-train/checkpoint-2"
     log = Path("runs/demo/logs/10-train.log").read_text()

@@ -167,11 +167,11 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
     assert f"10-train{' ' * 11}{GONE}" in status_text(status(Path("runs/demo")))
     code, said = run_here()
     assert code == 0, said
-    assert "an incomplete checkpoint is now runs/demo/10-train/checkpoint-4.incomplete" in said
+    assert "an incomplete checkpoint is now runs/demo/10-train/incomplete-checkpoint-4" in said
     assert "resuming from runs/demo/10-train/checkpoint-3" in said
     assert "00-init: skipped" in said
     assert "resumed from runs/demo/10-train/checkpoint-3" in Path("runs/demo/logs/10-train.log").read_text()
-    assert Path("runs/demo/10-train/checkpoint-4.incomplete/model").exists()
+    assert Path("runs/demo/10-train/incomplete-checkpoint-4/model").exists()
     assert status(Path("runs/demo"))["stages"][1]["attempts"] == 2
 
 

@@ -224,7 +224,7 @@ def test_checkpoints_are_told_by_their_names_and_counted_by_their_steps(tmp_path
     assert [step_of(tmp_path / name) for name in names] == [10, 9, None, None, None, 100]
     assert last_complete(tmp_path) == tmp_path / "checkpoint-9"
     assert not is_complete(tmp_path / "checkpoint-10")
-    assert [path.name for path in set_incomplete_aside(tmp_path)] == ["checkpoint-10.incomplete", "checkpoint-100.incomplete"]  # fmt: skip
+    assert [path.name for path in set_incomplete_aside(tmp_path)] == ["incomplete-checkpoint-10", "incomplete-checkpoint-100"]  # fmt: skip
     assert set_incomplete_aside(tmp_path) == []
     assert (checkpoints(tmp_path / "none"), last_complete(tmp_path / "none")) == ([], None)
     (tmp_path / "checkpoint-9" / "trainer_state.json").write_text("[9]")

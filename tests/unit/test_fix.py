@@ -17,7 +17,7 @@ model: {base: meta-llama/Meta-Llama-3-8B-Instruct, max_lenght: 16384}  # 長い
 adapter: {rank: 16, "targets": [q_proj, 'vproj']}
 data: {train: [{path: data/chat.jsonl, format: chats}]}
 trian: {"learning_rat": 1e-5, optimizer: adamw8bit}
-hardware: {gpu: a100_80gb}
+hardware: {gpu: a100-80gbb}
 overrides: {axolotl: {dataloader_prefetch_facto: 4}}
 """
 RIGHT = """# a comment

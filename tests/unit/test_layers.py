@@ -110,3 +110,12 @@ def test_without_assertions_the_same_is_emitted() -> None:
     assert [one.stderr for one in said] == ["True\n", "False\n"]
     assert said[0].stdout == said[1].stdout
     assert said[0].stdout.count("\n") > 20
+
+
+def test_no_two_test_modules_share_an_import_name() -> None:
+    """Outside a package, pytest imports a module by its file's name alone: a second one of that name stops the whole run."""
+    where: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        name = f"{path.parent.name}.{path.stem}" if (path.parent / "__init__.py").exists() else path.stem
+        where.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}

@@ -25,7 +25,7 @@ def _beside_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with some of what recipes name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "chat.jsonl").write_text(ROW * 40)
+    (tmp_path / "data" / "chat.jsonl").write_text("".join(ROW.replace("{", f'{{"id": {n}, ', 1) for n in range(40)))
     (tmp_path / "data" / "prompts.jsonl").write_text('{"prompt": [{"role": "user", "content": "a"}]}\n' * 40)
 
 

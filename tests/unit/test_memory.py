@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from effects import changed, stage_of
 
-from recipec.rules.memory import least
+from recipec.kinds.train.memory import least
 
 RECIPE = """recipe: 1
 name: memory

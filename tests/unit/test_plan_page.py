@@ -139,7 +139,7 @@ def test_where_each_stage_runs() -> None:
     several = page(RECIPE.replace("per_node: 2", "per_node: 2, nodes: 4"))
     assert "for 4 nodes of 2 × a100-80gb" in several
     assert "- `10-train`, on all 4 nodes, 2 × a100-80gb each: " in several
-    assert "- `20-evaluate-base`, on node 0, 1 × a100-80gb: " in several
+    assert "- `20-evaluate-base`, on node 0, 2 × a100-80gb: " in several
 
 
 def test_what_nothing_emitted_depends_on_is_not_told() -> None:

@@ -10,7 +10,7 @@ import pytest
 from recipec.facts.models import known_model
 from recipec.kinds.train.records import Train
 from recipec.pipeline import compile_tree
-from recipec.rules.memory import least
+from recipec.kinds.train.memory import least
 from recipec.rules.values import LOST
 from recipec.source import Source
 from recipec.yaml_reader import read_text

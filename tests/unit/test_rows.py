@@ -52,7 +52,7 @@ CASES: list[tuple[str, dict[str, str], Any, str | None, str]] = [
     ("tools", PLAIN, chat(*ASKED, CALL, TOOL, TOOL, YES), None, ""),
     ("call without content", PLAIN, chat(*ASKED, {"role": "assistant", "tool_calls": [1]}, TOOL, YES), None, ""),
     ("parts", PLAIN, chat({"role": "user", "content": [{"type": "text", "text": "q"}]}, YES), None, ""),
-    ("weights", PLAIN, chat(*ASKED, {**YES, "weight": 0, "train": False}), None, ""),
+    ("weights", PLAIN, chat(*ASKED, {**YES, "weight": 1, "train": True}), None, ""),
     ("no answer", PLAIN, chat(*ASKED), "D007", "no assistant turn"),
     ("empty turn", PLAIN, chat(*ASKED, {"role": "assistant", "content": " \n"}), "D006", "turn is empty"),
     ("two users", PLAIN, chat(*ASKED, *ASKED, YES), "D008", "two user turns"),

@@ -117,7 +117,7 @@ def test_what_it_cannot_do_is_an_error_and_what_is_near_is_not(wrong: str, said:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (MODEL + PAIRS + "train: {method: cpo, learning_rate: 1e-4}\n", "cannot do cpo"),
+        (MODEL + PAIRS + "train: {method: cpo, learning_rate: 1e-6}\n", "cannot do cpo"),
         (sft() + "adapter: {type: ia3}\n", "cannot do ia3"),
     ],
 )
@@ -324,10 +324,10 @@ def test_its_file_reads_back_as_plan_values(text: str, read: dict[str, Any]) -> 
 
 def test_rows_its_loaders_cannot_read_get_one_of_ours() -> None:
     mapped = PAIRS.replace("preference}", "preference, roles: {user: [human]}}")
-    result = compiled(MODEL + mapped + "train: {method: dpo, learning_rate: 1e-4}\n")
+    result = compiled(MODEL + mapped + "train: {method: dpo, learning_rate: 1e-6}\n")
     assert result.findings == []
     loader = next(name for name in result.files if "/rows_" in name)
-    assert '"user": ["human", "user"]' in result.files[loader]
+    assert 'ROLES = {"user": ["human"]}' in result.files[loader]
     module = loader.rpartition("/")[2].removesuffix(".py")
     assert f"type: {module}.default" in result.files["10-train/axolotl.yaml"]
     assert "export PYTHONPATH=" in result.files["10-train/run.sh"]
@@ -335,7 +335,7 @@ def test_rows_its_loaders_cannot_read_get_one_of_ours() -> None:
 
 def test_validation_rows_of_preferences_are_not_read_by_the_columns_of_training() -> None:
     data = "data: {train: [{path: a.jsonl, format: preference}], validation: [{path: b.jsonl, format: preference, columns: {chosen: good}}]}\n"
-    result = compiled(MODEL + data + "train: {method: dpo, learning_rate: 1e-4}\n")
+    result = compiled(MODEL + data + "train: {method: dpo, learning_rate: 1e-6}\n")
     assert result.findings == []
     assert any('"good"' in text for name, text in result.files.items() if "/rows_" in name)
 

@@ -141,11 +141,6 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ({"adapter": "{alpha: 1.5}"}, "whole numbers for alpha", {"adapter": "{alpha: 2}"}),
         ({"adapter": "{init: olora}"}, "olora is not supported", {"adapter": "{init: pissa}"}),
         (
-            {"adapter": "{init: pissa}", "model": NF4},
-            "PiSSA from quantised weights",
-            {"adapter": "{init: default}"},
-        ),
-        (
             {"adapter": "{init: pissa}", **of("dpo", PAIRS)},
             "the reference model of dpo excludes PiSSA",
             of("orpo", PAIRS),

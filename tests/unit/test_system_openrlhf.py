@@ -119,6 +119,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("lora", {"watch.evaluate_every": 0.25}, "after a number of steps, or once an epoch"),
     ("lora", {"watch.evaluate_every": "never"}, "after a number of steps, or once an epoch"),
     ("dpo", {"objective.loss": "hinge"}, "no hinge loss"),
+    ("chat", {"parallel.context_parallel": 2, "model.attention": "sdpa"}, "ring attention of Flash Attention 2"),
+    ("chat", {"parallel.tensor_parallel": 2, "numerics.precision": "fp16"}, "tensor parallelism computes in bf16"),
     ("grpo", {"rollout.engine": "hf"}, "by vLLM only"),
     ("grpo", {"numerics.precision": "fp16", "model.load_in": "fp16"}, "engines compute in bf16"),
     ("grpo", {"adapter": "lora"}, "an adapter's weights to vLLM"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ class Tokenizer:
     eos_token: str | None = "</s>"
     pad_token: str | None = None
     chat_template: str | None = None
+    writes_calls = True
     all_special_ids = [1, 2]
     added_tokens_decoder = {3: "<|im_start|>", 4: "<|im_end|>"}
 
@@ -38,10 +40,18 @@ class Tokenizer:
         return coded | ({"offset_mapping": [span for _, span in begin + found]} if return_offsets_mapping else {})
 
     def apply_chat_template(
-        self, turns: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool = False
+        self,
+        turns: list[dict[str, Any]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool = False,
+        tools: list[Any] | None = None,
     ) -> str:
         assert tokenize is False
-        text = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in turns)
+        text = f"tools {json.dumps(tools)}\n" * bool(tools)
+        for turn in turns:
+            calls = json.dumps(turn["tool_calls"]) if self.writes_calls and "tool_calls" in turn else ""
+            text += f"<|im_start|>{turn['role']}\n{turn['content']}{calls}<|im_end|>\n"
         return text + "<|im_start|>assistant\n" * add_generation_prompt
 
 
@@ -196,14 +206,57 @@ def test_answers_have_the_shape_of_their_prompt() -> None:
         ([*asked, answer], [*asked, other]),
     ):
         assert made({"messages": asked, "chosen": chosen, "rejected": rejected}, of) == [expected]
-    (record,) = made({"messages": asked, "chosen": [*asked], "rejected": "bad"}, of)
-    assert record["chosen"] == asked  # as long as the prompt: nothing of it is the prompt's
+    with pytest.raises(SystemExit, match=r"rows\.py: the answers of a pair are not the assistant's"):
+        made({"messages": asked, "chosen": [*asked], "rejected": "bad"}, of)
     length = len(Tokenizer()(Tokenizer().apply_chat_template([*asked, answer], tokenize=False), False)["input_ids"])
     row = {"messages": asked, "chosen": "good", "rejected": "bad"}
     assert len(made(row, of, max_length=length)) == 1
     assert made(row, of, max_length=length - 1) == []
-    with pytest.raises(SystemExit, match=r"rows\.py: prompt is text, but an answer is not"):
+    with pytest.raises(SystemExit, match=r"rows\.py: prompt, chosen and rejected are not all text"):
         made({"prompt": "q", "chosen": [answer], "rejected": "b"}, source("preference"))
+
+
+CALLS = [{"id": "1", "type": "function", "function": {"name": "tell", "arguments": {"n": 7}}}]
+TOOLS = [{"type": "function", "function": {"name": "tell", "parameters": {"type": "object"}}}]
+CALLING = [
+    {"role": "user", "content": "n?"}, {"role": "assistant", "content": None, "tool_calls": CALLS},
+    {"role": "tool", "content": "seven", "tool_call_id": "1"}, {"role": "assistant", "content": "7."},
+]  # fmt: skip
+
+
+def test_what_is_called_is_trained_to_the_end_of_its_turn_and_tools_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    (record,) = made({"messages": CALLING, "tools": json.dumps(TOOLS)}, source("chat"))
+    assert trained(record) == [f"{json.dumps(CALLS)}<|im_end|>", "7.<|im_end|>"]
+    assert text_of(record["input_ids"]).startswith(f"tools {json.dumps(TOOLS)}\n<|im_start|>user")
+    said = [{**CALLING[1], "content": "Let me see."}, *CALLING[2:]]
+    (record,) = made({"messages": [CALLING[0], *said]}, source("chat"))
+    assert trained(record) == [f"Let me see.{json.dumps(CALLS)}<|im_end|>", "7.<|im_end|>"]
+    monkeypatch.setattr(Tokenizer, "writes_calls", False)
+    with pytest.raises(SystemExit, match=r"rows\.py: the chat template writes nothing of the tool tell"):
+        made({"messages": CALLING}, source("chat"))
+    nothing = [CALLING[0], {"role": "assistant", "content": None}]
+    with pytest.raises(SystemExit, match=r"rows\.py: a turn says nothing that is text"):
+        made({"messages": nothing}, source("chat"))
+
+
+def test_a_pair_keeps_its_tools_and_is_text_for_a_trainer_that_writes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"messages": "messages", "role": "role", "content": "content", "chosen": "chosen", "rejected": "rejected"}
+    of = source("preference", columns=columns, tools=True)
+    row = {"messages": CALLING[:3], "chosen": CALLING[3], "rejected": "8.", "tools": TOOLS}
+    (record,) = made(row, of)
+    assert record["tools"] == json.dumps(TOOLS)
+    assert record["prompt"][1] == {"role": "assistant", "content": "", "tool_calls": CALLS}
+    (record,) = made({**row, "tools": None}, of)
+    assert record["tools"] is None
+    whole = Tokenizer().apply_chat_template([*record["prompt"], *record["chosen"]], tokenize=False, tools=TOOLS)
+    length = len(Tokenizer()(whole, False)["input_ids"])
+    assert len(made(row, of, max_length=length)) == 1
+    assert made(row, of, max_length=length - 1) == []
+    seen: list[Any] = []
+    stand_in = SimpleNamespace(apply_chat_template=lambda *given, **more: seen.append((given, more)) or {"prompt": "p"})
+    monkeypatch.setitem(sys.modules, "trl.data_utils", stand_in)  # type: ignore[arg-type]  # a stand-in
+    assert made(row, of, method="orpo") == [{"prompt": "p"}]
+    assert seen[0][1] == {"tools": TOOLS}
 
 
 def test_a_judged_answer_is_good_or_bad() -> None:

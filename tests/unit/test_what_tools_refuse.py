@@ -1,6 +1,6 @@
 """Combinations that a tool refuses when it starts are refused here; what it takes is emitted as it takes it."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
@@ -8,6 +8,8 @@ from ruamel.yaml import YAML
 from recipec.diagnostics import Finding, errors
 from recipec.doctor import examine
 from recipec.edit import flow
+from recipec.facts import pins
+from recipec.language.model import OtherTemplate
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source
 from recipec.yaml_reader import read_text
@@ -153,6 +155,46 @@ def test_a_raw_key_may_say_what_the_recipe_says(raw: Any, codes: list[str]) -> N
     rows = {"path": "data/labelled.jsonl", "format": "unpaired-preference"}
     recipe = {"train": {"method": "kto"}, "data": {"train": [rows]}, "model": {"special_tokens": {"pad": "<pad>"}}}
     assert sorted({one.code for one in wrong(**recipe, overrides={"axolotl": raw})}) == codes
+
+
+@pytest.mark.parametrize(
+    ("trainer", "method"), [("openrlhf", "pretrain"), ("llamafactory", "grpo"), ("unsloth", "ppo")]
+)
+def test_a_tracker_beside_what_the_trainer_cannot_do(trainer: str, method: str) -> None:
+    track = {"mlflow": {"tracking_uri": "http://m:5000"}}
+    assert {one.code for one in wrong(trainer=trainer, train={"method": method}, track=track)} & {"T001", "P048"}
+
+
+def test_liger_and_checkpoints_of_the_model_alone_on_trl() -> None:
+    train = {"liger_kernel": True, "save": {"every": 100, "only_model": True}}
+    for rows in (CHAT, {**CHAT, "format": "completion"}):
+        found = compiled(trainer="trl", adapter=LORA, train=train, data={"train": [rows]})
+        assert errors(found.findings) == []
+        text = "".join(found.files.values())
+        assert "use_liger_kernel" in text
+        assert "save_only_model" in text
+        assert found.resolved is not None
+        environment = next(iter(found.resolved.plan.of_kind("train"))).environment
+        assert environment == "trl-1.16.0-liger"
+        assert "\nliger-kernel==" in pins(environment)
+    plain = pins("trl-1.16.0-deepspeed")
+    assert pins("trl-1.16.0-deepspeed-flash-attn-liger").startswith(plain)
+    assert "liger-kernel" not in plain
+    own = compiled(train={"liger_kernel": True}).resolved
+    assert own is not None
+    assert next(iter(own.plan.of_kind("train"))).environment == "axolotl-0.19.0"  # which holds Liger anyway
+
+
+def test_every_template_of_llamafactory_has_a_name() -> None:
+    names = (*get_args(OtherTemplate), "qwen_25", "phi_35", "llama4")
+    for name in names:
+        rows = {"path": "data/rows.json", "format": "instruction"}
+        found = emitted(
+            "llamafactory.yaml", trainer="llamafactory", model={"chat_template": name}, data={"train": [rows]}
+        )
+        assert found["template"] == {"qwen_25": "qwen", "phi_35": "phi"}.get(name, name)
+    (one,) = wrong(trainer="trl", model={"chat_template": "glm4"})
+    assert one.code == "T001"
 
 
 def test_doctor_agrees_with_every_file_of_ours(tmp_path: Any) -> None:

@@ -4,10 +4,10 @@ Needs libcst (`pip install 'recipec[adopt]'`), and nothing of torch: the script 
 """
 
 import difflib
-from pathlib import Path
 from typing import NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
+from recipec.regular_file import read_regular
 from recipec.source import Source, Span
 
 
@@ -29,7 +29,7 @@ class Adopted(NamedTuple):
 def adopt(file: str) -> Adopted:
     """Return what becomes of a script. Raises RecipeError with located findings where it cannot be read or adopted."""
     try:
-        text = Path(file).read_bytes().decode("utf-8")
+        text = read_regular(file).decode("utf-8")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise RecipeError([Finding("A000", f"cannot read {file}: {why}", file=file)]) from None

@@ -13,7 +13,8 @@ from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, Stage, Tr
 class Handed(Record, frozen=True):
     """A model that there is to start from: the id of the stage that makes it, None for the recipe's own.
 
-    `origins` are those of `max_length`, `precision` and `trust_remote_code`; `tokenizer` is what is known of its tokenizer.
+    `origins` are those of `max_length`, `precision` and `trust_remote_code`; `tokenizer` is what is known of its tokenizer,
+    `root` the hub name or folder of the weights that its training began with.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Handed(Record, frozen=True):
     model: ModelOutput
     origins: Mapping[str, Origin]
     tokenizer: Tokenizer | None
+    root: str
 
     @property
     def input(self) -> Input:

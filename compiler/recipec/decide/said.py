@@ -191,7 +191,8 @@ def _at(value: Any, steps: Path) -> Any:
         if value is None:
             return None
         if is_list(value):
-            value = value[int(step)]
+            at = int(step)
+            value = value[at] if at < len(value) else None  # what is wrong itself has been left out
         else:
             value = value.get(step) if is_mapping(value) else getattr(value, str(step), None)
     return value

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from recipec.diagnostics import Finding
 from recipec.doctor.contract_check import File
+from recipec.doctor.gathering import resolved
 from recipec.doctor.recognise import TRAINERS
 from recipec.doctor.rules import number, whole
 from recipec.doctor.rules.script import gpus, nodes, world
@@ -42,36 +44,126 @@ LAYERS = {
 }  # fmt: skip
 
 
-def cross_file_findings(files: Sequence[File], scripts: Sequence[Script]) -> Iterator[Finding]:
-    """Yield where files contradict each other; of two files of one kind nobody knows which is meant, so they are left alone."""
-    by_tool: dict[str, list[File]] = {}
+class Place(NamedTuple):
+    """How a file came to be looked at: from a folder, or because another names it (where)."""
+
+    folder: bool = False
+    by: Span | None = None
+
+
+def cross_file_findings(
+    files: Sequence[File], scripts: Sequence[Script], places: dict[str, Place]
+) -> Iterator[Finding]:
+    """Yield where files contradict each other.
+
+    Files are compared if one names the other, or if a person gave both and nothing says that they belong to others: so a
+    further file takes nothing away. Of files in a folder, only those that name each other belong together.
+    """
+    together = _Together(files, scripts, places)
     for file in files:
         if file.holder:
             yield from _of_two(file.holder, file)
-        elif file.guess.document != "dataset_info":
-            by_tool.setdefault("trainer" if file.guess.tool in TRAINERS else file.guess.tool, []).append(file)
-    only = {tool: found[0] for tool, found in by_tool.items() if len(found) == 1}
-    trainer, deepspeed, accelerate = only.get("trainer"), only.get("deepspeed"), only.get("accelerate")
-    script = scripts[0] if len(scripts) == 1 else None
-    inside = next((file for file in files if file.holder and file.holder is trainer), None)
-    if trainer and deepspeed and inside:
-        yield _unread(trainer, deepspeed)
-    elif trainer and deepspeed:
-        yield from _of_two(trainer, deepspeed)
-        yield from _named(trainer, deepspeed, accelerate, script)
-    if trainer and accelerate:
-        yield from _strategies(trainer, accelerate)
-        yield from _launched_precision(trainer, accelerate)
-    if deepspeed and accelerate and accelerate.get("distributed_type") == "FSDP":
-        message = f"accelerate shards by FSDP, but {deepspeed.name} is a file for DeepSpeed"
-        yield Finding("D205", message, accelerate.span("distributed_type"), help="keep one of them")
-    if trainer:
+    for trainer in together.trainers:
         yield from _layer(trainer, trainer)
-    if trainer and accelerate:
-        yield from _layer(trainer, accelerate)
-    yield from _world(inside or deepspeed, accelerate, script)
-    if script:
-        yield from _mentioned(script, by_tool)
+        inside = next((file for file in files if file.holder is trainer), None)
+        for deepspeed in together.deepspeeds:
+            if inside and together.may(trainer, deepspeed):
+                yield _unread(trainer, deepspeed)
+            elif together.linked(trainer, deepspeed):
+                yield from _of_two(trainer, deepspeed)
+            elif together.may(trainer, deepspeed):
+                if not trainer.get("deepspeed") or together.is_missing(trainer):
+                    yield from _of_two(trainer, deepspeed)
+                yield from _unnamed(trainer, deepspeed)
+        for accelerate in together.accelerates:
+            if together.linked(trainer, accelerate) or together.may(trainer, accelerate):
+                yield from _strategies(trainer, accelerate)
+                yield from _launched_precision(trainer, accelerate)
+                yield from _layer(trainer, accelerate)
+        if inside:
+            yield from _worlds(together, inside, trainer)
+    for accelerate in together.accelerates:
+        for deepspeed in together.deepspeeds:
+            if accelerate.get("distributed_type") == "FSDP" and together.may(accelerate, deepspeed):
+                message = f"accelerate shards by FSDP, but {deepspeed.name} is a file for DeepSpeed"
+                yield Finding("D205", message, accelerate.span("distributed_type"), help="keep one of them")
+        yield from _worlds(together, None, accelerate)
+    for deepspeed in together.deepspeeds:
+        yield from _worlds(together, deepspeed, deepspeed)
+    for script in scripts:
+        yield from _mentioned(script, together)
+
+
+class _Together:
+    """Which of some files belong together."""
+
+    def __init__(self, files: Sequence[File], scripts: Sequence[Script], places: dict[str, Place]) -> None:
+        own = [file for file in files if not file.holder and file.guess.document != "dataset_info"]
+        self.trainers = [file for file in own if file.guess.tool in TRAINERS]
+        self.deepspeeds = [file for file in own if file.guess.tool == "deepspeed"]
+        self.accelerates = [file for file in own if file.guess.tool == "accelerate"]
+        self.scripts, self.places = scripts, places
+
+    def linked(self, one: File, other: File) -> bool:
+        """Return whether one file names the other, or one script both."""
+        return _names(one, other) or any(
+            self.mentions(script, one) and self.mentions(script, other) for script in self.scripts
+        )
+
+    def mentions(self, script: Script, file: File) -> bool:
+        """Return whether a script has a file's name among its words."""
+        last = PurePath(file.name).name
+        return any(PurePath(word.text.rpartition("=")[2]).name == last for words in script.commands for word in words)
+
+    def may(self, one: File, other: File) -> bool:
+        """Return whether two files are to be taken for one job: a person gave both, and neither belongs to another such file."""
+        if self.places[one.name].folder or self.places[other.name].folder:
+            return False
+        if any(self.places[file.name].by for file in (one, other)):
+            return self.linked(one, other)
+        rivals = [
+            file
+            for file in (*self.trainers, *self.accelerates)
+            if file.guess.tool == one.guess.tool and file is not one
+        ]
+        return self.linked(one, other) or not any(self.linked(rival, other) for rival in rivals)
+
+    def is_missing(self, trainer: File) -> bool:
+        """Return whether a trainer names a DeepSpeed file that is not here."""
+        return not any(_names(trainer, deepspeed) for deepspeed in self.deepspeeds)
+
+    def scripts_of(self, file: File) -> list[Script]:
+        """Return the scripts that start a file's job: those that name it, else those that name no other of its kind."""
+        naming = [script for script in self.scripts if self.mentions(script, file)]
+        if naming or self.places[file.name].folder or self.places[file.name].by:
+            return naming
+        kind = {"trainer": self.trainers, "deepspeed": self.deepspeeds, "accelerate": self.accelerates}
+        others = [one for one in kind.get(file.guess.tool, self.trainers) if one is not file]
+        given = [script for script in self.scripts if not self.places[script.source.name].folder]
+        return [script for script in given if not any(self.mentions(script, other) for other in others)]
+
+
+def _names(one: File, other: File) -> bool:
+    keys = ("deepspeed", "accelerate_config", "deepspeed_config.deepspeed_config_file")
+    return any(isinstance(said := one.get(key), str) and _same(said, one, other) for key in keys)
+
+
+def _same(said: str, one: File, other: File) -> bool:
+    if PurePath(said).name != PurePath(other.name).name:
+        return False
+    path = resolved(said, one.name)
+    return path is None or os.path.realpath(path) == os.path.realpath(other.name)
+
+
+def _worlds(together: _Together, deepspeed: File | None, file: File) -> Iterator[Finding]:
+    """Compare numbers of processes over every script, and accelerate's file, that goes with a file."""
+    scripts: list[Script | None] = [*together.scripts_of(file)] or [None]
+    accelerates: list[File | None] = [file] if file.guess.tool == "accelerate" else [
+        one for one in together.accelerates if together.linked(one, file) or together.may(one, file)
+    ]  # fmt: skip
+    for script in scripts:
+        for accelerate in accelerates or [None]:
+            yield from _world(deepspeed, accelerate, script)
 
 
 def _of_two(trainer: File, deepspeed: File) -> Iterator[Finding]:
@@ -119,8 +211,8 @@ def _schedule(trainer: File, deepspeed: File) -> Iterator[Finding]:
             continue
         mine = next((name for name in names if trainer.get(name)), None)
         if mine:
-            message = f"this {key} replaces {mine} {trainer.get(mine)} of {_at(trainer, mine)}"
-            yield Finding("D203", message, deepspeed.span(key), help=f"delete {key} here")
+            message = f"{mine} {trainer.get(mine)} has no effect: {_at(deepspeed, key)} has its own {key}"
+            yield Finding("D203", message, trainer.span(mine), help=f"delete {key} there")
 
 
 def _precision(trainer: File, deepspeed: File) -> Iterator[Finding]:
@@ -176,28 +268,19 @@ def _layer(trainer: File, file: File) -> Iterator[Finding]:
             yield Finding("D207", f"{model} has no {named}", span, own, "FSDP wraps the layers of this class")
 
 
-def _named(trainer: File, deepspeed: File, accelerate: File | None, script: Script | None) -> Iterator[Finding]:
+def _unnamed(trainer: File, deepspeed: File) -> Iterator[Finding]:
     """A DeepSpeed file that nothing names has no effect."""
     said = trainer.get("deepspeed")
     name = PurePath(deepspeed.name).name
-    if isinstance(said, str) and PurePath(said).name != name:
+    if isinstance(said, str):
         message = f"deepspeed names {said}, not {name}"
-        yield Finding(
-            "D208",
-            message,
-            trainer.span("deepspeed", value=True),
-            help=f"name {name}, or pass doctor the file that is meant",
-            severity="warning",
-        )
-    elif not said:
-        other = accelerate.get("deepspeed_config.deepspeed_config_file") if accelerate else None
-        in_script = script is not None and any(name in word.text for words in script.commands for word in words)
-        if not (isinstance(other, str) and PurePath(other).name == name) and not in_script:
-            message = f"nothing names this file: {trainer.name} has no `deepspeed:`"
-            advice = f"add `deepspeed: {name}` there"
-            yield Finding(
-                "D208", message, deepspeed.span(next(iter(deepspeed.values), "")), help=advice, severity="warning"
-            )
+        advice = f"name {name}, or pass doctor the file that is meant"
+        yield Finding("D208", message, trainer.span("deepspeed", value=True), help=advice, severity="warning")
+    else:
+        message = f"nothing names this file: {trainer.name} has no `deepspeed:`"
+        advice = f"add `deepspeed: {name}` there"
+        span = deepspeed.span(next(iter(deepspeed.values), ""))
+        yield Finding("D208", message, span, help=advice, severity="warning")
 
 
 def _world(deepspeed: File | None, accelerate: File | None, script: Script | None) -> Iterator[Finding]:
@@ -239,18 +322,30 @@ def _world(deepspeed: File | None, accelerate: File | None, script: Script | Non
             )
 
 
-def _mentioned(script: Script, by_tool: dict[str, list[File]]) -> Iterator[Finding]:
+def _mentioned(script: Script, together: _Together) -> Iterator[Finding]:
     """A configuration that the script names, where another of its kind was given."""
-    given = {PurePath(file.name).name for files in by_tool.values() for file in files}
+    here = {PurePath(name).name for name in together.places}
     for launch in script.launches:
         word = launch.options.get("config_file")
-        if word and word.known and "accelerate" in by_tool and PurePath(word.text).name not in given:
-            yield _other(word.text, word.span, by_tool["accelerate"][0])
-        if "trainer" not in by_tool:
-            continue
-        for word in launch.program:
-            if word.known and word.text.endswith((".yaml", ".yml")) and PurePath(word.text).name not in given:
-                yield _other(word.text, word.span, by_tool["trainer"][0])
+        if (
+            word
+            and word.known
+            and PurePath(word.text).name not in here
+            and (other := _stray(together, together.accelerates))
+        ):
+            yield _other(word.text, word.span, other)
+        other = _stray(together, together.trainers)
+        for word in launch.program if other else ():
+            if word.known and word.text.endswith((".yaml", ".yml")) and PurePath(word.text).name not in here:
+                assert other is not None
+                yield _other(word.text, word.span, other)
+
+
+def _stray(together: _Together, files: Sequence[File]) -> File | None:
+    """Return the first file of a kind that a person gave, if no script names any of them."""
+    given = [file for file in files if not together.places[file.name].folder and not together.places[file.name].by]
+    named = any(together.mentions(script, file) for script in together.scripts for file in given)
+    return given[0] if given and not named else None
 
 
 def _other(named: str, span: Span, given: File) -> Finding:

@@ -14,7 +14,7 @@ from json import decoder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from ruamel.yaml.events import MappingEndEvent, ScalarEvent
+from ruamel.yaml.events import AliasEvent, MappingEndEvent, ScalarEvent
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.source import Items, Mapping, Node, Scalar, Source, Span, beginning, plain
@@ -22,6 +22,8 @@ from recipec.yaml_reader import MAX_DEPTH, Builder, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ruamel.yaml.events import Event
 
 # Text from behind its opening quote, and where it ends.
 _scanstring: Callable[[str, int, bool], tuple[str, int]] = decoder.scanstring  # type: ignore[attr-defined]  # typeshed has it in `_json` only
@@ -78,10 +80,11 @@ class Twice(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A file that could be read: its tree, and keys that were written twice (the tree has the last)."""
+    """A file that could be read: its tree, keys that were written twice (the tree has the last), and what aliases repeat."""
 
     tree: Mapping
     twice: list[Twice]
+    aliased: frozenset[Span] = frozenset()  # where values stand that an alias takes up elsewhere
 
 
 def number(text: str, *, omega: bool = False) -> int | float | None:
@@ -145,9 +148,21 @@ class _Yaml11(Builder):
     means = staticmethod(scalar_11)
     tags = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "timestamp"))
 
-    def __init__(self, source: Source, first_column: int, *, twice: list[Twice]) -> None:
+    def __init__(self, source: Source, first_column: int, *, twice: list[Twice], aliased: set[Span]) -> None:
         super().__init__(source, first_column)
         self.twice = twice
+        self.aliased = aliased
+
+    def _node(self, event: Event, depth: int) -> Node:
+        node = super()._node(event, depth)
+        if isinstance(event, AliasEvent):
+            self.aliased.add(node.span)
+        return node
+
+    def _key(self, event: Event, span: Span, depth: int) -> str | None:
+        if isinstance(event, ScalarEvent) and event.value == "" and not event.implicit[0]:
+            return ""  # as `device_map` has it, for the whole model
+        return super()._key(event, span, depth)
 
     def _scalar(self, event: ScalarEvent, span: Span) -> Any:
         if event.tag in self.tags:
@@ -197,15 +212,16 @@ def read(source: Source, *, omega: bool = False) -> Read:
     Raises RecipeError with every finding where the tool could not read it, or reads no mapping in it.
     """
     twice: list[Twice] = []
+    aliased: set[Span] = set()
     if source.name.endswith(".json"):
         tree = _Json(source, twice).root()
     else:
-        tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice))
+        tree = read_text(source, dialect=partial(_Omega if omega else _Yaml11, twice=twice, aliased=aliased))
     if not isinstance(tree, Mapping):
         advice = "the tools that doctor knows read `key: value` files, and scripts"
         message = "the file is not a mapping of keys to values"
         raise RecipeError([Finding("D101", message, beginning(tree), help=advice)])
-    return Read(tree, twice)
+    return Read(tree, twice, frozenset(aliased))
 
 
 def reworded(finding: Finding) -> Finding:

@@ -18,16 +18,21 @@ TITLES = {
     "lm_eval": "lm-eval",
     "script": "launch script",
 }
+# Methods of `trl.experimental`: no command of TRL, but scripts whose files have the same keys.
+EXPERIMENTAL = ("orpo", "cpo", "bco", "gkd", "online_dpo", "ppo", "prm")
 DOCUMENTS: dict[str, tuple[str, ...]] = {
     "axolotl": ("config",),
     "llamafactory": ("config", "dataset_info"),
-    "trl": ("sft", "dpo", "grpo", "kto", "reward", "rloo"),
+    "trl": ("sft", "dpo", "grpo", "kto", "reward", "rloo", *EXPERIMENTAL),
     "deepspeed": ("ds_config",),
     "accelerate": ("config",),
     "lm_eval": ("config",),
 }
 SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch", ".job", ".run")
+NAMES = {"simpo": "cpo", "rm": "reward", "onlinedpo": "online_dpo"}  # what else people call a document
+SAYING = ("output_dir", "run_name", "hub_model_id")  # values that name the method more often than not
 TRAINERS = ("axolotl", "llamafactory", "trl")  # their pins say which DeepSpeed and accelerate run beside them
+NAMING = ("deepspeed", "accelerate_config")  # keys of a trainer that name a file of another tool
 ENOUGH = 1.0  # a key that only one tool reads, or several that few read
 ROWS = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "cloud_file_name"}
 
@@ -60,6 +65,8 @@ class Guess(NamedTuple):
         """`Axolotl 0.19.0`, as it is shown."""
         release = f" {self.release}" if self.release else ""
         command = f" ({self.document})" if self.tool == "trl" or self.document == "dataset_info" else ""
+        if self.document in EXPERIMENTAL:
+            command = f" ({self.document}, of trl.experimental)"
         return f"{TITLES[self.tool]}{release}{command}"
 
 
@@ -68,8 +75,10 @@ def latest(tool: str) -> str:
     return contracts.releases(tool)[-1] if tool != "script" else ""
 
 
-def named(text: str) -> tuple[str, str]:
-    """Read `TOOL` or `TOOL-RELEASE`. Raises ValueError with what there is."""
+def named(text: str) -> tuple[str, str, str]:
+    """Read `TOOL` or `TOOL-RELEASE`, of TRL with the method (`trl:orpo`). Raises ValueError with what there is."""
+    text, _, document = text.partition(":")
+    document = document.strip().lower()
     folded = (
         re.sub(r"[\s_]+", "-", text.strip().lower())
         .replace("llama-factory", "llamafactory")
@@ -80,7 +89,18 @@ def named(text: str) -> tuple[str, str]:
         raise ValueError(f"no tool {text!r}; doctor knows {', '.join(TITLES)}")
     if release and release not in contracts.releases(tool):
         raise ValueError(f"no release {release} of {TITLES[tool]}; there is {', '.join(contracts.releases(tool))}")
-    return tool, release
+    there = _documents(tool, release or latest(tool))
+    if document and document not in there:
+        raise ValueError(f"no {document} of {TITLES[tool]}; there is {', '.join(there)}")
+    return tool, release, document
+
+
+def _documents(tool: str, release: str) -> list[str]:
+    """Return the documents that a release of a tool has."""
+    if tool not in DOCUMENTS:
+        return []
+    contract = contracts.load(tool, release)
+    return [document for document in DOCUMENTS[tool] if document in contract.documents]
 
 
 def is_script(file: str, text: str) -> bool:
@@ -94,11 +114,12 @@ def stranger(values: Mapping[str, Any]) -> str | None:
     return next((name for name, is_it in STRANGERS.items() if is_it(values)), None)
 
 
-def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str] | None = None) -> Guess | None:
+def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str, str] | None = None) -> Guess | None:
     """Return what a file is, or None. Keys that few tools read count more; `wanted` overrules tool and release."""
     if wanted is not None:
-        tool, release = wanted
-        return Guess(tool, release or latest(tool), _document(tool, file, values), "as --as says")
+        tool, release, document = wanted
+        release = release or latest(tool)
+        return Guess(tool, release, document or _document(tool, release, file, values), "as --as says")
     if values and all(isinstance(row, Mapping) and ROWS & row.keys() for row in values.values()):
         return Guess("llamafactory", latest("llamafactory"), "dataset_info", "every entry names a source of rows")
     known = {tool: _keys(tool) for tool in DOCUMENTS}
@@ -109,18 +130,32 @@ def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str] | No
         return None
     own = [key for key in values if key in known[best] and weight[key] == 1]
     because = f"{TITLES[best]} reads {_few(own)}" if own else f"{TITLES[best]} reads most of its keys"
-    return Guess(best, latest(best), _document(best, file, values), because)
+    return Guess(best, latest(best), _document(best, latest(best), file, values), because)
 
 
-def beside(guesses: list[Guess]) -> list[Guess]:
-    """Give DeepSpeed, accelerate and lm-eval the releases that are pinned beside the one trainer they are given with."""
-    trainers = {(guess.tool, guess.release) for guess in guesses if guess.tool in TRAINERS}
-    if len(trainers) != 1:
-        return guesses
-    [(tool, release)] = trainers
-    if release not in releases(tool):
-        return guesses
-    return [_pinned(guess, f"{tool}-{release}") for guess in guesses]
+def beside(files: list[tuple[str, Guess, Any]]) -> list[Guess]:
+    """Give DeepSpeed, accelerate and lm-eval the releases that are pinned beside the trainer that they are used with.
+
+    Each file comes with its name, and its values; the trainer is the one that names it, or the only one.
+    """
+    trainers = [
+        (guess, values) for _, guess, values in files if guess.tool in TRAINERS and guess.document != "dataset_info"
+    ]
+    found: list[Guess] = []
+    for name, guess, _ in files:
+        last = name.rsplit("/", 1)[-1]
+        naming = [
+            one for one, values in trainers if any(str(values.get(key)).rsplit("/", 1)[-1] == last for key in NAMING)
+        ]
+        mine = {(one.tool, one.release): one for one in naming or [one for one, _ in trainers]}
+        found.append(pinned_beside(guess, *mine.values()) if len(mine) == 1 else guess)
+    return found
+
+
+def pinned_beside(guess: Guess, trainer: Guess) -> Guess:
+    """Return what a file is at the release that is pinned beside a trainer."""
+    known = trainer.release in releases(trainer.tool)
+    return _pinned(guess, f"{trainer.tool}-{trainer.release}") if known else guess
 
 
 def _pinned(guess: Guess, environment: str) -> Guess:
@@ -136,27 +171,37 @@ def _pinned(guess: Guess, environment: str) -> Guess:
 def _keys(tool: str) -> set[str]:
     contract = contracts.load(tool, latest(tool))
     found = set(ONCE.get(tool, ()))
-    for document in DOCUMENTS[tool]:
+    for document in _documents(tool, latest(tool)):
         node = contract.node(document, ()) or {}
         found |= set(node.get("keys", ()))
     return found
 
 
-def _document(tool: str, file: str, values: Mapping[str, Any]) -> str:
-    """Return the document of a tool that reads most of the keys; of several, the one that the file's path names."""
+def _document(tool: str, release: str, file: str, values: Mapping[str, Any]) -> str:
+    """Return the document of a tool that a file is: by its keys, its name and folders, and what its values call it."""
     if tool not in DOCUMENTS:
         return ""
-    documents = DOCUMENTS[tool]
-    if tool == "llamafactory":
-        return "config"
-    contract = contracts.load(tool, latest(tool))
-    words = set(re.split(r"[^a-z]+", file.lower()))
+    documents = _documents(tool, release)
+    if len(documents) == 1 or tool == "llamafactory":
+        return documents[0]
+    contract = contracts.load(tool, release)
+    once = ONCE.get(tool, set())  # keys of old files for one document are those of another now
+    stem = _words(file.rsplit("/", 1)[-1])
+    folders = _words(file.rpartition("/")[0])
+    said = {word for key in SAYING if isinstance(values.get(key), str) for word in _words(values[key])}
 
-    def fits(document: str) -> tuple[int, bool, int]:
+    def fits(document: str) -> tuple[float, int]:
         keys = (contract.node(document, ()) or {}).get("keys", {})
-        return sum(key in keys for key in values), document in words, -documents.index(document)
+        named = 3.5 * (document in stem) + 1.5 * (document in folders) + 2.5 * (document in said)
+        return sum(key in keys for key in values if key not in once) + named, -documents.index(document)
 
     return max(documents, key=fits)
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a name, with the documents that people call otherwise."""
+    found = set(re.split(r"[^a-z]+", text.lower())) | set(re.findall(r"online_dpo", text.lower()))
+    return found | {NAMES[word] for word in found & NAMES.keys()}
 
 
 def _few(names: list[str]) -> str:

@@ -109,6 +109,9 @@ MOVED: dict[str, Moves] = {
     },
     "accelerate": {
         "fsdp_limit_all_gathers": (None, "accelerate reads no such key: delete it"),
+        "amax_history_length": ("amax_history_len", "accelerate's own questionnaire writes it so, and then its default is used"),
+        "amax_compute_algorithm": ("amax_compute_algo", "accelerate's own questionnaire writes it so, and then its default is used"),
+        "optimization_level": ("opt_level", "accelerate's own questionnaire writes it so, and then its default is used"),
         "deepspeed_fields_from_accelerate_config": (None, "accelerate reads no such key: delete it"),
     },
     "lm_eval": {
@@ -123,6 +126,7 @@ FATE = {
     "axolotl": ("Axolotl ignores it without a message", "Axolotl ignores it without a message"),
     "llamafactory": ("llamafactory-cli refuses the whole file", "llamafactory-cli hands it on as it is"),
     "trl": ("`trl` takes it for an option of accelerate and stops; other launchers ignore it", "TRL stops at it"),
+    "experimental": ("the script that reads this file stops at it, or ignores it", "TRL stops at it"),
     "deepspeed": (
         "DeepSpeed ignores it without a message",
         "DeepSpeed stops at it, or ignores it without a message",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -15,8 +16,13 @@ from recipec.doctor.shell_lexer import PlacedText, RawWord, commands, logical_li
 from recipec.source import Source, Span
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_ASSIGNS = re.compile(rf"({_NAME})=(.*)", re.DOTALL)
-_VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})\}})")
+_ASSIGNS = re.compile(rf"({_NAME})\+?=(.*)", re.DOTALL)
+_VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})(?:\[[@*]\])?(?::?[-=]([^{{}}$]*))?\}})")
+_ARRAY = re.compile(rf"({_NAME})(\+?)=\((.*)\)", re.DOTALL)
+_SUM = re.compile(r"\$\(\(([\w\s+*/()-]{1,100})\)\)")
+_HERE = ("localhost", "127.0.0.1", "0.0.0.0", "::1")  # as a default, it is for one machine
+# What Slurm sets for a job, and the option of `#SBATCH` that says it.
+_SLURM = {"nodes": ("SLURM_NNODES", "SLURM_JOB_NUM_NODES"), "ntasks": ("SLURM_NTASKS", "SLURM_NPROCS")}
 _DIRECTIVE = re.compile(r"#SBATCH[ \t]+(.*)")
 _OPENING = ("if", "for", "while", "until", "case")
 _CLOSING = ("fi", "done", "esac")
@@ -116,6 +122,7 @@ class Launch(NamedTuple):
     program: list[Word]
     before: list[Word]
     variables: dict[str, Word]
+    late: bool = False  # a shell on each node fills in what its options hold
 
     def integer(self, *names: str) -> tuple[int, Word] | None:
         """Return the whole number that one of some options gives, with its word."""
@@ -133,6 +140,7 @@ class Script(NamedTuple):
     directives: list[Directive]
     commands: list[list[Word]]
     launches: list[Launch]
+    seen: list[dict[str, Word]]  # of each command, what variables it sees
 
     def directive(self, *names: str) -> Directive | None:
         """Return the last directive of some names that sbatch reads."""
@@ -141,28 +149,36 @@ class Script(NamedTuple):
 
 def parse(source: Source) -> Script:
     """Return what a script says; nothing in it is ever an error of its own."""
-    script = Script(source, [], [], [])
+    script = Script(source, [], [], [], [])
     shell = _Shell({})
     for line, text in logical_lines(source):
         if found := _DIRECTIVE.match(text):
-            script.directives.extend(_directives(source, line, text, found.start(1), read=not script.commands))
+            given = list(_directives(source, line, text, found.start(1), read=not script.commands))
+            script.directives.extend(given)
+            for directive in given:
+                for name in _SLURM.get(directive.name, ()) if directive.value.isdecimal() and directive.read else ():
+                    shell.variables[name] = Word(directive.value, directive.span)
             continue
-        for words, launch in shell.run(PlacedText(source, line, text)):
+        for words, launch, sees in shell.run(PlacedText(source, line, text)):
             if words or not script.commands:
                 script.commands.append(words)  # an assignment is a command too, for sbatch
+                script.seen.append(sees)
             if launch:
                 script.launches.append(launch)
-    return script._replace(commands=[words for words in script.commands if words])
+    kept = [number for number, words in enumerate(script.commands) if words]
+    return script._replace(
+        commands=[script.commands[number] for number in kept], seen=[script.seen[number] for number in kept]
+    )
 
 
 class _Shell:
     """What a shell knows as it goes: its variables, which of them it hands on, and whether it is in a branch."""
 
-    def __init__(self, variables: dict[str, Word], before: Sequence[Word] = ()) -> None:
+    def __init__(self, variables: dict[str, Word], before: Sequence[Word] = (), *, late: bool = False) -> None:
         self.variables, self.exported = variables, set(variables)
-        self.before, self.depth = before, 0
+        self.before, self.depth, self.late = before, 0, late
 
-    def run(self, text: PlacedText) -> Iterator[tuple[list[Word], Launch | None]]:
+    def run(self, text: PlacedText) -> Iterator[tuple[list[Word], Launch | None, dict[str, Word]]]:
         """Yield each command with the launcher that it calls; behind it the commands of the shells that it calls."""
         for raws in commands(text):
             filled = [(raw, _filled(raw, self.variables)) for raw in raws]
@@ -172,11 +188,14 @@ class _Shell:
             begin = len(list(takewhile(_assigns, words)))
             words, whole = words[begin:], whole[begin:]
             inside = list(_inside(words))
-            yield words, _launch(words[: inside[0]] if inside else words, self.before, self.variables | given)
+            sees = self.variables | given
+            launch = _launch(words[: inside[0]] if inside else words, self.before, sees)
+            yield words, launch._replace(late=self.late) if launch else None, sees
             for at in inside:
                 if (script := whole[at]) is not None:
                     called = [*self.before, *words[:at]]
-                    yield from _Shell(self._seen(script, called) | given, called).run(script.inner())
+                    late = script.quote == "'" or "\\$" in _written(script.span)
+                    yield from _Shell(self._seen(script, called) | given, called, late=late).run(script.inner())
 
     def _assigned(self, words: list[Word]) -> dict[str, Word]:
         """Note what a command assigns, and return what it sets for itself alone (`A=1 torchrun`, `env A=1 torchrun`)."""
@@ -187,13 +206,26 @@ class _Shell:
         rest = words[len(own) :]
         declares = bool(rest) and rest[0].text in ("export", "declare", "readonly", "local")
         for word in words if declares or not rest else ():
-            if assigned := _assigns(word):
+            assigned = _assigns(word)
+            if assigned and (word.text[len(assigned[1])] == "+" or _ARRAY.fullmatch(word.text)):
+                assigned = self._joined(assigned, word.text)
+            if assigned:
                 _assign(self.variables, assigned, word, sure=self.depth == 0)
         if declares and rest[0].text == "export":
             self.exported |= {word.text.partition("=")[0] for word in rest[1:]}
         behind = [takewhile(_assigns, rest[at + 1 :]) for at, word in enumerate(rest) if word.name == "env"]
         found = [(_assigns(word), word.span) for some in (own if rest else (), *behind) for word in some]
         return {assigned[1]: Word(assigned[2], span) for assigned, span in found if assigned}
+
+    def _joined(self, assigned: re.Match[str], written: str) -> re.Match[str] | None:
+        """Return the assignment of plain text that a list (`A=(1 2)`) or an addition (`A+=" 3"`) amounts to."""
+        name, text = assigned[1], assigned[2]
+        listed = _ARRAY.fullmatch(written)
+        text = " ".join(listed[3].split()) if listed else text
+        if written[len(name)] == "+":
+            before = self.variables.pop(name, None)
+            text = (before.text if before else f"${name}") + (" " if listed else "") + text
+        return _ASSIGNS.fullmatch(f"{name}={text}")
 
     def _seen(self, script: RawWord, called: list[Word]) -> dict[str, Word]:
         """Return the variables that another shell sees; what is not in single quotes is filled in before."""
@@ -252,12 +284,45 @@ def _filled(word: RawWord, variables: dict[str, Word]) -> list[Word]:
 
     def known(found: re.Match[str]) -> str:
         name = found[1] or found[2]
-        return variables[name].text if name in variables else found[0]
+        if name in variables:
+            return variables[name].text
+        return found[3] if found[3] is not None and found[3] not in _HERE else found[0]
 
     text = _VARIABLE.sub(known, word.text)
-    if word.quote or "$(" in text or text == word.text or _ASSIGNS.fullmatch(word.text):
+    text = _SUM.sub(partial(_reckoned, variables), text)
+    array = re.fullmatch(rf"\$\{{({_NAME})\[@\]\}}", word.text)
+    if (word.quote and not array) or text == word.text or _ASSIGNS.fullmatch(word.text) or _ARRAY.fullmatch(word.text):
         return [Word(text, word.span)]
-    return [Word(part, word.span) for part in text.split()]
+    return [Word(part, word.span) for part in _split(text)]
+
+
+def _reckoned(variables: dict[str, Word], found: re.Match[str]) -> str:
+    """Return what `$((2 * 8))` makes; anything else stays as it is."""
+    total: int | None = None
+    parts = re.findall(r"\w+|[-+*/]", found[1]) if "(" not in found[1] else []
+    parts = [variables[part].text if part in variables else part for part in parts]
+    for sign, number in zip(["+", *parts[1::2]], parts[::2], strict=False):
+        if not number.isdecimal() or len(number) > 9 or (total is not None and sign in "+-" and len(parts) > 3):
+            return found[0]  # a precedence that is not worth a parser
+        value = int(number)
+        if total is None:
+            total = value
+        elif sign == "/" and value == 0:
+            return found[0]
+        else:
+            total = {"+": total + value, "-": total - value, "*": total * value, "/": total // max(value, 1)}[sign]
+    return found[0] if total is None or len(parts) % 2 == 0 else str(total)
+
+
+def _split(text: str) -> list[str]:
+    """Return the words that a shell makes of a variable's text; what a command prints in it stays in one piece."""
+    return re.findall(r"(?:\$\([^()]*(?:\([^()]*\)[^()]*)*\)|`[^`]*`|\S)+", text)
+
+
+def _written(span: Span) -> str:
+    """Return the text of a script at a place, with its quotes."""
+    begin, end = span.offsets()
+    return span.source.text[begin:end]
 
 
 def _calls_nothing(words: list[Word], index: int) -> bool:

@@ -12,6 +12,7 @@ from recipec.source import Source, Span
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 _SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")", "\n")
 _ESCAPED = ('"', "\\", "$", "`", "\n")  # what a backslash takes its meaning from within double quotes
+_OPENS_LIST = re.compile(r"\s*(?:\w+\s+)?[A-Za-z_]\w*\+?=\((?!.*\))")
 LONGEST = 200  # lines of one command
 
 
@@ -65,6 +66,10 @@ def logical_lines(source: Source) -> Iterator[tuple[int, str]]:
             until = None if text.strip() == until else until
             continue
         joined, ahead, goes_on = [text], index, "" if text.lstrip().startswith("#") else _goes_on(text, "")
+        if _OPENS_LIST.match(text):
+            end = next((at for at in range(ahead, min(len(lines), index + LONGEST)) if ")" in lines[at]), None)
+            if end is not None:
+                joined, ahead, goes_on = lines[index - 1 : end + 1], end + 1, ""
         while goes_on and ahead < min(len(lines), index + LONGEST):
             joined.append(lines[ahead])
             goes_on = _goes_on(lines[ahead], goes_on)
@@ -124,10 +129,13 @@ def commands(text: PlacedText) -> Iterator[list[RawWord]]:
 def _word(text: str, at: int) -> tuple[list[int], int]:
     """Return the characters of a word without its quotes, and where it ends. What is in single quotes keeps its `$` all the same."""
     kept: list[int] = []
-    size, depth = len(text), 0
+    size, depth, listed = len(text), 0, False
     while at < size:
         char = text[at]
-        if char in "'\"" and depth == 0:
+        if listed and char == "#" and text[at - 1] in " \t\n":
+            end = text.find("\n", at)
+            at = end if end >= 0 else size
+        elif char in "'\"" and (depth == 0 or (listed and depth == 1)):
             at += 1
             while at < size and text[at] != char:
                 if char == '"' and text[at] == "\\" and text[at + 1 : at + 2] in _ESCAPED:
@@ -147,6 +155,8 @@ def _word(text: str, at: int) -> tuple[list[int], int]:
                 depth += 1
                 kept.append(at)
                 at += 1
+            elif char == "(" and depth == 0 and kept and text[at - 1] == "=":
+                depth, listed = 1, True  # a list of words
             elif depth and char in "({":
                 depth += 1
             elif depth and char in ")}":

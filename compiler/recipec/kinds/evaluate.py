@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Decided, Said, plain, section
-from recipec.facts.models import is_folder
+from recipec.facts.models import KnownModel, fitting, is_folder, known_model
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
@@ -14,6 +15,9 @@ from recipec.plural import counted
 from recipec.render.markdown import inert
 
 T = TypeVar("T")
+ENOUGH = 8192  # tokens: five examples of the longest usual tasks, and an answer
+LONG = re.compile(r"babilong|infinitebench|longbench|longproc|niah|ruler|scrolls|libra")  # tasks that are about length
+FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
 LAST = "tuned"  # the name that the last model has beside its own
 
 
@@ -34,7 +38,10 @@ class Subject(Record, frozen=True):
 
 
 class Evaluate(Record, frozen=True):
-    """One evaluation of one model. `max_length` is in tokens, prompt and answer together."""
+    """One evaluation of one model. `max_length` is in tokens, prompt and answer together; `model`: as many as it was made for.
+
+    `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
+    """
 
     seed: int
     output: str
@@ -48,24 +55,32 @@ class Evaluate(Record, frozen=True):
     log_samples: bool
     allow_code_execution: bool
     precision: Precision
-    max_length: int
+    max_length: int | Literal["model"]
     trust_remote_code: bool
+    copies: int
+    gpus_per_copy: int
     hardware: Hardware
     track: Track
 
 
 def chosen(say: Said, graph: Graph) -> tuple[str, ...]:
-    """Return the names of the models that are evaluated: those that the recipe names, else all there are."""
+    """Return the names of the models that are evaluated: those that the recipe names, else all that can write."""
     given = say.recipe.evaluate
     if given is not None and given.models is not None:
         return tuple(given.models)
-    return tuple(handed.name for handed in graph.models.values() if handed.model.path)
+    return tuple(handed.name for handed in graph.models.values() if handed.model.path and writes(handed))
+
+
+def writes(handed: Handed) -> bool:
+    """Return whether a model can write answers: a reward model cannot."""
+    return handed.model.head == "next token"
 
 
 def known(graph: Graph) -> dict[str, Handed]:
-    """Return the models there are by every name that they have: `tuned` is the last one that a stage made."""
+    """Return the models there are by every name that they have: `tuned` is the last that can write, if any can."""
     found = {name: handed for name, handed in graph.models.items() if handed.model.path}
     made = [handed for name, handed in graph.models.items() if name != "base"]
+    made = [handed for handed in made if writes(handed)] or made
     return {**found, LAST: found.get(LAST, made[-1])} if made else found
 
 
@@ -89,6 +104,7 @@ def _one(
     model, id = handed.model, f"{graph.number}-evaluate-{name}"
     output = graph.folder(id)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
+    copies, parts = _spread(say, graph.machine.value, given, handed)
     body = section(
         Evaluate,
         seed=say.word("seed", say.recipe.seed),
@@ -103,13 +119,14 @@ def _one(
         log_samples=say.word("evaluate.log_samples", given.log_samples),
         allow_code_execution=say.word("evaluate.allow_code_execution", given.allow_code_execution),
         precision=_as_trained(say, handed, "precision", model.precision, own),
-        max_length=_as_trained(say, handed, "max_length", model.max_length, own),
+        max_length=_length(say, graph, given, handed, own),
         trust_remote_code=_as_trained(say, handed, "trust_remote_code", model.trust_remote_code, own),
+        copies=copies,
+        gpus_per_copy=parts,
         hardware=graph.machine,
         track=graph.track,
     )
     on = graph.machine.value
-    processes = on.per_node if given.backend == "vllm" else 1
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
     if handed.stage is None:
         reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
@@ -123,12 +140,55 @@ def _one(
         inputs=(handed.input,),
         outputs=(ScoresOutput(output, name, body.value.tasks),),
         reads=tuple(reads),
-        resources=Resources(on.device, on.gpu if on.device == "gpu" else None, 1, processes),
+        resources=Resources(on.device, on.gpu if on.device == "gpu" else None, 1, copies.value * parts.value),
         output=output,
         resumable=False,
         body=body.value,
     )
     return Made(stage, body.origins)
+
+
+def _length(say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: str) -> Decided[int | Literal["model"]]:
+    """Return the length of an evaluation: that of the training, or else what the tasks need and the model was made for."""
+    if len(graph.models) > 1 or say.wrote("model.max_length"):
+        return _as_trained(say, handed, "max_length", handed.model.max_length, own)
+    known = known_model(handed.root, folders=False)  # what is emitted does not depend on the machine
+    if known is None or known.context is None:
+        return say.rule("model", "as many as the model was made for", "model.base")
+    if any(LONG.match(task) for task in given.tasks):
+        return say.rule(known.context, f"what {known.id} was made for, of which some tasks need all", "model.base")
+    length = min(known.context, ENOUGH)
+    return say.rule(
+        length, f"enough for usual tasks, of the {known.context} that {known.id} was made for", "model.base"
+    )
+
+
+def held(known: KnownModel | None, precision: Precision) -> float:
+    """Return the bytes of a model's weights as an evaluation holds them; 0 where its size is not known."""
+    if known is None or known.parameters is None or known.quantised is not None:
+        return 0.0
+    return known.parameters * (4.0 if precision == "fp32" else 2.0)
+
+
+def _spread(say: Said, on: Hardware, given: EvaluateWords, handed: Handed) -> tuple[Decided[int], Decided[int]]:
+    """Return how many copies of a model answer side by side on a node, and over how many GPUs each is split.
+
+    Transformers holds a copy on each GPU, or splits its layers over the fewest that hold it; vLLM splits each layer over
+    as many as its heads allow.
+    """
+    known, words = known_model(handed.root, folders=False), ("hardware.per_node", "hardware.gpu", "evaluate.backend")
+    if on.device == "cpu" or on.per_node == 1:
+        return say.rule(1, "one process", *words[:1]), say.rule(1, "one process", *words[:1])
+    divisors = [size for size in range(1, on.per_node + 1) if on.per_node % size == 0]
+    if given.backend == "vllm":
+        parts = fitting(known, on.per_node, copies=True)
+        why = "as many as its attention heads allow"
+    else:
+        weights, room = held(known, handed.model.precision), FILLED * on.memory_gib * 1024**3
+        parts = next((size for size in divisors if weights / size <= room), on.per_node)
+        why = "its weights fit one GPU" if parts == 1 else f"its weights are {weights / 1024**3:.0f} GiB"
+    copies = on.per_node // parts
+    return say.rule(copies, f"{on.per_node} GPUs ÷ {parts} for each copy", *words), say.rule(parts, why, *words)
 
 
 def _as_trained(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Decided[T]:
@@ -161,7 +221,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
 
 def _sentence(stage: Stage[Evaluate]) -> str:
     body = stage.body
-    length = f"at {body.max_length:,} tokens"
+    length = "at its own length" if body.max_length == "model" else f"at {body.max_length:,} tokens"
     how = f"with lm-evaluation-harness ({body.backend})"
     how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
     how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
@@ -169,6 +229,6 @@ def _sentence(stage: Stage[Evaluate]) -> str:
     return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} {how}; scores go to `{body.output}`"
 
 
-# of the machine, only vLLM takes several GPUs, and nothing several nodes
+# of the machine, nothing takes several nodes
 ACTS = ("model", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
 KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS)

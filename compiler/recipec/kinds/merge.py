@@ -125,7 +125,7 @@ def _made(
         resumable=False,
         body=body.value,
     )
-    return Made(stage, body.origins, Handed(model, id, left, first.origins, first.tokenizer))
+    return Made(stage, body.origins, Handed(model, id, left, first.origins, first.tokenizer, first.root))
 
 
 def _sentence(stage: Stage[Merge]) -> str:

@@ -40,8 +40,9 @@ def script(head: str, command: tuple[Word, ...], arguments: Mapping[str, Argumen
         if value is False:
             continue
         words = [] if value is True else [word(v) for v in (value if is_list(value) else [value])]
-        text = isinstance(value, str) and not isinstance(value, Expanded)
-        said = line(option(f"--{name}", value)) if text else " ".join([f"--{name}", *words])
+        said = " ".join([f"--{name}", *words])
+        if isinstance(value, str) and not isinstance(value, Expanded):
+            said = line(option(f"--{name}", value))
         lines.append(f"  {said}" + comment(remark))
         where[name] = len(lines)
     lines += [")", f'exec {line(command)} "${{arguments[@]}}"']

@@ -32,6 +32,9 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D027": "schedule-longer-than-the-rows",
     "D028": "interval-longer-than-the-rows",
     "D029": "values-that-csv-changes",
+    "D030": "fields-that-are-lost",
+    "D031": "fields-that-are-not-read",
+    "D032": "pairs-without-a-prompt",
     "D060": "files-elsewhere",
     "D062": "no-tasks",
 }

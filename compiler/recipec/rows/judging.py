@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from recipec.rows import unread
 from recipec.source import Plain
 from recipec.suggest import nearest
+from recipec.systems.scripts import turns
 
+_EMITTED: Any = turns  # what reads these rows when they are trained on
 OPTIONAL = ("role", "content", "input", "system")
 ROLES = ("system", "user", "assistant", "tool")
 # How other formats look: the columns that give them away, and what a recipe says of them.
@@ -51,6 +54,7 @@ NO_VALUES = {
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
     "None", "n/a", "nan", "null",
 }  # fmt: skip
+THOROUGH = 1000  # rows of which every column is looked at that nothing reads
 LABELS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -70,15 +74,20 @@ class RowUse(NamedTuple):
 
     `max_length` is in tokens, 0 where longer rows are neither dropped nor cut. `templated` says that a chat template is
     laid over the texts. `alternating` names the template that refuses turns in which user and assistant do not alternate,
-    `without_system` that which refuses a system turn. `one_message`: the trainer takes one message as an answer beside
-    messages, and nothing else. `marked_arrays`: it reads a JSON array behind a byte order mark.
+    `without_system` that which refuses a system turn, `without_tools` that which writes no tools. `pairs` are the shapes of an
+    answer beside messages that the trainer reads, where these are not all; `unpaired_turns`: it reads a prompt and a
+    completion that are turns. `reads` are the fields that it reads beside the columns of a format, those of turns with a dot
+    before them; None where that is not known. `marked_arrays`: it reads a JSON array behind a byte order mark.
     """
 
     max_length: int = 0
     templated: bool = False
     alternating: str = ""
     without_system: str = ""
-    one_message: bool = False
+    without_tools: str = ""
+    pairs: frozenset[str] = frozenset()
+    unpaired_turns: bool = False
+    reads: frozenset[str] | None = None
     marked_arrays: bool = True
 
 
@@ -95,9 +104,22 @@ class RowSource(NamedTuple):
 def columns(source: RowSource, where: str, row: Mapping[str, Plain]) -> Iterator[RowProblem]:
     """Yield the first column that a row lacks."""
     for name, column in source.columns.items():
-        if name not in OPTIONAL and column not in row:
-            yield _missing_column(where, name, column, row)
-            return
+        if name in OPTIONAL or column in row or (name == "messages" and _has_prompt(source, row)):
+            continue
+        yield _missing_column(where, name, column, row)
+        return
+
+
+def _has_prompt(source: RowSource, row: Mapping[str, Plain]) -> bool:
+    """Return whether a pair may do without messages: its answers are turns, and it has a prompt or they begin with one."""
+    if source.format != "preference":
+        return False
+    sides = [row.get(source.columns[side], 0) for side in ("chosen", "rejected")]
+    if sides == [None, None]:  # of Parquet, only the names of columns are known
+        return True
+    return all(isinstance(side, list | dict) for side in sides) and (
+        bool(row.get("prompt")) or all(isinstance(side, list) and len(side) > 1 for side in sides)
+    )
 
 
 def label(source: RowSource, row: Plain) -> bool | None:
@@ -116,6 +138,7 @@ class Judge:
         self.table = source.path.endswith(".csv")
         self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
+        self.row_count = 0
         self.numbers: dict[str, bool] = {}  # of a column of CSV: are all its values numbers so far
 
     def at_end(self) -> Iterator[RowProblem]:
@@ -143,12 +166,21 @@ class Judge:
         for name, column in source.columns.items():
             if name in OPTIONAL and name not in ("input", "system"):
                 continue
+            if name == "messages" and column not in row:
+                continue
             for problem in self._of_column(where, name, column, row.get(column)):
-                wrong = wrong or problem.code == "D004"
+                wrong = wrong or problem.severity == "error"
                 yield problem
         if not wrong:
             yield from self._of_answers(where, row)
             yield from self._of_texts(where, row)
+        if source.use.reads is not None:
+            self.row_count += 1
+            for severity, message, advice in unread.told(
+                source.columns, source.use.reads, source.use.without_tools, row, thorough=self.row_count <= THOROUGH
+            ):
+                code = "D030" if severity == "error" else "D031"
+                yield RowProblem(code, "", f"{where}: {message}", advice, None, severity)
 
     def _of_column(self, where: str, name: str, column: str, value: Plain) -> Iterator[RowProblem]:
         if name in OPTIONAL:
@@ -185,6 +217,9 @@ class Judge:
         if name == "label":
             right = isinstance(value, str) and value.lower() in LABELS if self.table else value in (True, False)
             return None if right else "true or false"
+        turns = self.source.format == "unpaired-preference" and self.source.use.unpaired_turns
+        if name in ("prompt", "completion") and turns:
+            return None if isinstance(value, str) or (isinstance(value, list) and value) else "text, or messages"
         if name in ("chosen", "rejected") and "messages" in columns:
             return None if isinstance(value, str | dict) or (isinstance(value, list) and value) else "text, or messages"
         if name == "prompt" and not set(columns) & {"chosen", "completion"}:
@@ -228,7 +263,7 @@ class Judge:
                 advice = "drop the turn, or the row"
                 yield RowProblem("D006", name, f"{where}: the {who} turn is empty", advice, None, "warning")
             order.append(speaker)
-        if name in ("chosen", "rejected") and order[-1] != "assistant":
+        if name in ("chosen", "rejected", "completion") and order[-1] != "assistant":
             message_ = f"{where}: {columns[name]} is said by the {order[-1]}, not by the assistant"
             yield RowProblem("D020", name, message_, "give its last turn the assistant's role, or map roles")
         if name in ("messages", "prompt"):
@@ -267,15 +302,15 @@ class Judge:
         source = self.source
         columns = source.columns
         if "chosen" in columns:
-            other = next((name for name in ("chosen", "rejected") if not isinstance(row[columns[name]], dict)), None)
-            if other and "messages" in columns and source.use.one_message:
-                message = f"{where}: {columns[other]} is {_excerpt(row[columns[other]])}; the trainer drops such a row"
-                advice = f"write one message: {{{columns['role']}: assistant, {columns['content']}: …}}"
-                yield RowProblem("D016", other, message, advice)
+            yield from self._of_pair(where, row)
             chosen, rejected = (self._said(row[columns[name]]) for name in ("chosen", "rejected"))
             if chosen == rejected:
                 message = f"{where}: the chosen and the rejected answer are the same"
                 yield RowProblem("D009", "chosen", message, "remove the row: it teaches nothing", None, "warning")
+        begin, completion = row.get(columns.get("prompt", "")), row.get(columns.get("completion", ""))
+        if isinstance(begin, list) and isinstance(completion, list) and completion[: len(begin)] == begin:
+            message = f"{where}: {columns['completion']} begins with the prompt"
+            yield RowProblem("D024", "completion", message, "leave only the answer there", None, "warning")
         asked = row.get(columns.get("prompt", columns.get("instruction", "")))
         if not isinstance(asked, str) or len(asked.strip()) < REPEATED:
             return
@@ -286,6 +321,41 @@ class Judge:
                 advice = "take the prompt out of the answer: the model would learn to repeat it"
                 yield RowProblem("D024", name, message, advice, None, "warning")
                 return
+
+    def _of_pair(self, where: str, row: dict[str, Plain]) -> Iterator[RowProblem]:
+        """Check that prompt and answers can be told apart, and that the trainer does."""
+        columns, use = self.source.columns, self.source.use
+        if "messages" not in columns:
+            return
+        roles = {role: list(names) for role, names in self.source.roles.items()}
+        try:
+            prompt: Plain = _EMITTED.pair_of(row, dict(columns), roles)[0]
+            told = row.get(columns["messages"])
+            asked: Plain = _EMITTED.standard_turns(told, dict(columns), roles) if isinstance(told, list) else None
+            held = asked != prompt
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            advice = f"give what is asked in {columns['messages']}, and one answer each in chosen and rejected"
+            yield RowProblem("D032", "messages", f"{where}: {error}", advice)
+            return
+        if not use.pairs:
+            return
+        for name in ("chosen", "rejected"):
+            value = row[columns[name]]
+            begin = value[0] if isinstance(value, list) and isinstance(value[0], dict) else {}
+            who = str(begin.get(columns["role"], "assistant"))
+            if _shape(value) not in use.pairs or self.role_of.get(who, who) != "assistant":
+                message = f"{where}: {columns[name]} is {_excerpt(value)}, which the trainer does not read as an answer"
+                turn = f"{{{columns['role']}: assistant, {columns['content']}: …}}"
+                advice = (
+                    f"write {turn if 'message' in use.pairs else f'[{turn}]'}, and the prompt in {columns['messages']}"
+                )
+                yield RowProblem("D016", name, message, advice)
+                return
+        if held:
+            message = (
+                f"{where}: {columns['messages']} holds an answer too, and the trainer takes all of it for the prompt"
+            )
+            yield RowProblem("D016", "messages", message, f"leave only the prompt in {columns['messages']}")
 
     def _said(self, answer: Plain) -> Plain:
         """Return what an answer says: of messages what the last one does, with what it calls."""
@@ -334,6 +404,10 @@ class Judge:
                 elif isinstance(said, list):
                     parts = (part.get("text") for part in said if isinstance(part, dict))
                     yield from (part for part in parts if isinstance(part, str))
+
+
+def _shape(answer: Plain) -> str:
+    return "text" if isinstance(answer, str) else "message" if isinstance(answer, dict) else "messages"
 
 
 def _is_number(value: Plain) -> bool:

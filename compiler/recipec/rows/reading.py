@@ -47,6 +47,8 @@ class Unreadable(Exception):
 
 def rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a JSONL, JSON or CSV file. Raises OSError, and Unreadable at the first row that is none."""
+    if path.exists() and not path.is_file():  # to open a pipe would wait for who writes to it
+        raise Unreadable(f"{path} is no file", "name a file of rows")
     with path.open("rb") as stream:
         start = stream.read(64)
     for sign, kind in SIGNS.items():
@@ -202,7 +204,7 @@ def _table(path: Path) -> Iterator[Row]:
     try:
         with path.open("rb") as stream:
             reader = csv.reader(TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
-            header: list[str] = next((row for row in reader if row), [])
+            header = next((row for row in reader if row), list[str]())
             for number, row in enumerate((row for row in reader if row), 1):
                 if len(row) > len(header):
                     message = f"{path}, row {number} has {len(row)} fields, and its header {len(header)}"

@@ -10,7 +10,7 @@ from recipec import rows
 from recipec.course import Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
-from recipec.rules import evaluation, memory, model, names, tools, training, values
+from recipec.rules import evaluation, leaks, memory, model, names, objectives, templates, tools, training, values
 from recipec.rules.contradictions import CONTRADICTIONS
 from recipec.rules.local_files import findings as of_files
 from recipec.rules.local_rows import findings as of_rows
@@ -26,6 +26,9 @@ RULES: tuple[Rule, ...] = tuple(
             *training.RULES,
             *evaluation.RULES,
             *values.RULES,
+            *objectives.RULES,
+            *leaks.RULES,
+            *templates.RULES,
         ),
         key=lambda one: one.code,
     )

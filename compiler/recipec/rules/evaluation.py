@@ -10,7 +10,8 @@ from pathlib import Path
 from recipec.contracts import Tasks, tasks
 from recipec.facts import pinned
 from recipec.facts.models import KnownModel
-from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.evaluate import Evaluate, held
+from recipec.regular_file import read_regular
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
@@ -38,9 +39,9 @@ def own(folder: str) -> set[str] | None:
     found: set[str] = set()
     for number, file in enumerate(Path(folder).rglob("*.yaml")):
         try:
-            if number >= MANY or file.stat().st_size > LARGE:
+            if number >= MANY:
                 return None
-            text = file.read_text(encoding="utf-8")
+            text = read_regular(file, LARGE).decode()
         except (OSError, ValueError):
             return None
         found.update(one for words in _OWN.findall(text) for one in re.split(r"[\s,\[\]'\"]+", words))
@@ -156,4 +157,54 @@ def chat_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
             yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: true")
 
 
-RULES = (unknown_task, completion_as_chat, chat_as_text)
+@rule(
+    "L144",
+    "evaluation-beyond-the-memory",
+    "error",
+    "evaluate",
+    sources="lm-eval#1625, vLLM: No available memory for the cache blocks",
+)
+def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a model to evaluate whose weights alone are larger than the memory of the node's GPUs, or leave vLLM no room for one answer.
+
+    Why is this bad:
+    An evaluation loads the model in 16 bits, also one that was trained beside a quantised base. It ends for want of memory after all trainings.
+
+    Example:
+        model: {base: meta-llama/Meta-Llama-3-70B, max_length: 2048, load_in: nf4}
+        adapter: {rank: 16}
+        data: {train: [{path: data/rows.jsonl, format: instruction}]}
+        evaluate: {tasks: [mmlu]}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        evaluate: {tasks: [mmlu]}
+        hardware: {gpu: a100-80gb, per_node: 4}
+    """
+    known, on = see.model(s.model.path), s.hardware
+    weights = held(known, s.precision)
+    if not weights or known is None or on.device == "cpu":
+        return
+    room, gib = on.memory_gib, 1024**3
+    cache, tokens = 0.0, 0
+    if s.backend == "vllm":  # its gpu_memory_utilization is 0.9, and it starts only with room for one whole sequence
+        length = known.context if s.max_length == "model" else s.max_length
+        sizes = (known.layers, known.kv_heads, known.head_size, length)
+        layers, kv_heads, head, tokens = (size or 0 for size in sizes)
+        # keys and values in 16 bits; of fewer heads than GPUs, each GPU holds a whole one
+        cache = 2 * layers * max(1.0, kv_heads / s.gpus_per_copy) * head * tokens * 2
+    each = weights / s.gpus_per_copy + cache
+    if each <= (0.9 if s.backend == "vllm" else 1.0) * room * gib:
+        return
+    beside = f" and {cache / gib:.0f} GiB of keys and values of {tokens:,} tokens" if cache >= gib / 2 else ""
+    over = f" over {s.gpus_per_copy} GPUs" if s.gpus_per_copy > 1 else ""
+    message = f"{s.model.name} is evaluated in {s.precision}: {weights / gib:.0f} GiB of weights{beside}{over} are more than the {room} GiB of {on.gpu}"
+    count = next(
+        (size for size in (2, 4, 8, 16) if size > s.gpus_per_copy and weights / size + cache <= 0.9 * room * gib), 0
+    )
+    ways = [f"hardware.per_node: {count}"] * bool(count) + ["larger GPUs"]
+    ways += ["a smaller model.max_length"] if cache > weights / s.gpus_per_copy else []
+    yield Fault("hardware.gpu", message, f"use {', or '.join(ways)}, or leave {s.model.name} out of evaluate.models")
+
+
+RULES = (unknown_task, completion_as_chat, chat_as_text, too_large)

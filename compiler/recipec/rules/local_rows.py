@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from recipec.decide.decision import Decision
@@ -30,6 +30,7 @@ UNBALANCED = 4  # weighed good and bad rows may differ by this factor; arXiv:240
 GROUPS = ("train", "validation")
 # The tokenizer's own templates (facts/models.yaml) in which user and assistant must alternate, or a system turn is refused.
 ALTERNATING, WITHOUT_SYSTEM = ("llama2", "mistral", "gemma"), ("gemma",)
+WITHOUT_TOOLS = ("llama2", "zephyr", "gemma")  # those of them that write no tools
 
 
 class Seen(NamedTuple):
@@ -90,13 +91,20 @@ def _use(s: Train, source: DataSource, *, marked_arrays: bool) -> RowUse:
     alternating, without = (
         (ALTERNATING, WITHOUT_SYSTEM) if template == "tokenizer" else (trainer.alternating, trainer.without_system)
     )
+    named = template != "tokenizer" and s.model.chat_template_file is None
+    wordless = known is not None and (
+        own in WITHOUT_TOOLS or (own == "llama3" and "<|python_tag|>" not in known.tokens)  # 3.0 has no tools, 3.1 has
+    )
     strict = talks and s.model.chat_template_file is None
     return RowUse(
         max_length=0 if source.format == "text" or METHODS[s.method].online else s.model.max_length,
         templated=turns or talks,
         alternating=own if strict and own in alternating else "",
         without_system=own if strict and own in without else "",
-        one_message=trainer.one_message,
+        without_tools=own if talks and (wordless or (named and own not in trainer.writing_tools)) else "",
+        pairs=trainer.pairs,
+        unpaired_turns=trainer.unpaired_turns,
+        reads=None if trainer.reads is None else _read(trainer.reads, source),
         marked_arrays=marked_arrays,
     )
 
@@ -117,6 +125,12 @@ def _told(
     severity: Severity = "warning",
 ) -> Finding:
     return Finding(code, message, said.span(path), suggestion, advice, severity)
+
+
+def _read(reads: Mapping[str, frozenset[str]], source: DataSource) -> frozenset[str]:
+    """Return what is read of the rows of a source beside its columns: nothing of texts."""
+    texts = source.format == "preference" and "prompt" in source.columns
+    return frozenset() if texts else reads.get(source.format, frozenset())
 
 
 def _survey(source: DataSource, use: RowUse) -> RowSurvey | None:

@@ -4,57 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts.models import KnownModel, formats
+from recipec.facts.models import KnownModel
+from recipec.kinds.train.memory import GIB, in_bf16, overfull, overfull_step, told
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
-
-GIB = 1024**3
-BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
-# Bytes of optimiser state per parameter where the parameters are bf16; of those in WIDE, fp32 parameters have twice as much.
-STATES = {
-    "adamw": 4.0, "adamw_8bit": 2.0, "adamw_8bit_torchao": 2.0, "adamw_4bit": 1.0, "adamw_schedule_free": 4.0,
-    "ademamix": 6.0, "ademamix_8bit": 3.0, "lion": 2.0, "lion_8bit": 1.0,
-}  # fmt: skip
-WIDE = ("adamw", "adamw_schedule_free", "ademamix", "lion")
-
-
-def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
-    """Return the bytes on each GPU of weights, gradients and optimiser states, at the very least. Shape: per GPU.
-
-    DeepSpeed keeps fp32 copies of what is trained in 16 bit, with the states (16 bytes per parameter with Adam,
-    arXiv:1910.02054, section 3); elsewhere weights and gradients are in the format that they are loaded in. Activations,
-    logits and buffers come on top of all.
-    """
-    assert known.parameters is not None
-    total, world, strategy = known.parameters, s.batch.data_parallel, s.parallel.strategy
-    held = formats()[known.quantised].bits / 8 if known.quantised is not None else BYTES[s.model.load_in]
-    quantised = total - known.embedding_parameters if held < 2 else total
-    weights = quantised * held + (total - quantised) * 2
-    gradients = states = 0.0
-    if s.adapter is None:
-        gradients = total * held
-        copies = strategy.startswith("zero") and s.numerics.precision != "fp32"
-        wide = s.optimizer.name in WIDE and (copies or s.model.load_in == "fp32")
-        states = total * STATES.get(s.optimizer.name, 0.0) * (2 if wide else 1)
-        if copies:  # the working copy is of the computation's format
-            weights = gradients = total * BYTES[s.numerics.precision]
-            states += total * BYTES["fp32"]
-    if strategy in ("zero3", "fsdp2"):
-        weights /= world
-    if strategy in ("zero2", "zero3", "fsdp2"):
-        gradients /= world
-    if strategy != "ddp":
-        states /= world
-    if s.parallel.optimizer_offload != "none":
-        gradients = states = 0.0
-    if s.parallel.parameter_offload != "none":
-        weights = 0.0
-    return weights, gradients, states
 
 
 @rule("L015", "more-than-the-memory", "error", sources="Axolotl#1813, #219, LLaMA-Factory#5771")
 def too_large(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a training whose weights, gradients and optimiser states alone are larger than the memory of a GPU.
+    """Finds a training whose weights, gradients, optimiser states and reference model alone are larger than the memory of a GPU.
 
     Why is this bad:
     It ends with an out-of-memory error, often only at the first optimiser step. What is counted is the least that any
@@ -70,26 +28,78 @@ def too_large(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if known is None or known.parameters is None or s.hardware.device == "cpu" or s.script is not None:
         return
-    weights, gradients, states = (part / GIB for part in least(known, s))
-    if weights + gradients + states <= s.hardware.memory_gib:
+    parts = overfull(known, s)
+    if parts:
+        yield Fault("hardware.gpu", told(parts, s), _smaller(known, s))
+
+
+def _full_rows(see: Context, s: Train) -> Iterator[Fault]:
+    """Yield what is more than a GPU holds in a step of rows of `max_length`, beside what is kept between steps."""
+    known = see.model(s.model.path)
+    if known is None or known.parameters is None or s.hardware.device == "cpu" or overfull(known, s):
+        return  # what is too much without them is told without them
+    parts = overfull_step(known, s)
+    if not parts:
         return
-    parts = [
-        f"{part:.0f} GiB of {name}"
-        for part, name in ((weights, "weights"), (gradients, "gradients"), (states, "optimiser states"))
-        if part
-    ]
-    message = f"{' + '.join(parts)} are more than the {s.hardware.memory_gib} GiB of {s.hardware.gpu}"
-    yield Fault("hardware.gpu", message, _smaller(s))
+    activations, logits = parts["activations"], parts["logits"]
+    ways = ["train.micro_batch_size: 1"] * (s.batch.micro > 1)
+    ways += ["train.gradient_checkpointing: true"] * (not s.numerics.gradient_checkpointing)
+    ways += ["train.liger_kernel: true"] * (logits > activations)
+    paths = "model.max_length batch.micro hardware.gpu"
+    if not s.numerics.gradient_checkpointing and activations > logits:
+        paths = f"numerics.gradient_checkpointing {paths}"
+    yield Fault(paths, told(parts, s), f"use {', '.join([*ways, 'a smaller max_length'])}, or more or larger GPUs")
 
 
-def _smaller(s: Train) -> str:
+@rule("L145", "packed-rows-beyond-the-memory", "error", sources="Axolotl#1813, LLaMA-Factory#5771")
+def packs_too_large(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds packed rows whose activations and logits do not fit beside the weights.
+
+    Why is this bad:
+    Packed rows have all `max_length` tokens, from the first step on. What is counted is the least that is kept of them: the inputs of the layers, or of their matrices
+    without gradient checkpointing, and fp32 logits over the whole vocabulary.
+
+    Example:
+        model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 131072}
+        data: {train: [{path: data/chat.jsonl, format: chat}], packing: true}
+        adapter: {rank: 16}
+        hardware: {gpu: a100-40gb}
+
+    Use instead:
+        model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 16384}
+    """
+    if s.data.packing:
+        yield from _full_rows(see, s)
+
+
+@rule("L146", "long-rows-beyond-the-memory", "warning", sources="Axolotl#1813, LLaMA-Factory#5771")
+def rows_too_large(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a `max_length` and a micro batch whose activations and logits do not fit beside the weights.
+
+    Why is this bad:
+    The training goes on until a batch has a row of that length, and then ends for want of memory: often in the middle of the night. What is counted is
+    the least that is kept.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-1.5B-Instruct, max_length: 32768}
+        train: {learning_rate: 1e-5, micro_batch_size: 8}
+
+    Use instead:
+        train: {learning_rate: 1e-5, micro_batch_size: 1, liger_kernel: true}
+    """
+    if not s.data.packing:
+        yield from _full_rows(see, s)
+
+
+def _smaller(known: KnownModel, s: Train) -> str:
     """Return what would make it smaller, the least change of the method first."""
     ways: list[str] = []
     if s.hardware.world > 1 and s.parallel.strategy not in ("zero3", "fsdp2"):
         ways.append("parallel.strategy: fsdp2")
     if s.adapter is None:
         ways.append("an adapter (adapter: {rank: 16})")
-    if s.adapter is None and s.model.load_in == "fp32" and s.numerics.precision == "bf16":
+    halved = in_bf16(s)
+    if halved is not None and not overfull(known, halved):
         ways.append("model.load_in: bf16 (half of it, and small updates are lost: L137)")
     if s.model.load_in not in ("nf4", "fp4"):
         ways.append("model.load_in: nf4 with an adapter" if s.adapter is None else "model.load_in: nf4")
@@ -154,4 +164,4 @@ def host_too_small(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("hardware.host_memory_gib", message, "use more nodes, offload to nvme, or an adapter")
 
 
-RULES = (too_large, needless_offload, host_too_small)
+RULES = (too_large, packs_too_large, rows_too_large, needless_offload, host_too_small)

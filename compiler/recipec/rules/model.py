@@ -14,6 +14,8 @@ from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 from recipec.systems.registry import system
 
+# Ends of turns and paddings of well-known families.
+OTHERS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>", "<|end|>", "</s>")
 EMBEDDINGS = ("embed_tokens", "lm_head")
 TALKS = ("chat", "preference")
 ROWS = "trainable_token_indices"  # PEFT's option that trains single rows of the embeddings
@@ -98,9 +100,14 @@ def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
         message = f"{' and '.join(s.model.new_tokens)} are new to {known.name}, {frozen}"
         yield Fault("model.chat_template model.new_tokens", message, f"{add}, or use a model that has them")
     for name, token in s.model.special_tokens.items():
-        if token not in (*known.tokens, *s.model.new_tokens) and name != "pad":  # a pad token is never read nor said
+        if token in (*known.tokens, *s.model.new_tokens):
+            continue
+        if name != "pad":  # a pad token is never read nor said
             message = f"{token} is new to {known.name}, {frozen}"
             yield Fault("model.special_tokens model.path", message, f"{add}, or choose a token that it has")
+        elif token in OTHERS:
+            message = f"{token} is a token of other families: it would be new to {known.name}"
+            yield Fault("model.special_tokens", message, f"choose one that it has: {', '.join(known.tokens[:6])}")
 
 
 @rule("L032", "length-beyond-context", "error", sources="")

@@ -2,9 +2,9 @@
 
 import ast
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
+from recipec.regular_file import read_regular
 from recipec.suggest import nearest
 
 PASSED = ("completions", "prompts", "answers")  # lists of text, one for each completion
@@ -22,7 +22,7 @@ class Trouble(NamedTuple):
 def trouble(path: str, name: str) -> Trouble | None:
     """Return what would fail when the function is called; None when it is fine, or the file is not here to be read."""
     try:
-        source = Path(path).read_text(encoding="utf-8")
+        source = read_regular(path).decode()
     except OSError:
         return None  # a run looks again, where the file must be
     except ValueError:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from recipec.regular_file import read_regular
+
+if TYPE_CHECKING:
+    from jinja2 import nodes
+    from jinja2.parser import Parser
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 LARGEST = 1 << 20  # characters of a template
 
@@ -19,8 +25,7 @@ class Trouble(NamedTuple):
 def trouble(path: str) -> Trouble | None:
     """Return what would fail when a conversation is rendered; None when nothing would, or the file is not here."""
     try:
-        with Path(path).open(encoding="utf-8") as stream:
-            text = stream.read(LARGEST)
+        text = read_regular(path, LARGEST).decode()
     except OSError:
         return None  # another finding tells that it is not here
     except ValueError:
@@ -28,12 +33,9 @@ def trouble(path: str) -> Trouble | None:
     return _trouble_of(path, text)
 
 
-@lru_cache(maxsize=16)
-def _trouble_of(path: str, text: str) -> Trouble | None:
-    from jinja2 import TemplateError, TemplateSyntaxError, nodes
+def environment() -> ImmutableSandboxedEnvironment:
+    """Return the environment in which Transformers compiles chat templates (`transformers.utils.chat_template_utils`)."""
     from jinja2.ext import Extension, loopcontrols
-    from jinja2.meta import find_undeclared_variables
-    from jinja2.parser import Parser
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
@@ -45,12 +47,18 @@ def _trouble_of(path: str, text: str) -> Trouble | None:
             next(parser.stream)
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+
+
+@lru_cache(maxsize=16)
+def _trouble_of(path: str, text: str) -> Trouble | None:
+    from jinja2 import TemplateError, TemplateSyntaxError
+    from jinja2.meta import find_undeclared_variables
+
+    made = environment()
     try:
-        environment.compile(text)
-        read = find_undeclared_variables(environment.parse(text))
+        made.compile(text)
+        read = find_undeclared_variables(made.parse(text))
     except TemplateSyntaxError as error:
         return Trouble(f"{path}:{error.lineno} is not valid Jinja: {error.message}", "correct the template")
     except (TemplateError, RecursionError) as error:

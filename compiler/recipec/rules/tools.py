@@ -6,11 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from recipec.kinds.train.records import Train
+from recipec.language import Recipe
 from recipec.rules.rule import Context, Fault, rule
-from recipec.source import is_mapping
+from recipec.source import dotted, is_mapping
 from recipec.suggest import nearest
-from recipec.systems.registry import system
+from recipec.systems.registry import doing, system
 
+CONTEXT, TENSOR = "parallel.context_parallel", "parallel.tensor_parallel"
+# What tools call these sizes, in whatever file and at whatever depth.
+OF_CONTEXT = ("context_parallel_size", "sequence_parallel_degree", "sequence_parallel_size", "cp_size", "sp_size", "ring_attn_size", "ulysses_size", "ulysses_sequence_parallel_size", "ulysses_degree")  # fmt: skip
+OF_TENSOR = ("tensor_parallel_size", "tp_size", "autotp_size", "tensor_parallel_degree")
+OF_SHARDS, OF_COPIES = "dp_shard_size", "dp_replicate_size"
+OF_OTHERS = ("expert_parallel_size", "ep_size", "pipeline_parallel_size", "pp_size")
+ENGINES = ("vllm", "rollout", "generation")  # sizes below these are those of engines
 WRAP = ("transformer_layer_cls_to_wrap", "fsdp_transformer_layer_cls_to_wrap")
 
 
@@ -97,4 +105,72 @@ def two_shardings(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault(f"overrides.{s.trainer}.{word}", message, "choose one by parallel.strategy, and drop the key")
 
 
-RULES = (deepspeed_optimizer, wrap_class, two_shardings)
+@rule(
+    "L143", "raw-sizes-of-groups", "error", "recipe", sources="Axolotl: effective_world_size; transformers: get_cp_size"
+)
+def raw_sizes(see: Context, _recipe: Recipe) -> Iterator[Fault]:
+    """Finds raw keys of a tool that make groups of processes share sequences or layers.
+
+    Why is this bad:
+    Processes of a group hold the same sequences. The batch, the accumulation and the steps were decided for processes that each hold their own, so the batch would be
+    smaller than the recipe says, by the size of a group.
+
+    Example:
+        model: {base: my-lab/my-model, attention: flash_attention_2}
+        train: {learning_rate: 1e-5, batch_size: 8}
+        hardware: {gpu: h100-80gb, per_node: 8}
+        parallel: {strategy: fsdp2}
+        overrides: {axolotl: {context_parallel_size: 4}}
+
+    Use instead:
+        parallel: {strategy: fsdp2, context_parallel: 4}
+        overrides: {}
+    """
+    plans: list[Train] = [stage.body for stage in see.plan.of_kind("train")]
+    for tool, raw in see.overrides.items():
+        if tool in doing("evaluate"):  # what an evaluation is given divides no batch
+            continue
+        for path, key, value, beside in _of_training(raw, ("overrides", tool)):
+            if not isinstance(value, int | None):  # its contract tells
+                continue
+            name = key.removeprefix("parallelism_config_")
+            here = dotted(path)
+            for names, word in ((OF_CONTEXT, CONTEXT), (OF_TENSOR, TENSOR)):
+                if name in names and any(_differs(value, getattr(s.parallel, word.partition(".")[2])) for s in plans):
+                    message = f"{key} makes processes share {'sequences' if word == CONTEXT else 'layers'}, which the batch is not divided for"
+                    yield Fault(here, message, f"set {word}: {value} instead" if value not in (None, 1) else "drop it")
+            if name in OF_OTHERS and value not in (None, 1):
+                message = f"{key} makes processes share the model, which the batch is not divided for"
+                yield Fault(here, message, "drop it: a recipe has no word for it")
+            if name == OF_SHARDS and any(_uneven(value, beside, s.batch.data_parallel) for s in plans):
+                copies = (
+                    "dp_replicate_size beside it" if key == name else "parallelism_config_dp_replicate_size beside it"
+                )
+                message = f"{key}: {value} leaves open what the other data-parallel processes do"
+                yield Fault(
+                    here, message, f"give {copies}, so that both make {plans[0].batch.data_parallel}, or drop it"
+                )
+
+
+def _of_training(raw: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any, dict[str, Any]]]:
+    """Yield the path, the last name, the value and the mapping around it of every raw key that is none of an engine."""
+    for word, value in raw.items():
+        names = str(word).split(".")
+        if any(name.partition("_")[0] in ENGINES for name in names):
+            continue
+        if is_mapping(value):
+            yield from _of_training(value, (*path, str(word)))
+        else:
+            yield (*path, str(word)), names[-1], value, raw
+
+
+def _differs(value: Any, size: int) -> bool:
+    return (1 if value is None else value) != size
+
+
+def _uneven(shards: Any, beside: dict[str, Any], data_parallel: int) -> bool:
+    copies = next((value for word, value in beside.items() if str(word).endswith(OF_COPIES)), 1)
+    return isinstance(shards, int) and isinstance(copies, int) and shards * copies != data_parallel
+
+
+RULES = (deepspeed_optimizer, wrap_class, two_shardings, raw_sizes)

@@ -121,9 +121,9 @@ def on_a_base_model(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         train: {method: orpo, learning_rate: 5e-6}
     """
-    first = next(see.plan.of_kind("train")).body
+    untaught = see.plan.maker(s.model.path) is None and (s.adapter is None or s.adapter.start_from is None)
     known = see.model(s.model.path)
-    if s.method in AFTER_SFT and s is first and known is not None and known.template == "none":
+    if s.method in AFTER_SFT and untaught and known is not None and known.template == "none":
         advice = "train it on conversations first (stages), start from the instruct model, or use method: orpo"
         yield Fault("method model.path", f"{known.id} is a base model: it never learnt to answer", advice)
 
@@ -183,12 +183,13 @@ def unfit_for_vllm(see: Context, s: Evaluate) -> Iterator[Fault]:
 
 
 @rule("L049", "learning-rate-that-diverges", "error", sources="")
-def diverges(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a learning rate of Adam or Lion above 0.1.
+def diverges(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a learning rate of Adam or Lion above 0.1, or of 0.01 and more for all weights of a pretrained model.
 
     Why is this bad:
     These optimisers move every weight by about the learning rate in each step: the model is noise after the first. Most
-    often the exponent was lost. Only learnt prompts tolerate such rates.
+    often the exponent was lost, or the learning rate and the weight decay are exchanged. Only learnt prompts tolerate such
+    rates.
 
     Example:
         model: {base: my-lab/my-model}
@@ -198,13 +199,13 @@ def diverges(_see: Context, s: Train) -> Iterator[Fault]:
         train: {learning_rate: 2e-5}
     """
     prompt = s.adapter is not None and s.adapter.virtual_tokens > 0
-    rate = s.optimizer.learning_rate or 0.0
-    if rate > 0.1 and s.optimizer.name.startswith(("adam", "ademamix", "lion")) and not prompt and s.script is None:
-        yield Fault(
-            "optimizer.learning_rate",
-            f"{s.optimizer.name} with a learning rate of {rate:g} diverges",
-            "was 1e-4 or 1e-5 meant?",
-        )
+    rate, decay = s.optimizer.learning_rate or 0.0, s.optimizer.weight_decay
+    pretrained = s.adapter is None and see.said.recipe.model.from_scratch is None
+    adam = s.optimizer.name.startswith(("adam", "ademamix", "lion")) and s.script is None
+    if adam and not prompt and (rate > 0.1 or (pretrained and rate >= 0.01)):
+        exchanged = 0 < decay <= 1e-3
+        advice = f"it looks exchanged with weight_decay {decay:g}" if exchanged else "was 1e-4 or 1e-5 meant?"
+        yield Fault("optimizer.learning_rate", f"{s.optimizer.name} with a learning rate of {rate:g} diverges", advice)
 
 
 @rule("L110", "weighed-rows-held-out", "warning", sources="")

@@ -14,6 +14,8 @@ LEAST_RATE = 1e-8  # at it, 10,000 steps of Adam move a weight by at most 1e-4
 MOST_ADAPTER_RATE = 5e-3
 MOST_DECAY = 1.0
 HALF = 0.5
+MOST_NOISE = 50.0
+MOST_LOADERS = 256  # on a node; large hosts have 128 to 256 cores
 LOW_RANK = ("lora", "adalora")  # whose rank is that of one product of two matrices
 
 
@@ -147,7 +149,7 @@ LOST = {1e-7: 0.0012, 1e-6: 0.02, 5e-6: 0.076, 1e-5: 0.15, 2e-5: 0.30, 5e-5: 0.5
 
 
 @rule("L137", "updates-lost-in-rounding", "warning", sources="")
-def rounded(_see: Context, s: Train) -> Iterator[Fault]:
+def rounded(see: Context, s: Train) -> Iterator[Fault]:
     """Finds all weights trained in bf16, without fp32 copies, at a learning rate of 5e-5 or less.
 
     Why is this bad:
@@ -169,8 +171,11 @@ def rounded(_see: Context, s: Train) -> Iterator[Fault]:
     if share is not None:
         many = f"{'about' if rate in LOST else 'less than'} {100 * share:.2g}%"
         message = f"in bf16 alone, a rate of {rate:g} changes {many} of the weights in 100 steps"
-        advice = "use load_in: fp32 (16 bytes per parameter with AdamW instead of 8), zero2 or zero3, or an adapter"
-        yield Fault("model.load_in optimizer.learning_rate", message, advice)
+        shards = "zero2 or zero3" if s.hardware.world > 1 else "zero2 with offload: {optimizer: cpu}"
+        ways = [f"parallel.strategy: {shards}, whose copies of the weights are fp32", "an adapter"]
+        if see.said.wrote("model.load_in"):
+            ways = ["load_in: fp32 (16 bytes per parameter with AdamW instead of 8)", *ways]
+        yield Fault("model.load_in optimizer.learning_rate", message, f"use {', or '.join(ways)}")
 
 
 def widest(known: KnownModel, adapter: Adapter) -> int | None:
@@ -205,12 +210,122 @@ def rank(see: Context, s: Train) -> Iterator[Fault]:
     if s.adapter is None or s.adapter.type not in LOW_RANK:
         return
     known = see.model(s.model.path)
-    scratch = see.said.recipe.model.from_scratch
-    most = scratch.hidden_size if scratch is not None else widest(known, s.adapter) if known is not None else None
-    if most is not None and s.adapter.rank >= most:
-        of = known.id if known is not None else "the model"
-        message = f"rank {s.adapter.rank} is no less than the {most} of the layers of {of}"
+    most = widest(known, s.adapter) if known is not None else None
+    if known is not None and most is not None and s.adapter.rank >= most:
+        message = f"rank {s.adapter.rank} is no less than the {most} of the layers of {known.id}"
         yield Fault("adapter.rank", message, "8 to 256 is usual")
 
 
-RULES = (constants_of_adam, no_rate, adapter_rate, shares, decay, rounded, rank)
+@rule("L179", "slower-second-matrix", "warning", sources="arXiv:2402.12354")
+def lora_plus(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a LoRA+ ratio below 1.
+
+    Why is this bad:
+    The ratio is the learning rate of B over that of A. LoRA+ makes B, which starts at zero, learn faster: 16 is usual.
+    Below 1, it learns more slowly than without LoRA+.
+
+    Example:
+        adapter: {rank: 16, lora_plus_ratio: 0.0625}
+
+    Use instead:
+        adapter: {rank: 16, lora_plus_ratio: 16}
+    """
+    ratio = s.adapter.lora_plus_ratio if s.adapter is not None else None
+    if ratio is not None and ratio < 1:
+        message = f"with lora_plus_ratio {ratio:g}, B learns more slowly than A"
+        yield Fault("adapter.lora_plus_ratio", message, f"was {1 / ratio:g} meant? 16 is usual")
+
+
+@rule("L180", "noise-that-drowns", "warning", sources="arXiv:2310.05914")
+def neftune(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a NEFTune noise far above what its authors tried.
+
+    Why is this bad:
+    The paper tries 5, 10 and 15, and quality falls at the upper end. Far beyond, the model sees noise in place of words.
+
+    Example:
+        train: {learning_rate: 1e-5, neftune_alpha: 500}
+
+    Use instead:
+        train: {learning_rate: 1e-5, neftune_alpha: 5}
+    """
+    alpha = s.optimizer.neftune_alpha
+    if alpha is not None and alpha > MOST_NOISE:
+        yield Fault("optimizer.neftune_alpha", f"a noise of {alpha:g} drowns the embeddings", "5 is usual")
+
+
+@rule("L181", "more-loaders-than-cores", "warning", sources="")
+def loaders(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds more loader processes on a node than machines have cores.
+
+    Why is this bad:
+    `workers` counts for each GPU. Hundreds of processes hold a copy of the data each, wait for one another's cores, and
+    take minutes to start.
+
+    Example:
+        data: {train: [{path: data/chat.jsonl, format: chat}], workers: 512}
+
+    Use instead:
+        data: {train: [{path: data/chat.jsonl, format: chat}], workers: 8}
+    """
+    total = s.data.workers * s.hardware.per_node
+    if total > MOST_LOADERS:
+        message = f"{s.data.workers} loaders for each of {s.hardware.per_node} processes are {total} on a node"
+        yield Fault("data.workers", message, "2 to 16 are usual")
+
+
+@rule("L182", "more-cycles-than-steps", "error", sources="")
+def cycles(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds more restarts of a cosine than half the training has steps.
+
+    Why is this bad:
+    A cycle falls from the peak to zero. With a step or two in each, the learning rate jumps between values that have
+    nothing to do with the schedule.
+
+    Example:
+        train: {learning_rate: 1e-5, steps: 100, scheduler: cosine_with_restarts, cycles: 200}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 100, scheduler: cosine_with_restarts, cycles: 2}
+    """
+    steps = s.length.amount if s.length.unit == "steps" else 0
+    if steps and s.optimizer.scheduler == "cosine_with_restarts" and s.optimizer.cycles * 2 > steps:
+        message = f"{s.optimizer.cycles} cycles do not fit into {steps} steps"
+        yield Fault("optimizer.cycles", message, "2 to 10 are usual")
+
+
+@rule("L183", "percentages-as-weights", "warning", sources="")
+def percentages(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights of sources that add up to 100.
+
+    Why is this bad:
+    `weight` says how many times the rows of a source are taken in one epoch. 70 and 30 are not shares: an epoch has seventy
+    copies of one source and thirty of the other.
+
+    Example:
+        data: {train: [{path: data/a.jsonl, format: chat, weight: 70}, {path: data/b.jsonl, format: chat, weight: 30}]}
+
+    Use instead:
+        data: {train: [{path: data/a.jsonl, format: chat, weight: 2}, {path: data/b.jsonl, format: chat, weight: 1}]}
+    """
+    weights = [source.weight for source in s.data.train]
+    if len(weights) > 1 and sum(weights) == 100:
+        copies = " and ".join(str(weight) for weight in weights[:3])
+        message = f"an epoch takes the rows {copies} times: weights are counts, not percentages"
+        yield Fault("data.train.0.weight", message, "write small numbers, such as 2 and 1")
+
+
+RULES = (
+    constants_of_adam,
+    no_rate,
+    adapter_rate,
+    shares,
+    decay,
+    rounded,
+    rank,
+    lora_plus,
+    neftune,
+    loaders,
+    cycles,
+    percentages,
+)

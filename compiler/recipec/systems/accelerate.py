@@ -12,7 +12,7 @@ from recipec.kinds.train.records import Train
 from recipec.systems import deepspeed, trainers
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import FOUR_BIT
-from recipec.systems.table import Row, choice, constant, made, named, same, where, within
+from recipec.systems.table import OMIT, Row, choice, constant, made, named, renamed, same, where, within
 
 TOOL = "accelerate"
 FILE = "accelerate.yaml"
@@ -30,6 +30,13 @@ ZERO = ("zero1", "zero2", "zero3")
 PRECISIONS = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
 
 
+SPLIT = (
+    *trainers.where_split(same("parallelism_config_dp_shard_size", "batch.data_parallel")),
+    renamed("parallelism_config_cp_size", trainers.CONTEXT, {1: OMIT}),
+    renamed("parallelism_config_tp_size", trainers.TENSOR, {1: OMIT}),
+)
+
+
 def _rows(*, gathers: bool) -> tuple[Row, ...]:
     return (
         constant("compute_environment", "LOCAL_MACHINE"),
@@ -44,6 +51,7 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
         choice("rdzv_backend", "hardware.nodes", {1: "static"}, other="c10d"),
         constant("same_network", True),
         *where("parallel.strategy", "fsdp2", rows=within("fsdp_config", *_fsdp(gathers=gathers))),
+        *(() if gathers else where("parallel.strategy", "fsdp2", rows=within("parallelism_config", *SPLIT))),
         *where(
             "parallel.strategy",
             *ZERO,

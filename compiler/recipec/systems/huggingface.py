@@ -7,6 +7,9 @@ Keys: https://huggingface.co/docs/transformers/main_classes/trainer#transformers
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Any
+
 from recipec.systems.check import differs
 from recipec.systems.table import (
     OMIT,
@@ -121,6 +124,18 @@ BASE: dict[str, Row] = {row.key: row for row in _ROWS}
 def base(*keys: str) -> tuple[Row, ...]:
     """Return rows of the base table in this order. Raises KeyError when there is none of a key."""
     return tuple(BASE[key] for key in keys)
+
+
+def in_steps(length: float, unit: str, amount: float) -> Any:
+    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
+    if without_steps(length, unit):
+        return OMIT
+    return ceil(length * amount) if isinstance(length, float) else length
+
+
+def without_steps(length: float, unit: str) -> bool:
+    """Return whether a length is a share of steps whose number is not known."""
+    return isinstance(length, float) and unit != "steps"
 
 
 UPCAST = (

@@ -7,24 +7,52 @@ from typing import Any
 from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.evaluate import Evaluate
+from recipec.systems import accelerate
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import OMIT, Row, flag, made, named, number, same, where, within
+from recipec.systems.table import (
+    OMIT,
+    Row,
+    choice,
+    constant,
+    flag,
+    made,
+    named,
+    number,
+    renamed,
+    same,
+    where,
+    within,
+)
 from recipec.systems.trainers import GENERAL
 
 TOOL, FILE = "lm_eval", "lm_eval.yaml"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
-def sheets(_stage: Evaluate, environment: str) -> list[Sheet]:
+def sheets(stage: Evaluate, environment: str) -> list[Sheet]:
     """Return the run configuration, for the release of lm-eval in an environment."""
-    return [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config")]
+    own = [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config")]
+    if not launched(stage):
+        return own
+    release = pinned(environment, accelerate.TOOL)
+    return [*own, Sheet(accelerate.FILE, LAUNCHED, accelerate.TOOL, release, "config", raw_keys=False)]
+
+
+def launched(stage: Evaluate) -> bool:
+    """Return whether accelerate starts a process for each copy of the model: vLLM makes its own."""
+    return stage.backend == "hf" and stage.copies > 1
 
 
 def job(stage: Evaluate) -> Job:
     """Return what runs the evaluation."""
     variables = {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
-    return Job(("lm-eval", "run", "--config", Beside(FILE)), variables=variables)
+    found = Job(("lm-eval", "run", "--config", Beside(FILE)), variables=variables)
+    found = found.replaced(processes=stage.copies * stage.gpus_per_copy)
+    if not launched(stage):
+        return found
+    start = ("accelerate", "launch", "--config_file", Beside(accelerate.FILE))
+    return found.replaced(program=("-m", "lm_eval", "run", "--config", Beside(FILE)), start=start)
 
 
 def _tokenizer(tokenizer: str, model: str) -> Any:
@@ -39,10 +67,12 @@ MODEL_ARGS: tuple[Row, ...] = (
     same("revision", "model.revision"),
     made("tokenizer", _tokenizer, "model.tokenizer", "model.path"),
     flag("trust_remote_code", "trust_remote_code"),
-    same("max_length", "max_length").when(*HF),
+    number("max_length", "max_length").when(*HF),
+    choice("parallelize", "gpus_per_copy", {1: OMIT}, other=True, why="its layers are split over GPUs").when(*HF),
     same("peft", "model.adapter").when(*HF),
-    same("max_model_len", "max_length").when(*VLLM),
-    same("tensor_parallel_size", "hardware.per_node").when(*VLLM),
+    number("max_model_len", "max_length").when(*VLLM),
+    same("tensor_parallel_size", "gpus_per_copy").when(*VLLM),
+    renamed("data_parallel_size", "copies", {1: OMIT}).when(*VLLM),
     same("lora_local_path", "model.adapter").when(*VLLM),
 )
 
@@ -73,9 +103,24 @@ ROWS: tuple[Row, ...] = (
 )
 
 
+# the launcher's configuration: one process for each copy of the model, and nothing else that it would do by default
+LAUNCHED: tuple[Row, ...] = (
+    constant("compute_environment", "LOCAL_MACHINE"),
+    constant("distributed_type", "MULTI_GPU"),
+    constant("num_machines", 1),
+    same("num_processes", "copies", "copies of the model"),
+    constant("machine_rank", 0),
+    constant("mixed_precision", "no", "the weights are loaded in the precision that counts"),
+    constant("use_cpu", False),
+    constant("main_training_function", "main"),
+    constant("rdzv_backend", "static"),
+    constant("same_network", True),
+)
+
+
 def _need(s: Evaluate) -> Need:
     if s.backend == "vllm":
-        return Need("vllm-0.33.0")
+        return Need("vllm-0.33.0", frozenset(["ray"] if s.copies > 1 else []))
     return Need(packages=frozenset(["lm-eval"]), otherwise=GENERAL)
 
 

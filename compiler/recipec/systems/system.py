@@ -25,6 +25,10 @@ class Need(Record, frozen=True):
     holds: frozenset[str] = frozenset()
 
 
+# The fields of turns that a chat template may write beside role and content.
+OF_TURNS = frozenset([".tool_calls", ".tool_call_id", ".name", ".reasoning_content"])
+
+
 def _nothing(_body: Any) -> dict[str, str]:
     return {}
 
@@ -48,12 +52,19 @@ class System(Record, frozen=True):
 
     `own_program`: what trains is a program of the user, which has its model and data from where it likes.
     `own_loop`: what trains is no Trainer of Hugging Face's, so nothing tells a run that the training began and ended.
-    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `one_message`: of an
-    answer in a preference pair only one message is read. `trains_new_embeddings`: beside an adapter it trains the
-    embeddings in full where tokens are new. `alternating` and `without_system` are the names of its own chat templates that
-    refuse turns in which user and assistant do not alternate, and a system turn. `dequantises`: the formats of quantised
-    checkpoints that it turns into bf16 when it loads them. `fp32_copies`: the strategies under which all weights are
-    trained in fp32 whatever they are loaded in, beside ZeRO, where DeepSpeed sees to it.
+    `engines_apart`: where engines have GPUs of their own, a critic and a reward model have too. `scores_apart`: the head of its
+    reward models is saved in a file that others do not read. `keeps`: of a batch it keeps `activations` on the GPU for the
+    backward pass, and whole `logits` for the loss; what is not said may be kept in pieces, or elsewhere. `scores_tokens`: a
+    reward model is given the policy's tokens, not the text. `trains_new_embeddings`: beside an adapter it trains the embeddings
+    in full where tokens are new. `dequantises`: the formats of quantised checkpoints that it turns into bf16 when it loads them.
+    `fp32_copies`: the strategies under which all weights are trained in fp32 whatever they are loaded in, beside ZeRO, where
+    DeepSpeed sees to it.
+
+    `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
+    not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
+    the fields of rows that it reads beside the columns of the format, those of turns with a dot before them; None: the program
+    reads what it likes. `pairs` are the shapes of an answer beside messages that it reads (`text`, `message`, `messages`),
+    where these are not all; `unpaired_turns`: in unpaired preferences it reads a prompt and a completion that are turns.
     """
 
     name: str
@@ -72,7 +83,13 @@ class System(Record, frozen=True):
     trains_new_embeddings: bool = False
     own_loop: bool = False
     engines_apart: bool = False
-    one_message: bool = False
+    keeps: frozenset[str] = frozenset()
+    scores_apart: bool = False
+    scores_tokens: bool = False
     dequantises: frozenset[str] = frozenset()
     alternating: frozenset[str] = frozenset()
     without_system: frozenset[str] = frozenset()
+    writing_tools: frozenset[str] = frozenset()
+    reads: Mapping[str, frozenset[str]] | None = None
+    pairs: frozenset[str] = frozenset()
+    unpaired_turns: bool = False

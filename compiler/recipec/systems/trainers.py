@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from recipec.facts import releases
+from recipec.facts import has_pins, pins, releases
 from recipec.job import MASTER_PORT, Job, Word
 from recipec.kinds.train.records import Train
+from recipec.systems.check import Check, refuses
 from recipec.systems.system import Need
+from recipec.systems.table import Row
 
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where no trainer's environment does
+CONTEXT, TENSOR = "parallel.context_parallel", "parallel.tensor_parallel"
 EVALUATES = frozenset(["lm-eval", "peft", "transformers"])
 
 
@@ -16,6 +19,8 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
     extras = ["deepspeed"] if s.parallel.strategy.startswith("zero") else []
     extras += ["flash-attn"] if s.model.attention == "flash_attention_2" else []
     own = base or (f"{s.trainer}-{s.release}" if s.release in releases(s.trainer) else GENERAL)
+    if s.numerics.liger_kernel and has_pins(own) and "\nliger-kernel==" not in pins(own):
+        extras.append("liger")
     return Need(own, frozenset(extras) - brings, holds=holds)
 
 
@@ -23,6 +28,24 @@ def job(s: Train, *program: Word, start: tuple[Word, ...] = ()) -> Job:
     """Return the job of a training whose processes meet at a port of node 0."""
     ports = (MASTER_PORT,) if s.hardware.nodes > 1 else ()
     return Job(program, start, nodes=s.hardware.nodes, processes=s.hardware.per_node, ports=ports)
+
+
+def where_split(row: Row) -> tuple[Row, ...]:
+    """Return the row for trainings whose processes share sequences, and the same for those that share layers only."""
+    return row.unless(CONTEXT, 1), row.when(CONTEXT, 1).unless(TENSOR, 1)
+
+
+def unsplit(tool: str, *paths: str) -> tuple[Check, ...]:
+    """Return the checks of a trainer that cannot share sequences, or layers, between its processes."""
+    return tuple(
+        refuses(
+            path,
+            when=lambda size: size > 1,
+            message=f"{tool} has no {path.partition('.')[2].replace('_', ' ')}ism",
+            advice="drop it, or choose a trainer that has it (docs/methods.md)",
+        )
+        for path in paths
+    )
 
 
 def tracking(s: Train) -> dict[str, str]:

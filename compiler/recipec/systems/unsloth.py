@@ -76,6 +76,7 @@ def _elsewhere(also_train: tuple[str, ...]) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("Unsloth", trainers.CONTEXT, trainers.TENSOR),
     *settings.CHECKS,
     *script.CHECKS,
     refuses(
@@ -113,6 +114,12 @@ CHECKS: tuple[Check, ...] = (
         "model.resize_embeddings",
         when=bool,
         message="Unsloth resizes embeddings only to a number of tokens",
+        advice="drop it",
+    ),
+    refuses(
+        "numerics.liger_kernel",
+        when=bool,
+        message="Unsloth has kernels of its own in place of Liger's",
         advice="drop it",
     ),
     refuses(
@@ -297,4 +304,7 @@ SYSTEM = System(
     one_process="Unsloth trains in one process",
     alternating=frozenset(["gemma"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(["qwen3"]),
+    reads=script.READS,
+    unpaired_turns=True,
 )

@@ -16,6 +16,7 @@ from recipec.launch import nodes
 from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
 from recipec.plan import FileRead, Stage
+from recipec.regular_file import read_regular
 from recipec.source import Source, Span
 from recipec.systems.registry import system
 
@@ -84,7 +85,12 @@ class Build(NamedTuple):
     def missing(self) -> Iterator[FileRead]:
         """Yield each file that a stage needs, that no stage makes, and that is not there."""
         needed = {read.path: read for stage in self.stages for read in stage.reads if read.needed}
-        return (read for read in needed.values() if not self.made(read.path) and not Path(read.path).exists())
+        return (read for read in needed.values() if not self.made(read.path) and not _readable(Path(read.path)))
+
+
+def _readable(path: Path) -> bool:
+    """Return whether a file or folder is there; a pipe or a device is none, which a tool would wait for."""
+    return path.is_file() or path.is_dir()
 
 
 def _split(at: str | None) -> tuple[str, int, int]:
@@ -96,7 +102,7 @@ def _split(at: str | None) -> tuple[str, int, int]:
 def read(path: Path, again: str) -> tuple[Manifest, bytes]:
     """Return what a plan.json says, and its text; `again` is the advice to make it anew. Raises RecipeError."""
     try:
-        text = path.read_bytes()
+        text = read_regular(path, None)
     except FileNotFoundError:
         raise _refused(
             "E001", "there is no plan here: this folder is not the output of `recipe compile`", path, again
@@ -129,7 +135,7 @@ def load(folder: Path, recipe: Path | None = None) -> Build:
 def _recipe_source(recipe: Path | None, about: About) -> Source | None:
     """Return the recipe's text; None when its file has changed since it was compiled, or cannot be read."""
     try:
-        text = (recipe or Path(about.file)).read_bytes()
+        text = read_regular(recipe or Path(about.file))
     except OSError:
         return None
     if hashlib.sha256(text).hexdigest() != about.sha256:

@@ -42,11 +42,16 @@ def last_complete(output: Path) -> Path | None:
 
 
 def set_incomplete_aside(output: Path) -> list[Path]:
-    """Rename incomplete checkpoints to `checkpoint-N.incomplete` and return the new paths; nothing is deleted."""
+    """Rename incomplete checkpoints to `incomplete-checkpoint-N` and return the new paths; nothing is deleted.
+
+    Trainers take every `checkpoint-*` with a number in it for one of theirs when they keep only the last few
+    (`rotate_checkpoints` in transformers): one such as `checkpoint-4.incomplete` would push out a whole one.
+    """
     moved: list[Path] = []
     for folder in checkpoints(output):
         if not is_complete(folder):
-            moved.append(folder.rename(free_name(folder, "incomplete")))
+            aside = folder.with_name(f"incomplete-{folder.name}")
+            moved.append(folder.rename(free_name(aside, "again") if aside.exists() else aside))
     return moved
 
 

@@ -26,6 +26,7 @@ from recipec.environments.pythons import Python, find_python, what_to_install
 from recipec.json_files import read_object
 from recipec.plural import counted
 from recipec.processes import Child, Signals
+from recipec.secrets import hidden
 from recipec.tail import Tail, last_bytes
 
 MARKER = ".complete"
@@ -282,7 +283,7 @@ def _make(
 
 
 def _fail(folder: Path, command: list[str], log: Path, begin: int) -> None:
-    text = last_bytes(log, 1 << 16, begin).decode("utf-8", "replace")
+    text = hidden(last_bytes(log, 1 << 16, begin).decode("utf-8", "replace"))  # an index may be named with a password
     lines = tuple(line.rstrip() for line in text.splitlines() if line.strip())[-FAILURE_LINES:]
     what = "uv" if command[0].endswith("uv") else "python"
     message = f"{what} could not create the environment {folder.name}"

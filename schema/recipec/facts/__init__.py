@@ -8,6 +8,12 @@ from recipec.source import Mapping, Source, plain
 from recipec.yaml_reader import read_text
 
 FOLDER = Path(__file__).parent
+ADDED = (
+    "flash-attn",
+    "liger",
+    "ray",
+    "ring-flash-attn",
+)  # pins that other environments add to theirs, in the order of names
 
 
 class Gpu(NamedTuple):
@@ -55,14 +61,22 @@ def is_between(release: str, since: str, until: str) -> bool:
 @cache
 def has_pins(environment: str) -> bool:
     """Return whether there are exact pins of an environment."""
-    return (FOLDER / "environments" / f"{environment}.txt").exists()
+    try:
+        pins(environment)
+    except OSError:
+        return False
+    return True
 
 
 @cache
 def pins(environment: str) -> str:
-    """Return the exact pins of an environment; `NAME-flash-attn` has those of flash-attn besides. Raises OSError."""
-    base, flash, _ = environment.partition("-flash-attn")
-    names = [base, "flash-attn"] if flash else [base]
+    """Return the exact pins of an environment; one of a name that ends with those of ADDED has theirs besides. Raises OSError."""
+    names: list[str] = []
+    for added in reversed(ADDED):
+        if environment.endswith(f"-{added}"):
+            environment = environment.removesuffix(f"-{added}")
+            names.insert(0, added)
+    names.insert(0, environment)
     return "".join((FOLDER / "environments" / f"{name}.txt").read_text(encoding="utf-8") for name in names)
 
 

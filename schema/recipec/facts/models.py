@@ -124,6 +124,14 @@ def _gated() -> tuple[tuple[str, str], ...]:
     )
 
 
+def _kept(name: str) -> str | None:
+    """Return the format of the weights of a repository whose name does not tell it; None where none is known."""
+    for row in re.findall(r"^  - \{kept: \"(.*)\", format: (\w+)\}$", _file(), re.MULTILINE):
+        if any(fnmatchcase(name.lower(), pattern) for pattern in row[0].split(", ")):
+            return str(row[1])
+    return None
+
+
 def adapter_weights(known: KnownModel, rank: int, names: tuple[str, ...] | None = None) -> int | None:
     """Return how many weights LoRA adds at a rank: rank × (inputs + outputs) of each layer that it adapts.
 
@@ -280,6 +288,7 @@ def _of_name(path: str) -> KnownModel | None:
     listed = isinstance(copies, dict) and "exact" in copies
     origin = rows_by_name().get(name) if listed or quantised is not None else None
     fields: dict[str, Plain] = {**_fields(origin)} if origin is not None else {}
+    quantised = quantised or _kept(path)
     if quantised is not None:
         fields["quantised"] = quantised
     exact = isinstance(copies, dict) and copies.get("exact") is True and quantised is None
@@ -375,7 +384,8 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     """Count the weights of a decoder with grouped-query attention and a gated feed-forward layer, as all families here.
 
     Per layer: q and o are hidden × heads·d, k and v hidden × kv_heads·d, the three of the feed-forward hidden × ffn, and
-    two norms; a family whose `bias` is 1 adds biases to q, k and v. Embeddings are vocab × hidden, twice unless tied.
+    two norms; a family whose `bias` is 1 adds biases to q, k and v, one whose
+    `qk_norm` is 1 a norm of each head's queries and of its keys. Embeddings are vocab × hidden, twice unless tied.
     """
     vocab, layers, hidden, tied = known.vocab, known.layers, known.hidden_size, known.tied_embeddings
     heads, kv_heads, width, ffn = known.heads, known.kv_heads, known.head_size, known.ffn_size
@@ -386,8 +396,30 @@ def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
     layer = hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * ffn + 2 * hidden
     if family.get("bias"):
         layer += width * (heads + 2 * kv_heads)
+    if family.get("qk_norm"):
+        layer += 2 * width
     embeddings = vocab * hidden * (1 if tied else 2)
     return known._replace(parameters=layers * layer + hidden + embeddings, embedding_parameters=embeddings)
+
+
+def unfit(known: KnownModel | None, parts: int, *, copies: bool) -> str:
+    """Return what of a model's attention cannot be split over some GPUs; an empty text where all can, or it is not known.
+
+    With `copies`, keys and values of fewer heads than GPUs are kept several times, as vLLM does.
+    """
+    if known is None or parts == 1:
+        return ""
+    if known.heads is not None and known.heads % parts:
+        return f"{known.id} has {known.heads} attention heads, which cannot be split over {parts} GPUs"
+    kv = known.kv_heads
+    if kv is not None and kv % parts and not (copies and parts % kv == 0):
+        return f"{known.id} has {kv} heads of keys and values, which cannot be split over {parts} GPUs"
+    return ""
+
+
+def fitting(known: KnownModel | None, most: int, *, copies: bool) -> int:
+    """Return the largest number of GPUs up to `most`, a divisor of it, that a model can be split over."""
+    return next(parts for parts in range(most, 0, -1) if most % parts == 0 and not unfit(known, parts, copies=copies))
 
 
 def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:

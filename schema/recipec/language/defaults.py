@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -37,9 +37,8 @@ def without(path: Path) -> str | None:
     return None
 
 
-def _section(annotation: object) -> type[BaseModel] | None:
+def _section(annotation: Any) -> type[BaseModel] | None:
     """Return the section that a type holds, within lists, mappings and unions."""
-    members: tuple[object, ...] = getattr(annotation, "__args__", ())
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for member in members if (found := _section(member)) is not None), None)
+    return next((found for member in get_args(annotation) if (found := _section(member)) is not None), None)

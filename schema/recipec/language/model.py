@@ -13,6 +13,24 @@ ChatTemplate = Literal[
 ]  # fmt: skip
 
 
+# templates of LLaMA-Factory 0.9.5 (llamafactory/data/template.py) that have no other name here
+OtherTemplate = Literal[
+    "aeva", "bailing", "bailing_v2", "breeze", "chatglm3", "chatml_de", "cpm4", "dbrx", "deepseek", "deepseek3",
+    "deepseekcoder", "deepseekr1", "default", "dots_ocr", "empty", "ernie", "ernie_nothink", "ernie_vl", "falcon",
+    "fewshot", "gemma2", "gemma3n", "gemma4n", "glm4", "glm4_5v", "glm4_7", "glm4_moe", "glm4v", "glm_ocr", "glmz1",
+    "gpt_oss", "granite3", "granite3_vision", "granite4", "hunyuan", "hunyuan_small", "hy3", "index", "intern2",
+    "intern_s1", "intern_vl", "keye_vl", "kimi_vl", "lfm2", "lfm2_vl", "llama2", "llama2_zh", "llava", "llava_next",
+    "llava_next_llama3", "llava_next_mistral", "llava_next_qwen", "llava_next_video", "llava_next_video_mistral",
+    "llava_next_video_yi", "llava_next_yi", "mimo", "mimo_v2", "mimo_vl", "minicpm_o", "minicpm_v", "minicpm_v_4_6",
+    "minimax1", "minimax2", "ministral", "ministral3", "mistral", "mistral_small", "mllama", "moonlight", "olmo",
+    "openchat", "openchat-3.6", "opencoder", "paligemma", "paligemma_chat", "phi", "phi4", "phi4_mini", "phi_small",
+    "pixtral", "qwen", "qwen2_audio", "qwen2_omni", "qwen2_vl", "qwen3_5_nothink", "qwen3_6", "qwen3_nothink",
+    "qwen3_omni", "qwen3_omni_nothink", "qwen3_vl", "qwen3_vl_nothink", "sailor", "seed_coder", "seed_oss", "smollm",
+    "smollm2", "solar", "starchat", "telechat2", "vicuna", "video_llava", "xuanyuan", "yi", "yi_vl", "youtu",
+    "youtu_vl", "yuan", "zephyr",
+]  # fmt: skip
+
+
 class FromScratch(Section):
     """A new model with random weights, given by its sizes; its tokenizer is trained on the training data."""
 
@@ -64,9 +82,9 @@ class Model(Section):
     tokenizer: Text | None = Field(
         default=None, description="Hub name or folder of another tokenizer. Default: the model's own."
     )
-    chat_template: ChatTemplate | None = Field(
+    chat_template: ChatTemplate | OtherTemplate | None = Field(
         default=None,
-        description="Template that renders conversations; `tokenizer` takes the tokenizer's own. Default: tokenizer.",
+        description="Template that renders conversations; `tokenizer` takes the tokenizer's own. Each trainer knows some of them: the names from aeva on are LLaMA-Factory's. Default: tokenizer.",
     )
     chat_template_file: Text | None = Field(
         default=None, description="Jinja file with your own chat template, instead of chat_template."

@@ -64,6 +64,18 @@ class Parallel(Section):
         default=None,
         description="Sharding: DDP, FSDP2 or a ZeRO stage of DeepSpeed. Default: single on one GPU, else ddp.",
     )
+    context_parallel: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Processes that share each sequence, every one with a part of it. They hold one sequence between them, so the batch is divided by fewer.",
+    )
+    tensor_parallel: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="GPUs of a node that share each layer, every one with some of its attention heads. They compute the same sequence.",
+    )
     offload: Offload = Field(default=Offload.model_construct(), description="Offload to CPU or NVMe.")
     reshard_after_forward: bool | None = Field(
         default=None, description="FSDP2: free gathered parameters after the forward pass. Default: true."

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recipec.language.base import Fraction, Section, StageName, Text, example
+from recipec.language.base import Section, StageName, Text, example
 from recipec.language.data import Data
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
@@ -49,8 +49,11 @@ class Merge(Section):
             "linear", "svd", "cat", "ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd",
             "magnitude_prune", "magnitude_prune_svd",
         ] = Field(default="linear", description="How they are combined, as PEFT's add_weighted_adapter names it; only cat and the svd methods accept different ranks.")  # fmt: skip
-    density: Fraction | None = Field(
-        default=None, description="Share of values that ties, dare and magnitude_prune keep. Required by them."
+    density: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of values that ties, dare and magnitude_prune keep. Required by them.",
     )
     majority: Literal["total", "frequency"] | None = Field(
         default=None, description="ties: signs are elected by the sum of values, or by their number. Default: total."

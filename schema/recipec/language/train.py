@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Fraction, Percent, Section, Text, example
+from recipec.language.base import Count, Fraction, Percent, Section, StageName, Text, example
 
 Method = Literal[
     "pretrain", "sft", "dpo", "ipo", "orpo", "kto", "simpo", "cpo", "reward", "grpo", "rloo", "ppo"
@@ -220,6 +220,9 @@ class Reward(Section):
     )
     path: Text | None = Field(
         default=None, description="model: folder or hub name of the reward model; python: file with the function."
+    )
+    stage: StageName | None = Field(
+        default=None, description="model: stage before this one that trains the reward model, in the place of a path."
     )
     function: Text | None = Field(
         default=None,

@@ -23,7 +23,16 @@ class Fault(NamedTuple):
     severity: Literal["error", "warning"] = "error"
 
 
-MODULES = ("axolotl", "evaluation", "launching", "llamafactory", "trainer", "trl")  # their rules enter themselves
+MODULES = (
+    "axolotl",
+    "axolotl_options",
+    "axolotl_start",
+    "evaluation",
+    "launching",
+    "llamafactory",
+    "trainer",
+    "trl",
+)  # their rules enter themselves
 Judge = Callable[[File], Iterator[Fault]]
 RULES: dict[str, list[tuple[str, Judge]]] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.doctor.contract_check import File
+from recipec.doctor.contract_check import File, fsdp_version
 from recipec.doctor.rules import Fault, both, number, rule, whole
 from recipec.facts.models import known_model
 
@@ -23,12 +23,6 @@ EMBEDDINGS = (
     ("word_embeddings", "lm_head"),
     ("embeddings", "lm_head"),
 )
-
-
-def _version(file: File) -> int:
-    """Return the FSDP version that Axolotl takes: its own default is the first."""
-    said = file.get("fsdp_version") or file.get("fsdp_config.version") or file.get("fsdp_config.fsdp_version") or 1
-    return 2 if str(said) == "2" else 1
 
 
 def _fsdp(file: File, key: str) -> str | None:
@@ -211,9 +205,9 @@ def optimizer_that_cannot_shard(file: File) -> Iterator[Fault]:
     name = file.get("optimizer")
     if not file.get("fsdp_config") or not isinstance(name, str) or "8bit" not in name:
         return
-    if _version(file) == 2 and name in ("adamw_8bit", "adamw_bnb_8bit"):
+    if fsdp_version(file) == 2 and name in ("adamw_8bit", "adamw_bnb_8bit"):
         yield Fault("optimizer", f"{name} does not work with FSDP2", "write `optimizer: adamw_torch_8bit`")
-    elif _version(file) == 1 and _fsdp(file, "offload_params"):
+    elif fsdp_version(file) == 1 and _fsdp(file, "offload_params"):
         yield Fault(
             "optimizer",
             f"{name} does not work with FSDP's offload",
@@ -225,7 +219,7 @@ def optimizer_that_cannot_shard(file: File) -> Iterator[Fault]:
 def loading_four_bits_on_one_rank(file: File) -> Iterator[Fault]:
     """Axolotl 0.19 refuses this combination: the other ranks would wait for sizes that never match."""
     path = _fsdp(file, "cpu_ram_efficient_loading")
-    if path and file.get("load_in_4bit") and _version(file) == 2 and file.guess.release != "0.17.0":
+    if path and file.get("load_in_4bit") and fsdp_version(file) == 2 and file.guess.release != "0.17.0":
         yield Fault(
             path, "FSDP2 cannot load 4-bit weights on one rank only", "write `cpu_ram_efficient_loading: false`"
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Literal
 
 from recipec.doctor.contract_check import File
 from recipec.doctor.rules import Fault, both, number, rule
@@ -158,6 +160,24 @@ def ppo_without_reward(file: File) -> Iterator[Fault]:
     """PPO needs a reward model."""
     if file.get("stage") == "ppo" and not file.get("reward_model"):
         yield Fault("stage", "stage ppo without a reward_model", "name it in `reward_model:`")
+
+
+# Names of checkpoints that are quantised already: there these keys are only superfluous.
+QUANTISED = re.compile(r"(?i)awq|gptq|aqlm|bnb|int[48]\b|[48]bit|fp8|mxfp4")
+
+
+@rule("D178", TOOL)
+def quantisation_of_nothing(file: File) -> Iterator[Fault]:
+    """Without `quantization_bit`, LLaMA-Factory quantises nothing: its other quantisation keys have no effect."""
+    if file.get("quantization_bit") is not None:
+        return
+    given = [key for key in ("quantization_method", "quantization_type", "double_quantization") if file.get(key)]
+    if given:
+        severity: Literal["error", "warning"] = (
+            "warning" if QUANTISED.search(str(file.get("model_name_or_path"))) else "error"
+        )
+        message = f"{' and '.join(given)} without quantization_bit: nothing is quantised"
+        yield Fault(given[0], message, "add `quantization_bit: 4`, or delete this", severity)
 
 
 @rule("D153", TOOL)

@@ -12,7 +12,7 @@ from recipec.kinds import init, merge
 from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
 from recipec.kinds.train.data import data
-from recipec.kinds.train.methods import objective, rewards, rollout
+from recipec.kinds.train.methods import judges, objective, rewards, rollout
 from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
@@ -54,7 +54,7 @@ def base(say: Said, graph: Graph) -> Handed:
         trust.value,
     )
     knows = init.TOKENIZER if scratch else known_tokenizer(tokenizer, folders=False)
-    return Handed("base", init.ID if scratch else None, output, origins, knows)
+    return Handed("base", init.ID if scratch else None, output, origins, knows, path)
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -73,8 +73,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
-    stage, handed = _stage(say, graph, id, body, parent)
+    body = models.fitted(say, _body(say, graph, train, id, start, _tokenizer(say, parent)), parent.root)
+    stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
@@ -138,7 +138,7 @@ def _body(
         hardware=machine,
         objective=objective(say, train),
         rollout=rollout(say, train),
-        rewards=rewards(say, train),
+        rewards=rewards(say, train, graph),
         script=_script(say),
     )
 
@@ -156,7 +156,10 @@ def _script(say: Said) -> Decided[Script | None]:
     )
 
 
-def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Handed) -> tuple[Stage[Train], Handed]:
+def _stage(
+    say: Said, graph: Graph, id: str, body: Decided[Train], parent: Handed, judged_by: tuple[Handed, ...]
+) -> tuple[Stage[Train], Handed]:
+    """Return the stage of a training and what it leaves. What it starts from is the first of its inputs."""
     s = body.value
     left = _left(s, parent.model)
     machine = s.hardware
@@ -167,7 +170,7 @@ def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Hande
         system=s.trainer,
         release=s.release,
         environment="",
-        inputs=(parent.input,) if parent.model.path else (),
+        inputs=tuple(one.input for one in (parent, *judged_by) if one.model.path),
         outputs=(left,),
         reads=_reads(say, s, parent),
         resources=Resources(
@@ -179,7 +182,7 @@ def _stage(say: Said, graph: Graph, id: str, body: Decided[Train], parent: Hande
     )
     name = s.name if graph.several else "tuned"
     origins = {path.rpartition(".")[2]: body.origins[path] for path in HANDED}
-    return stage, Handed(name, id, left, origins, _taught(_tokenizer(say, parent), s))
+    return stage, Handed(name, id, left, origins, _taught(_tokenizer(say, parent), s), parent.root)
 
 
 def _taught(known: Tokenizer | None, s: Train) -> Tokenizer | None:
@@ -238,7 +241,7 @@ def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
         for index, source in enumerate(getattr(s.data, group)):
             needs(source.path, f"data.{group}[{index}].path")
     for index, reward in enumerate(s.rewards):
-        if reward.path is not None:
+        if reward.path is not None and say.wrote(f"rewards[{index}].path"):
             needs(reward.path, f"rewards[{index}].path", needed=reward.type == "python")
     if s.script is not None:
         needs(s.script.path, "script.path")

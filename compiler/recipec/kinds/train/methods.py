@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from recipec.decide.graph import Graph, Handed
 from recipec.decide.said import Decided, Said, indexed, plain, section, several
 from recipec.kinds.train.records import Objective, Reward, Rollout
 from recipec.language import train as recipe
@@ -53,7 +54,7 @@ REWARD_WORDS = {
     "regex": ("pattern",),
     "length": ("max_words",),
     "language": ("language",),
-    "model": ("path",),
+    "model": ("path", "stage"),  # one of the two
     "remote": ("url",),
     "python": ("path", "function"),
 }
@@ -106,13 +107,23 @@ def rollout(say: Said, train: recipe.Train) -> Decided[Rollout | None]:
     )
 
 
-def rewards(say: Said, train: recipe.Train) -> Decided[tuple[Reward, ...]]:
+def rewards(say: Said, train: recipe.Train, graph: Graph) -> Decided[tuple[Reward, ...]]:
     """Reward functions of an online method."""
     if not METHODS[train.method].online:
         return plain(())
-    return several(_reward(say, indexed("rewards", index), one) for index, one in enumerate(say.recipe.rewards))
+    return several(_reward(say, indexed("rewards", index), one, graph) for index, one in enumerate(say.recipe.rewards))
 
 
-def _reward(say: Said, here: str, given: recipe.Reward) -> Decided[Reward]:
+def _reward(say: Said, here: str, given: recipe.Reward, graph: Graph) -> Decided[Reward]:
     words = ("type", "weight", "pattern", "max_words", "language", "path", "function", "url")
-    return section(Reward, **{one: say.word(f"{here}.{one}", getattr(given, one)) for one in words})
+    parts = {one: say.word(f"{here}.{one}", getattr(given, one)) for one in words}
+    handed = graph.models.get(given.stage) if given.stage is not None and given.path is None else None
+    if handed is not None:
+        parts["path"] = say.rule(handed.model.place, f"what {handed.name} leaves", f"{here}.stage")
+    return section(Reward, **parts)
+
+
+def judges(say: Said, train: recipe.Train, graph: Graph) -> tuple[Handed, ...]:
+    """Return the reward models that earlier stages of the course made for an online method."""
+    names = [one.stage for one in say.recipe.rewards if one.path is None] if METHODS[train.method].online else []
+    return tuple(graph.models[name] for name in dict.fromkeys(names) if name is not None and name in graph.models)

@@ -10,7 +10,8 @@ from recipec.plan import Hardware
 from recipec.plural import counted
 from recipec.systems.registry import system
 
-MACHINE = ("hardware.per_node", "hardware.nodes", "rollout.engines", "rollout.tensor_parallel")
+SPLITS = ("parallel.context_parallel", "parallel.tensor_parallel")
+MACHINE = ("hardware.per_node", "hardware.nodes", "rollout.engines", "rollout.tensor_parallel", *SPLITS)
 SIZES = ("train.batch_size", "train.micro_batch_size", "train.gradient_accumulation")
 
 
@@ -24,6 +25,8 @@ def parallel(say: Said, machine: Hardware) -> Decided[Parallel]:
         strategy=say.take(
             "parallel.strategy", given.strategy, usual, f"{words}: {usual}", "hardware.per_node", "hardware.nodes"
         ),
+        context_parallel=say.word("parallel.context_parallel", given.context_parallel),
+        tensor_parallel=say.word("parallel.tensor_parallel", given.tensor_parallel),
         optimizer_offload=say.word("parallel.offload.optimizer", given.offload.optimizer),
         parameter_offload=say.word("parallel.offload.parameters", given.offload.parameters),
         nvme_path=say.word("parallel.offload.nvme_path", given.offload.nvme_path),
@@ -63,6 +66,9 @@ def learners(say: Said, machine: Hardware, method: Method) -> tuple[int, str]:
 def batch(say: Said, train: Train, machine: Hardware) -> Decided[Batch]:
     """total = micro × accumulation × data-parallel world; whatever is missing follows from the rest."""
     world, alone = learners(say, machine, train.method)
+    split = say.recipe.parallel.context_parallel * say.recipe.parallel.tensor_parallel
+    if split > 1 and world % split == 0:  # else an error (P234): go on as if nothing were split
+        world, alone = world // split, f"{counted(world, 'process')} ÷ {split} that share each sequence"
     total, micro, steps = train.batch_size, train.micro_batch_size, train.gradient_accumulation
     if total is not None and micro is None and steps is not None:
         size = max(1, total // (steps * world))

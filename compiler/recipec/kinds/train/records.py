@@ -198,9 +198,15 @@ class Numerics(Record, frozen=True):
 
 
 class Parallel(Record, frozen=True):
-    """Sharding and offload of one stage."""
+    """Sharding and offload of one stage.
+
+    `context_parallel` processes share each sequence, `tensor_parallel` each layer; together they are one data-parallel
+    process of the batch.
+    """
 
     strategy: Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
+    context_parallel: int
+    tensor_parallel: int
     optimizer_offload: Literal["none", "cpu", "nvme"]
     parameter_offload: Literal["none", "cpu", "nvme"]
     nvme_path: str | None

@@ -9,7 +9,10 @@ from recipec.rules.contradictions import (
     model,
     names,
     script,
+    splitting,
+    surroundings,
     training,
+    weights,
     writing,
 )
 from recipec.rules.rule import Rule
@@ -25,8 +28,11 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *training.RULES,
             *methods.RULES,
             *script.RULES,
+            *splitting.RULES,
             *course.RULES,
             *writing.RULES,
+            *surroundings.RULES,
+            *weights.RULES,
         ),
         key=lambda one: one.code,
     )

@@ -104,7 +104,7 @@ def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
           - {name: second}
     """
     if see.said.part.parent_adapter is not None and not left_adapter(see):
-        message = f"there is no adapter to start from{_merged(see, _start(see))}"
+        message = f"there is no adapter to start from{_merged(see, start(see))}"
         yield Fault("parent_adapter", message, "drop parent_adapter")
 
 
@@ -133,15 +133,15 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
 
 def left_adapter(see: Context) -> str:
     """Return the name of the stage that this one starts from, where it leaves an adapter; else an empty text."""
-    name = _start(see)
+    name = start(see)
     handed = see.graph.models.get(name)
     return name if handed is not None and handed.model.adapter is not None else ""
 
 
-def _start(see: Context) -> str:
+def start(see: Context) -> str:
     """Return the name of the stage that this one starts from."""
-    before = _before(see)
-    return see.said.part.start_from or (before[-1] if before else "base")
+    earlier = before(see)
+    return see.said.part.start_from or (earlier[-1] if earlier else "base")
 
 
 def _merged(see: Context, name: str) -> str:
@@ -329,19 +329,19 @@ def unknown_adapter(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     """
     given = see.said.part.merge
     names = [given] if isinstance(given, str) else list(given.adapters) if given is not None else []
-    before = _before(see)
+    earlier = before(see)
     for name in names:
         here = "merge" if isinstance(given, str) else f"merge.adapters.{name}"
         handed = see.graph.models.get(name)
-        if name not in before or handed is None:
+        if name not in earlier or handed is None:
             message = f'"{name}" is not a stage before this one'
-            yield Fault(here, message, f"stages before it: {', '.join(before) or 'none'}", nearest(name, before))
+            yield Fault(here, message, f"stages before it: {', '.join(earlier) or 'none'}", nearest(name, earlier))
         elif handed.model.adapter is None:
             message = f"{name} leaves no adapter that could be merged{_merged(see, name)}"
             yield Fault(here, message, "name a stage that trains an adapter")
 
 
-def _before(see: Context) -> tuple[str, ...]:
+def before(see: Context) -> tuple[str, ...]:
     """Return the names of the stages that are listed before this one."""
     path = see.said.part.path
     return see.graph.listed[: int(path[1])] if path else ()

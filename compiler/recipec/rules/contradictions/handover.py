@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from posixpath import normpath
 from typing import Any
 
+from recipec.decide.said import indexed
+from recipec.facts.models import KnownModel
 from recipec.kinds.merge import Merge
 from recipec.kinds.train.model import PROMPTED
+from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.plan import ModelOutput
-from recipec.rules.contradictions.course import left_adapter
+from recipec.rules.contradictions.course import before, left_adapter, start
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.source import is_tuple
+from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 SHAPE = ("type", "rank", "alpha", "dropout", "targets", "target_pattern", "also_train", "dora", "rslora", "virtual_tokens", "options")  # fmt: skip
 
@@ -38,11 +44,11 @@ def other_shape(see: Context, recipe: Recipe) -> Iterator[Fault]:
     name = left_adapter(see)
     if see.said.part.parent_adapter != "continue" or not name or recipe.train is None:
         return
-    before = [stage.body for stage in see.plan.stages if stage.name == name and stage.kind == "train"]
+    earlier = [stage.body for stage in see.plan.stages if stage.name == name and stage.kind == "train"]
     here = [one.body for one in see.plan.stages if one.name == see.said.part.name and one.kind == "train"]
-    if not before or not here or before[0].adapter is None:
+    if not earlier or not here or earlier[0].adapter is None:
         return
-    old, new = before[0].adapter, here[0].adapter
+    old, new = earlier[0].adapter, here[0].adapter
     if new is None:
         advice = f"give it the adapter of {name}, or set parent_adapter: merge"
         yield Fault("parent_adapter", "this stage has no adapter: it would train all weights", advice)
@@ -124,17 +130,179 @@ def judge_that_speaks(see: Context, s: Any) -> Iterator[Fault]:
           - {name: judge, train: {method: reward}, data: {train: [{path: data/pairs.jsonl, format: preference}]}}
           - {name: sft, start_from: base}
     """
-    taken = [one.output for one in see.stage.inputs] if see.stage is not None else []
+    taken = (
+        [one.output for one in see.stage.inputs[:1]] if see.stage is not None else []
+    )  # the first: what it begins with
     if not any(isinstance(one, ModelOutput) and one.head == "score" for one in taken):
         return
     if see.stage is not None and see.stage.kind == "evaluate":
+        named = see.said.recipe.evaluate.models if see.said.recipe.evaluate is not None else None
+        here = f"evaluate.models[{named.index(s.model.name)}]" if named and s.model.name in named else "evaluate"
         message = f"{s.model.name} is a reward model, which cannot write answers"
-        yield Fault(
-            "evaluate.models", message, "leave it out of evaluate.models, which is base and every stage by default"
-        )
+        yield Fault(here, message, "leave it out: benchmarks are for language models")
     elif s.method != "reward":
-        message = "the model that this stage starts from is a reward model, which cannot write answers"
-        yield Fault("start_from", message, "set start_from: base, or a stage that trains by another method")
+        name = start(see)
+        by_default = "" if see.said.part.start_from is not None else "the stage before it, "
+        message = f"this stage starts from {name}, {by_default}which is a reward model and cannot write answers"
+        able = [one for one in before(see) if (at := see.graph.models.get(one)) and at.model.head == "next token"]
+        advice = f"set start_from: {' or '.join(['base', *able])}"
+        if s.rollout is not None and all(one.stage != name for one in see.said.recipe.rewards):
+            advice += f"; to be judged by {name}: rewards: [{{type: model, stage: {name}}}]"
+        yield Fault("start_from", message, advice)
 
 
-RULES = (other_shape, unmergeable, judge_that_speaks)
+@contradiction("P230", "evaluation-of-reward-models-alone", "recipe", words=("train.method", "evaluate", "stages"))
+def only_judges(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds benchmarks in a recipe that trains nothing but a reward model.
+
+    Why is this bad:
+    A reward model cannot write answers, so the benchmarks would tell of the base model alone.
+
+    Example:
+        trainer: trl
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: reward, learning_rate: 1e-5}
+        evaluate: {tasks: [gsm8k]}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], models: [base]}
+    """
+    made = [one.model for name, one in see.graph.models.items() if name != "base"]
+    judges = bool(made) and all(model.head == "score" for model in made)
+    if judges and recipe.evaluate is not None and recipe.evaluate.models is None:
+        message = "what is trained is a reward model, which cannot write answers"
+        yield Fault("evaluate", message, "drop evaluate, or measure the model as it is: models: [base]")
+
+
+@contradiction(
+    "P231", "path-of-a-stage", "part", words=("model.base", "model.tokenizer", "adapter.start_from", "rewards")
+)
+def path_of_a_stage(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a folder that a stage of the same recipe makes, named by its path instead of by the stage.
+
+    Why is this bad:
+    Nothing tells that one waits for the other, what is in the folder, and what becomes of an adapter there. Another name of the recipe, or a stage
+    put before it, and the path is that of something else.
+
+    Example:
+        trainer: trl
+        train: {learning_rate: 1e-5}
+        stages:
+          - {name: first}
+          - {name: second, model: {base: runs/example/10-first}}
+
+    Use instead:
+        stages:
+          - {name: first}
+          - {name: second, start_from: first}
+    """
+    paths = [("model.base", recipe.model.base), ("model.tokenizer", recipe.model.tokenizer)]
+    paths.append(("adapter.start_from", recipe.adapter.start_from if recipe.adapter is not None else None))
+    paths += [(f"{indexed('rewards', index)}.path", one.path) for index, one in enumerate(recipe.rewards)]
+    if not any(path for _, path in paths):
+        return
+    names = {normpath(one.model.place): name for name, one in see.graph.models.items() if name != "base"}
+    for word, path in paths:
+        maker = see.plan.maker(normpath(path)) if path else None
+        if path is None or maker is None:
+            continue
+        name = names.get(normpath(path), maker.name)
+        advice = {
+            "model.base": f"set start_from: {name} instead",
+            "model.tokenizer": f"drop it: start_from: {name} brings its tokenizer",
+            "adapter.start_from": f"set start_from: {name} and parent_adapter: continue of the stage instead",
+        }.get(word, f"write stage: {name} in the place of path")
+        if name == see.said.part.name or name not in see.graph.models:
+            advice = "name what was there before, or a stage before this one"
+        yield Fault(word, f"{path} is what the stage {maker.name} of this recipe makes", advice)
+
+
+@contradiction("P232", "stage-that-gives-no-reward", words=("rewards", "train.method", "adapter"))
+def no_judge(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a reward whose stage is no reward model that this stage could load.
+
+    Why is this bad:
+    A language model has no head for scores: it would get a random one, and so would a reward model whose head is saved apart. Random scores train too.
+
+    Example:
+        trainer: trl
+        train: {learning_rate: 1e-5}
+        stages:
+          - {name: sft}
+          - name: rl
+            data: {train: [{path: data/prompts.jsonl, format: prompt}]}
+            train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+            rewards: [{type: model, stage: sft}]
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: judge, data: {train: [{path: data/pairs.jsonl, format: preference}]}, train: {method: reward}}
+          - name: rl
+            start_from: sft
+            data: {train: [{path: data/prompts.jsonl, format: prompt}]}
+            train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
+            rewards: [{type: model, stage: judge}]
+    """
+    for index, given in enumerate(see.said.recipe.rewards if s.rewards else ()):
+        name, here = given.stage, f"{indexed('rewards', index)}.stage"
+        if name is None:
+            continue
+        handed, known = see.graph.models.get(name), before(see)
+        if handed is None or name not in known:
+            message = f'"{name}" is not a stage before this one'
+            yield Fault(here, message, f"stages before it: {', '.join(known) or 'none'}", nearest(name, known))
+            continue
+        maker = next((one for one in see.plan.stages if one.kind == "train" and one.name == name), None)
+        if handed.model.head != "score":
+            yield Fault(
+                here, f"{name} leaves a language model, which gives no scores", "name a stage with method: reward"
+            )
+        elif handed.model.adapter is not None:
+            message = f"{name} leaves an adapter, and a reward model is loaded whole"
+            yield Fault(here, message, f"set adapter.merge: true in {name}")
+        elif maker is not None and system(maker.system).scores_apart and maker.system != s.trainer:
+            message = f"{maker.system} saves the head that gives the scores apart, and {s.trainer} would begin with a random one"
+            yield Fault(here, message, f"train {name} by another trainer, such as {s.trainer}")
+
+
+@contradiction("P233", "reward-model-of-another-tokenizer", words=("rewards", "model.base"))
+def foreign_judge(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a reward model of another vocabulary than the policy's, where it is given the policy's tokens.
+
+    Why is this bad:
+    The same number means another word to each of them. The scores are noise, or the embedding ends with an error.
+
+    Example:
+        trainer: openrlhf
+        model: {base: meta-llama/Llama-3.1-8B-Instruct}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: ppo, learning_rate: 5e-7, batch_size: 64}
+        rollout: {engine: vllm}
+        rewards: [{type: model, path: Qwen/Qwen2.5-7B-Instruct}]
+        hardware: {gpu: h100-80gb, per_node: 8}
+        parallel: {strategy: zero3}
+
+    Use instead:
+        rewards: [{type: model, path: my-lab/llama-3-reward}]
+    """
+    policy = see.model(s.model.path)
+    if policy is None or policy.vocab is None or not system(s.trainer).scores_tokens:
+        return
+    for index, reward in enumerate(s.rewards):
+        judge = see.model(reward.path) if reward.type == "model" and reward.path is not None else None
+        if judge is not None and judge.vocab is not None and judge.tokens and not _share(judge, policy):
+            message = (
+                f"{judge.id} has another vocabulary than {policy.id}, and {s.trainer} gives it the policy's tokens"
+            )
+            advice = "use a reward model of the policy's family, or trainer: trl, which writes the text out for it"
+            yield Fault(indexed("rewards", index), message, advice)
+
+
+def _share(one: KnownModel, other: KnownModel) -> bool:
+    """Return whether the special tokens of one are among those of the other: sizes differ by padding and by additions."""
+    smaller, larger = sorted((set(one.tokens), set(other.tokens)), key=len)
+    return not smaller or smaller <= larger
+
+
+RULES = (other_shape, unmergeable, judge_that_speaks, only_judges, path_of_a_stage, no_judge, foreign_judge)

@@ -12,6 +12,7 @@ from recipec.rules.rule import Context, Fault, contradiction
 METHOD = ("train.method",)
 ROLLOUT = ("train.method", "rollout", "hardware.gpu")
 REWARDS = ("train.method", "rewards")
+EITHER = ("path", "stage")  # of a reward model
 
 
 @contradiction(
@@ -108,6 +109,26 @@ def group_of_one(_see: Context, s: Train) -> Iterator[Fault]:
     if s.rollout is not None and s.rollout.completions < 2 and s.method != "ppo":
         message = f"{s.method} compares at least two completions of a prompt"
         yield Fault("rollout.completions", message, "use 4 or more")
+
+
+@contradiction("P245", "exo-pair-without-label-smoothing", words=("train.loss", "train.label_smoothing"))
+def unsmoothed(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds EXO's loss of pairs without label smoothing.
+
+    Why is this bad:
+    The loss takes the logarithm of the share of wrong labels. TRL refuses a share of 0 when the trainer is made.
+
+    Example:
+        adapter: {rank: 16}
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: dpo, learning_rate: 5e-6, loss: exo_pair}
+
+    Use instead:
+        train: {method: dpo, learning_rate: 5e-6, loss: exo_pair, label_smoothing: 1e-3}
+    """
+    if s.objective is not None and s.objective.loss == "exo_pair" and not s.objective.label_smoothing:
+        message = "exo_pair needs label smoothing above 0"
+        yield Fault("train.loss", message, "set train.label_smoothing, to 1e-3 as its paper does")
 
 
 @contradiction("P074", "broken-groups", words=(*ROLLOUT, "train.batch_size", "train.micro_batch_size"))
@@ -224,14 +245,22 @@ def reward_words(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         rewards: [{type: length, max_words: 100}]
     """
-    for index, reward in enumerate(s.rewards):
+    for index, reward in enumerate(see.said.recipe.rewards if s.rewards else ()):
         here = indexed("rewards", index)
-        for word in ("pattern", "max_words", "language", "path", "function", "url"):
+        for word in ("pattern", "max_words", "language", "path", "function", "url", "stage"):
             value, needed = getattr(reward, word), word in REWARD_WORDS[reward.type]
+            if word in EITHER and needed:
+                continue
             if needed and value is None and not see.said.unsure((f"{here}.{word}",)):
                 yield Fault(here, f"a reward of type {reward.type} needs {word}", f"add {word}")
             if not needed and value is not None:
                 yield Fault(f"{here}.{word}", f"a reward of type {reward.type} has no {word}", "drop it")
+        if reward.type == "model" and not see.said.unsure(f"{here}.{word}" for word in EITHER):
+            given = [word for word in EITHER if getattr(reward, word) is not None]
+            if not given:
+                yield Fault(here, "a reward of type model needs a path or a stage", "add stage, or path")
+            elif len(given) > 1:
+                yield Fault(f"{here}.path", "a reward model is named twice, by path and by stage", "drop one of them")
 
 
 @contradiction("P079", "exact-answers-without-answers", words=(*REWARDS, "data.train"))
@@ -291,6 +320,7 @@ def reward_functions(_see: Context, s: Train) -> Iterator[Fault]:
 RULES = (
     hyperparameters,
     losses,
+    unsmoothed,
     samples_nothing,
     group_of_one,
     broken_groups,

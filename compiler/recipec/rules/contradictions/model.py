@@ -222,30 +222,6 @@ def fp8(see: Context, s: Train) -> Iterator[Fault]:
             yield Fault(f"overrides.{tool}.{key}", message, "drop it, or train on such a GPU")
 
 
-@contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
-def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds weights in a smaller number format than the computation, and weights that are trained in fp16.
-
-    Why is this bad:
-    A computation is made in the format of the weights, unless mixed precision lowers it: weights in fp32 can be computed
-    with in 16 bit, but not the reverse, and nothing turns bf16 into fp16. Gradients of fp16 weights underflow; the scaler
-    that prevents it refuses to step them.
-
-    Example:
-        model: {base: my-lab/my-model, load_in: fp16}
-        train: {learning_rate: 1e-5, precision: bf16}
-
-    Use instead:
-        model: {base: my-lab/my-model, load_in: fp32}
-    """
-    load, chosen = s.model.load_in, s.numerics.precision
-    if load not in (*QUANTISED, "fp32", chosen):
-        advice = "use fp32, or drop load_in" if chosen == "fp32" else f"use fp32 or {chosen}, or drop load_in"
-        yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
-    elif load == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
-        yield Fault("model.load_in", "weights in fp16 cannot be trained", "use load_in: fp32, or drop it")
-
-
 @contradiction("P033", "scales-that-are-not-there", "part", words=("model.load_in", "model.double_quant"))
 def no_scales(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds double quantisation of weights that are not in 4 bit.
@@ -489,7 +465,6 @@ RULES = (
     quantised_in_full,
     sharded_int8,
     fp8,
-    disagreement,
     no_scales,
     attention,
     flash_in_fp32,

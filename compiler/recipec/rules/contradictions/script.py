@@ -9,6 +9,7 @@ from recipec.kinds.train.records import Script, Train
 from recipec.language import Recipe
 from recipec.references import Reference, leaves, references
 from recipec.rules.rule import Context, Fault, contradiction
+from recipec.rules.script_options import declared_options
 from recipec.suggest import nearest
 from recipec.systems.registry import system
 
@@ -215,7 +216,49 @@ def accumulation(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train", message, advice)
 
 
+@contradiction("P299", "argument-that-the-script-lacks", words=SCRIPT)
+def options(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an argument that the script does not declare, and one that it requires and is not given.
+
+    Why is this bad:
+    argparse ends with a usage message on every process, after the machine was rented and the environment made.
+
+    Example:
+        recipe: 1
+        name: example
+        trainer: script
+        script: {path: scripts/loop.py, arguments: {out: '${plan:train.output}', batch-size: '${plan:train.batch.micro}', learning-rate: 1e-4}}
+        train: {micro_batch_size: 8}
+        hardware: {gpu: a100-80gb}
+
+    Use instead:
+        script: {path: scripts/loop.py, arguments: {out: '${plan:train.output}', batch-size: '${plan:train.batch.micro}', lr: 1e-4}}
+    """
+    if s.script is None or not system(s.trainer).own_program:
+        return
+    declared = declared_options(s.script.path)
+    if declared is None:
+        return
+    known = [*(name for names in declared.required for name in names), *declared.optional]
+    given = [f"--{key}" for key, value in s.script.arguments.items() if value is not False]
+    for option in given:
+        if option not in known and sum(one.startswith(option) for one in known) != 1:  # argparse takes abbreviations
+            close = nearest(option, known)
+            message = f"{s.script.path} declares no {option}"
+            advice = f"it declares {', '.join(known)}"
+            yield Fault(
+                indexed("script.arguments", option[2:]),
+                message,
+                advice,
+                None if close is None else close.removeprefix("--"),
+            )
+    for names in declared.required:
+        if not any(name.startswith(one) for one in given for name in names):
+            yield Fault("script", f"{s.script.path} requires {names[0]}", f"add {names[0][2:]} to script.arguments")
+
+
 RULES = (
+    options,
     which_program,
     arguments,
     output_folder,

@@ -15,6 +15,7 @@ from recipec.suggest import nearest
 from recipec.systems.emit import heard
 from recipec.systems.huggingface import ADAM, BETAS
 from recipec.systems.registry import system
+from recipec.systems.table import flattened
 
 SCHEDULE = ("train.scheduler", "train.min_lr_ratio", "train.warmup", "train.decay", "train.cycles")
 SHAPES = {"min_lr_ratio": "cosine_with_min_lr", "cycles": "cosine_with_restarts", "decay": "warmup_stable_decay"}
@@ -322,9 +323,18 @@ def tracker(see: Context, s: Train) -> Iterator[Fault]:
     """
     if see.stage is None or system(s.trainer).own_program or not has_pins(see.stage.environment):
         return
+    if s.release not in releases(s.trainer):  # told by P094
+        return
     held = pins(see.stage.environment)
-    missing = [one for one, leaf in TRACKERS.items() if getattr(s.track, leaf) and f"\n{one}==" not in held]
-    acting = heard(see.stage) if missing else ()
+    # mlflow-skinny is the same module without its server
+    missing = [
+        one
+        for one, leaf in TRACKERS.items()
+        if getattr(s.track, leaf) and f"\n{one}==" not in held and f"\n{one}-skinny==" not in held
+    ]
+    values = flattened(see.stage.body) if missing else {}
+    able = all(values.get(path) in (None, *known) for path, known in system(s.trainer).can.items())
+    acting = heard(see.stage) if missing and able else ()
     for package in missing:
         if f"track.{TRACKERS[package]}" in acting:
             others = [one for one in ("wandb", "tensorboard") if f"\n{one}==" in held]

@@ -7,7 +7,6 @@ returns to the best checkpoint.
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any, get_args
 
 from recipec.job import Beside, DropStale, DropTorn, Job, Step
@@ -15,12 +14,11 @@ from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.source import is_list, is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
-from recipec.systems.axolotl import adapter, data, loaders, objective
+from recipec.systems.axolotl import adapter, data, loaders, objective, plugins
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import BASE, base
-from recipec.systems.programs import program
-from recipec.systems.system import System
+from recipec.systems.huggingface import BASE, base, in_steps, without_steps
+from recipec.systems.system import OF_TURNS, Need, System
 from recipec.systems.table import (
     OMIT,
     Row,
@@ -49,10 +47,8 @@ OPTIMIZERS = {
     "ademamix_8bit": "ademamix_8bit",
     "muon": "muon",
 }
-LIGER = "axolotl.integrations.liger.LigerPlugin"
-PLUGINS = "recipe_plugins"  # the module of ours beside the configuration
-FLOAT_WEIGHTS, DECAY_SHARE = f"{PLUGINS}.FloatWeights", f"{PLUGINS}.DecayShare"
 ALL = 1_000_000  # more checkpoints than any training writes
+SPLITS = (trainers.CONTEXT, trainers.TENSOR)
 OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
 
 
@@ -92,42 +88,6 @@ def _scheduler_back(name: Any, floor: Any) -> dict[str, Any]:
     if floor is not OMIT:
         return {"optimizer.scheduler": "cosine_with_min_lr", "optimizer.min_lr_ratio": floor}
     return {"optimizer.scheduler": name}
-
-
-def _steps(length: float, unit: str, amount: float) -> Any:
-    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
-    if _without_steps(length, unit):
-        return OMIT
-    return ceil(length * amount) if isinstance(length, float) else length
-
-
-def _without_steps(length: float, unit: str) -> bool:
-    """Return whether a length is a share of steps whose number is not known."""
-    return isinstance(length, float) and unit != "steps"
-
-
-def _plugins(
-    liger: bool, load_in: str, precision: str, strategy: str, scheduler: str, decay: float, unit: str
-) -> list[str] | Any:
-    """Return Axolotl's plugins and ours. DeepSpeed keeps fp32 copies of the weights by itself."""
-    floats = load_in == "fp32" != precision and not strategy.startswith("zero")
-    share = scheduler == "warmup_stable_decay" and _without_steps(decay, unit)
-    return [LIGER] * liger + [FLOAT_WEIGHTS] * floats + [DECAY_SHARE] * share or OMIT
-
-
-def _plugins_back(plugins: Any) -> dict[str, Any]:
-    told: list[str] = plugins if is_list(plugins) else []
-    found: dict[str, Any] = {"numerics.liger_kernel": True} if LIGER in told else {}
-    return found | ({"model.load_in": "fp32"} if FLOAT_WEIGHTS in told else {})
-
-
-def _own_plugins(s: Train) -> bool:
-    """Return whether a plugin of ours is among those of a stage."""
-    o = s.optimizer
-    told = _plugins(
-        False, s.model.load_in, s.numerics.precision, s.parallel.strategy, o.scheduler, o.decay, s.length.unit
-    )
-    return told is not OMIT
 
 
 ROWS: tuple[Row, ...] = (
@@ -174,19 +134,19 @@ ROWS: tuple[Row, ...] = (
     *within(
         "lr_scheduler_kwargs",
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
-        made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount").when(
+        made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount").when(
             "optimizer.scheduler", "warmup_stable_decay"
         ),
         made(
             "decay_share",
-            lambda decay, unit: decay if _without_steps(decay, unit) else OMIT,
+            lambda decay, unit: decay if without_steps(decay, unit) else OMIT,
             "optimizer.decay",
             "length.unit",
             back=lambda share: {} if share is OMIT else {"optimizer.decay": share},
         ).when("optimizer.scheduler", "warmup_stable_decay"),
     ),
     share_or_steps("warmup_ratio", "warmup_steps", "optimizer.warmup").unless("method", "simpo"),
-    made("warmup_steps", _steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
+    made("warmup_steps", in_steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
     BASE["weight_decay"],
     same("embedding_lr", "optimizer.embedding_learning_rate"),
     same("neftune_noise_alpha", "optimizer.neftune_alpha"),
@@ -199,24 +159,13 @@ ROWS: tuple[Row, ...] = (
         {True: {"use_reentrant": False}},
         why=huggingface.REENTRANT,
     ).unless("parallel.strategy", "fsdp2"),
-    Row(
-        ("plugins",),
-        (
-            "numerics.liger_kernel",
-            "model.load_in",
-            "numerics.precision",
-            "parallel.strategy",
-            "optimizer.scheduler",
-            "optimizer.decay",
-            "length.unit",
-        ),
-        _plugins,
-        _plugins_back,
-    ),
+    plugins.ROW,
     *(flag(f"liger_{part}", "numerics.liger_kernel") for part in ("rope", "rms_norm", "glu_activation")),
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
     choice("fsdp_version", "parallel.strategy", {"fsdp2": 2}),
+    *trainers.where_split(same("dp_shard_size", "batch.data_parallel", "processes that hold sequences of their own")),
+    *(renamed(f"{path.partition('.')[2]}_size", path, {1: OMIT}) for path in SPLITS),
     *where(
         "parallel.strategy",
         "fsdp2",
@@ -272,7 +221,70 @@ def _new_head(_seed: int, method: str, kind: str | None, start: str | None) -> b
     return method == "reward" and (kind is None or start is not None)
 
 
+# utils/schemas/validation.py and liger/args.py of 0.19; what shards beside them must be FSDP2 (docs/nd_parallelism.qmd)
+SPLIT_CHECKS: tuple[Check, ...] = (
+    *(
+        refuses(
+            path,
+            "parallel.strategy",
+            when=lambda size, strategy: size > 1 and strategy != "fsdp2",
+            message=f"Axolotl has {path.partition('.')[2]} beside FSDP2 only",
+            advice="set parallel.strategy: fsdp2",
+        )
+        for path in SPLITS
+    ),
+    *(
+        check.unless(SPLITS[0], 1)
+        for check in (
+            refuses(
+                "method",
+                when=lambda method: method not in data.SUPERVISED,
+                message=lambda method: (
+                    f"Axolotl splits the sequences of {method} without the losses that need them whole"
+                ),
+                advice="drop context_parallel",
+            ),
+            refuses(
+                "model.attention",
+                when=lambda attention: attention != "flash_attention_2",
+                message="Axolotl's context parallelism is ring attention of Flash Attention 2",
+                advice="set model.attention: flash_attention_2",
+            ),
+            refuses(
+                "batch.micro",
+                "data.packing",
+                when=lambda micro, packing: micro > 1 and packing,
+                message="Axolotl's ring attention takes one packed row at a time",
+                advice="set train.micro_batch_size: 1",
+            ),
+        )
+    ),
+    *(
+        check.unless(SPLITS[1], 1)
+        for check in (
+            refuses(
+                "optimizer.name",
+                when=lambda name: name in ("adamw_8bit", "adamw_paged_8bit"),
+                message=lambda name: f"Axolotl has no {name} with tensor parallelism",
+                advice="use optimizer: adamw",
+            ),
+            refuses(
+                "numerics.liger_kernel",
+                when=bool,
+                message="Liger's kernels need whole layers",
+                advice="drop liger_kernel, or tensor_parallel",
+            ),
+            refuses(
+                "model.load_in",
+                when=lambda load_in: load_in in ("int8", "nf4", "fp4"),
+                message=lambda load_in: f"weights in {load_in} cannot be split by heads",
+                advice="use load_in: bf16, or drop tensor_parallel",
+            ),
+        )
+    ),
+)
 CHECKS: tuple[Check, ...] = (
+    *SPLIT_CHECKS,
     *adapter.CHECKS,
     *objective.CHECKS,
     *data.CHECKS,
@@ -301,7 +313,7 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "optimizer.warmup",
         "length.unit",
-        when=_without_steps,
+        when=without_steps,
         message="Axolotl's SimPO takes warmup in steps",
         advice="give a number of steps, or train.steps instead of epochs",
     ).when("method", "simpo"),
@@ -375,7 +387,7 @@ def _files(s: Train) -> dict[str, str]:
     """Return Python beside the configuration: loaders of ours, and the reward functions."""
     own = data.used(s.method, s.data.train, s.data.validation)
     files = {loaders.file(s.method, source): loaders.text(s.method, source) for source in own}
-    files |= {f"{PLUGINS}.py": program("axolotl_plugins.py")} if _own_plugins(s) else {}
+    files |= plugins.files(s)
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 
@@ -397,6 +409,12 @@ def _uses(s: Train) -> tuple[str, ...]:
     return tuple(used)
 
 
+def _need(s: Train) -> Need:
+    need = trainers.need(s)
+    ring = s.parallel.context_parallel > 1 and "flash-attn" in need.extras
+    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if ring else need
+
+
 SYSTEM = System(
     "axolotl",
     kinds=frozenset(["train"]),
@@ -408,7 +426,8 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
-    needs=trainers.need,
+    keeps=frozenset(["activations", "logits"]),
+    needs=_need,
     job=_job,
     files=_files,
     checks=_checks,
@@ -416,4 +435,19 @@ SYSTEM = System(
     one_process="Axolotl always starts one process on CPU",
     alternating=frozenset(["gemma", "mistral_v1", "mistral_v2v3", "mistral_v3_tekken"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(
+        [
+            "command_a",
+            "exaone4",
+            "gemma4",
+            "jamba",
+            "llama4",
+            "mistral_v2v3",
+            "mistral_v3_tekken",
+            "qwen3",
+            "qwen3_5",
+            "qwen_25",
+        ]
+    ),
+    reads={"chat": OF_TURNS | {"tools", "system"}, "preference": OF_TURNS | {"tools"}, "prompt": OF_TURNS},
 )

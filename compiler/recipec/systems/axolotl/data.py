@@ -84,8 +84,7 @@ def _loader(method: str, source: DataSource, *, validated: bool) -> Any:
         return OMIT if all(name == column for name, column in columns.items()) else own
     if "prompt" in columns:
         return {f"field_{name}": columns[name] for name in ("prompt", "chosen", "rejected")}
-    plain = all(columns[name] == name for name in ("messages", "chosen", "rejected", "role", "content"))
-    return "chat_template.default" if plain and not source.roles else own
+    return own  # its own takes all of `messages` for the prompt, and drops tools
 
 
 def used(method: str, train: Sources, validation: Sources) -> list[DataSource]:

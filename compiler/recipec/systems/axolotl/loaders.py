@@ -7,10 +7,10 @@ or take a validation source's from a training source.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
 
 from recipec.kinds.train.records import DataSource
 from recipec.render.python_writer import literal, said
+from recipec.systems.programs import turns
 
 _HEAD = '"""How rows of {place} become what {method} learns from."""\n\n'
 _TEXTS = """
@@ -21,25 +21,51 @@ def default(cfg, **_):
 
     return take
 """
-_TALKS = """from axolotl.prompt_strategies.dpo.chat_template import default as conversations
+_TALKS = """import json
 
-SOURCE = {source}
-
-
-def default(cfg, **_):
-    return conversations({{**cfg, "datasets": [SOURCE]}})
-"""
-_PAIRS = """from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.chat_templates import get_chat_template_from_config
 
+{turns}
+
+COLUMNS = {columns}
 ROLES = {roles}
 
 
-def turn(message, role):
-    if isinstance(message, str):
-        return {{"role": role, "content": message}}
-    name = message[{role}]
-    return {{"role": ROLES.get(name, name), "content": message[{content}]}}
+def default(cfg, **_):
+    def take(row, tokenizer=None):
+        template = get_chat_template_from_config(cfg=cfg, ds_cfg={{}}, tokenizer=tokenizer)
+        tools = listed_tools(row.get("tools"))
+
+        def rendered(turns, begins=False):
+            more = {{"tools": tools}} if tools else {{}}
+            return tokenizer.apply_chat_template(
+                turns, chat_template=template, add_generation_prompt=begins, tokenize=False, **more
+            )
+
+        prompt, chosen, rejected = pair_of(row, COLUMNS, ROLES)
+        start = rendered(prompt, True)
+        texts = {{"prompt": start}}
+        for name, answer in (("chosen", chosen), ("rejected", rejected)):
+            text = rendered(prompt + answer)
+            check_tools(text, prompt + answer, tools)
+            begin = len(start) if text.startswith(start) else text.rfind(answer[0]["content"])
+            if begin < 0:
+                raise ValueError("the chat template changes what an answer says, so its place cannot be found")
+            texts[name] = text[begin:].rstrip()
+        # TRL takes a pair for a conversation by any of its columns
+        return texts | dict.fromkeys((name for name in ("messages", "completion", "tools") if name in row), None)
+
+    return take
+"""
+_PAIRS = """import json
+
+from axolotl.prompt_tokenizers import DatasetWrappingStrategy
+from axolotl.utils.chat_templates import get_chat_template_from_config
+
+{turns}
+
+COLUMNS = {columns}
+ROLES = {roles}
 
 
 class Pairs(DatasetWrappingStrategy):
@@ -47,14 +73,15 @@ class Pairs(DatasetWrappingStrategy):
         self.tokenizer, self.template, self.longest = tokenizer, template, longest
 
     def pair(self, row):
-        told = row[{messages}]
-        start = [turn(told, "user")] if isinstance(told, str) else [turn(message, "user") for message in told]
+        prompt, *answers = pair_of(row, COLUMNS, ROLES)
+        tools = listed_tools(row.get("tools"))
+        more = {{"tools": tools}} if tools else {{}}
         pair = {{}}
-        for name, column in (("chosen", {chosen}), ("rejected", {rejected})):
-            last = row[column][-1] if isinstance(row[column], list) else row[column]
+        for name, answer in zip(("chosen", "rejected"), answers):
             text = self.tokenizer.apply_chat_template(
-                [*start, turn(last, "assistant")], chat_template=self.template, tokenize=False
+                prompt + answer, chat_template=self.template, tokenize=False, **more
             )
+            check_tools(text, prompt + answer, tools)
             pair[f"{{name}}_ids"] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return pair
 
@@ -113,20 +140,9 @@ def text(method: str, source: DataSource) -> str:
     named = {name: literal(column) for name, column in columns.items()}
     if source.format == "preference" and "prompt" not in columns:
         roles = {role: list(names) for role, names in source.roles.items()}
-        if method == "reward":
-            back = {each: role for role, names in roles.items() for each in names}
-            return head + _PAIRS.format(roles=literal(back), **named)
-        return head + _TALKS.format(source=literal(_source(columns, roles)))
+        made = _PAIRS if method == "reward" else _TALKS
+        return head + made.format(turns=turns(), columns=literal(columns), roles=literal(roles))
     if method == "reward":
         return head + _PROMPTED.format(**named)
     pairs = ", ".join(f"{literal(name)}: row[{named[name]}]" for name in _TARGETS[source.format] if name in named)
     return head.rstrip("\n") + "\n" + _TEXTS.format(pairs=pairs)
-
-
-def _source(columns: dict[str, str], roles: dict[str, list[str]]) -> dict[str, Any]:
-    source: dict[str, Any] = {f"field_{name}": columns[name] for name in ("messages", "chosen", "rejected")}
-    source["message_property_mappings"] = {name: columns[name] for name in ("role", "content")}
-    if roles:
-        plain = {role: [role] for role in ("system", "user", "assistant", "tool")}
-        source["roles"] = plain | {role: list(dict.fromkeys([*names, role])) for role, names in roles.items()}
-    return source

@@ -101,7 +101,14 @@ TRAINING: tuple[Row, ...] = (
     # a streamed file is cut into as many pieces as there are workers, so there must be one
     same("dataloader_num_workers", "data.workers").unless("data.streaming"),
     made("dataloader_num_workers", lambda workers: max(1, workers), "data.workers").when("data.streaming"),
-    *base("dataloader_pin_memory", "save_strategy", "save_total_limit", "eval_strategy", "logging_steps"),
+    *base(
+        "dataloader_pin_memory",
+        "save_strategy",
+        "save_total_limit",
+        "save_only_model",
+        "eval_strategy",
+        "logging_steps",
+    ),
     made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
     constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),
@@ -123,6 +130,7 @@ _VALUE_HEAD = differs(
 
 # Every difference is measured in tests/real/test_llamafactory.py, or stands in the sources of LLaMA-Factory.
 CHECKS: tuple[Check, ...] = (
+    *trainers.unsplit("LLaMA-Factory", trainers.CONTEXT, trainers.TENSOR),
     refuses(
         "model.tokenizer",
         "model.path",
@@ -165,12 +173,6 @@ CHECKS: tuple[Check, ...] = (
         message=lambda _init, method: f"the reference model of {method} excludes PiSSA here",
         advice="drop init, or use orpo or simpo, which have none",
     ).when("method", "dpo", "kto"),
-    refuses(
-        "adapter.init",
-        when=PISSA.__contains__,
-        message="LLaMA-Factory cannot start PiSSA from quantised weights",
-        advice="drop init, or load_in",
-    ).when("model.load_in", *QUANTISED),
     refuses(
         "adapter.options",
         when=bool,
@@ -270,7 +272,10 @@ SYSTEM = System(
     },
     sheets=_sheets,
     fp32_copies=frozenset(["fsdp2"]),
-    one_message=True,
+    pairs=frozenset(["message"]),
+    reads={},
+    scores_apart=True,
+    keeps=frozenset(["activations", "logits"]),
     dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     needs=trainers.need,

@@ -7,9 +7,10 @@ link to the folder that the recipe's paths start at. What a set may say is in `l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from recipec.kinds.train.records import DataSource, Train
+from recipec.language.model import OtherTemplate
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.table import OMIT, Row, choice, constant, flag, made, nonzero, same
 
@@ -17,6 +18,8 @@ FILE = "dataset_info.json"
 GROUPS = ("train", "validation")
 START = "start"  # the link in the data folder to the folder that paths start at
 
+# The names of the language behind which LLaMA-Factory has a template of its own name that says the same, as its code renders
+# it (a conformance test holds them side by side); its other templates have their own names in the language.
 TEMPLATES = {
     "chatml": "chatml",
     "llama3": "llama3",
@@ -25,7 +28,22 @@ TEMPLATES = {
     "phi_3": "phi",
     "qwen3": "qwen3",
     "alpaca": "alpaca",
+    "qwen_25": "qwen",
+    "qwen3_5": "qwen3_5",
+    "phi_35": "phi",
+    "mistral_v2v3": "mistral",
+    "gemma3": "gemma3",
+    "llama4": "llama4",
+    "falcon_h1": "falcon_h1",
+    "deepseek_v2": "deepseek3",
+    "deepseek_v3": "deepseek3",
+    "cohere": "cohere",
+    "exaone": "exaone",
+    "nemotron_h": "chatml",
+    "gemma4": "gemma4",
+    **{name: name for name in get_args(OtherTemplate)},
 }
+USUAL = ("chatml", "llama3", "qwen_25", "qwen3", "gemma3", "mistral", "alpaca")  # to be named in advice
 WITHOUT_BREAK = ("llama3", "mistral_v3_tekken")  # whose turns end with a token, and no line break behind it
 TAGS = {"system": "system_tag", "user": "user_tag", "assistant": "assistant_tag", "tool": "observation_tag"}
 # the standard columns behind its names, of rows that are no conversations
@@ -140,7 +158,16 @@ def _template(s: Train) -> Iterator[Row]:
     """Yield what chooses the one template that renders every row; left out, it is taken from the tokenizer."""
     yield constant("template", "empty").when("method", "pretrain")
     named = {name: own for name, own in TEMPLATES.items() if name != "alpaca"}
-    yield choice("template", "model.chat_template", named).unless("method", "pretrain")
+    first: dict[str, str] = {}  # by LLaMA-Factory's name, that of the language
+    for name, own in named.items():
+        first.setdefault(own, name)
+    yield made(
+        "template",
+        lambda name: named.get(name, OMIT),
+        "model.chat_template",
+        # `empty` may be what the rows below chose
+        back=lambda own: {"model.chat_template": first[own]} if own in first and own != "empty" else {},
+    ).unless("method", "pretrain")
     # read back, it may be what the rows below chose
     yield constant("template", "alpaca").when("model.chat_template", "alpaca").unless("method", "pretrain")
     if not any(_talks(source) for source in sources_of(s)):
@@ -154,13 +181,13 @@ CHECKS: tuple[Check, ...] = (
         "model.chat_template",
         when=lambda name: name != "tokenizer" and name not in TEMPLATES,
         message=lambda name: f"LLaMA-Factory has no template like {name}",
-        advice=f"use one of {', '.join(TEMPLATES)}; or drop it and set overrides.llamafactory.template, such as mistral",
+        advice=f"use one of {', '.join(USUAL)}, or another of its own by name",
     ).unless("method", "pretrain"),
     differs(
         "model.turn_end",
         when=lambda end: end is not None,
         message=lambda end: f"LLaMA-Factory keeps the tokenizer's EOS token: generation does not stop at {end}",
-        advice=f"name the template: {', '.join(TEMPLATES)}",
+        advice=f"name the template: {', '.join(USUAL)}, or another",
     )
     .when("model.chat_template", "tokenizer")
     .unless("method", "pretrain"),
@@ -255,7 +282,7 @@ def _of_conversations(at: str, first: DataSource) -> Iterator[Check]:
         "model.chat_template",
         when=lambda name: name == "tokenizer",
         message="LLaMA-Factory rebuilds the tokenizer's template from single turns, which not every template allows",
-        advice=f"name it: {', '.join(TEMPLATES)}",
+        advice=f"name it: {', '.join(USUAL)}, or another",
     )
 
 

@@ -17,7 +17,7 @@ from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
 from recipec.systems.openrlhf import common, data, reinforcement, supervised
-from recipec.systems.system import Need, System
+from recipec.systems.system import OF_TURNS, Need, System
 
 TOOL = "openrlhf"
 FILE = "openrlhf.sh"
@@ -58,7 +58,8 @@ def _uses(s: Train) -> tuple[str, ...]:
 
 
 def _need(s: Train) -> Need:
-    return trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    need = trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if s.parallel.context_parallel > 1 else need
 
 
 SYSTEM = System(
@@ -73,10 +74,14 @@ SYSTEM = System(
     },
     sheets=_sheets,
     engines_apart=True,
+    keeps=frozenset(["activations"]),
+    scores_tokens=True,
     own_loop=True,
     needs=_need,
     job=_job,
     files=_files,
     checks=_checks,
     uses=_uses,
+    reads={"chat": OF_TURNS, "preference": OF_TURNS, "prompt": OF_TURNS},
+    pairs=frozenset(["messages"]),
 )

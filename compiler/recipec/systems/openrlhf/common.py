@@ -42,6 +42,8 @@ def model(entity: str) -> tuple[Row, ...]:
         choice("ds.load_in_4bit", "model.load_in", {"nf4": True}),
         same(f"{entity}.gradient_checkpointing_enable", "numerics.gradient_checkpointing"),
         named("ds.zero_stage", "parallel.strategy", STAGES),
+        renamed("ds.ring_attn_size", "parallel.context_parallel", {1: OMIT}, "ring attention"),
+        renamed("ds.tensor_parallel_size", "parallel.tensor_parallel", {1: OMIT}),
         choice("ds.adam_offload", "parallel.optimizer_offload", {"cpu": True}),
         same("ds.lora.rank", "adapter.rank"),
         whole("ds.lora.alpha", "adapter.alpha", "OpenRLHF takes whole numbers for alpha"),
@@ -101,6 +103,18 @@ _TEMPLATE = "OpenRLHF uses only the tokenizer's own chat template"
 _PASSES = "OpenRLHF trains for whole passes over its data"
 _WHOLE = "give a whole number of train.epochs; overrides.openrlhf: {data.max_samples: …} takes fewer rows"
 CHECKS: tuple[Check, ...] = (
+    refuses(  # asserted by cli/train_*.py
+        "model.attention",
+        when=lambda attention: attention != "flash_attention_2",
+        message="OpenRLHF's context parallelism is ring attention of Flash Attention 2",
+        advice="set model.attention: flash_attention_2",
+    ).unless("parallel.context_parallel", 1),
+    refuses(  # asserted by utils/deepspeed/deepspeed.py
+        "numerics.precision",
+        when=lambda precision: precision != "bf16",
+        message="OpenRLHF's tensor parallelism computes in bf16",
+        advice="use precision: bf16",
+    ).unless("parallel.tensor_parallel", 1),
     refuses(
         "model.revision",
         when=lambda revision: revision is not None,

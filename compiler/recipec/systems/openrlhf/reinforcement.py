@@ -7,8 +7,6 @@ and the critic and reward model the other, or the actor everything where there i
 
 from __future__ import annotations
 
-from typing import Any
-
 from recipec.kinds.train.records import Reward
 from recipec.render.arguments_writer import Expanded
 from recipec.systems import rewards
@@ -67,11 +65,12 @@ def nodes_and_gpus(gpus: int, per_node: int) -> tuple[int, int]:
 def _sized(name: str) -> Row:
     """Nodes and GPUs of a group of processes; all groups of a run are equally large."""
 
-    def back(nodes: Any, gpus: Any) -> dict[str, Any]:
-        return {} if OMIT in (nodes, gpus) else {"batch.data_parallel": nodes * gpus}
+    def say(holders: int, context: int, tensor: int, per_node: int) -> tuple[int, int]:
+        return nodes_and_gpus(holders * context * tensor, per_node)
 
     keys = (f"{name}.num_nodes", f"{name}.num_gpus_per_node")
-    return Row(keys, ("batch.data_parallel", "hardware.per_node"), nodes_and_gpus, back)
+    sizes = ("batch.data_parallel", "parallel.context_parallel", "parallel.tensor_parallel", "hardware.per_node")
+    return Row(keys, sizes, say)
 
 
 def _shared(key: str, why: str = "") -> Row:

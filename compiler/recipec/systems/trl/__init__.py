@@ -124,6 +124,7 @@ COMMAND_ROWS: tuple[Row, ...] = (
     made("reward_funcs", rewards.names, "rewards", why="functions of rewards.py").when("method", *settings.ONLINE),
 )
 CHECKS = (
+    *settings.SPLITS,
     *settings.CHECKS,
     *adapters.CHECKS,
     differs(  # trl/trainer/sft_trainer.py and its like cast what is trained to bf16, as the paper on QLoRA has it
@@ -210,6 +211,7 @@ SYSTEM = System(
     },
     sheets=_sheets,
     fp32_copies=frozenset(["fsdp2"]),
+    keeps=frozenset(["activations"]),  # TRL 1.16 takes the loss of logits in pieces
     needs=trainers.need,
     job=_job,
     files=_files,
@@ -217,4 +219,7 @@ SYSTEM = System(
     uses=_uses,
     alternating=frozenset(["gemma"]),
     without_system=frozenset(["gemma"]),
+    writing_tools=frozenset(["qwen3"]),
+    reads=script.READS,
+    unpaired_turns=True,
 )

@@ -11,7 +11,8 @@ from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import FOUR_BIT, base
-from recipec.systems.programs import program
+from recipec.systems.programs import reading_turns
+from recipec.systems.system import OF_TURNS
 from recipec.systems.table import Row, constant, made, same
 from recipec.systems.trl import adapters, settings
 
@@ -32,6 +33,10 @@ TRAINERS = {
 }
 
 
+# what it reads of rows beside their columns, where they hold turns
+READS = {
+    "chat": OF_TURNS | {"tools"}, "preference": OF_TURNS | {"tools"}, "unpaired-preference": OF_TURNS, "prompt": OF_TURNS
+}  # fmt: skip
 # the standard words of a source, as `rows.py` reads them
 WORDS = ("path", "hub", "subset", "split", "revision", "format", "columns", "roles", "weight")
 # the templates that `rows.py` knows; of any other it would keep the tokenizer's own
@@ -162,7 +167,7 @@ def sheets(s: Train, release: str, datasets: str) -> list[Sheet]:
 
 def files() -> dict[str, str]:
     """Return what the script imports from beside it."""
-    return {LIBRARY: program("trl_rows.py")}
+    return {LIBRARY: reading_turns("trl_rows.py")}
 
 
 def _text(s: Train) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from recipec.kinds.train.records import Train
 from recipec.source import is_list, is_mapping
-from recipec.systems import huggingface
+from recipec.systems import huggingface, trainers
 from recipec.systems.check import Check, refuses
 from recipec.systems.huggingface import FOUR_BIT, base
-from recipec.systems.table import OMIT, Row, choice, constant, gathered, made, named, nonzero, same
+from recipec.systems.table import OMIT, Row, choice, constant, flag, gathered, made, named, nonzero, same
 
 SCHEDULERS = {name: name for name in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr")}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -46,7 +46,10 @@ TRAINING: tuple[Row, ...] = (
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing", "gradient_checkpointing_kwargs"),
     *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),
-    *base("save_strategy", "save_total_limit", "eval_strategy", "logging_steps", "report_to", "seed"),
+    *base(
+        "save_strategy", "save_total_limit", "save_only_model", "eval_strategy", "logging_steps", "report_to", "seed"
+    ),
+    flag("use_liger_kernel", "numerics.liger_kernel").when("method", "sft", "pretrain"),
 )
 
 
@@ -98,6 +101,12 @@ METHODS: dict[str, tuple[Row, ...]] = {
         ORDER,
         same("packing", "data.packing"),
         choice("eval_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"),
+        made(
+            "pad_to_multiple_of",
+            lambda parts: 2 * parts if parts > 1 else OMIT,
+            "parallel.context_parallel",
+            why="each process takes two pieces of a sequence",
+        ),
     ),
     "dpo": (
         BETA,
@@ -161,6 +170,47 @@ def rows(s: Train) -> tuple[Row, ...]:
     return (*found, _weights(len(s.rewards))) if s.method in ONLINE else found
 
 
+# transformers/trainer.py `_prepare_context_parallel_inputs`, trl/trainer/sft_trainer.py and grpo_config.py
+_CONTEXT: tuple[Check, ...] = (
+    refuses(
+        "parallel.context_parallel",
+        "parallel.strategy",
+        when=lambda _parts, strategy: strategy != "fsdp2",
+        message="TRL has context parallelism with FSDP2 only",
+        advice="set parallel.strategy: fsdp2",
+    ),
+    refuses(
+        "method",
+        when=lambda method: method not in ("sft", "pretrain"),
+        message=lambda method: f"TRL has no context parallelism for {method}",
+        advice="drop context_parallel, or train by sft",
+    ),
+    refuses(
+        "model.attention",
+        when=lambda attention: attention != "sdpa",
+        message="Transformers splits sequences with sdpa attention only",
+        advice="set model.attention: sdpa",
+    ),
+    refuses(
+        "data.packing",
+        when=bool,
+        message="TRL's context parallelism drops the mask that keeps packed rows apart",
+        advice="set data.packing: false",
+    ),
+    refuses(
+        "model.max_length",
+        "parallel.context_parallel",
+        when=lambda length, parts: length % (2 * parts),
+        message=lambda length, parts: (
+            f"{length} tokens cannot be cut into {2 * parts} equal pieces, two for each of {parts}"
+        ),
+        advice=lambda length, parts: f"use {length // (2 * parts) * 2 * parts}",
+    ),
+)
+SPLITS: tuple[Check, ...] = (
+    *trainers.unsplit("TRL", trainers.TENSOR),
+    *(check.unless(trainers.CONTEXT, 1) for check in _CONTEXT),
+)
 CHECKS: tuple[Check, ...] = (
     refuses(
         "rollout.engine",

@@ -4,6 +4,7 @@ The trainer is created with a tiny model on the CPU: the rows do not depend on t
 """
 
 import ast
+import json
 import sys
 from pathlib import Path
 
@@ -183,7 +184,9 @@ def preference_rows(request: dict, _config: dict, tokenizer, parts: list, _scrat
     for rows, kept, seen in parts:
         lengths, shown = [], []
         for number, row in enumerate(rows):
-            texts = maybe_apply_chat_template({name: row[name] for name in names if name in row}, tokenizer)
+            tools = json.loads(row["tools"]) if row.get("tools") else None
+            told = {name: row[name] for name in names if name in row}
+            texts = maybe_apply_chat_template(told, tokenizer, tools=tools)
             sizes = {name: len(tokenizer(text, add_special_tokens=False)["input_ids"]) for name, text in texts.items()}
             answers = [size for name, size in sizes.items() if name != "prompt"]
             lengths.append(sizes["prompt"] + max(answers, default=0))

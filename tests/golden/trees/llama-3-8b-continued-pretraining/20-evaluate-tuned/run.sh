@@ -12,4 +12,5 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-exec lm-eval run --config "$here/lm_eval.yaml"
+exec accelerate launch --config_file "$here/accelerate.yaml" \
+  -m lm_eval run --config "$here/lm_eval.yaml"

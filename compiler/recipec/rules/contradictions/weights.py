@@ -1,0 +1,121 @@
+"""Contradictions about the weights that a training starts from, and those that it leaves as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.kinds.train.model import QUANTISED
+from recipec.kinds.train.records import Train
+from recipec.rules.rule import Context, Fault, contradiction
+
+SCRATCH = "model.from_scratch"
+# Methods that teach a model which can already write; the others begin with nothing.
+AFTER_WRITING = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo", "reward", "grpo", "rloo", "ppo")
+
+
+@contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", "train.precision", "hardware.gpu"))
+def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights in a smaller number format than the computation, and weights that are trained in fp16.
+
+    Why is this bad:
+    A computation is made in the format of the weights, unless mixed precision lowers it: weights in fp32 can be computed
+    with in 16 bit, but not the reverse, and nothing turns bf16 into fp16. Gradients of fp16 weights underflow; the scaler
+    that prevents it refuses to step them.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: fp16}
+        train: {learning_rate: 1e-5, precision: bf16}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: fp32}
+    """
+    load, chosen = s.model.load_in, s.numerics.precision
+    if load not in (*QUANTISED, "fp32", chosen):
+        advice = "use fp32, or drop load_in" if chosen == "fp32" else f"use fp32 or {chosen}, or drop load_in"
+        yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
+    elif load == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
+        yield Fault("model.load_in", "weights in fp16 cannot be trained", "use load_in: fp32, or drop it")
+
+
+@contradiction(
+    "P291",
+    "finish-without-beginning",
+    words=(SCRATCH, "adapter", "train.method"),
+    severity="warning",
+    waivable=True,
+)
+def scratch(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an adapter, or a method that compares or scores answers, on a model that has only random weights.
+
+    Why is this bad:
+    An adapter corrects weights that stay as they are: beside random weights, it corrects noise. Preference methods and
+    reinforcement learning move probability between answers, of which a random model writes none.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, chat_template: chatml}
+        adapter: {rank: 8}
+        data: {train: [{path: data/chat.jsonl, format: chat}]}
+
+    Use instead:
+        adapter: null
+
+    When it is meant:
+    The run is a trial of the tools, and nobody will use the model.
+    """
+    maker = see.plan.maker(s.model.path)
+    if see.said.recipe.model.from_scratch is None or (maker is not None and maker.kind != "init"):
+        return
+    if s.adapter is not None and s.adapter.start_from is None:
+        yield Fault(
+            "adapter", "the weights beside the adapter are random, and stay so", "drop adapter: train all weights"
+        )
+    if s.method in AFTER_WRITING:
+        advice = "train it with pretrain or sft first, as an earlier stage"
+        yield Fault("train.method", f"a model with random weights writes nothing that {s.method} could compare", advice)
+
+
+@contradiction("P292", "start-that-needs-plain-weights", words=("adapter.init", "model.load_in"))
+def decomposed(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an adapter that takes its first values from weights which are quantised.
+
+    Why is this bad:
+    PiSSA takes the largest directions of each weight matrix, and EVA those of its input: PEFT refuses PiSSA on packed
+    integers when the model is loaded.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: nf4}
+        adapter: {rank: 16, init: pissa}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: bf16}
+    """
+    if s.adapter is not None and s.adapter.init.startswith("pissa") and s.model.load_in in ("nf4", "fp4", "int8"):
+        advice = "use load_in: bf16, or init: olora or loftq"
+        yield Fault(
+            "adapter.init", f"{s.adapter.init} needs plain weights, and these are loaded in {s.model.load_in}", advice
+        )
+
+
+@contradiction("P290", "rate-of-frozen-embeddings", words=("train.embedding_learning_rate", "adapter"))
+def embedding_rate(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a learning rate of the embeddings with an adapter that leaves them frozen.
+
+    Why is this bad:
+    The value has no effect: there is nothing that it could be the rate of.
+
+    Example:
+        adapter: {rank: 16}
+        train: {learning_rate: 1e-4, embedding_learning_rate: 1e-5}
+
+    Use instead:
+        adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
+    """
+    if s.adapter is None or s.optimizer.embedding_learning_rate is None or s.adapter.target_pattern is not None:
+        return
+    names = {name.rsplit(".", 1)[-1] for name in (*s.adapter.also_train, *s.adapter.targets)}
+    if names.isdisjoint(("embed_tokens", "lm_head", "wte", "embeddings", "word_embeddings", "embed_in")):
+        advice = "drop it, or train them: adapter.also_train: [embed_tokens, lm_head]"
+        yield Fault("train.embedding_learning_rate", "the embeddings stay frozen", advice)
+
+
+RULES = (disagreement, scratch, decomposed, embedding_rate)

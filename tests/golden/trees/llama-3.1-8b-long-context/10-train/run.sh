@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Trains. Written by recipec from llama-3.1-8b-long-context.yaml.
+# Run it from the folder that the recipe's paths start at.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+environment=axolotl-0.19.0-flash-attn-ring-flash-attn
+bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"
+[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }
+PATH="$(cd "$bin" && pwd):$PATH"
+export PATH
+export AXOLOTL_DO_NOT_TRACK=1
+export DO_NOT_TRACK=1
+export HF_HUB_DISABLE_TELEMETRY=1
+export TOKENIZERS_PARALLELISM=false
+
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+# Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
+rows=$(cat -- data/long.jsonl | sha256sum)
+[ "$(cat runs/llama-3.1-8b-long-context/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3.1-8b-long-context/prepared
+mkdir -p -- runs/llama-3.1-8b-long-context/prepared
+printf '%s\n' "$rows" >runs/llama-3.1-8b-long-context/prepared/.rows
+# Axolotl takes prepared data that a kill has left half written: delete it.
+for torn in runs/llama-3.1-8b-long-context/prepared/*/; do
+  if [ -d "$torn" ] && ! python3 -c 'import json, sys; [json.load(open(file)) for file in sys.argv[1:]]' \
+    "$torn"state.json "$torn"dataset_info.json 2>/dev/null; then
+    echo "$torn was not written to its end: it is made anew" >&2
+    rm -rf -- "$torn"
+  fi
+done
+exec accelerate launch --config_file "$here/accelerate.yaml" \
+  -m axolotl.cli.train "$here/axolotl.yaml" ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs every stage in order. Written by recipec from llama-3.1-8b-long-context.yaml.
+# Run it from the folder that the recipe's paths start at.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+environments="${RECIPE_ENVIRONMENTS:-runs/environments}"
+whole() {  # folder, pins
+  [ -L "$1" ] || cmp -s "$2" "$1/.complete"
+}
+find_python() {  # versions that the pins can be installed for, the best first
+  local version one
+  local -a places
+  for version in $1; do
+    places=(python3 "python$version" "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python)
+    [ -z "${PYTHON:-}" ] || places=("$PYTHON")
+    for one in "${places[@]}"; do
+      "$one" -c 'import sys, venv, ensurepip; sys.exit("%d.%d" % sys.version_info[:2] != sys.argv[1])' \
+        "$version" 2>/dev/null && echo "$one" && return
+    done
+  done
+  echo "the environment needs Python ${1// / or } with venv: install it, or set PYTHON to its path" >&2
+  exit 3
+}
+make_environment() {  # name, packages that build against the others
+  local folder="$environments/$1" pins="$here/environments/$1.txt" python late
+  whole "$folder" "$pins" && return
+  python=$(find_python "$(sed -n 's/^# python: //p' "$pins")")
+  mkdir -p "$environments"
+  # one run or node makes it, the others wait; the lock goes with the process that holds it
+  exec 9>"$folder.lock"
+  "$python" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX)" || {
+    echo "$environments takes no locks: set RECIPE_ENVIRONMENTS to a folder on another file system" >&2
+    exit 3
+  }
+  if whole "$folder" "$pins"; then exec 9>&-; return; fi
+  echo "making the environment $1 under $environments" >&2
+  rm -rf "$folder"  # of a creation that was killed: half of a package looks whole to pip
+  "$python" -m venv "$folder"
+  cp "$pins" "$folder/pins.txt"
+  for late in $2; do
+    grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"
+    mv "$folder/fewer.txt" "$folder/pins.txt"
+  done
+  "$folder/bin/python" -m pip install -r "$folder/pins.txt"
+  if [ -n "$2" ]; then
+    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install --no-build-isolation -r "$pins"
+  fi
+  cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"
+  exec 9>&-
+}
+need() {  # data file
+  [ -e "$1" ] && return
+  echo "no file $1: run this from the folder that the paths of the recipe start at" >&2
+  exit 2
+}
+need data/long.jsonl
+make_environment axolotl-0.19.0-flash-attn-ring-flash-attn flash-attn
+bash "$here/10-train/run.sh"
