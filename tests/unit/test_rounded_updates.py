@@ -2,15 +2,16 @@
 
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from recipec.facts.models import known_model
-from recipec.kinds.train.records import Train
-from recipec.pipeline import compile_tree
 from recipec.kinds.train.memory import least
+from recipec.kinds.train.records import Train
+from recipec.pipeline import Compiled, compile_file, compile_tree
 from recipec.rules.values import LOST
 from recipec.source import Source
 from recipec.yaml_reader import read_text
@@ -100,3 +101,88 @@ def test_adapters_that_trl_casts_to_bf16_are_told_at_low_rates(rate: str, load_i
     text = text.replace("1e-4", rate) + "adapter: {rank: 8}\n"
     found = [one.message for one in compile_tree(read_text(Source("r.yaml", text))).findings if one.code == "T003"]
     assert sum("in bf16: at" in one for one in found) == told
+
+
+EIGHT = "meta-llama/Llama-3.1-8B-Instruct"
+ONE = "hardware: {gpu: a100-80gb}\n"
+FULL_8B = f"""recipe: 1
+name: full
+model: {{base: {EIGHT}, max_length: 2048}}
+data: {{train: [{{path: data/chat.jsonl, format: chat}}]}}
+train: {{learning_rate: 1e-5}}
+"""
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[..., Compiled]:
+    def of(text: str, *settings: str) -> Compiled:
+        (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+        return compile_file(str(tmp_path / "r.yaml"), list(settings))
+
+    return of
+
+
+def load_in(result: Compiled, stage: int = 0) -> tuple[str, str]:
+    assert result.resolved is not None, result.findings
+    trained = list(result.resolved.plan.of_kind("train"))[stage]
+    return trained.body.model.load_in, result.resolved.origins[f"{trained.name}.model.load_in"].why
+
+
+def codes(result: Compiled) -> set[str]:
+    return {one.code for one in result.findings if one.severity != "note"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "settings", "expected"),
+    [
+        (ONE, (), "bf16"),
+        ("hardware: {gpu: h200-141gb}\n", (), "fp32"),
+        ("hardware: {gpu: a100-80gb, per_node: 4}\n", (), "bf16"),  # DDP holds all of it on each
+        ("hardware: {gpu: a100-80gb, per_node: 4}\n", ("parallel.strategy=fsdp2",), "fp32"),
+        ("hardware: {gpu: a100-80gb, per_node: 2}\n", ("parallel.strategy=fsdp2", "trainer=trl"), "fp32"),
+        (ONE, ("train.optimizer=adafactor",), "fp32"),
+        (ONE, ("model.base=my-lab/my-model",), "fp32"),
+        (ONE, ("model.base=Qwen/Qwen2.5-1.5B-Instruct",), "fp32"),
+        ("hardware: {gpu: rtx-3090}\n", ("model.base=Qwen/Qwen2.5-1.5B-Instruct",), "bf16"),  # 23 of 24 GiB
+        (ONE, ("model.base=Qwen/Qwen2.5-1.5B-Instruct", "model.max_length=32768", "train.micro_batch_size=3"), "bf16"),
+        (ONE, ("model.base=Qwen/Qwen2.5-1.5B-Instruct", "model.max_length=32768", "train.micro_batch_size=8"), "fp32"),
+    ],
+)
+def test_weights_are_bf16_where_only_they_fit(
+    machine: str, settings: tuple[str, ...], expected: str, compiled: Callable[..., Compiled]
+) -> None:
+    assert load_in(compiled(FULL_8B + machine, *settings))[0] == expected
+
+
+@pytest.mark.parametrize("trainer", ["axolotl", "trl", "llamafactory", "unsloth"])
+def test_every_trainer_follows_and_the_plan_says_why(trainer: str, compiled: Callable[..., Compiled]) -> None:
+    result = compiled(FULL_8B + ONE, f"trainer={trainer}")
+    why = "in fp32, 30 GiB of weights + 30 GiB of gradients + 60 GiB of optimiser states are more than 90% of the 79 GiB of a100-80gb"
+    assert load_in(result) == ("bf16", why)
+    assert f"| train.model.load_in | bf16 | {why} |" in result.files["PLAN.md"]
+    assert "L137" in codes(result)
+    assert "L137" not in codes(compiled(FULL_8B + ONE, f"trainer={trainer}", "train.learning_rate=6e-5"))
+
+
+def test_what_is_written_is_what_is_trained(compiled: Callable[..., Compiled]) -> None:
+    assert codes(compiled(FULL_8B + ONE, "model.load_in=fp32")) == {"L015"}
+    assert codes(compiled(FULL_8B + ONE, "train.precision=fp16")) == {"L015"}  # weights in fp16 cannot be trained
+    assert load_in(compiled(FULL_8B + "hardware: {gpu: h200-141gb}\n", "model.load_in=bf16"))[0] == "bf16"
+
+
+def test_a_later_stage_is_judged_by_the_model_that_the_first_began_with(compiled: Callable[..., Compiled]) -> None:
+    text = FULL_8B.replace("data: ", "# ") + ONE.replace("a100-80gb", "h200-141gb")
+    text += "stages:\n"
+    for name, more in (("first", ""), ("second", ", optimizer: ademamix")):
+        text += f"  - {{name: {name}, data: {{train: [{{path: data/chat.jsonl, format: chat}}]}}, train: {{epochs: 1{more}}}}}\n"
+    assert [load_in(compiled(text), stage)[0] for stage in (0, 1)] == ["fp32", "bf16"]
+
+
+def test_raw_plugins_are_added_to_ours_and_misspelt_keys_are_still_found(compiled: Callable[..., Compiled]) -> None:
+    cut = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
+    text = FULL_8B.replace(EIGHT, "my-lab/my-model") + ONE
+    result = compiled(f"{text}overrides: {{axolotl: {{plugins: [{cut}]}}}}\n")
+    assert codes(result) == set()
+    for one in ("recipe_plugins.FloatWeights", cut):
+        assert f"  - {one}" in result.files["10-train/axolotl.yaml"]
+    assert codes(compiled(f"{text}overrides: {{axolotl: {{sequence_lenn: 5, plugins: [{cut}]}}}}\n")) == {"T020"}

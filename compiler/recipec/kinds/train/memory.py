@@ -91,26 +91,32 @@ def kept(known: KnownModel, s: Train) -> tuple[float, float]:
     )
 
 
-def overfull(known: KnownModel, s: Train) -> dict[str, float]:
-    """Return what is more than the memory of each GPU, in bytes by what it is: what stays between steps; else nothing."""
+def overfull(known: KnownModel, s: Train, share: float = 1.0) -> dict[str, float]:
+    """Return what is more than a share of each GPU's memory, in bytes by what it is: what stays between steps; else nothing."""
     weights, gradients, states = least(known, s)
     parts = {"weights": weights, "gradients": gradients, "optimiser states": states}
     parts["the reference model"] = reference(s, weights)
-    return parts if sum(parts.values()) > s.hardware.memory_gib * GIB else {}
+    return parts if sum(parts.values()) > share * s.hardware.memory_gib * GIB else {}
 
 
-def overfull_step(known: KnownModel, s: Train) -> dict[str, float]:
-    """Return what is more than the memory of each GPU in a step of rows of `max_length`, in bytes by what it is; else nothing.
+def overfull_step(known: KnownModel, s: Train, share: float = 1.0) -> dict[str, float]:
+    """Return what is more than a share of each GPU's memory in a step of rows of `max_length`, in bytes by what it is; else nothing.
+
+    Gradients are there in the whole step only where several micro batches are added up.
 
     Where `max_length` is more than the model has, the length itself is wrong, and nothing is concluded.
     """
     if s.rollout is not None or (known.context is not None and s.model.max_length > known.context):
         return {}
-    weights, _, states = least(known, s)
+    weights, gradients, states = least(known, s)
     activations, logits = kept(known, s)
-    parts = {"weights": weights, "optimiser states": states, "the reference model": reference(s, weights)}
-    parts |= {"activations": activations, "logits": logits}
-    return parts if sum(parts.values()) > s.hardware.memory_gib * GIB else {}
+    parts = {
+        "weights": weights,
+        "gradients": gradients if s.batch.accumulation > 1 else 0.0,
+        "optimiser states": states,
+    }
+    parts |= {"the reference model": reference(s, weights), "activations": activations, "logits": logits}
+    return parts if sum(parts.values()) > share * s.hardware.memory_gib * GIB else {}
 
 
 def in_bf16(s: Train) -> Train | None:
@@ -124,8 +130,9 @@ def in_bf16(s: Train) -> Train | None:
     return s.replaced(model=s.model.replaced(load_in="bf16"))
 
 
-def told(parts: dict[str, float], s: Train) -> str:
-    """Return in words that these parts are more than the memory of each GPU."""
+def told(parts: dict[str, float], s: Train, share: float = 1.0) -> str:
+    """Return in words that these parts are more than a share of each GPU's memory."""
     each = [f"{part / GIB:.0f} GiB of {name}" for name, part in parts.items() if part >= GIB / 2]
     rows = f" where a row has all {s.model.max_length:,} tokens" if "activations" in parts else ""
-    return f"{' + '.join(each)} are more than the {s.hardware.memory_gib} GiB of {s.hardware.gpu}{rows}"
+    of = f"{share:.0%} of " if share < 1 else ""
+    return f"{' + '.join(each)} are more than {of}the {s.hardware.memory_gib} GiB of {s.hardware.gpu}{rows}"

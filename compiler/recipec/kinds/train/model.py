@@ -20,6 +20,7 @@ FITTED = (
     "model.base", "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
     "hardware.per_node", "hardware.nodes",
 )  # fmt: skip
+USABLE = 0.9
 PROMPTED = ("prompt_tuning", "prefix_tuning", "p_tuning")
 
 
@@ -137,19 +138,19 @@ def _weights(say: Said, given: Format | None, computed: Precision) -> Decided[Fo
 def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
     """Return a training, its weights in bf16 where nobody wrote their format and they are known to fit the GPU only so.
 
-    What fits between steps, but not in a step of full rows, is better than what never fits. `root` is the model that it
-    began with; what a folder of this machine tells of it changes nothing that is emitted.
+    A tenth of the memory is left to what nobody can count: CUDA's context, workspaces, fragments. `root` is the model that
+    it began with; what a folder of this machine tells of it changes nothing that is emitted.
     """
     s = decided.value
     halved = None if say.wrote("model.load_in") or s.hardware.device == "cpu" else memory.in_bf16(s)
     known = known_model(root, folders=False) if halved is not None else None
     if halved is None or known is None or known.parameters is None or known.quantised is not None:
         return decided
-    measure = memory.overfull if memory.overfull(known, s) else memory.overfull_step
-    parts = measure(known, s)
+    measure = memory.overfull if memory.overfull(known, s, USABLE) else memory.overfull_step
+    parts = measure(known, s, USABLE)
     if not parts or measure(known, halved):
         return decided
-    why = f"in fp32, {memory.told(parts, s)}"
+    why = f"in fp32, {memory.told(parts, s, USABLE)}"
     load = say.rule("bf16", why, *FITTED, kind="default")
     return Decided(halved, {**decided.origins, "model.load_in": load.origins[""]})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recipec.contracts import OWN_PLUGINS
 from recipec.kinds.train.records import Train
 from recipec.source import is_list
 from recipec.systems.huggingface import without_steps
@@ -11,8 +12,7 @@ from recipec.systems.programs import program
 from recipec.systems.table import OMIT, Row
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
-MODULE = "recipe_plugins"
-FLOAT_WEIGHTS, DECAY_SHARE = f"{MODULE}.FloatWeights", f"{MODULE}.DecayShare"
+FLOAT_WEIGHTS, DECAY_SHARE = f"{OWN_PLUGINS}.FloatWeights", f"{OWN_PLUGINS}.DecayShare"
 
 
 def _own(load_in: str, precision: str, strategy: str, scheduler: str, decay: float, unit: str) -> list[str]:
@@ -53,4 +53,4 @@ def files(s: Train) -> dict[str, str]:
     """Return the module of our plugins, where one of them is used."""
     o = s.optimizer
     own = _own(s.model.load_in, s.numerics.precision, s.parallel.strategy, o.scheduler, o.decay, s.length.unit)
-    return {f"{MODULE}.py": program("axolotl_plugins.py")} if own else {}
+    return {f"{OWN_PLUGINS}.py": program("axolotl_plugins.py")} if own else {}
