@@ -25,6 +25,14 @@ DEEPSPEED = {
     "llamafactory": "llamafactory-0.9.5-deepspeed",
 }
 ALONE = {**DEEPSPEED, "unsloth": "unsloth-2026.10.9"}  # whose CPU path can be told no format of all weights
+TO_BF16 = """
+import pathlib, sys, torch
+from safetensors.torch import load_file, save_file
+for file in pathlib.Path(sys.argv[1]).glob("*.safetensors"):
+    save_file({name: one.to(torch.bfloat16) for name, one in load_file(file).items()}, file, {"format": "pt"})
+config = pathlib.Path(sys.argv[1]) / "config.json"
+config.write_text(config.read_text().replace("float32", "bfloat16"))
+"""
 
 
 def formats(
@@ -53,6 +61,8 @@ def formats(
         "HF_HUB_OFFLINE": "1",
     }
     for stage in ("00-init", "10-train"):
+        if stage == "10-train" and "model.load_in=bf16" in settings:  # as models of the hub are saved
+            subprocess.run([real / "bin" / "python", "-c", TO_BF16, place / "runs" / "case" / "00-init"], check=True)
         more = {"RECIPEC_FORMATS": str(told), "PYTHONPATH": str(HERE / "shim")} if stage == "10-train" else {}
         done = subprocess.run(
             ["bash", f"build/{stage}/run.sh"],

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from recipec.facts.models import known_model
 from recipec.kinds.train.memory import least
@@ -183,6 +184,6 @@ def test_raw_plugins_are_added_to_ours_and_misspelt_keys_are_still_found(compile
     text = FULL_8B.replace(EIGHT, "my-lab/my-model") + ONE
     result = compiled(f"{text}overrides: {{axolotl: {{plugins: [{cut}]}}}}\n")
     assert codes(result) == set()
-    for one in ("recipe_plugins.FloatWeights", cut):
-        assert f"  - {one}" in result.files["10-train/axolotl.yaml"]
+    emitted = YAML(typ="safe").load(result.files["10-train/axolotl.yaml"])
+    assert emitted["plugins"] == ["recipe_plugins.FloatWeights", cut]
     assert codes(compiled(f"{text}overrides: {{axolotl: {{sequence_lenn: 5, plugins: [{cut}]}}}}\n")) == {"T020"}

@@ -231,6 +231,11 @@ TOKENIZER = {"model": "{base: m/m}"}
             "fp32 copies of weights that are loaded in bf16",
             {"model": "{base: my-lab/my-model, chat_template: chatml}"},
         ),
+        (
+            {"model": "{from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, load_in: bf16}"},
+            "the format in which they were saved",
+            {"model": "{base: my-lab/my-model, chat_template: chatml, load_in: bf16}"},
+        ),
         (of("reward", PAIRS), "where embeddings are tied it cannot be saved", {"adapter": "{rank: 4}"}),
         (of("reward", PAIRS), "a value head, which it alone loads", of("orpo", PAIRS)),
         (

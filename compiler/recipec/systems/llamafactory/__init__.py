@@ -117,6 +117,10 @@ TRAINING: tuple[Row, ...] = (
 _INSTEAD = ": with its TRL 0.24, it trains sigmoid instead, without a message"
 
 
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
 def _always(*_values: Any) -> bool:
     return True
 
@@ -204,6 +208,16 @@ CHECKS: tuple[Check, ...] = (
         advice="raise max_length, or leave long rows out of the data",
     ).unless("method", "pretrain"),
     UPCAST,
+    differs(  # model/loader.py: its dtype is auto
+        "model.load_in",
+        "model.path",
+        "output",
+        when=lambda load_in, path, output: load_in == "bf16" and _folder(path) == _folder(output),
+        message="LLaMA-Factory trains weights in the format in which they were saved, and an earlier stage may save fp32",
+        advice="count 16 bytes per parameter with AdamW, or use axolotl or trl, which turn them into bf16",
+    )
+    .unless("adapter.type")
+    .when("parallel.strategy", "single", "ddp"),
     refuses(
         "model.load_in",
         "numerics.precision",
