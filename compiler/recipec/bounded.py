@@ -7,7 +7,6 @@ runs it.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from importlib import import_module
 from typing import Any
@@ -28,6 +27,8 @@ def bounded(function: str, *arguments: Any) -> Any:
 
     Raises Unbounded where it took too long or too much memory, or no process could be started for it.
     """
+    import subprocess  # few recipes need it
+
     asked = json.dumps([function, arguments])
     command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
     try:
