@@ -187,3 +187,35 @@ def test_raw_plugins_are_added_to_ours_and_misspelt_keys_are_still_found(compile
     emitted = YAML(typ="safe").load(result.files["10-train/axolotl.yaml"])
     assert emitted["plugins"] == ["recipe_plugins.FloatWeights", cut]
     assert codes(compiled(f"{text}overrides: {{axolotl: {{sequence_lenn: 5, plugins: [{cut}]}}}}\n")) == {"T020"}
+
+
+def test_fp32_weights_under_a_computation_in_bf16_are_what_trl_is_told(compiled: Callable[..., Compiled]) -> None:
+    result = compiled(
+        """recipe: 1
+name: masters
+trainer: trl
+model: {base: Qwen/Qwen2.5-1.5B-Instruct, max_length: 2048, load_in: fp32}
+data: {train: [{path: data/rows.jsonl, format: chat}]}
+train: {epochs: 1, batch_size: 8, learning_rate: 1e-6, precision: bf16}
+hardware: {gpu: h100-80gb}
+"""
+    )
+    emitted = YAML(typ="safe").load(result.files["10-train/trl.yaml"])
+    assert codes(result) == set()
+    assert (emitted["dtype"], emitted["bf16"]) == ("float32", True)
+
+
+def test_a_share_of_the_steps_that_decays_is_left_to_whoever_knows_their_number(
+    compiled: Callable[..., Compiled],
+) -> None:
+    train = "train: {epochs: 2, learning_rate: 2e-4, warmup: 3%, scheduler: warmup_stable_decay, decay: 10%}\n"
+    text = FULL_8B.replace("train: {learning_rate: 1e-5}\n", train) + ONE + "adapter: {rank: 16}\n"
+    result = compiled(text)
+    emitted = YAML(typ="safe").load(result.files["10-train/axolotl.yaml"])
+    assert codes(result) == set()
+    assert emitted["lr_scheduler_kwargs"] == {"decay_share": 0.1}
+    assert emitted["plugins"] == ["recipe_plugins.DecayShare"]
+    assert "create_lr_scheduler" in result.files["10-train/recipe_plugins.py"]
+    known = compiled(text, "train.steps=90", "train.epochs=null")
+    assert YAML(typ="safe").load(known.files["10-train/axolotl.yaml"])["lr_scheduler_kwargs"] == {"num_decay_steps": 9}
+    assert "10-train/recipe_plugins.py" not in known.files
