@@ -7,6 +7,7 @@ Keys: https://huggingface.co/docs/transformers/main_classes/trainer#transformers
 
 from __future__ import annotations
 
+from recipec.systems.document import alike
 from recipec.systems.table import (
     OMIT,
     Row,
@@ -115,6 +116,22 @@ _ROWS = (
     same("loraplus_lr_ratio", "adapter.lora_plus_ratio"),
 )  # fmt: skip
 BASE: dict[str, Row] = {row.key: row for row in _ROWS}
+
+
+# transformers.TrainingArguments: one of these wins without a message, or the tool refuses the pair
+ALIKE = (
+    alike("train.epochs, or train.steps", "num_train_epochs", "max_steps"),
+    alike("train.evaluate_every: a number of steps, epoch, or epoch/4", "eval_strategy", "eval_steps"),
+    alike("train.save.every: a number of steps, or epoch", "save_strategy", "save_steps"),
+    alike("train.log_every", "logging_steps", "logging_strategy"),
+    alike("train.warmup: a percentage, or a number of steps", "warmup_steps", "warmup_ratio"),
+    alike("train.micro_batch_size", "per_device_train_batch_size", "auto_find_batch_size"),
+    alike("train.precision", "bf16", "fp16", "pure_bf16"),
+    alike("model.load_in", "load_in_4bit", "load_in_8bit"),
+    alike("train.min_lr_ratio", "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs.min_lr_rate"),
+    alike("data.shuffle, or data.group_by_length", "train_sampling_strategy", "group_by_length"),
+    alike("data.holdout, or data.validation", "val_size", "eval_dataset"),
+)
 
 
 def base(*keys: str) -> tuple[Row, ...]:

@@ -18,7 +18,7 @@ from recipec.render.python_writer import Expression, literal
 from recipec.systems import rewards, trainers
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import BASE, base
+from recipec.systems.huggingface import ALIKE, BASE, base
 from recipec.systems.system import System
 from recipec.systems.table import Row, choice, constant, flag, listed, made, named, same
 from recipec.systems.trl import script, settings
@@ -177,7 +177,7 @@ def _sheets(s: Train, _environment: str) -> list[Sheet]:
         more = [name for name in s.adapter.options if name not in DECIDED]
         options = (made(name, itemgetter(name), "adapter.options") for name in more)
         found += _grouped("get_peft_model", (*ADAPTER, *options))
-    own = Sheet(script.FILE, tuple(found), TOOL, s.release, f"{stem}Config", "python", _text(s))
+    own = Sheet(script.FILE, tuple(found), TOOL, s.release, f"{stem}Config", "python", _text(s), alike=ALIKE)
     datasets = pinned(f"{TOOL}-{s.release}", "datasets")
     return [own, Sheet(script.SETTINGS, script.setting_rows(s), "datasets", datasets, "", "json")]
 

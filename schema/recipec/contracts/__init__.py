@@ -114,11 +114,24 @@ class Tasks:
         self._text = f"\n{text}"
 
     def __contains__(self, name: str) -> bool:
-        return f"\n{name}\n" in self._text or f"\n{name}\tcode\n" in self._text
+        return f"\n{name}\n" in self._text or f"\n{name}\t" in self._text
+
+    def _said(self, name: str) -> list[str]:
+        """Return what stands behind a name."""
+        _, found, rest = self._text.partition(f"\n{name}\t")
+        return rest.partition("\n")[0].split("\t") if found else []
 
     def runs_code(self, name: str) -> bool:
         """Return whether a task, or one of a group or tag, runs code that the model wrote."""
-        return f"\n{name}\tcode\n" in self._text
+        return "code" in self._said(name)
+
+    def most_examples(self, name: str) -> int | None:
+        """Return how many worked examples a task, or every one of a group or tag, can be given; None where it is not known.
+
+        0: it is always asked without any. Another number: it brings these itself, and fails where more are asked for.
+        """
+        said = [word.partition("=")[2] for word in self._said(name) if word.startswith("shots")]
+        return int(said[0]) if said else None
 
     def names(self) -> list[str]:
         """Return every name, sorted."""

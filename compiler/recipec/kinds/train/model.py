@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts.tokens import Tokenizer, template
 from recipec.kinds.train.records import Adapter, Model, Numerics
 from recipec.language import train as recipe
 from recipec.plan import Hardware, ModelOutput, Precision, Record
+
+U = TypeVar("U")
 
 QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
@@ -146,18 +150,21 @@ def adapter(say: Said, start: ModelOutput | None, name: str | None) -> Decided[A
     if given is None:
         return plain(None)
     ranked, scaled, prompted = (given.type in kinds for kinds in (RANKED, SCALED, PROMPTED))
-    rank = say.take("adapter.rank", given.rank, 16, "a usual rank") if ranked else plain(0)
     if start is not None and start.adapter is not None:
         begin: Decided[str | None] = say.rule(start.adapter, f"continues the result of {name}", "parent_adapter")
     else:
         begin = say.word("adapter.start_from", given.start_from)
+    rank = say.take("adapter.rank", given.rank, 16, "a usual rank") if ranked else plain(0)
+    alpha = say.take("adapter.alpha", given.alpha, float(2 * rank.value), "2 × rank") if scaled else plain(0.0)
+    if begin.value is not None:  # nothing that somebody would have to approve
+        rank, alpha = _kept(say, "adapter.rank", rank), _kept(say, "adapter.alpha", alpha)
     modules = ("all-linear",) if given.targets == "all-linear" else tuple(given.targets)
     options = dict(given.options)
     return section(
         Adapter,
         type=say.word("adapter.type", given.type),
         rank=rank,
-        alpha=say.take("adapter.alpha", given.alpha, float(2 * rank.value), "2 × rank") if scaled else plain(0.0),
+        alpha=alpha,
         dropout=say.word("adapter.dropout", given.dropout),
         targets=say.take("adapter.targets", modules, ("all-linear",)),
         target_pattern=say.word("adapter.target_pattern", given.target_pattern),
@@ -173,3 +180,10 @@ def adapter(say: Said, start: ModelOutput | None, name: str | None) -> Decided[A
         start_from=begin,
         merge=say.word("adapter.merge", given.merge),
     )
+
+
+def _kept(say: Said, word: str, decided: Decided[U]) -> Decided[U]:
+    """Return a size of an adapter that is trained further: it keeps its own, where the recipe says none."""
+    if say.wrote(word) or not decided.origins:
+        return decided
+    return say.rule(decided.value, "a continued adapter keeps its own", "adapter.start_from", kind="fact")

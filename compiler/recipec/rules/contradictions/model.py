@@ -404,7 +404,7 @@ def template_file(_see: Context, s: Train) -> Iterator[Fault]:
     """
     if s.model.chat_template_file is None:
         return
-    from recipec.rules.template_file import trouble  # Jinja takes as long to load as the rest of a check
+    from recipec.chat_template import trouble  # few recipes have one
 
     found = trouble(s.model.chat_template_file)
     if found is not None:

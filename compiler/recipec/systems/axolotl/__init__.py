@@ -17,7 +17,7 @@ from recipec.source import is_list, is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective
 from recipec.systems.check import Check, differs, refuses
-from recipec.systems.document import Sheet
+from recipec.systems.document import Sheet, alike
 from recipec.systems.huggingface import BASE, base
 from recipec.systems.system import OF_TURNS, Need, System
 from recipec.systems.table import (
@@ -104,6 +104,21 @@ def _without_steps(length: float, unit: str) -> bool:
     return isinstance(length, float) and unit != "steps"
 
 
+ALIKE = (
+    alike("train.epochs, or train.steps", "num_epochs", "max_steps"),
+    alike(
+        "train.evaluate_every: a number of steps, epoch, or epoch/4", "eval_strategy", "eval_steps", "evals_per_epoch"
+    ),
+    alike("train.save.every: a number of steps, or epoch", "save_strategy", "save_steps", "saves_per_epoch"),
+    alike("train.warmup: a percentage, or a number of steps", "warmup_steps", "warmup_ratio"),
+    alike("train.batch_size and train.micro_batch_size", "gradient_accumulation_steps", "batch_size"),
+    alike("train.micro_batch_size", "micro_batch_size", "auto_find_batch_size"),
+    alike("train.precision", "bf16", "fp16", "bfloat16", "float16"),
+    alike("model.load_in", "load_in_4bit", "load_in_8bit"),
+    alike("adapter.targets", "lora_target_modules", "lora_target_linear"),
+    alike("data.holdout, or data.validation", "val_set_size", "test_datasets"),
+    alike("train.min_lr_ratio", "cosine_min_lr_ratio", "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs.min_lr_rate"),
+)
 ROWS: tuple[Row, ...] = (
     same("base_model", "model.path"),
     same("revision_of_model", "model.revision"),
@@ -362,7 +377,7 @@ CHECKS: tuple[Check, ...] = (
 
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}", gathers=True)
-    return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
+    return [Sheet(FILE, ROWS, TOOL, s.release, "config", alike=ALIKE), *files]
 
 
 def _job(s: Train) -> Job:

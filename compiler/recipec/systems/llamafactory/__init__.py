@@ -13,7 +13,7 @@ from recipec.language.train import Scheduler
 from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import BASE, OPTIMIZERS, REENTRANT, TRACKERS, base, trackers
+from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, base, trackers
 from recipec.systems.llamafactory import data
 from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, same, within
@@ -223,7 +223,7 @@ def rows(s: Train) -> tuple[Row, ...]:
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}")
     listed = Sheet(data.FILE, data.rows(s), TOOL, s.release, "dataset_info", "json", raw_keys=False)
-    return [Sheet(FILE, rows(s), TOOL, s.release, "config"), listed, *files]
+    return [Sheet(FILE, rows(s), TOOL, s.release, "config", alike=ALIKE), listed, *files]
 
 
 def _job(s: Train) -> Job:

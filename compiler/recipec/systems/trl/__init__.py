@@ -14,7 +14,7 @@ from recipec.kinds.train.records import DataSource, Train
 from recipec.systems import accelerate, rewards, trainers
 from recipec.systems.check import Check, differs
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import BASE, base
+from recipec.systems.huggingface import ALIKE, BASE, base
 from recipec.systems.system import System
 from recipec.systems.table import Row, choice, flag, made, present, same
 from recipec.systems.trl import adapters, script, settings
@@ -163,7 +163,7 @@ def _uses(s: Train) -> tuple[str, ...]:
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
     environment = f"{TOOL}-{s.release}"
     if by_command(s):
-        own = [Sheet(FILE, (*settings.rows(s), *COMMAND_ROWS), TOOL, s.release, COMMANDS[s.method])]
+        own = [Sheet(FILE, (*settings.rows(s), *COMMAND_ROWS), TOOL, s.release, COMMANDS[s.method], alike=ALIKE)]
     else:
         own = script.sheets(s, s.release, pinned(environment, "datasets"))
     return [*own, *accelerate.sheets(s, environment, always=by_command(s))]
