@@ -11,7 +11,8 @@ from typing import NamedTuple
 import libcst as cst
 
 from recipec.adopt.flow import Flow
-from recipec.adopt.survey import Use, calls, dotted, last, names
+from recipec.adopt.survey import Use
+from recipec.adopt.tree import calls, dotted, last, names
 
 # A row of the result is a row of what they are given.
 ROWWISE = frozenset(

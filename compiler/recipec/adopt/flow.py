@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import libcst as cst
 
-from recipec.adopt.survey import SAME, Assignment, Key, Survey, dotted, last
+from recipec.adopt.survey import SAME, Assignment, Key, Survey
+from recipec.adopt.tree import dotted, last
 
 
 class Origin(NamedTuple):

@@ -9,7 +9,7 @@ import re
 import libcst as cst
 
 from recipec.adopt.flow import Flow
-from recipec.adopt.survey import dotted, last, names
+from recipec.adopt.tree import dotted, last, names
 
 SUM, MEAN, ROWS, CONSTANT, MIXED, UNKNOWN = "sum", "mean", "rows", "constant", "mixed", ""
 SAME_KIND = frozenset(

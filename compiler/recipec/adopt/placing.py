@@ -7,8 +7,9 @@ import libcst as cst
 
 from recipec.adopt.evaluation import Gather, batch_target, shared
 from recipec.adopt.flow import Flow, Origin, alias
-from recipec.adopt.survey import Assignment, Key, Survey, Use, calls, dotted, last, names
+from recipec.adopt.survey import Assignment, Key, Survey, Use
 from recipec.adopt.training import refuse_hidden_forward, refuse_parting, settings, summed_losses, totals
+from recipec.adopt.tree import calls, dotted, last, names
 from recipec.adopt.trouble import Trouble
 
 # What makes a script one of several processes already, and what to do with it instead.

@@ -7,7 +7,8 @@ import libcst as cst
 
 from recipec.adopt.evaluation import Gather
 from recipec.adopt.placing import Places
-from recipec.adopt.survey import SAME, Survey, calls, dotted, last, names
+from recipec.adopt.survey import SAME, Survey
+from recipec.adopt.tree import calls, dotted, last, names
 from recipec.adopt.trouble import Trouble
 
 ACCELERATOR = "accelerator"

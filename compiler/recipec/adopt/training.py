@@ -8,7 +8,8 @@ import libcst as cst
 from recipec.adopt.evaluation import batch_target
 from recipec.adopt.flow import Flow
 from recipec.adopt.losses import MEAN, MIXED, SUM, Losses
-from recipec.adopt.survey import Survey, Update, Use, calls, dotted, last, names, paths
+from recipec.adopt.survey import Survey, Update, Use
+from recipec.adopt.tree import calls, dotted, last, names, paths
 from recipec.adopt.trouble import Trouble
 
 NUMBER = re.compile(r"\.item\(\)|\bfloat\(|\bint\(|\blen\(|\.size\(|\.shape\[|\.numel\(")
