@@ -8,9 +8,11 @@ from recipec.contracts import Contract, DocumentPath, Problem
 from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
-from recipec.source import Mapping, Span, beginning, dotted, find, is_mapping, key_span, split_path
+from recipec.source import Mapping, Span, beginning, dotted, find, is_list, is_mapping, key_span, split_path
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
+
+NOTHING = (None, False, 0, -1)  # values with which a key says nothing: that it is not set
 
 
 def first_span(tree: Mapping, reads: Sequence[str]) -> Span:
@@ -32,8 +34,10 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
     if not raw or not document.raw_keys:
         return
     document.raw = raw
+    ours = _decided_keys(document)
     for word, value in raw.items():
         key = document.key(word)
+        findings.extend(_other_ways(tree, document, word, value, ours))
         entry = document.entries.get(key)
         base = ("overrides", document.tool, word)
         if entry is None:
@@ -46,12 +50,44 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
                     findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
                 merged[inner] = item
             document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
+        elif entry.adds and is_list(value):
+            both = [*entry.value, *(one for one in value if one not in entry.value)]
+            document.entries[key] = entry.replaced(value=both, reads=(*entry.reads, dotted(base)))
         elif _same(entry.value, value):
             continue
         elif entry.reads:
             findings.append(_decided(tree, base, document, key))
         else:
             document.entries[key] = Entry(value, (dotted(base),), "override")
+
+
+def _decided_keys(document: Document) -> set[str]:
+    """Return the keys that the plan decides, without the name of their group, those in a mapping with a dot."""
+    found = set[str]()
+    for key, entry in document.entries.items():
+        name = key.removeprefix(f"{document.contract}.") if document.kind == "python" else key
+        if entry.reads:
+            found.add(name)
+            if is_mapping(entry.value):
+                found.update(f"{name}.{inner}" for inner in entry.value if inner not in entry.fixed)
+    return found
+
+
+def _other_ways(tree: Mapping, document: Document, word: str, value: Any, ours: set[str]) -> Iterator[Finding]:
+    """Yield where a raw key, or one in its mapping, says in another way what the plan decides by another key."""
+    name = word.removeprefix(f"{document.contract}.") if document.kind == "python" else word
+    said: dict[tuple[str, ...], tuple[str, Any]] = {(word,): (name, value)}
+    if is_mapping(value):
+        said |= {(word, str(inner)): (f"{name}.{inner}", item) for inner, item in value.items()}
+    for steps, (key, one) in said.items():
+        for group in document.alike if one not in NOTHING else ():
+            other = sorted(group.keys & ours - {key}) if key in group.keys and key not in ours else []
+            if other:
+                message = (
+                    f"{document.file}: {key} says in another way what {other[0]} says, which is decided by the recipe"
+                )
+                span = key_span(tree, ("overrides", document.tool, *steps))
+                yield Finding("T010", message, span, help=f"set {group.words} instead")
 
 
 def _same(ours: Any, raw: Any) -> bool:
@@ -111,6 +147,8 @@ def _old(tree: Mapping, document: Document, old: Problem) -> Iterator[Finding]:
     span = key_span(tree, raw(old.path))
     if old.suggestion:
         new = (*old.path[:-1], old.suggestion)
+        if any({old.path[-1], old.suggestion} <= group.keys for group in document.alike):
+            return  # told already
         both = old.suggestion in _at(document.values(), old.path[:-1])
         if both and (find(tree, raw(new)) is None) is not (span is None):
             ours, theirs = (new, old.path) if span is not None else (old.path, new)

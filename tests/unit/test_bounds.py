@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from recipec.bounded import Unbounded, bounded
 from recipec.diagnostics import MOST, Finding, tidy
 from recipec.json_files import read_lines, read_object
 from recipec.pipeline import compile_file
@@ -80,3 +81,49 @@ def test_an_interrupt_is_one_line(tmp_path: Path) -> None:
     out, said = process.communicate(timeout=60)
     os.close(writer)
     assert (process.returncode, out, said) == (130, "", "interrupted\n")
+
+
+def spin(forever: bool) -> str:
+    """Work without end, or not at all; `bounded` calls it."""
+    while forever:
+        pass
+    return "done"
+
+
+def swell(size: int) -> int:
+    return len(b"x" * size)
+
+
+def test_what_is_bounded_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    name = Path(__file__).stem
+    assert bounded(f"{name}:spin", False) == "done"
+    assert bounded(f"{name}:swell", 1 << 20) == 1 << 20
+    with pytest.raises(Unbounded):
+        bounded(f"{name}:spin", True)
+    with pytest.raises(Unbounded):
+        bounded(f"{name}:swell", 1 << 34)
+    with pytest.raises(Unbounded):
+        bounded("recipec.bounded:nothing_of_this_name")
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(Unbounded):
+        bounded(f"{name}:spin", False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% set x = namespace(t='ab') %}{% for a in range(99) %}{% set x.t = x.t ~ x.t %}{% endfor %}",
+        "{{ 'x' * 99999999999 }}",
+        "{{ 'x'|center(99999999999) }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+    ],
+)
+def test_a_template_without_end_is_told_at_its_line(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.jinja").write_text(body + "{% for message in messages %}{{ message.content }}{% endfor %}")
+    Path("r.yaml").write_text(RECIPE.format(model=", chat_template_file: t.jinja"))
+    told = [one for one in compile_file("r.yaml").findings if one.code == "L243"]
+    assert [(one.severity, one.span is not None and one.span.line) for one in told] == [("warning", 3)]

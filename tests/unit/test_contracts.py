@@ -389,3 +389,22 @@ def test_tasks_are_known_by_whole_names() -> None:
 def test_a_release_without_a_list_of_tasks_is_an_error() -> None:
     with pytest.raises(LookupError, match="no list of the tasks of lm-eval 9"):
         contracts.tasks("9")
+
+
+@pytest.mark.parametrize("release", ["0.4.11", "0.4.13"])
+def test_tasks_say_how_many_worked_examples_they_can_be_given(release: str) -> None:
+    known = contracts.tasks(release)
+    given = {
+        "ifeval": 0,
+        "humaneval_instruct": 0,
+        "gsm8k_cot": 8,
+        "mbpp_instruct": 3,
+        "leaderboard": 3,
+        "truthfulqa": 0,
+    }
+    assert {name: known.most_examples(name) for name in given} == given
+    assert [known.most_examples(name) for name in ("gsm8k", "mmlu", "openllm", "no_such_task")] == [None] * 4
+    assert known.runs_code("humaneval_instruct")
+    assert not known.runs_code("ifeval")
+    assert "ifeval" in known
+    assert "ifeva" not in known

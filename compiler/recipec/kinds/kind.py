@@ -7,7 +7,7 @@ from typing import Any
 
 from recipec.decide.graph import Graph, Made
 from recipec.decide.said import Said
-from recipec.plan import Record, Stage
+from recipec.plan import Plan, Record, Stage
 
 
 class Kind(Record, frozen=True):
@@ -26,5 +26,5 @@ class Kind(Record, frozen=True):
     decide: Callable[[Said, Graph], tuple[Made, ...]] | None
     sentence: Callable[[Stage[Any]], str]
     acts: tuple[str, ...] = ("output",)
-    section: Callable[[Stage[Any]], list[str]] = lambda _stage: []
+    section: Callable[[Stage[Any], Plan], list[str]] = lambda _stage, _plan: []
     wants: Callable[[Any, str, Any], str] = lambda _body, _path, _value: ""

@@ -88,7 +88,7 @@ def plan_markdown(
     lines += ["## Stages", ""]
     lines += [f"- {code(stage.id)}, {_place(stage, plan)}: {kind(stage.kind).sentence(stage)}" for stage in plan.stages]
     for stage in plan.stages:
-        section = kind(stage.kind).section(stage)
+        section = kind(stage.kind).section(stage, plan)
         lines += ["", *section] if section else []
     lines += ["", "## Before it starts", "", *_needs(plan), "", "## Start", "", *how]
     left = list(_left_open(resolved, acts))

@@ -10,7 +10,19 @@ from recipec import rows
 from recipec.course import Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
-from recipec.rules import evaluation, leaks, memory, model, names, objectives, templates, tools, training, values
+from recipec.rules import (
+    adapters,
+    evaluation,
+    leaks,
+    memory,
+    model,
+    names,
+    objectives,
+    templates,
+    tools,
+    training,
+    values,
+)
 from recipec.rules.contradictions import CONTRADICTIONS
 from recipec.rules.local_files import findings as of_files
 from recipec.rules.local_rows import findings as of_rows
@@ -20,6 +32,7 @@ RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             *model.RULES,
+            *adapters.RULES,
             *memory.RULES,
             *names.RULES,
             *tools.RULES,

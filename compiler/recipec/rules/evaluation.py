@@ -120,6 +120,72 @@ def completion_as_chat(see: Context, s: Evaluate) -> Iterator[Fault]:
             yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: false, or use humaneval_instruct")
 
 
+def _examples(see: Context, s: Evaluate) -> tuple[list[str], list[tuple[str, int]]]:
+    """Return the tasks that are asked without examples whatever is said, and those that have fewer than are asked for."""
+    known = listed(see)
+    if known is None or not isinstance(s.few_shot, int) or s.few_shot == 0:
+        return [], []
+    local = own(s.task_folder) if s.task_folder is not None and see.folders else set[str]()
+    if local is None or (s.task_folder is not None and not see.folders):
+        return [], []  # a task of one's own goes before one of the same name
+    most = [(name, known.most_examples(name)) for _, name in single(s) if name not in local]
+    none = [name for name, count in most if count == 0]
+    return none, [(name, count) for name, count in most if count is not None and 0 < count < s.few_shot]
+
+
+@rule(
+    "L241", "examples-that-a-task-does-not-have", "error", "evaluate", sources="lm-eval: num_fewshot has been set to 0"
+)
+def no_examples(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a number of worked examples for tasks that are always asked without any, or more than a task brings.
+
+    Why is this bad:
+    A task that sets 0 itself keeps it, without a message that anybody sees: its score is one without examples. One that brings its own
+    examples ends with an error where more are asked for, after the training.
+
+    Example:
+        evaluate: {tasks: [ifeval], few_shot: 5, chat_template: true}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], few_shot: 5, chat_template: true}
+    """
+    none, few = _examples(see, s)
+    if none and len(none) == len(list(single(s))):
+        message = f"{' and '.join(none)} {'is' if len(none) == 1 else 'are'} always asked without examples"
+        yield Fault("few_shot", message, "drop few_shot")
+    for name, count in few[:1]:
+        yield Fault(
+            "few_shot",
+            f"{name} has {count} examples, fewer than {s.few_shot}",
+            f"ask for at most {count}, or drop few_shot",
+        )
+
+
+@rule(
+    "L242",
+    "examples-that-one-task-does-not-take",
+    "warning",
+    "evaluate",
+    sources="lm-eval: num_fewshot has been set to 0",
+)
+def some_examples(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a number of worked examples for several tasks of which some are always asked without any.
+
+    Why is this bad:
+    Whoever reads the recipe takes the number for that of every task. A task that sets 0 itself keeps it.
+
+    Example:
+        evaluate: {tasks: [gsm8k, ifeval], few_shot: 5, chat_template: true}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k, hellaswag], few_shot: 5, chat_template: true}
+    """
+    none, _ = _examples(see, s)
+    if none and len(none) < len(list(single(s))):
+        message = f"{' and '.join(none)} {'is' if len(none) == 1 else 'are'} asked without examples nevertheless"
+        yield Fault("few_shot", message, "allow it where that is meant, or evaluate them by a recipe of their own")
+
+
 def follows(known: KnownModel | None) -> bool:
     """Return whether a model is known to follow instructions: it has a template, and is no base model by its name."""
     if known is None or known.template in (None, "none"):
@@ -175,6 +241,7 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
         adapter: {rank: 16}
         data: {train: [{path: data/rows.jsonl, format: instruction}]}
         evaluate: {tasks: [mmlu]}
+        hardware: {gpu: a100-80gb}
 
     Use instead:
         evaluate: {tasks: [mmlu]}
@@ -206,4 +273,4 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
     yield Fault("hardware.gpu", message, f"use {', or '.join(ways)}, or leave {s.model.name} out of evaluate.models")
 
 
-RULES = (unknown_task, completion_as_chat, chat_as_text, too_large)
+RULES = (unknown_task, completion_as_chat, chat_as_text, no_examples, some_examples, too_large)

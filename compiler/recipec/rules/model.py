@@ -11,7 +11,6 @@ from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
 from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, rule
-from recipec.suggest import nearest
 from recipec.systems.registry import system
 
 # Ends of turns and paddings of well-known families.
@@ -130,36 +129,6 @@ def length_beyond_context(see: Context, s: Train) -> Iterator[Fault]:
     if known is not None and known.context is not None and s.model.max_length > known.context:
         message = f"max_length {s.model.max_length} is beyond the context of {known.id}, {known.context} tokens"
         yield Fault("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))
-
-
-@rule("L033", "unknown-adapter-target", "error", sources="Axolotl 0.19 accepts any name")
-def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds an adapter target that no layer of the model's family is named.
-
-    Why is this bad:
-    PEFT looks for the names that it is given and is content with those it finds: with one name misspelt, those layers
-    get no adapter, and no message says so.
-
-    Example:
-        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
-        adapter: {rank: 16, targets: [q_proj, vproj]}
-
-    Use instead:
-        adapter: {rank: 16, targets: [q_proj, v_proj]}
-    """
-    known = see.model(s.model.path)
-    if known is None or not known.linear or s.adapter is None:
-        return
-    names = (*known.linear, *EMBEDDINGS)
-    for index, target in enumerate(s.adapter.targets):
-        if target != "all-linear" and target.rsplit(".", 1)[-1] not in names:
-            close = nearest(target, names)
-            yield Fault(
-                f"adapter.targets[{index}]",
-                f'"{target}" is not a layer of {known.id}',
-                f"it has {', '.join(names)}",
-                close,
-            )
 
 
 @rule("L035", "conversations-without-template", "error", sources="")
@@ -458,7 +427,6 @@ RULES = (
     untrained_turn_markers,
     new_tokens,
     length_beyond_context,
-    unknown_target,
     no_template,
     evaluation_template,
     judged_as_text,

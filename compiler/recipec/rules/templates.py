@@ -3,68 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
+from recipec.bounded import MEMORY, SECONDS
 from recipec.kinds.train.records import Train
-from recipec.regular_file import read_regular
 from recipec.rules.rule import Context, Fault, rule
-from recipec.rules.template_file import environment
 
-LARGEST = 1 << 18  # bytes; the longest template of a known model has 30,000
-QUESTION, ANSWER = "Wie viele Beine hat eine Spinne?", "Acht Beine sind es."
+if TYPE_CHECKING:
+    from recipec.chat_template import Rendered, Tried
+
 TALKS = ("chat", "preference", "unpaired-preference", "prompt")
 
 
-class Rendered(NamedTuple):
-    """What a template makes of one question and its answer: whether each is in the text, and what an answer begins with.
+def _tried(see: Context, s: Train) -> Tried | None:
+    """Return what came of the user's own template; None without one that is here."""
+    from recipec.chat_template import tried
 
-    `prompts`: with `add_generation_prompt`, the text of a question alone is longer than without.
-    """
-
-    question: bool
-    answer: bool
-    prompts: bool
-
-
-@lru_cache(maxsize=16)
-def rendered(text: str) -> Rendered | None:
-    """Return what a template renders; None where it cannot be told: it refuses the sample, or is no Jinja."""
-    from jinja2 import TemplateError
-
-    def _a_day(_format: str) -> str:
-        return "1 January 2026"
-
-    def refuse(message: str) -> str:
-        raise TemplateError(message)
-
-    turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
-    names: dict[str, object] = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-        "tools": None,
-        "raise_exception": refuse,
-        "strftime_now": _a_day,
-    }
-    try:
-        template = environment().from_string(text)
-        whole = template.render(messages=turns, add_generation_prompt=False, **names)
-        asked = [template.render(messages=turns[:1], add_generation_prompt=word, **names) for word in (False, True)]
-    except Exception:  # a template may raise anything; whether it is Jinja at all is told elsewhere
-        return None
-    return Rendered(QUESTION in whole, ANSWER in whole, len(asked[1]) > len(asked[0]))
-
-
-def _own(see: Context, s: Train) -> Rendered | None:
-    """Return what the user's own template renders; None without one that is here."""
     if s.model.chat_template_file is None or not see.folders:
         return None
     try:
-        return rendered(read_regular(s.model.chat_template_file, LARGEST).decode())
-    except (OSError, ValueError):
+        return tried(s.model.chat_template_file)
+    except ValueError:
         return None
+
+
+def _own(see: Context, s: Train) -> Rendered | None:
+    """Return what the user's own template renders; None without one, or where that is not known."""
+    found = _tried(see, s)
+    return found.rendered if found is not None else None
 
 
 @rule("L189", "template-that-drops-turns", "error", sources="")
@@ -108,4 +74,25 @@ def no_beginning(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.chat_template_file", "the template never begins an answer", advice)
 
 
-RULES = (drops_turns, no_beginning)
+@rule("L243", "template-without-end", "warning", sources="")
+def without_end(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a chat template that could not be tried, because rendering one question takes seconds, or all memory.
+
+    Why is this bad:
+    The trainer renders every row with it, in the same way: preparing the data would take years, or end for want of memory. What the template
+    does with a conversation was not judged.
+
+    Example:
+        model: {base: my-lab/my-model, chat_template_file: templates/endless.jinja}
+
+    Use instead:
+        model: {base: my-lab/my-model, chat_template_file: templates/turns.jinja}
+    """
+    found = _tried(see, s)
+    if found is not None and not found.tried:
+        limits = f"{SECONDS} seconds, or {MEMORY >> 30} GiB of memory"
+        message = f"the template could not be tried: a question and its answer take more than {limits}"
+        yield Fault("model.chat_template_file", message, "look for loops in loops, and texts that double")
+
+
+RULES = (drops_turns, no_beginning, without_end)

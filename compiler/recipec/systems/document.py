@@ -11,10 +11,26 @@ from recipec.plan import Record
 from recipec.systems.table import Entry, Row
 
 
+class Alike(Record, frozen=True):
+    """Keys of a tool that say one thing in several ways, of which it takes one: a raw one beside the plan's would be two sources.
+
+    A key in a mapping has a dot. `words` are what the recipe has for it.
+    """
+
+    keys: frozenset[str]
+    words: str
+
+
+def alike(words: str, *keys: str) -> Alike:
+    """Return keys that say one thing, for which the recipe has these words."""
+    return Alike(frozenset(keys), words)
+
+
 class Sheet(Record, frozen=True):
     """One file to fill from a table. `contract` names the part of the tool's contract that checks it; in a `python`
     file, whose text is `template`, each group of keys (`GROUP.key`) is checked by the part of the group's name. In an
-    `arguments` file, a script, `command` takes them. Without `raw_keys`, `overrides` of its tool do not go into it."""
+    `arguments` file, a script, `command` takes them. Without `raw_keys`, `overrides` of its tool do not go into it. `alike` are its
+    keys that say the same."""
 
     file: str
     rows: tuple[Row, ...]
@@ -25,6 +41,7 @@ class Sheet(Record, frozen=True):
     template: str = ""
     command: tuple[Word, ...] = ()
     raw_keys: bool = True
+    alike: tuple[Alike, ...] = ()
 
 
 class Document(msgspec.Struct):
@@ -39,6 +56,7 @@ class Document(msgspec.Struct):
     template: str = ""
     command: tuple[Word, ...] = ()
     raw_keys: bool = True
+    alike: tuple[Alike, ...] = ()
     raw: dict[str, Any] = {}  # overrides that were merged over the entries
 
     def key(self, word: str) -> str:

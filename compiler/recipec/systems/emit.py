@@ -102,6 +102,7 @@ def _fill(out: Emitted, values: Values, sheet: Sheet) -> None:
             sheet.template,
             sheet.command,
             sheet.raw_keys,
+            sheet.alike,
         )
     )
     out.used.update(filled.used)

@@ -7,6 +7,11 @@ Keys: https://huggingface.co/docs/transformers/main_classes/trainer#transformers
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Any
+
+from recipec.systems.check import differs
+from recipec.systems.document import alike
 from recipec.systems.table import (
     OMIT,
     Row,
@@ -117,6 +122,46 @@ _ROWS = (
 BASE: dict[str, Row] = {row.key: row for row in _ROWS}
 
 
+# transformers.TrainingArguments: one of these wins without a message, or the tool refuses the pair
+ALIKE = (
+    alike("train.epochs, or train.steps", "num_train_epochs", "max_steps"),
+    alike("train.evaluate_every: a number of steps, epoch, or epoch/4", "eval_strategy", "eval_steps"),
+    alike("train.save.every: a number of steps, or epoch", "save_strategy", "save_steps"),
+    alike("train.log_every", "logging_steps", "logging_strategy"),
+    alike("train.warmup: a percentage, or a number of steps", "warmup_steps", "warmup_ratio"),
+    alike("train.micro_batch_size", "per_device_train_batch_size", "auto_find_batch_size"),
+    alike("train.precision", "bf16", "fp16", "pure_bf16"),
+    alike("model.load_in", "load_in_4bit", "load_in_8bit"),
+    alike("train.min_lr_ratio", "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs.min_lr_rate"),
+    alike("data.shuffle, or data.group_by_length", "train_sampling_strategy", "group_by_length"),
+    alike("data.holdout, or data.validation", "val_size", "eval_dataset"),
+)
+
+
 def base(*keys: str) -> tuple[Row, ...]:
     """Return rows of the base table in this order. Raises KeyError when there is none of a key."""
     return tuple(BASE[key] for key in keys)
+
+
+def in_steps(length: float, unit: str, amount: float) -> Any:
+    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
+    if without_steps(length, unit):
+        return OMIT
+    return ceil(length * amount) if isinstance(length, float) else length
+
+
+def without_steps(length: float, unit: str) -> bool:
+    """Return whether a length is a share of steps whose number is not known."""
+    return isinstance(length, float) and unit != "steps"
+
+
+UPCAST = (
+    differs(  # accelerate/utils/fsdp_utils.py, fsdp2_prepare_model
+        "model.load_in",
+        when=lambda load_in: load_in in ("bf16", "fp16"),
+        message=lambda load_in: f"under FSDP2, accelerate trains fp32 copies of weights that are loaded in {load_in}",
+        advice="drop load_in; nothing is lost by it, and 16 bytes per parameter are shared out over the GPUs",
+    )
+    .unless("adapter.type")
+    .when("parallel.strategy", "fsdp2")
+)

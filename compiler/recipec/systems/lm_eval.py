@@ -8,7 +8,7 @@ from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.evaluate import Evaluate
 from recipec.systems import accelerate
-from recipec.systems.document import Sheet
+from recipec.systems.document import Sheet, alike
 from recipec.systems.system import Need, System
 from recipec.systems.table import (
     OMIT,
@@ -32,7 +32,7 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 def sheets(stage: Evaluate, environment: str) -> list[Sheet]:
     """Return the run configuration, for the release of lm-eval in an environment."""
-    own = [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config")]
+    own = [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config", alike=ALIKE)]
     if not launched(stage):
         return own
     release = pinned(environment, accelerate.TOOL)
@@ -60,6 +60,7 @@ def _tokenizer(tokenizer: str, model: str) -> Any:
     return OMIT if tokenizer == model else tokenizer
 
 
+ALIKE = (alike("evaluate.limit", "limit", "samples"),)
 HF, VLLM = ("backend", "hf"), ("backend", "vllm")
 MODEL_ARGS: tuple[Row, ...] = (
     same("pretrained", "model.path"),

@@ -22,6 +22,9 @@ Node = dict[str, Any]
 DocumentPath = tuple[str | int, ...]
 
 DATA = Path(__file__).parent / "data"
+OWN_PLUGINS = (
+    "recipe_plugins"  # the module of plugins that is emitted beside a configuration: they read no keys of their own
+)
 SHOWN = 8  # names that a message lists before it stops
 
 _WORDS = {
@@ -114,11 +117,24 @@ class Tasks:
         self._text = f"\n{text}"
 
     def __contains__(self, name: str) -> bool:
-        return f"\n{name}\n" in self._text or f"\n{name}\tcode\n" in self._text
+        return f"\n{name}\n" in self._text or f"\n{name}\t" in self._text
+
+    def _said(self, name: str) -> list[str]:
+        """Return what stands behind a name."""
+        _, found, rest = self._text.partition(f"\n{name}\t")
+        return rest.partition("\n")[0].split("\t") if found else []
 
     def runs_code(self, name: str) -> bool:
         """Return whether a task, or one of a group or tag, runs code that the model wrote."""
-        return f"\n{name}\tcode\n" in self._text
+        return "code" in self._said(name)
+
+    def most_examples(self, name: str) -> int | None:
+        """Return how many worked examples a task, or every one of a group or tag, can be given; None where it is not known.
+
+        0: it is always asked without any. Another number: it brings these itself, and fails where more are asked for.
+        """
+        said = [word.partition("=")[2] for word in self._said(name) if word.startswith("shots")]
+        return int(said[0]) if said else None
 
     def names(self) -> list[str]:
         """Return every name, sorted."""
@@ -225,7 +241,8 @@ class _Walk:
         return list(found) if _is_sequence(found) and not isinstance(found, str | bytes) else []
 
     def _opened(self, opens: Node) -> bool:
-        return any(isinstance(item, str) and item not in opens["known"] for item in self._list(opens["key"]))
+        named = [item for item in self._list(opens["key"]) if isinstance(item, str)]
+        return any(item not in opens["known"] and not item.startswith(f"{OWN_PLUGINS}.") for item in named)
 
     def _listed(self, needs: Node) -> bool:
         return any(item in needs["any"] for item in self._list(needs["key"]))

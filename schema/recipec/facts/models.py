@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recipec.facts import FOLDER
+from recipec.regular_file import read_regular
 from recipec.source import Plain, Source, plain
 from recipec.yaml_reader import read_text
 
@@ -67,14 +68,14 @@ def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
     known = _of_row(_as_listed(path))
     if known is not None:
         return known._replace(id=path)
-    folder = _folder(path) if folders else None
+    folder = folder_of(path) if folders else None
     config = read_json(folder / "config.json") if folder is not None else None
     if folder is not None and config is not None:
         return _made(path, _of_folder(folder, config))
     return _of_name(path)
 
 
-def _folder(path: str) -> Path | None:
+def folder_of(path: str) -> Path | None:
     """Return the folder that holds a model's files: itself, or the cache of the hub; None where there is none."""
     if os.path.isdir(path):  # noqa: PTH112  # pathlib takes longer to load
         return Path(path)
@@ -330,7 +331,7 @@ def _fields(name: str) -> dict[str, Plain]:
     return {**_fields(like), **{word: value for word, value in row.items() if word != "like"}}
 
 
-def _family(name: str) -> dict[str, Plain]:
+def family_row(name: str) -> dict[str, Plain]:
     """Return the row of a family of models; empty where the name is of none, as a folder may say anything."""
     fields = _fields(name)
     return fields if "linear" in fields else {}
@@ -352,7 +353,7 @@ def _texts(value: Plain) -> tuple[str, ...]:
 
 def _made(path: str, fields: Mapping[str, Plain]) -> KnownModel:
     name = _text(fields, "family") or ""
-    family = _family(name)
+    family = family_row(name)
     tied, tokens = fields.get("tied"), fields.get("tokens")
     hidden, heads, head = (_number(fields, word) for word in ("hidden", "heads", "head_dim"))
     if head is None and family and hidden is not None and heads is not None:
@@ -440,7 +441,9 @@ def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
         config = {**config, **inner}
     family = _text(config, "model_type")
     tied, kv_heads = config.get("tie_word_embeddings"), _number(config, "num_key_value_heads")
-    if family is not None and _family(family):  # what these leave out has a default; that of others is not known here
+    if family is not None and family_row(
+        family
+    ):  # what these leave out has a default; that of others is not known here
         tied, kv_heads = bool(tied), kv_heads or _number(config, "num_attention_heads")
     return {
         "family": family,
@@ -475,9 +478,7 @@ def _quantised(said: Plain) -> str | None:
 def read_json(file: Path) -> dict[str, Plain] | None:
     """Return a JSON object that is here; None where there is none that can be read: a run finds the model, or says so."""
     try:
-        if file.stat().st_size > LARGEST:
-            return None
-        found: Plain = json.loads(file.read_text(encoding="utf-8"))
+        found: Plain = json.loads(read_regular(file, LARGEST))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

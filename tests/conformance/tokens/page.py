@@ -155,6 +155,6 @@ def _marked(row: Row) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    for mark in "|*_`[]~":
+    for mark in "|*`":
         text = text.replace(mark, f"\0{ord(mark)};")
     return escape(text, quote=False).replace("\0", "&#").replace("\n", "↵")

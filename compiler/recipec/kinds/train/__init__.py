@@ -17,7 +17,7 @@ from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
-from recipec.plan import FileRead, ModelOutput, Resources, Stage
+from recipec.plan import FileRead, ModelOutput, Plan, Resources, Stage
 from recipec.plural import counted
 from recipec.render.markdown import code
 from recipec.systems.registry import system
@@ -73,7 +73,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
+    body = models.fitted(say, _body(say, graph, train, id, start, _tokenizer(say, parent)), parent.root)
     stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
@@ -270,13 +270,15 @@ def _trained(adapter: Adapter | None) -> str:
     if adapter is None:
         return "all weights"
     kind = {"lora": "LoRA"}.get(adapter.type, adapter.type)
+    if adapter.start_from is not None:  # which keeps its own rank
+        return f"the {kind} adapter {code(adapter.start_from)}"
     return f"a {kind} adapter" + (f" of rank {adapter.rank}" if adapter.rank else "")
 
 
-def _review(stage: Stage[Train]) -> list[str]:
+def _review(stage: Stage[Train], plan: Plan) -> list[str]:
     from recipec.kinds.train.review import section as review  # only what is written needs it
 
-    return review(stage)
+    return review(stage, plan)
 
 
 def _wants(s: Train, path: str, value: str) -> str:

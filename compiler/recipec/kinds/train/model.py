@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from recipec.decide.said import Decided, Said, indexed, plain, section
+from recipec.facts.models import known_model
 from recipec.facts.tokens import Tokenizer, template
-from recipec.kinds.train.records import Adapter, Model, Numerics
+from recipec.kinds.train import memory
+from recipec.kinds.train.records import Adapter, Format, Model, Numerics, Train
 from recipec.language import train as recipe
 from recipec.plan import Hardware, ModelOutput, Precision, Record
+from recipec.systems.registry import system
+
+U = TypeVar("U")
 
 QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
 RANKED = ("lora", "adalora", "loha", "lokr", "oft", "hra", "vera", "bone")
 SCALED = ("lora", "adalora", "loha", "lokr")
+# What decides whether weights fit: the model, how it is split and stepped, the rows, the GPU.
+FITTED = (
+    "model.base", "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
+    "hardware.per_node", "hardware.nodes",
+)  # fmt: skip
+USABLE = 0.9
 PROMPTED = ("prompt_tuning", "prefix_tuning", "p_tuning")
 
 
@@ -87,7 +100,7 @@ def model(
     given = say.recipe.model
     scratch = given.from_scratch is not None
     path, revision, tokenizer = _source(say, start, name, init)
-    load = say.take("model.load_in", given.load_in, computed, "the precision of the computation")
+    load = _weights(say, given.load_in, computed)
     four_bit = load.value in ("nf4", "fp4")
     why = "saves about 0.4 bit per parameter" if four_bit else "default of the language"
     new = scratch and start is None
@@ -113,6 +126,40 @@ def model(
         trust_remote_code=say.word("model.trust_remote_code", given.trust_remote_code),
         resize_embeddings=say.word("model.resize_embeddings", given.resize_embeddings),
     )
+
+
+def _weights(say: Said, given: Format | None, computed: Precision) -> Decided[Format]:
+    """Decide the format of the weights: where all are trained, fp32, as bf16 would round small updates away.
+
+    DeepSpeed keeps fp32 copies by itself, and an adapter is trained in fp32 beside a base that does not change. What does
+    not fit the machine is seen when the rest is decided (`fitted`).
+    """
+    sharded = (say.recipe.parallel.strategy or "").startswith("zero")
+    full = say.recipe.adapter is None and not system(say.recipe.trainer).own_program
+    if full and not sharded and computed != "fp32":
+        return say.take("model.load_in", given, "fp32", f"{computed} would round small updates of trained weights away")
+    why = "the precision of the computation" + "; DeepSpeed keeps fp32 copies" * (full and sharded)
+    return say.take("model.load_in", given, computed, why, *["parallel.strategy"] * (full and sharded))
+
+
+def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
+    """Return a training, its weights in bf16 where nobody wrote their format and they are known to fit the GPU only so.
+
+    A tenth of the memory is left to what nobody can count: CUDA's context, workspaces, fragments. `root` is the model that
+    it began with; what a folder of this machine tells of it changes nothing that is emitted.
+    """
+    s = decided.value
+    halved = None if say.wrote("model.load_in") or s.hardware.device == "cpu" else memory.in_bf16(s)
+    known = known_model(root, folders=False) if halved is not None else None
+    if halved is None or known is None or known.parameters is None or known.quantised is not None:
+        return decided
+    measure = memory.overfull if memory.overfull(known, s, USABLE) else memory.overfull_step
+    parts = measure(known, s, USABLE)
+    if not parts or measure(known, halved):
+        return decided
+    why = f"in fp32, {memory.told(parts, s, USABLE)}"
+    load = say.rule("bf16", why, *FITTED, kind="default")
+    return Decided(halved, {**decided.origins, "model.load_in": load.origins[""]})
 
 
 def _source(
@@ -149,18 +196,21 @@ def adapter(say: Said, start: ModelOutput | None, name: str | None) -> Decided[A
     if given is None:
         return plain(None)
     ranked, scaled, prompted = (given.type in kinds for kinds in (RANKED, SCALED, PROMPTED))
-    rank = say.take("adapter.rank", given.rank, 16, "a usual rank") if ranked else plain(0)
     if start is not None and start.adapter is not None:
         begin: Decided[str | None] = say.rule(start.adapter, f"continues the result of {name}", "parent_adapter")
     else:
         begin = say.word("adapter.start_from", given.start_from)
+    rank = say.take("adapter.rank", given.rank, 16, "a usual rank") if ranked else plain(0)
+    alpha = say.take("adapter.alpha", given.alpha, float(2 * rank.value), "2 × rank") if scaled else plain(0.0)
+    if begin.value is not None:  # nothing that somebody would have to approve
+        rank, alpha = _kept(say, "adapter.rank", rank), _kept(say, "adapter.alpha", alpha)
     modules = ("all-linear",) if given.targets == "all-linear" else tuple(given.targets)
     options = dict(given.options)
     return section(
         Adapter,
         type=say.word("adapter.type", given.type),
         rank=rank,
-        alpha=say.take("adapter.alpha", given.alpha, float(2 * rank.value), "2 × rank") if scaled else plain(0.0),
+        alpha=alpha,
         dropout=say.word("adapter.dropout", given.dropout),
         targets=say.take("adapter.targets", modules, ("all-linear",)),
         target_pattern=say.word("adapter.target_pattern", given.target_pattern),
@@ -176,3 +226,10 @@ def adapter(say: Said, start: ModelOutput | None, name: str | None) -> Decided[A
         start_from=begin,
         merge=say.word("adapter.merge", given.merge),
     )
+
+
+def _kept(say: Said, word: str, decided: Decided[U]) -> Decided[U]:
+    """Return a size of an adapter that is trained further: it keeps its own, where the recipe says none."""
+    if say.wrote(word) or not decided.origins:
+        return decided
+    return say.rule(decided.value, "a continued adapter keeps its own", "adapter.start_from", kind="fact")

@@ -7,9 +7,10 @@ from math import ceil
 from pathlib import Path
 
 from recipec.facts.models import KnownModel, adapter_weights, known_model
+from recipec.kinds.train.continued import as_saved
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import Adapter, DataSource, Train
-from recipec.plan import Stage
+from recipec.plan import Plan, Stage
 from recipec.plural import counted
 from recipec.render.markdown import cell, code
 from recipec.rows.reading import row_count
@@ -26,13 +27,14 @@ MOMENTS = {
 }
 
 
-def section(stage: Stage[Train]) -> list[str]:
+def section(stage: Stage[Train], plan: Plan) -> list[str]:
     """Return the lines of the section about a training."""
     s = stage.body
+    adapter = as_saved(plan, s)
     known = known_model(s.model.path, folders=False)  # a plan is the same on every machine
     rows = dict[str, str]()
     if s.script is None:
-        rows["trains"] = _trains(s, known)
+        rows["trains"] = _trains(s, adapter, known)
         rows["method"] = _method(s)
         rows["data"] = "<br>".join(_source(source) for source in s.data.train)
         if s.data.holdout or s.data.validation:
@@ -44,7 +46,7 @@ def section(stage: Stage[Train]) -> list[str]:
         rows["numbers"] = _numbers(s)
     rows["machine"] = _machine(s)
     if s.script is None:
-        rows["saves"] = _saves(s, known)
+        rows["saves"] = _saves(s, adapter, known)
         rows["seed"] = str(s.seed)
     title = "## Training" if s.name == "train" else f"## Training of {s.name}"
     return [title, "", "| | |", "|---|---|", *(f"| {word} | {_one_cell(text)} |" for word, text in rows.items())]
@@ -54,12 +56,16 @@ def _one_cell(text: str) -> str:
     return _PIPE.sub(r"\\|", text)
 
 
-def _trains(s: Train, known: KnownModel | None) -> str:
+def _trains(s: Train, a: Adapter | None, known: KnownModel | None) -> str:
+    """Say what is trained; `a` is the adapter as it is, None where that is not known."""
     whole = known.parameters if known is not None and known.quantised is None else None
     of = f" of {code(s.model.path)}" + (f" at revision {code(s.model.revision)}" if s.model.revision else "")
     if s.adapter is None:
         return "all" + (f" {whole:,}" if whole else "") + f" weights{of}"
-    a = s.adapter
+    load = f" in {s.model.load_in}" if s.model.load_in in ("int8", "nf4", "fp4") else ""
+    if a is None:
+        own = "its own rank, alpha and layers, which are not known here"
+        return f"the adapter {code(s.adapter.start_from or '')} further, with {own},{of}{load}"
     size = _adapter_size(a, known)
     share = f": {size:,} weights" + (f", {size / whole:.2%} of {whole:,}" if whole else "") if size else ""
     where = f"the layers {code(a.target_pattern)}" if a.target_pattern else _targets(a)
@@ -67,7 +73,6 @@ def _trains(s: Train, known: KnownModel | None) -> str:
     rank = f" of rank {a.rank}" if a.rank else ""
     alpha = f", alpha {a.alpha:g}" if a.alpha else ""
     start = f", continuing {code(a.start_from)}" if a.start_from else ""
-    load = f" in {s.model.load_in}" if s.model.load_in in ("int8", "nf4", "fp4") else ""
     kind = {"lora": "LoRA"}.get(a.type, cell(a.type))
     return f"a {kind} adapter{rank}{alpha}{start} on {where}{also}{of}{load}{share}"
 
@@ -203,10 +208,10 @@ def _machine(s: Train) -> str:
     return ", ".join([f"{nodes}, {p.strategy}", *moved])
 
 
-def _saves(s: Train, known: KnownModel | None) -> str:
+def _saves(s: Train, a: Adapter | None, known: KnownModel | None) -> str:
     w = s.watch
     whole = known.parameters if known is not None else None
-    trained = whole if s.adapter is None else _adapter_size(s.adapter, known)
+    trained = whole if s.adapter is None else _adapter_size(a, known) if a is not None else None
     width = 4 if s.adapter is not None else BYTES.get(s.model.load_in, 2)  # PEFT keeps adapters in fp32
     what = "the model" if s.adapter is None else "the adapter"
     size = f" of about {_bytes(trained * width)}" if trained else ""

@@ -7,8 +7,10 @@ from posixpath import normpath
 from typing import Any
 
 from recipec.decide.said import indexed
+from recipec.facts.layers import adapter_config
 from recipec.facts.models import KnownModel
 from recipec.kinds.merge import Merge
+from recipec.kinds.train.continued import kept_from
 from recipec.kinds.train.model import PROMPTED
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -48,6 +50,9 @@ def other_shape(see: Context, recipe: Recipe) -> Iterator[Fault]:
     here = [one.body for one in see.plan.stages if one.name == see.said.part.name and one.kind == "train"]
     if not earlier or not here or earlier[0].adapter is None:
         return
+    outside = kept_from(see.plan, earlier[0])
+    if outside is not None and adapter_config(outside) is not None:
+        return  # what that is counts, not what the stage before says of it: L240
     old, new = earlier[0].adapter, here[0].adapter
     if new is None:
         advice = f"give it the adapter of {name}, or set parent_adapter: merge"

@@ -7,7 +7,6 @@ returns to the best checkpoint.
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any, get_args
 
 from recipec.job import Beside, DropStale, DropTorn, Job, Step
@@ -15,10 +14,10 @@ from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.source import is_list, is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
-from recipec.systems.axolotl import adapter, data, loaders, objective
+from recipec.systems.axolotl import adapter, data, loaders, objective, plugins
 from recipec.systems.check import Check, differs, refuses
-from recipec.systems.document import Sheet
-from recipec.systems.huggingface import BASE, base
+from recipec.systems.document import Sheet, alike
+from recipec.systems.huggingface import BASE, base, in_steps, without_steps
 from recipec.systems.system import OF_TURNS, Need, System
 from recipec.systems.table import (
     OMIT,
@@ -48,7 +47,6 @@ OPTIMIZERS = {
     "ademamix_8bit": "ademamix_8bit",
     "muon": "muon",
 }
-LIGER = "axolotl.integrations.liger.LigerPlugin"
 ALL = 1_000_000  # more checkpoints than any training writes
 SPLITS = (trainers.CONTEXT, trainers.TENSOR)
 OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
@@ -92,18 +90,21 @@ def _scheduler_back(name: Any, floor: Any) -> dict[str, Any]:
     return {"optimizer.scheduler": name}
 
 
-def _steps(length: float, unit: str, amount: float) -> Any:
-    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
-    if _without_steps(length, unit):
-        return OMIT
-    return ceil(length * amount) if isinstance(length, float) else length
-
-
-def _without_steps(length: float, unit: str) -> bool:
-    """Return whether a length is a share of steps whose number is not known."""
-    return isinstance(length, float) and unit != "steps"
-
-
+ALIKE = (
+    alike("train.epochs, or train.steps", "num_epochs", "max_steps"),
+    alike(
+        "train.evaluate_every: a number of steps, epoch, or epoch/4", "eval_strategy", "eval_steps", "evals_per_epoch"
+    ),
+    alike("train.save.every: a number of steps, or epoch", "save_strategy", "save_steps", "saves_per_epoch"),
+    alike("train.warmup: a percentage, or a number of steps", "warmup_steps", "warmup_ratio"),
+    alike("train.batch_size and train.micro_batch_size", "gradient_accumulation_steps", "batch_size"),
+    alike("train.micro_batch_size", "micro_batch_size", "auto_find_batch_size"),
+    alike("train.precision", "bf16", "fp16", "bfloat16", "float16"),
+    alike("model.load_in", "load_in_4bit", "load_in_8bit"),
+    alike("adapter.targets", "lora_target_modules", "lora_target_linear"),
+    alike("data.holdout, or data.validation", "val_set_size", "test_datasets"),
+    alike("train.min_lr_ratio", "cosine_min_lr_ratio", "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs.min_lr_rate"),
+)
 ROWS: tuple[Row, ...] = (
     same("base_model", "model.path"),
     same("revision_of_model", "model.revision"),
@@ -151,12 +152,19 @@ ROWS: tuple[Row, ...] = (
     *within(
         "lr_scheduler_kwargs",
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
-        made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount").when(
+        made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount").when(
             "optimizer.scheduler", "warmup_stable_decay"
         ),
+        made(
+            "decay_share",
+            lambda decay, unit: decay if without_steps(decay, unit) else OMIT,
+            "optimizer.decay",
+            "length.unit",
+            back=lambda share: {} if share is OMIT else {"optimizer.decay": share},
+        ).when("optimizer.scheduler", "warmup_stable_decay"),
     ),
     share_or_steps("warmup_ratio", "warmup_steps", "optimizer.warmup").unless("method", "simpo"),
-    made("warmup_steps", _steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
+    made("warmup_steps", in_steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
     BASE["weight_decay"],
     same("embedding_lr", "optimizer.embedding_learning_rate"),
     same("neftune_noise_alpha", "optimizer.neftune_alpha"),
@@ -169,7 +177,7 @@ ROWS: tuple[Row, ...] = (
         {True: {"use_reentrant": False}},
         why=huggingface.REENTRANT,
     ).unless("parallel.strategy", "fsdp2"),
-    choice("plugins", "numerics.liger_kernel", {True: [LIGER]}),
+    plugins.ROW,
     *(flag(f"liger_{part}", "numerics.liger_kernel") for part in ("rope", "rms_norm", "glu_activation")),
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
@@ -323,17 +331,10 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "optimizer.warmup",
         "length.unit",
-        when=_without_steps,
+        when=without_steps,
         message="Axolotl's SimPO takes warmup in steps",
         advice="give a number of steps, or train.steps instead of epochs",
     ).when("method", "simpo"),
-    refuses(
-        "optimizer.decay",
-        "length.unit",
-        when=_without_steps,
-        message="Axolotl takes the decay in steps",
-        advice="give a number of steps, or train.steps instead of epochs",
-    ).when("optimizer.scheduler", "warmup_stable_decay"),
     refuses(
         "watch.early_stopping",
         "method",
@@ -365,7 +366,7 @@ CHECKS: tuple[Check, ...] = (
 
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
     files = accelerate.sheets(s, f"{s.trainer}-{s.release}", gathers=True)
-    return [Sheet(FILE, ROWS, TOOL, s.release, "config"), *files]
+    return [Sheet(FILE, ROWS, TOOL, s.release, "config", alike=ALIKE), *files]
 
 
 def _job(s: Train) -> Job:
@@ -404,6 +405,7 @@ def _files(s: Train) -> dict[str, str]:
     """Return Python beside the configuration: loaders of ours, and the reward functions."""
     own = data.used(s.method, s.data.train, s.data.validation)
     files = {loaders.file(s.method, source): loaders.text(s.method, source) for source in own}
+    files |= plugins.files(s)
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 

@@ -15,7 +15,7 @@ from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.systems import rewards, trainers
 from recipec.systems.check import Check
-from recipec.systems.document import Sheet
+from recipec.systems.document import Sheet, alike
 from recipec.systems.openrlhf import common, data, reinforcement, supervised
 from recipec.systems.system import OF_TURNS, Need, System
 
@@ -23,6 +23,7 @@ TOOL = "openrlhf"
 FILE = "openrlhf.sh"
 SUPERVISED = {"sft": "train_sft", "reward": "train_rm", "dpo": "train_dpo", "ipo": "train_dpo"}
 ONLINE = frozenset(["grpo", "rloo", "ppo"])
+ALIKE = (alike("train.micro_batch_size", "train.micro_batch_size", "train.dynamic_batch_enable"),)
 
 
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
@@ -33,7 +34,7 @@ def _sheets(s: Train, _environment: str) -> list[Sheet]:
         program = SUPERVISED[s.method]
         rows = supervised.rows(s.method)
         command = (*supervised.start(s), f"openrlhf.cli.{program}")
-    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command=command)]
+    return [Sheet(FILE, rows, TOOL, s.release, program, "arguments", command=command, alike=ALIKE)]
 
 
 def _job(s: Train) -> Job:

@@ -10,7 +10,7 @@ from recipec.source import is_mapping
 from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import FOUR_BIT, base
+from recipec.systems.huggingface import ALIKE, FOUR_BIT, base
 from recipec.systems.programs import reading_turns
 from recipec.systems.system import OF_TURNS
 from recipec.systems.table import Row, constant, made, same
@@ -161,7 +161,7 @@ def sheets(s: Train, release: str, datasets: str) -> list[Sheet]:
     own += adapters.rows(s)
     if quantised(s):
         own += [row.grouped("BitsAndBytesConfig") for row in QUANTISATION]
-    script = Sheet(FILE, tuple(own), "trl", release, name, "python", _text(s))
+    script = Sheet(FILE, tuple(own), "trl", release, name, "python", _text(s), alike=ALIKE)
     return [script, Sheet(SETTINGS, setting_rows(s), "datasets", datasets, "", "json")]
 
 

@@ -426,7 +426,9 @@ def _conversation(
             end += len(after)
         if turn.get("tool_calls"):  # they stand behind what is said
             end = _end_of_calls(whole, turns, index, tools, tokenizer)
-        if answers:  # a space alone before an answer belongs to its prompt
+        if answers:  # a space before an answer that is not its own belongs to its prompt
+            before = len(content) - len(content.lstrip())
+            place -= before if whole.startswith(content, max(begin or 0, place - before)) else 0
             spans.append((begin if begin is not None and whole[begin:place].strip() else place, end))
     return _masked(whole, spans, settings, tokenizer, special=False)
 

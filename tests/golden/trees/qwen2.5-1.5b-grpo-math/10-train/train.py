@@ -50,7 +50,7 @@ config = GRPOConfig(
     loss_type="dapo",
     scale_rewards="group",
     reward_weights=[1.0, 0.2, 0.1],
-    model_init_kwargs={"dtype": "bfloat16", "attn_implementation": "sdpa"},
+    model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
 )
 tokenizer = rows.load_tokenizer(settings)
 with config.main_process_first():  # one process prepares the rows, the others read them
