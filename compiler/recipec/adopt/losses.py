@@ -9,6 +9,7 @@ import re
 import libcst as cst
 
 from recipec.adopt.flow import Flow
+from recipec.adopt.survey import SAME
 from recipec.adopt.tree import dotted, last, names
 
 SUM, MEAN, ROWS, CONSTANT, MIXED, UNKNOWN = "sum", "mean", "rows", "constant", "mixed", ""
@@ -149,7 +150,10 @@ class Losses:
         """Return the call that made what a name holds, as `criterion = nn.BCELoss()`."""
         origins = self.flow.origins(scope, cst.parse_expression(name))
         made = [origin.made.value for origin in origins if origin.made is not None]
-        return made[0] if len(made) == 1 and isinstance(made[0], cst.Call) else None
+        value = made[0] if len(made) == 1 else None
+        while isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute) and value.func.attr.value in SAME:
+            value = value.func.value  # `Loss().to(device)`
+        return value if isinstance(value, cst.Call) else None
 
     def _whole(self, scope: str, node: cst.Call) -> bool:
         """Return whether a length is that of a loader or of a data set, not of a batch."""
