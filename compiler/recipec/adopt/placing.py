@@ -1,6 +1,5 @@
 """Where each line goes: what is prepared where, which loops evaluate, and why a script cannot be adopted."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import libcst as cst
 from recipec.adopt.distributed import refuse_distributed
 from recipec.adopt.evaluation import Gather, batch_target, shared
 from recipec.adopt.flow import Flow, Origin, alias
+from recipec.adopt.remarks import downloads, owner, remarks, waits
 from recipec.adopt.schedules import counted_by_hand, counts_rows_of_all
 from recipec.adopt.survey import Assignment, Key, Survey, Use
 from recipec.adopt.training import code, refuse_hidden_forward, refuse_parting, settings, summed_losses, totals
@@ -36,7 +36,7 @@ class Places(NamedTuple):
 def place(survey: Survey, module: cst.Module) -> Places:
     """Find the place of everything. Raises Trouble with the place to blame where something cannot be found."""
     refuse_distributed(survey)
-    backward = [use for use in survey.calls if _owner(use, "backward") is not None]
+    backward = [use for use in survey.calls if owner(use, "backward") is not None]
     if not backward:
         raise Trouble(
             module, "A001", "there is no training loop here", "no line calls `.backward()`: name the file that does"
@@ -64,22 +64,16 @@ def place(survey: Survey, module: cst.Module) -> Places:
         summed_losses(flow),
         reduced,
         settings(flow, training, text),
-        _waits(survey),
-        _downloads(survey),
+        waits(survey),
+        downloads(survey),
     )
     groups = [_group(survey, flow, block) for block in _blocks(survey, _optimizers(survey))]
     shared_out = _share(survey, flow, groups, over, training, module, places)
     for group in groups:
         _prepare(survey, flow, group, shared_out, training, places)
     _other_loaders(shared_out, places)
-    _notes(survey, training, text, places)
+    places.notes[:] = remarks(survey, training, text, places.notes)
     return places
-
-
-def _owner(use: Use, method: str) -> cst.BaseExpression | None:
-    """Return what a method is called on; None where something else is used."""
-    function = use.node.func if isinstance(use.node, cst.Call) else None
-    return function.value if isinstance(function, cst.Attribute) and function.attr.value == method else None
 
 
 def _no_loop(survey: Survey, backward: Use) -> None:
@@ -116,11 +110,11 @@ def _optimizers(survey: Survey) -> list[Assignment]:
     found: list[Assignment] = []
     for made in survey.assignments:
         call = made.value if isinstance(made.value, cst.Call) else None
-        function = survey.called(made.scope, dotted(call.func)) if call else None
-        named = function is not None and any(
-            dotted(value) for where, values in survey.returns if where == function.name for value in values
-        )
-        if call and survey.results(made.scope, call) == ("optimizer",) and not named:
+        for index, role in enumerate(survey.results(made.scope, call) if call is not None else ()):
+            if call is None or role != "optimizer" or _named_inside(survey, made.scope, call, index):
+                continue
+            target = made.targets[index] if len(made.targets) > index else made.targets[0]
+            found.append(made._replace(targets=(target, *made.targets)))
             if last(dotted(call.func)) == "LBFGS":
                 message = "LBFGS evaluates the loss itself, several times a step"
                 raise Trouble(made.statement, "A008", message, "use another optimiser")
@@ -128,13 +122,19 @@ def _optimizers(survey: Survey) -> list[Assignment]:
                 message = "this optimiser is made inside the model that it trains"
                 advice = "make it where the model is made, from `model.parameters()`: both are prepared together"
                 raise Trouble(made.statement, "A030", message, advice)
-            found.append(made)
     if not found:
         nameless = [n for use in survey.calls if isinstance(n := use.node, cst.Call) and survey.makes_optimizer(n)]
         at = nameless[0] if nameless else survey.calls[0].node
         advice = "write `optimizer = torch.optim.…(model.parameters())` in this file: it must be prepared by its name"
         raise Trouble(at, "A006", "no optimiser of a known kind is made here and given a name", advice)
     return found
+
+
+def _named_inside(survey: Survey, scope: str, call: cst.Call, index: int) -> bool:
+    """Return whether a call's optimiser has a name already in the script's function that makes it."""
+    function = survey.called(scope, dotted(call.func))
+    every = [values for where, values in survey.returns if function is not None and where == function.name]
+    return any(len(values) > index and bool(dotted(values[index])) for values in every)
 
 
 def _blocks(survey: Survey, found: list[Assignment]) -> list[list[Assignment]]:
@@ -245,8 +245,13 @@ def _share(
             message = "this loop trains over one loader and evaluates over another: rows that fill the last batch would count twice"
             advice = "give the evaluation a loop of its own"
             raise Trouble(branch, "A036", message, advice)
+    for use in survey.comprehensions:
+        assert isinstance(use.node, cst.CompFor)
+        each = [flow.origins(scope, loader) for scope, loader in survey.loaders(use.scope, use.node.iter)]
+        origins[use.node] = frozenset(origin for part in each for origin in part)
+    over = [*over, *(use for use in survey.comprehensions if origins[use.node])]
     judged = [use for use in over if use not in training and not _first(survey, groups, use, origins[use.node])]
-    plain = {use.node: shared(flow, use, module.code) for use in judged}
+    plain = {use.node: shared(flow, use, module.code) if isinstance(use.node, cst.For) else None for use in judged}
     alone = {o for use in judged if plain[use.node] is None for o in origins[use.node]} - shares
     alone |= {o for use in judged for o in origins[use.node] if not _can_be_prepared(survey, groups, o)}
     size = -1
@@ -254,7 +259,7 @@ def _share(
         size = len(alone)
         alone |= {o for use in judged if origins[use.node] & alone for o in origins[use.node]} - shares
     for use in [*training, *judged]:
-        if not isinstance(use.node, cst.For):
+        if isinstance(use.node, cst.While):
             continue
         found, gather = origins[use.node], plain.get(use.node)
         if use in judged and (gather is None or found & alone):
@@ -264,11 +269,13 @@ def _share(
                     "give it a DataLoader of its own, or write `output = model(…)` once in the loop, and count after it"
                 )
                 raise Trouble(use.node, "A010", message, advice)
-            if any(flow.is_trained(use.scope, call.func) for call in calls(use.node.body)) or survey.hands_model(use):
+            if survey.asks_model(use):
                 note = f"line {survey.line(use.node)}: every process evaluates all of it, for it is not plain enough to share"
                 places.notes.append(note)
             continue
         shares |= found
+        if not isinstance(use.node, cst.For):
+            continue
         places.batches[use.node] = frozenset(names(batch_target(flow, use)[0]))
         if gather is not None:
             places.gather[gather[0]] = gather[1]
@@ -420,7 +427,7 @@ def _asked_between(survey: Survey, group: Group, name: str, final: cst.CSTNode) 
 def _each_step(survey: Survey, flow: Flow, training: list[Use], scope: str, name: str) -> bool:
     """Return whether a schedule goes on with every batch: then it counts the batches of all processes."""
     for use in survey.calls:
-        stepped = _owner(use, "step")
+        stepped = owner(use, "step")
         if stepped is None or survey.role(use.scope, stepped) != "scheduler":
             continue
         if not any(
@@ -445,54 +452,3 @@ def _other_loaders(shares: set[Origin], places: Places) -> None:
         mine = {origin.name for origin in shares if origin.made is made}
         held = tuple(name for name in made.targets if name in mine)
         places.prepare.setdefault(made.statement, []).append(held)
-
-
-def _waits(survey: Survey) -> set[cst.CSTNode]:
-    """Return the statements that read what one process may still be writing: all wait for it."""
-    saved = [survey.line(use.node) for use in survey.calls if _called(use) == "torch.save"]
-    found: set[cst.CSTNode] = set()
-    for use in survey.calls:
-        if _called(use) == "torch.load" and any(line < survey.line(use.node) for line in saved):
-            found |= {next(n for n in survey.above(use.node) if isinstance(n, cst.SimpleStatementLine))}
-    return found
-
-
-def _called(use: Use) -> str:
-    return dotted(use.node.func) if isinstance(use.node, cst.Call) else ""
-
-
-def _downloads(survey: Survey) -> set[cst.CSTNode]:
-    """Return the statements that download: one process does it before the others look."""
-    found: set[cst.CSTNode] = set()
-    for use in survey.calls:
-        words = use.node.args if isinstance(use.node, cst.Call) else ()
-        if any(a.keyword and a.keyword.value == "download" and dotted(a.value) == "True" for a in words):
-            found |= {n for n in survey.above(use.node) if isinstance(n, cst.SimpleStatementLine)}
-    return found
-
-
-def _notes(survey: Survey, training: list[Use], text: str, places: Places) -> None:
-    places.notes.insert(0, "every process takes batches of its own: the sequences of a step are batch size × processes")
-    if "BatchNorm" in text:
-        places.notes.append("batch normalisation takes its statistics from the batch of one process")
-    drawn = any(
-        re.search(r"\btorch\.(rand|randn|randint|normal|randperm|rand_like|randn_like)\(", code(u.node))
-        for u in training
-    )
-    if drawn and "seed" in text:
-        note = "what a training loop draws at random is the same in every process: add accelerator.process_index to the seed, after prepare, if it should differ"
-        places.notes.append(note)
-    for use in survey.calls:
-        stepped = _owner(use, "step")
-        if stepped is None or survey.role(use.scope, stepped) != "optimizer":
-            continue
-        rarely = [
-            n
-            for n in survey.above(use.node)
-            if isinstance(n, cst.If) and isinstance(n.test, cst.Comparison) and "%" in code(n.test)
-        ]
-        if rarely and ".backward(" not in code(rarely[-1]):
-            places.notes.append(
-                "gradients are accumulated by hand, which is right with ddp; DeepSpeed would step at every batch"
-            )
-            break

@@ -95,6 +95,7 @@ class Survey(cst.CSTVisitor):
         self.calls: list[Use] = []
         self.loops: list[Use] = []
         self.whiles: list[Use] = []
+        self.comprehensions: list[Use] = []
         self.statements: list[cst.SimpleStatementLine] = []
         self.branches: list[Use] = []
         self.returns: list[tuple[str, tuple[cst.BaseExpression, ...]]] = []
@@ -180,6 +181,9 @@ class Survey(cst.CSTVisitor):
 
     def visit_SimpleStatementLine(self, node: cst.SimpleStatementLine) -> None:
         self.statements.append(node)
+
+    def visit_CompFor(self, node: cst.CompFor) -> None:
+        self.comprehensions.append(Use(self.scope, node))
 
     def visit_While(self, node: cst.While) -> None:
         self.whiles.append(Use(self.scope, node))
@@ -471,16 +475,10 @@ class Survey(cst.CSTVisitor):
 
     def asks_model(self, use: Use) -> bool:
         """Return whether a loop calls a model, or hands one to something."""
-        assert isinstance(use.node, cst.For)
-        return self.hands_model(use) or any(
-            self.role(use.scope, call.func) == "model"
-            or (isinstance(call.func, cst.Attribute) and self.role(use.scope, call.func.value) == "model")
-            for call in calls(use.node.body)
-        )
-
-    def hands_model(self, use: Use) -> bool:
-        """Return whether a loop hands a model to what it calls."""
-        assert isinstance(use.node, cst.For)
+        body = use.node.body if isinstance(use.node, cst.For) else self.parent(use.node)
         return any(
-            self.role(use.scope, argument.value) == "model" for call in calls(use.node.body) for argument in call.args
+            self.role(use.scope, asked) == "model"
+            for call in calls(body)
+            for asked in (call.func, getattr(call.func, "value", call.func), *(a.value for a in call.args))
+            if isinstance(asked, cst.BaseExpression)
         )
