@@ -18,9 +18,8 @@ from recipec.adopt import adopt
 HERE = Path(__file__).parent
 LOOPS = sorted((HERE / "loops").glob("*.py"))
 FILES = {"nested": "history.json"} | dict.fromkeys(("classification", "accumulation", "amp", "digits"), "m.pt")
-NORMALISED = {
-    "normalised"
-}  # batch normalisation over half the batch is another function: it learns alike, not the same
+# Batch normalisation over half the batch is another function: it learns alike, not the same.
+NORMALISED = {"normalised"}
 JUDGED = re.compile(r"^.*(?:accuracy|error|validation|perplexity|lr) .*$", re.MULTILINE)
 NUMBER = re.compile(r"\d+\.\d+")
 

@@ -269,7 +269,8 @@ def _share(
                     "give it a DataLoader of its own, or write `output = model(…)` once in the loop, and count after it"
                 )
                 raise Trouble(use.node, "A010", message, advice)
-            if survey.asks_model(use):
+            asked = calls(use.node.body if isinstance(use.node, cst.For) else survey.parent(use.node))
+            if survey.asks_model(use) or any(flow.is_trained(use.scope, call.func) for call in asked):
                 note = f"line {survey.line(use.node)}: every process evaluates all of it, for it is not plain enough to share"
                 places.notes.append(note)
             continue
