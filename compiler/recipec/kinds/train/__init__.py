@@ -112,9 +112,11 @@ def _body(
     program = system(say.recipe.trainer).own_program
     release = say.recipe.versions.get(say.recipe.trainer)
     folder = graph.folder(f"prepared-{say.part.name}" if graph.several else "prepared")
-    rows = data(say, machine.value, folder, talks=models.talks(say, tokenizer) and not program)
+    named = ("model.tokenizer", "model.base" if start is None else "start_from")
+    talk = models.talk(say, tokenizer, named)
+    rows = data(say, machine.value, folder, talk.replaced(templated=talk.templated and not program))
     renders = not program and any(source.turns for source in (*rows.value.train, *rows.value.validation))
-    turns = models.turns(say, tokenizer, renders=renders)
+    turns = models.turns(say, tokenizer, named, renders=renders)
     return section(
         Train,
         name=plain(say.part.name),

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts.tokens import Tokenizer, template
+from recipec.kinds.train.data import Talk
 from recipec.kinds.train.records import Adapter, Model, Numerics
 from recipec.language import train as recipe
 from recipec.plan import Hardware, ModelOutput, Precision, Record
@@ -43,16 +44,21 @@ class Turns(Record, frozen=True):
     new: Decided[tuple[str, ...]]
 
 
-def talks(say: Said, known: Tokenizer | None) -> bool:
-    """Return whether the model talks through a chat template: one is written, or it has learnt its tokenizer's own."""
+def talk(say: Said, known: Tokenizer | None, named: tuple[str, ...]) -> Talk:
+    """Return whether the model talks through a chat template: one is written, or it has learnt its tokenizer's own.
+
+    `known` is what is known of the tokenizer, and `named` the recipe paths that say which it is.
+    """
     written = say.recipe.model.chat_template is not None or say.recipe.model.chat_template_file is not None
-    return written or (known is not None and known.instruct)
+    because = ("model.chat_template", "model.chat_template_file", *named)
+    return Talk(written or (known is not None and known.instruct), because)
 
 
-def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
+def turns(say: Said, known: Tokenizer | None, named: tuple[str, ...], *, renders: bool) -> Turns:
     """Decide which tokens the tokenizer needs so that the end of an answer is trained, and generation stops at it.
 
-    `known` is what is known of the tokenizer; `renders`: a template renders some of the rows.
+    `known` is what is known of the tokenizer, and `named` the recipe paths that say which it is; `renders`: a template
+    renders some of the rows.
 
     The EOS token becomes the one that ends an answer: Transformers' Trainer hands it on to the model's configuration,
     lm-evaluation-harness and servers stop at it.
@@ -65,7 +71,7 @@ def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
     used = template(name) if name is not None and given.chat_template_file is None and renders else None
     if used is None:
         return Turns(say.rule(tokens, "as given", *paths), plain(None), plain(()))
-    because = [*paths, "model.chat_template", "model.tokenizer", "model.base"]
+    because = [*paths, "model.chat_template", *named]
     has = known.tokens if known is not None else ()
     new = tuple(token for token in used.markers if has and token not in has)
     eos = tokens.get("eos", known.eos if known is not None else None)
