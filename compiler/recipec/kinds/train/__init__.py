@@ -73,7 +73,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = models.fitted(say, _body(say, graph, train, id, start, _tokenizer(say, parent)), parent.root)
+    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
+    body = models.fitted(say, body, parent.root, "model.base" if start is None else "start_from")
     stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})

@@ -20,9 +20,9 @@ QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
 RANKED = ("lora", "adalora", "loha", "lokr", "oft", "hra", "vera", "bone")
 SCALED = ("lora", "adalora", "loha", "lokr")
-# What decides whether weights fit: the model, how it is split and stepped, the rows, the GPU.
+# What decides beside the model whether weights fit: how it is split and stepped, the rows, the GPU.
 FITTED = (
-    "model.base", "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
+    "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
     "hardware.per_node", "hardware.nodes",
 )  # fmt: skip
 USABLE = 0.9
@@ -145,11 +145,12 @@ def _weights(say: Said, given: Format | None, computed: Precision) -> Decided[Fo
     return say.take("model.load_in", given, computed, why, *["parallel.strategy"] * (full and sharded))
 
 
-def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
+def fitted(say: Said, decided: Decided[Train], root: str, named: str) -> Decided[Train]:
     """Return a training, its weights in bf16 where nobody wrote their format and they are known to fit the GPU only so.
 
     A tenth of the memory is left to what nobody can count: CUDA's context, workspaces, fragments. `root` is the model that
-    it began with; what a folder of this machine tells of it changes nothing that is emitted.
+    it began with, `named` the recipe path that says so; what a folder of this machine tells of it changes nothing that is
+    emitted.
     """
     s = decided.value
     halved = None if say.wrote("model.load_in") or s.hardware.device == "cpu" else memory.in_bf16(s)
@@ -161,7 +162,7 @@ def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
     if not parts or measure(known, halved):
         return decided
     why = f"in fp32, {memory.told(parts, s, USABLE)}"
-    load = say.rule("bf16", why, *FITTED, kind="default")
+    load = say.rule("bf16", why, named, *FITTED, kind="default")
     return Decided(halved, {**decided.origins, "model.load_in": load.origins[""]})
 
 
