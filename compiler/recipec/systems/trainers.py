@@ -27,7 +27,10 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
 def job(s: Train, *program: Word, start: tuple[Word, ...] = ()) -> Job:
     """Return the job of a training whose processes meet at a port of node 0."""
     ports = (MASTER_PORT,) if s.hardware.nodes > 1 else ()
-    return Job(program, start, nodes=s.hardware.nodes, processes=s.hardware.per_node, ports=ports)
+    sharded = s.parallel.strategy.startswith("zero") or s.parallel.strategy == "fsdp2"
+    steps_on_cpu = sharded and s.script is None and s.parallel.optimizer_offload != "none"
+    nodes, each = s.hardware.nodes, s.hardware.per_node
+    return Job(program, start, nodes=nodes, processes=each, ports=ports, shares_cores=steps_on_cpu)
 
 
 def where_split(row: Row) -> tuple[Row, ...]:
@@ -45,6 +48,22 @@ def unsplit(tool: str, *paths: str) -> tuple[Check, ...]:
             advice="drop it, or choose a trainer that has it (docs/methods.md)",
         )
         for path in paths
+    )
+
+
+def ring(tool: str) -> Check:
+    """Return the check of a trainer whose processes share sequences by ring attention, which Flash Attention 2 computes."""
+    return refuses(
+        "model.attention",
+        CONTEXT,
+        "hardware.sm",
+        when=lambda attention, parts, _sm: parts > 1 and attention != "flash_attention_2",
+        message=f"{tool}'s context parallelism is ring attention of Flash Attention 2",
+        advice=lambda _attention, _parts, sm: (
+            "set model.attention: flash_attention_2"
+            if sm >= 80
+            else "drop parallel.context_parallel: Flash Attention 2 needs a GPU with SM 80"
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recipec.systems import huggingface, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.deepspeed import STAGES
 from recipec.systems.table import (
@@ -10,6 +11,7 @@ from recipec.systems.table import (
     below,
     choice,
     constant,
+    flag,
     gathered,
     listed,
     named,
@@ -41,6 +43,9 @@ def model(entity: str) -> tuple[Row, ...]:
         named("ds.param_dtype", "numerics.precision", {"bf16": "bf16", "fp16": "fp16"}),
         choice("ds.load_in_4bit", "model.load_in", {"nf4": True}),
         same(f"{entity}.gradient_checkpointing_enable", "numerics.gradient_checkpointing"),
+        flag(f"{entity}.gradient_checkpointing_reentrant", "numerics.gradient_checkpointing", huggingface.RECOMPUTED)
+        .when("parallel.strategy", "zero3")
+        .when("adapter.type"),
         named("ds.zero_stage", "parallel.strategy", STAGES),
         renamed("ds.ring_attn_size", "parallel.context_parallel", {1: OMIT}, "ring attention"),
         renamed("ds.tensor_parallel_size", "parallel.tensor_parallel", {1: OMIT}),
@@ -103,12 +108,7 @@ _TEMPLATE = "OpenRLHF uses only the tokenizer's own chat template"
 _PASSES = "OpenRLHF trains for whole passes over its data"
 _WHOLE = "give a whole number of train.epochs; overrides.openrlhf: {data.max_samples: …} takes fewer rows"
 CHECKS: tuple[Check, ...] = (
-    refuses(  # asserted by cli/train_*.py
-        "model.attention",
-        when=lambda attention: attention != "flash_attention_2",
-        message="OpenRLHF's context parallelism is ring attention of Flash Attention 2",
-        advice="set model.attention: flash_attention_2",
-    ).unless("parallel.context_parallel", 1),
+    trainers.ring("OpenRLHF"),  # asserted by cli/train_*.py
     refuses(  # asserted by utils/deepspeed/deepspeed.py
         "numerics.precision",
         when=lambda precision: precision != "bf16",
