@@ -253,7 +253,6 @@ def test_what_it_does_another_way_is_told(sections: dict[str, str], message: str
     [
         ({**of("pretrain", TEXTS), "model": "{base: m/m, chat_template: llama3}"}, "model.chat_template"),
         ({"data": f"{{train: [{CHAT}], group_by_length: true}}"}, "data.group_by_length"),
-        ({"train": "{learning_rate: 1e-4, neftune_alpha: 5}"}, "train.neftune_alpha"),
         ({"model": "{base: m/m, chat_template_file: a.jinja}"}, "model.chat_template_file"),
         ({"adapter": "{target_pattern: 'q.*'}"}, "adapter.target_pattern"),
         (

@@ -16,7 +16,7 @@ from recipec.systems.document import Sheet
 from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, base, trackers
 from recipec.systems.llamafactory import data
 from recipec.systems.system import System
-from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, same, within
+from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
 
 TOOL = "llamafactory"
 FILE = "llamafactory.yaml"
@@ -105,6 +105,9 @@ TRAINING: tuple[Row, ...] = (
         "eval_strategy",
         "logging_steps",
     ),
+    same("early_stopping_steps", "watch.early_stopping", "evaluations without gain"),
+    present("load_best_model_at_end", "watch.early_stopping"),
+    same("neftune_noise_alpha", "optimizer.neftune_alpha"),
     made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
     constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),

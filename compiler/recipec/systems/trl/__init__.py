@@ -64,6 +64,8 @@ def by_command(s: Train) -> bool:
         and s.model.tokenizer == s.model.path
         and not s.model.resize_embeddings
         and not script.grows(s)
+        and s.model.chat_template_file is None
+        and not script.stopping(s)
         and _plain(s)
     )
 
@@ -152,10 +154,11 @@ def _uses(s: Train) -> tuple[str, ...]:
     """
     return (
         "data.train", "data.holdout", "data.packing", "data.shuffle", "rewards", "model.path", "model.tokenizer",
-        "model.resize_embeddings", "model.double_quant", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
+        "model.resize_embeddings", "model.double_quant", "model.chat_template_file", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
         "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "hardware.nodes", "hardware.world",
         "track.wandb_project", "track.wandb_entity", "track.mlflow_uri", "track.mlflow_experiment",
         *["data.train_on"] * script.masked(s),
+        *["watch.early_stopping"] * (s.method not in settings.ONLINE),
         *["model.chat_template"] * any(source.format == "chat" for source in s.data.train),
     )  # fmt: skip
 
