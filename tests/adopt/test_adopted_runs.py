@@ -17,7 +17,7 @@ from recipec.adopt import adopt
 
 HERE = Path(__file__).parent
 LOOPS = sorted((HERE / "loops").glob("*.py"))
-FILES = {"classification": "m.pt", "accumulation": "m.pt", "amp": "m.pt", "nested": "history.json"}
+FILES = {"nested": "history.json"} | dict.fromkeys(("classification", "accumulation", "amp", "digits"), "m.pt")
 JUDGED = re.compile(r"^.*(?:accuracy|error|validation|perplexity|lr) .*$", re.MULTILINE)
 NUMBER = re.compile(r"\d+\.\d+")
 

@@ -39,9 +39,11 @@ def adopt(file: str) -> Adopted:
     except ImportError:
         advice = "install it with: pip install 'recipec[adopt]'"
         raise RecipeError([Finding("A000", "adopt needs the package libcst", help=advice, file=file)]) from None
-    from recipec.adopt.placing import Trouble, place
+    from recipec.adopt.placing import place
     from recipec.adopt.rewrite import Rewrite
-    from recipec.adopt.survey import Survey, dotted, last
+    from recipec.adopt.survey import Survey
+    from recipec.adopt.tree import dotted, last
+    from recipec.adopt.trouble import Trouble
 
     source = Source(file, text, file)
     try:

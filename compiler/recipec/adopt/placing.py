@@ -1,11 +1,16 @@
 """Where each line goes: what is prepared where, which loops evaluate, and why a script cannot be adopted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import libcst as cst
 
-from recipec.adopt.survey import Assignment, Survey, Use, calls, dotted, last, names, trained
+from recipec.adopt.evaluation import Gather, batch_target, shared
+from recipec.adopt.flow import Flow, Origin, alias
+from recipec.adopt.survey import Assignment, Key, Survey, Use
+from recipec.adopt.training import refuse_hidden_forward, refuse_parting, settings, summed_losses, totals
+from recipec.adopt.tree import calls, dotted, last, names
+from recipec.adopt.trouble import Trouble
 
 # What makes a script one of several processes already, and what to do with it instead.
 LAUNCHED = "it runs on several GPUs as it is: start it by a recipe with trainer: script"
@@ -29,28 +34,19 @@ BY_HAND = {
 }
 
 
-class Trouble(Exception):
-    """Why a script cannot be adopted: the node to blame, the code and words of the finding, and what to do."""
-
-    def __init__(self, node: cst.CSTNode, code: str, message: str, advice: str) -> None:
-        super().__init__(message)
-        self.node, self.code, self.message, self.advice = node, code, message, advice
-
-
-class Gather(NamedTuple):
-    """After a forward pass of an evaluation: the names to gather, or the one loss to average over the processes."""
-
-    names: tuple[str, ...] = ()
-    loss: str = ""
-
-
 class Places(NamedTuple):
     """What goes where: statements by the node that they follow, and the loops by what they do."""
 
     prepare: dict[cst.CSTNode, list[tuple[str, ...]]]  # after this statement, prepare these names
     gather: dict[cst.CSTNode, Gather]  # after this statement of an evaluation
-    batches: dict[cst.CSTNode, frozenset[str]]  # loop -> names that hold its batches
+    batches: dict[cst.CSTNode, frozenset[str]]  # loop over a prepared loader -> names that hold its batches
+    models: set[Key]  # the names that hold a prepared model, which moves it to its device
+    homes: dict[str, int]  # function -> the line after which its models are prepared
     notes: list[str]
+    flow: Flow
+    summed: set[cst.CSTNode]  # calls of `backward` whose loss is a sum over the batch
+    totals: dict[cst.CSTNode, list[str]]  # after this loop, these lines
+    settings: dict[str, bool]  # of DistributedDataParallel
 
 
 def refuse_distributed(survey: Survey) -> None:
@@ -68,6 +64,11 @@ def refuse_distributed(survey: Survey) -> None:
             raise Trouble(use.node, "A004", f"the script {what}", advice)
         if called == "set_device":
             raise Trouble(use.node, "A005", "the script binds itself to one GPU", "drop the line: Accelerate chooses")
+        if called == "spawn" or (
+            called == "Process" and any(a.keyword and a.keyword.value == "target" for a in use.node.args)
+        ):
+            advice = "take these lines out and call the function itself: the launcher starts the processes"
+            raise Trouble(use.node, "A004", "the script starts processes of its own", advice)
     code = cst.Module([]).code_for_node
     for made in survey.assignments:
         if "CUDA_VISIBLE_DEVICES" in code(made.statement).partition("=")[0]:
@@ -87,29 +88,19 @@ def place(survey: Survey, module: cst.Module) -> Places:
     training = [use for use in over if survey.learns(use.scope, use.node)]
     if not training:
         _no_loop(survey, backward[0])
-    optimizer = _optimizer(survey)
-    places = Places({}, {}, {}, [])
-    _prepare(survey, optimizer, training, places)
-    for use in over:
-        assert isinstance(use.node, cst.For)
-        if not dotted(_loader(use.node)):
-            advice = "write `loader = DataLoader(…)` first: it must be prepared once, before the loop"
-            raise Trouble(use.node.iter, "A012", "the loader of this loop has no name", advice)
-        places.batches[use.node] = frozenset(names(_target(survey, use)))
-        if use not in training:
-            found = _gather(survey, use)
-            if found is not None:
-                places.gather[found[0]] = found[1]
+    flow = Flow(survey)
+    text = module.code
+    refuse_hidden_forward(flow, training)
+    reduced = totals(flow, training)
+    refuse_parting(flow, training, reduced)
+    places = Places({}, {}, {}, set(), {}, [], flow, summed_losses(flow), reduced, settings(flow, training, text))
+    groups = [_group(survey, flow, block) for block in _blocks(survey, _optimizers(survey))]
+    shared_out = _share(survey, flow, groups, over, training, module, places)
+    for group in groups:
+        _prepare(survey, flow, group, shared_out, training, places)
+    _other_loaders(shared_out, places)
     _notes(survey, places)
     return places
-
-
-def _loader(node: cst.For) -> cst.BaseExpression:
-    """Return what a loop goes over, without the `enumerate` and `tqdm` around it."""
-    over = node.iter
-    while isinstance(over, cst.Call) and over.args and last(dotted(over.func)) in ("enumerate", "tqdm"):
-        over = over.args[0].value
-    return over
 
 
 def _owner(use: Use, method: str) -> cst.BaseExpression | None:
@@ -135,8 +126,18 @@ def _no_loop(survey: Survey, backward: Use) -> None:
     raise Trouble(node, "A002", "the loop that trains is over no DataLoader that can be followed", advice)
 
 
-def _optimizer(survey: Survey) -> Assignment:
-    """Return the one statement that makes the optimiser. Raises Trouble when there are none or several."""
+class Group(NamedTuple):
+    """What is prepared together: the optimisers of one block, and the models that they train, by their names there."""
+
+    scope: str
+    body: cst.CSTNode
+    last: cst.CSTNode  # the last statement of the block that makes one of the optimisers
+    optimizers: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+def _optimizers(survey: Survey) -> list[Assignment]:
+    """Return every statement that makes an optimiser. Raises Trouble where one cannot be adopted."""
     found: list[Assignment] = []
     for made in survey.assignments:
         call = made.value if isinstance(made.value, cst.Call) else None
@@ -145,68 +146,217 @@ def _optimizer(survey: Survey) -> Assignment:
             and survey.results(made.scope, call) == ("optimizer",)
             and not survey.called(made.scope, dotted(call.func))
         ):
+            if last(dotted(call.func)) == "LBFGS":
+                message = "LBFGS evaluates the loss itself, several times a step"
+                raise Trouble(made.statement, "A008", message, "use another optimiser")
+            if survey.trains(made.scope, call) == ["self"]:
+                message = "this optimiser is made inside the model that it trains"
+                advice = "make it where the model is made, from `model.parameters()`: both are prepared together"
+                raise Trouble(made.statement, "A030", message, advice)
             found.append(made)
     if not found:
-        raise Trouble(
-            survey.calls[0].node,
-            "A006",
-            "no optimiser of a known kind is made here",
-            "make a torch.optim optimiser in this file",
-        )
-    if len({survey.key(made.scope, made.targets[0]) for made in found}) > 1:
-        first, second = found[0], found[1]
-        message = f"there are several optimisers: {first.targets[0]} (line {survey.line(first.statement)}) and {second.targets[0]}"
-        raise Trouble(
-            second.statement,
-            "A007",
-            message,
-            "which model each trains is not for a tool to guess: prepare them by hand",
-        )
-    if len(found) > 1:
-        raise Trouble(
-            found[1].statement, "A007", "the optimiser is made in several places", "choose its class in one expression"
-        )
-    if isinstance(found[0].value, cst.Call) and last(dotted(found[0].value.func)) == "LBFGS":
-        raise Trouble(
-            found[0].statement, "A008", "LBFGS evaluates the loss itself, several times a step", "use another optimiser"
-        )
-    return found[0]
+        nameless = [n for use in survey.calls if isinstance(n := use.node, cst.Call) and survey.makes_optimizer(n)]
+        at = nameless[0] if nameless else survey.calls[0].node
+        advice = "write `optimizer = torch.optim.…(model.parameters())` in this file: it must be prepared by its name"
+        raise Trouble(at, "A006", "no optimiser of a known kind is made here and given a name", advice)
+    return found
 
 
-def _prepare(survey: Survey, optimizer: Assignment, training: list[Use], places: Places) -> None:
-    """Put what trains together into one `prepare`, where the optimiser ends up; other loaders each after itself."""
-    home = _home(survey, optimizer)
-    direct = [made for made in survey.assignments if made.body is home.body]
-    before = _before_training(survey, home)
-    held: dict[str, list[str]] = {"model": [], "optimizer": [], "loader": [], "scheduler": []}
-    final = home.statement
-    for made in direct:
-        for target in made.targets:
-            role = survey.roles.get(survey.key(made.scope, target), "")
-            if role in held and target and target not in held[role] and before(made.statement):
-                if role == "scheduler" and not _each_step(survey, training):
-                    continue
-                held[role].append(target)
-                final = _later(survey, final, made.statement)
-    function = survey.functions.get(home.scope)
-    for name in function.parameters if function is not None else ():
-        role = survey.roles.get((home.scope, name), "")
-        if role in ("model", "loader") and name not in held[role]:
-            copied = any(dotted(made.value) == name and survey.role(home.scope, made.value) == role for made in direct)
-            if not copied and not (role == "model" and held[role]):
-                held[role].insert(0, name)
-    mine = trained(home.value.args) if isinstance(home.value, cst.Call) else []
-    if mine and set(mine) <= set(held["model"]):
-        held["model"] = mine
-    if not held["model"]:
+def _blocks(survey: Survey, found: list[Assignment]) -> list[list[Assignment]]:
+    """Return the optimisers where they end up, those of one block together."""
+    homes: dict[Key, list[Assignment]] = {}
+    for made in found:
+        home = _home(survey, made)
+        homes.setdefault(survey.key(home.scope, home.targets[0]), []).append(home)
+    blocks: dict[cst.CSTNode, list[Assignment]] = {}
+    for several in homes.values():
+        body = several[0].body if len(several) == 1 else _common(survey, several)
+        blocks.setdefault(body, []).extend(home._replace(body=body) for home in several)
+    return list(blocks.values())
+
+
+def _common(survey: Survey, several: list[Assignment]) -> cst.CSTNode:
+    """Return the block around the branches of one `if` that make one optimiser in different ways."""
+    around = [list(survey.above(made.statement)) for made in several]
+    for branch in around[0]:
+        if isinstance(branch, cst.For | cst.While | cst.FunctionDef):
+            break
+        if isinstance(branch, cst.If) and all(branch in nodes for nodes in around[1:]):
+            blocks = {next(n for n in nodes if isinstance(n, cst.IndentedBlock)) for nodes in around}
+            outermost = branch
+            while isinstance(survey.parent(outermost), cst.If):  # an `elif`
+                outermost = cst.ensure_type(survey.parent(outermost), cst.If)
+            if len(blocks) == len(several):
+                return survey.parent(outermost)
+            break
+    second = several[1]
+    first = f"{second.targets[0]} (line {survey.line(several[0].statement)})"
+    advice = "make it once, or in the branches of one `if`"
+    raise Trouble(second.statement, "A007", f"the optimiser {first} is made again in another place", advice)
+
+
+def _group(survey: Survey, flow: Flow, block: list[Assignment]) -> Group:
+    """Find the models that the optimisers of a block train. Raises Trouble where that cannot be followed."""
+    scope, models, optimizers = block[0].scope, list[str](), list[str]()
+    for home in block:
+        optimizers += [home.targets[0]] if home.targets[0] not in optimizers else []
+        mine = (
+            survey.trains(scope, home.value)
+            if isinstance(home.value, cst.Call) and survey.makes_optimizer(home.value)
+            else []
+        )
+        if not mine or any(not flow.survey.roles.get(survey.key(scope, name)) for name in mine):
+            visible = [m for m in survey.assignments if m.scope == scope]
+            mine = [t for m in visible for t in m.targets if t and survey.key(scope, t) in flow.trained]
+            function = survey.functions.get(scope)
+            mine += [n for n in (function.parameters if function else ()) if (scope, n) in flow.trained]
+            copied = [alias(m.value) for m in visible if alias(m.value) in mine and m.targets[0] != alias(m.value)]
+            mine = [name for name in mine if name not in copied]
+        for name in mine:
+            key, function = survey.key(scope, name), survey.functions.get(scope)
+            here = key[0] == scope or name.startswith("self.")
+            if not here:
+                message = f"{name}, which this optimiser trains, belongs to what is around the function"
+                advice = f"hand {name} to the function, or make the optimiser where {name} is made"
+                raise Trouble(home.statement, "A009", message, advice)
+            models += [name] if name not in models else []
+    if not models:
         raise Trouble(
-            optimizer.statement,
+            block[0].statement,
             "A009",
             "the model that this optimiser trains cannot be found",
             "give it `model.parameters()` of a model made in the same function, or handed to it",
         )
-    places.prepare.setdefault(final, []).append(tuple(name for group in held.values() for name in group))
-    _other_loaders(survey, home, set(held["loader"]), places)
+    for name in models:
+        for origin in flow.origins(scope, cst.parse_expression(name)):
+            if origin.made is None and not origin.function:
+                message = f"the model {name} comes from a caller that is not in this file"
+                advice = "put what makes the model and calls this into the file: it is moved, saved and printed there"
+                raise Trouble(block[0].statement, "A031", message, advice)
+    final = max((_in_block(survey, home.statement, home.body) for home in block), key=survey.line)
+    return Group(scope, block[0].body, final, tuple(optimizers), tuple(models))
+
+
+def _in_block(survey: Survey, statement: cst.CSTNode, body: cst.CSTNode) -> cst.CSTNode:
+    """Return the statement of a block that is, or holds, a statement."""
+    for around in survey.above(statement):
+        if around is body:
+            return statement
+        if isinstance(around, cst.BaseStatement):
+            statement = around
+    return statement
+
+
+def _share(
+    survey: Survey,
+    flow: Flow,
+    groups: list[Group],
+    over: list[Use],
+    training: list[Use],
+    module: cst.Module,
+    places: Places,
+) -> set[Origin]:
+    """Decide which loaders are shared by the processes, and place each loop over one. Raises Trouble where none fits."""
+    origins: dict[cst.CSTNode, frozenset[Origin]] = {}
+    for use in over:
+        assert isinstance(use.node, cst.For)
+        each = [flow.origins(scope, loader) for scope, loader in survey.loaders(use.scope, use.node.iter)]
+        origins[use.node] = frozenset(origin for part in each for origin in part) or frozenset([Origin("")])
+    shares: set[Origin] = set()
+    for use in training:
+        assert isinstance(use.node, cst.For)
+        for origin in origins[use.node]:
+            if not _can_be_prepared(survey, groups, origin):
+                advice = "write `loader = DataLoader(…)` first: it must be prepared once, before the loop"
+                raise Trouble(use.node.iter, "A012", "the loader of this loop has no name", advice)
+            shares.add(origin)
+    judged = [use for use in over if use not in training and not _first(survey, groups, use, origins[use.node])]
+    plain = {use.node: shared(flow, use, module.code) for use in judged}
+    alone = {o for use in judged if plain[use.node] is None for o in origins[use.node]} - shares
+    alone |= {o for use in judged for o in origins[use.node] if not _can_be_prepared(survey, groups, o)}
+    size = -1
+    while len(alone) != size:  # a loop goes over all its loaders in the same way
+        size = len(alone)
+        alone |= {o for use in judged if origins[use.node] & alone for o in origins[use.node]} - shares
+    for use in [*training, *judged]:
+        assert isinstance(use.node, cst.For)
+        found, gather = origins[use.node], plain.get(use.node)
+        if use in judged and (gather is None or found & alone):
+            if found & shares:
+                message = "this evaluation goes over a loader that is shared by the processes, and is not plain enough to gather"
+                advice = (
+                    "give it a DataLoader of its own, or write `output = model(…)` once in the loop, and count after it"
+                )
+                raise Trouble(use.node, "A010", message, advice)
+            if any(flow.is_trained(use.scope, call.func) for call in calls(use.node.body)) or survey.hands_model(use):
+                note = f"line {survey.line(use.node)}: every process evaluates all of it, for it is not plain enough to share"
+                places.notes.append(note)
+            continue
+        shares |= found
+        places.batches[use.node] = frozenset(names(batch_target(flow, use)[0]))
+        if gather is not None:
+            places.gather[gather[0]] = gather[1]
+    return shares
+
+
+def _can_be_prepared(survey: Survey, groups: list[Group], origin: Origin) -> bool:
+    if origin.made is None:
+        return any(group.scope == origin.function != "" for group in groups)
+    returned = {dotted(v) for where, values in survey.returns if where == origin.made.scope for v in values}
+    return origin.name not in returned
+
+
+def _first(survey: Survey, groups: list[Group], use: Use, origins: frozenset[Origin]) -> bool:
+    """Return whether a loop stands before everything is prepared and asks no model: it goes over the loader as it was."""
+    return not survey.asks_model(use) and all(
+        origin.made is not None
+        and any(
+            group.body is origin.made.body
+            and use.scope == group.scope
+            and survey.line(use.node) < survey.line(group.last)
+            for group in groups
+        )
+        for origin in origins
+    )
+
+
+def _prepare(
+    survey: Survey, flow: Flow, group: Group, shares: set[Origin], training: list[Use], places: Places
+) -> None:
+    """Put what trains together into one `prepare`, after the last statement that makes a part of it."""
+    body: Sequence[cst.CSTNode] = getattr(group.body, "body", ())
+    start = survey.line(group.last)
+    until = next((survey.line(s) for s in body if survey.line(s) > start and survey.loops_in(group.scope, s)), 1 << 30)
+    loaders, schedulers, final = list[str](), list[str](), group.last
+    for made in survey.assignments:
+        if made.body is not group.body or survey.line(made.statement) >= until:
+            continue
+        for target in made.targets:
+            role = survey.roles.get(survey.key(made.scope, target), "") if target else ""
+            mine = role == "loader" and Origin(target, made) in shares and not _used_between(survey, group, made)
+            if (mine and target not in loaders) or (
+                role == "scheduler"
+                and target not in schedulers
+                and _each_step(survey, flow, training, made.scope, target)
+            ):
+                (loaders if role == "loader" else schedulers).append(target)
+                final = max(final, made.statement, key=survey.line)
+                if role == "loader":
+                    shares.discard(Origin(target, made))
+    function = survey.functions.get(group.scope)
+    for name in reversed(function.parameters if function is not None else ()):
+        if Origin(name, function=group.scope) in shares:
+            shares.discard(Origin(name, function=group.scope))
+            kept = [m.targets[0] for m in survey.assignments if m.body is group.body and alias(m.value) == name]
+            loaders.insert(0, kept[0] if kept else name)
+            for m in survey.assignments:
+                if m.body is group.body and alias(m.value) == name:
+                    final = max(final, m.statement, key=survey.line)
+    places.prepare.setdefault(final, []).append((*group.models, *group.optimizers, *loaders, *schedulers))
+    places.homes[group.scope] = min(places.homes.get(group.scope, 1 << 30), survey.line(final))
+    for name in group.models:
+        if not _asked_between(survey, group, name, final):
+            places.models.add(survey.key(group.scope, name))
 
 
 def _home(survey: Survey, made: Assignment) -> Assignment:
@@ -240,136 +390,62 @@ def _home(survey: Survey, made: Assignment) -> Assignment:
     return made
 
 
-def _later(survey: Survey, one: cst.SimpleStatementLine, other: cst.SimpleStatementLine) -> cst.SimpleStatementLine:
-    return other if survey.line(other) > survey.line(one) else one
+def _used_between(survey: Survey, group: Group, made: Assignment) -> bool:
+    """Return whether a loop may go over a loader before the others are prepared: then it is prepared by itself."""
+    first, end = survey.line(made.statement), survey.line(group.last)
+    body: Sequence[cst.CSTNode] = getattr(group.body, "body", ())
+    return any(first < survey.line(s) <= end and survey.loops_in(group.scope, s) for s in body)
 
 
-def _before_training(survey: Survey, home: Assignment) -> Callable[[cst.CSTNode], bool]:
-    """Return whether a statement of the optimiser's block comes before the one that trains."""
-    body = getattr(home.body, "body", ())
-    first = next(
-        (s for s in body if survey.line(s) > survey.line(home.statement) and survey.learns(home.scope, s)), None
-    )
-    limit = survey.line(first) if first is not None else 1 << 30
-    return lambda statement: survey.line(statement) < limit
-
-
-def _each_step(survey: Survey, training: list[Use]) -> bool:
-    """Return whether a schedule goes on with every batch: then it counts the batches of all processes."""
-    for use in survey.calls:
-        stepped = _owner(use, "step")
-        if stepped is not None and survey.role(use.scope, stepped) == "scheduler":
-            inside = {loop.node for loop in training}
-            if any(node in inside for node in survey.above(use.node)):
-                return True
-            function = survey.functions.get(use.scope)
-            for loop in training if function is not None else ():
-                reached = [survey.called(loop.scope, dotted(call.func)) for call in calls(loop.node)]
-                if function in reached:
+def _asked_between(survey: Survey, group: Group, name: str, final: cst.CSTNode) -> bool:
+    """Return whether a model may be asked something before it is prepared: then it has to be on its device by then."""
+    key, body = survey.key(group.scope, name), getattr(group.body, "body", ())
+    for statement in body:
+        if survey.line(statement) > survey.line(final):
+            break
+        for call in calls(statement):
+            if survey.makes_optimizer(call) or (not survey.loops_in(group.scope, statement) and alias(call)):
+                continue
+            asked = [call.func, *(a.value for a in call.args)]
+            if any(dotted(n) and survey.key(group.scope, dotted(n)) == key for n in asked):
+                role = survey.role(group.scope, call)
+                if role not in ("optimizer", "scheduler", "model"):
                     return True
     return False
 
 
-def _other_loaders(survey: Survey, home: Assignment, done: set[str], places: Places) -> None:
-    for made in survey.assignments:
-        returned = {dotted(v) for where, values in survey.returns if where == made.scope for v in values}
-        here = made.body is home.body
-        wanted = [
-            name
-            for name in made.targets
-            if name
-            and survey.roles.get(survey.key(made.scope, name)) == "loader"
-            and not (here and name in done)
-            and name not in returned
-            and not dotted(made.value)
-            and not _handed(survey, made, name, home, done)
-        ]
-        if wanted:
-            places.prepare.setdefault(made.statement, []).append(tuple(wanted))
-
-
-def _handed(survey: Survey, made: Assignment, name: str, home: Assignment, done: set[str]) -> bool:
-    """Return whether a loader is handed to the function that prepares it, as one of its parameters."""
+def _each_step(survey: Survey, flow: Flow, training: list[Use], scope: str, name: str) -> bool:
+    """Return whether a schedule goes on with every batch: then it counts the batches of all processes."""
     for use in survey.calls:
-        assert isinstance(use.node, cst.Call)
-        function = survey.called(use.scope, dotted(use.node.func))
-        if function is None or function.name != home.scope or use.scope != made.scope:
+        stepped = _owner(use, "step")
+        if stepped is None or survey.role(use.scope, stepped) != "scheduler":
             continue
-        for index, argument in enumerate(use.node.args):
-            place = (
-                argument.keyword.value
-                if argument.keyword
-                else function.parameters[index]
-                if index < len(function.parameters)
-                else ""
-            )
-            kept = [m.targets[0] for m in survey.assignments if m.body is home.body and dotted(m.value) == place]
-            if dotted(argument.value) == name and (place in done or any(k in done for k in kept)):
+        if not any(
+            o.made is not None and o.name == name and o.made.scope == scope for o in flow.origins(use.scope, stepped)
+        ):
+            continue
+        inside = {loop.node for loop in training}
+        if any(node in inside for node in survey.above(use.node)):
+            return True
+        function = survey.functions.get(use.scope)
+        for loop in training if function is not None else ():
+            reached = [survey.called(loop.scope, dotted(call.func)) for call in calls(loop.node)]
+            if function in reached:
                 return True
     return False
 
 
-def _target(survey: Survey, use: Use) -> cst.CSTNode:
-    """Return what holds the batch in a loop: of `for i, batch in enumerate(loader)` the second."""
-    assert isinstance(use.node, cst.For)
-    target, over = use.node.target, use.node.iter
-    while isinstance(over, cst.Call) and over.args and last(dotted(over.func)) == "tqdm":
-        over = over.args[0].value
-    counted = isinstance(over, cst.Call) and last(dotted(over.func)) == "enumerate"
-    if isinstance(over, cst.Name):
-        sources = [m.value for m in survey.assignments if over.value in m.targets and m.scope == use.scope]
-        counted = any("enumerate(" in cst.Module([]).code_for_node(value) for value in sources)
-    return target.elements[1].value if counted and isinstance(target, cst.Tuple) else target
-
-
-def _gather(survey: Survey, use: Use) -> tuple[cst.CSTNode, Gather] | None:
-    """Return what a loop that evaluates must gather, and after which statement; None where no model is asked."""
-    assert isinstance(use.node, cst.For)
-    asked = [call for call in calls(use.node.body) if survey.role(use.scope, call.func) == "model"]
-    asked += [
-        call
-        for call in calls(use.node.body)
-        if isinstance(call.func, cst.Attribute) and call.func.attr.value == "generate"
-    ]
-    if not asked:
-        for call in calls(use.node.body):
-            if any(survey.role(use.scope, argument.value) == "model" for argument in call.args):
-                advice = "call the model in the loop itself, and give its output a name"
-                raise Trouble(call, "A010", "what this evaluates cannot be followed", advice)
-        return None
-    statement = next((node for node in survey.above(asked[0]) if isinstance(node, cst.SimpleStatementLine)), None)
-    made = next(
-        (m for m in survey.assignments if m.statement is statement and len(m.targets) == 1 and m.targets[0]), None
-    )
-    if statement is None or made is None:
-        advice = "write `output = model(…)` first: what every process found must be gathered"
-        raise Trouble(asked[0], "A010", "the model's output in this evaluation has no name", advice)
-    output = made.targets[0]
-    after = list(_following(survey, statement))
-    read = {name for s in after for name in names(s)} & set(names(_target(survey, use)))
-    value = cst.Module([]).code_for_node(made.value)
-    if value.endswith(".loss"):
-        return statement, Gather(loss=output)
-    if any(f"{output}.loss" in cst.Module([]).code_for_node(s) for s in after):
-        return statement, Gather(loss=f"{output}.loss")
-    return statement, Gather((output, *sorted(read)))
-
-
-def _following(survey: Survey, statement: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """Yield the statements after one, up to the end of the loop around it."""
-    node = statement
-    for around in survey.above(statement):
-        if isinstance(around, cst.IndentedBlock):
-            yield from (s for s in around.body if survey.line(s) > survey.line(statement) and s is not node)
-        if isinstance(around, cst.For):
-            return
-        node = around
+def _other_loaders(shares: set[Origin], places: Places) -> None:
+    """Prepare each loader that is in no group right after it is made."""
+    every = {origin.made for origin in shares if origin.made is not None}
+    for made in sorted(every, key=lambda made: made.targets):
+        mine = {origin.name for origin in shares if origin.made is made}
+        held = tuple(name for name in made.targets if name in mine)
+        places.prepare.setdefault(made.statement, []).append(held)
 
 
 def _notes(survey: Survey, places: Places) -> None:
-    places.notes.append("every process takes batches of its own: the sequences of a step are batch size × processes")
-    if any(gather.loss for gather in places.gather.values()):
-        places.notes.append("losses of an evaluation are averaged over processes: exact where every batch is full")
+    places.notes.insert(0, "every process takes batches of its own: the sequences of a step are batch size × processes")
     for use in survey.calls:
         if (
             any(

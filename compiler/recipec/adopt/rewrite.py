@@ -5,8 +5,11 @@ from typing import Any
 
 import libcst as cst
 
-from recipec.adopt.placing import Gather, Places, Trouble
-from recipec.adopt.survey import Survey, calls, dotted, last, names
+from recipec.adopt.evaluation import Gather
+from recipec.adopt.placing import Places
+from recipec.adopt.survey import SAME, Survey
+from recipec.adopt.tree import calls, dotted, last, names
+from recipec.adopt.trouble import Trouble
 
 ACCELERATOR = "accelerator"
 MODULE_WORDS = frozenset(  # what a wrapped model passes on
@@ -48,9 +51,10 @@ class Rewrite(cst.CSTTransformer):
         super().__init__()
         self.survey, self.places, self.module = survey, places, module
         self._scope: list[str] = []
-        self._batches: list[frozenset[str]] = []
+        self._batches: list[
+            tuple[set[str], frozenset[str]]
+        ] = []  # of each loop around: its names, and which are batches
         self._inside_write = 0
-        self._first_prepared = min((survey.line(node) for node in places.prepare), default=0)
         self._ours: set[cst.CSTNode] = set()  # the `if`s that were put here
         self._dropped: set[cst.CSTNode] = set()  # statements that go; their comments stay
 
@@ -78,11 +82,12 @@ class Rewrite(cst.CSTTransformer):
         return updated_node
 
     def visit_For(self, node: cst.For) -> None:
-        self._batches.append(self.places.batches.get(node, frozenset()))
+        self._batches.append((names(node.target), self.places.batches.get(node, frozenset())))
 
-    def leave_For(self, original_node: cst.For, updated_node: cst.For) -> cst.For:
+    def leave_For(self, original_node: cst.For, updated_node: cst.For) -> Any:
         self._batches.pop()
-        return updated_node
+        added = [_line(f"{text}\n", self.module) for text in self.places.totals.get(original_node, ())]
+        return cst.FlattenSentinel([updated_node, *added]) if added else updated_node
 
     # Expressions.
 
@@ -94,6 +99,8 @@ class Rewrite(cst.CSTTransformer):
             loss: cst.BaseExpression = updated_node.func.value
             if self._scales(owner) and isinstance(loss, cst.Call):
                 loss = loss.args[0].value
+            if original_node in self.places.summed:
+                loss = _times_processes(loss)
             return updated_node.with_changes(
                 func=cst.parse_expression("accelerator.backward"),
                 args=[cst.Arg(loss, comma=_comma(updated_node.args)), *updated_node.args],
@@ -102,7 +109,7 @@ class Rewrite(cst.CSTTransformer):
             return updated_node.with_changes(func=cst.parse_expression(f"accelerator.{method}"))
         if name == "torch.save":
             first = updated_node.args[0]
-            if self.role(original_node.args[0].value) == "model":
+            if self.trained(original_node.args[0].value):
                 first = first.with_changes(value=_call("accelerator.unwrap_model", first.value))
             return updated_node.with_changes(
                 func=cst.parse_expression("accelerator.save"), args=[first, *updated_node.args[1:]]
@@ -125,17 +132,17 @@ class Rewrite(cst.CSTTransformer):
             raise Trouble(original_node, "A011", "the state of the GradScaler is used", advice)
         if method in ("to", "cuda") and self._moves(original_node, method):
             assert isinstance(updated_node.func, cst.Attribute)
-            if role == "model" or (isinstance(owner, cst.Name) and owner.value in self._batch()):
+            if self._placed(original_node) or (isinstance(owner, cst.Name) and owner.value in self._batch()):
                 return updated_node.func.value
             if method == "cuda" or self._fixed(original_node):
                 return updated_node.with_changes(
                     func=updated_node.func.with_changes(attr=cst.Name("to")),
                     args=[cst.Arg(cst.parse_expression("accelerator.device"))],
                 )
-        if role == "model" and method == "state_dict":
+        if method == "state_dict" and self.trained(owner):
             assert isinstance(updated_node.func, cst.Attribute)
             return _call("accelerator.get_state_dict", _unwrapped(updated_node.func.value))
-        if role == "model" and method == "save_pretrained":
+        if method == "save_pretrained" and self.trained(owner):
             more = {"is_main_process": "accelerator.is_main_process", "save_function": "accelerator.save"}
             more["state_dict"] = f"accelerator.get_state_dict({dotted(owner)})"
             added = [cst.Arg(cst.parse_expression(v), cst.Name(k), equal=_EQUAL) for k, v in more.items()]
@@ -143,12 +150,13 @@ class Rewrite(cst.CSTTransformer):
         return updated_node
 
     def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.BaseExpression:
-        if self.role(original_node.value) != "model" or original_node.attr.value in MODULE_WORDS:
+        if not self.trained(original_node.value) or original_node.attr.value in MODULE_WORDS:
             return updated_node
         if dotted(original_node) and self.role(original_node):  # an attribute that is a thing itself, as self.model
             return updated_node
-        if self.survey.line(original_node) <= self._first_prepared and self._prepared_here():
-            return updated_node
+        line = self.places.homes.get(self.scope)
+        if line is not None and self.survey.line(original_node) <= line:
+            return updated_node  # it is not wrapped yet
         return updated_node.with_changes(value=_call("accelerator.unwrap_model", updated_node.value))
 
     def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
@@ -160,14 +168,25 @@ class Rewrite(cst.CSTTransformer):
             return updated_node.with_changes(value=cst.parse_expression('"cpu"'))
         return updated_node
 
-    def _prepared_here(self) -> bool:
-        return any(
-            self.survey.line(n) == self._first_prepared and self._of(n) == self.scope for n in self.places.prepare
-        )
+    def trained(self, node: cst.CSTNode) -> bool:
+        """Return whether an expression of the script as it was is a model that is prepared."""
+        return self.places.flow.is_trained(self.scope, node)
 
-    def _of(self, node: cst.CSTNode) -> str:
-        around = [n.name.value for n in self.survey.above(node) if isinstance(n, cst.FunctionDef | cst.ClassDef)]
-        return ".".join(reversed(around))
+    def _placed(self, call: cst.Call) -> bool:
+        """Return whether what a call moves to the device is a model that `prepare` moves anyway."""
+        assert isinstance(call.func, cst.Attribute)
+        owner = call.func.value
+        if dotted(owner) and self.survey.key(self.scope, dotted(owner)) in self.places.models:
+            return True
+        around = next((n for n in self.survey.above(call) if isinstance(n, cst.SimpleStatementLine)), None)
+        return any(
+            made.statement is around
+            and len(made.targets) == 1
+            and bool(made.targets[0])
+            and self.survey.key(self.scope, made.targets[0]) in self.places.models
+            and call in _wholes(made.value)
+            for made in self.survey.assignments
+        )
 
     def _scales(self, node: cst.BaseExpression) -> bool:
         return (
@@ -177,7 +196,10 @@ class Rewrite(cst.CSTTransformer):
         )
 
     def _batch(self) -> set[str]:
-        return {name for found in self._batches for name in found}
+        found: set[str] = set()
+        for bound, batches in self._batches:
+            found = (found - bound) | batches
+        return found
 
     def _fixed_value(self, node: cst.BaseExpression) -> bool:
         return isinstance(node, cst.SimpleString) and self.role(node) == "device"
@@ -279,7 +301,7 @@ class Rewrite(cst.CSTTransformer):
             if self.role(owner) == "scaler" and small.value.func.attr.value in ("update", "unscale_"):
                 return True
             method = small.value.func.attr.value
-            return method in ("to", "cuda") and self._moves(call, method) and self.role(owner) == "model"
+            return method in ("to", "cuda") and self._moves(call, method) and self._placed(call)
         return False
 
     def _stays(self, target: cst.BaseExpression, value: cst.BaseExpression) -> bool:
@@ -302,7 +324,7 @@ class Rewrite(cst.CSTTransformer):
             or not dotted(owner)
         ):
             return False
-        return dotted(owner) in self._batch() or self.role(owner) == "model"
+        return dotted(owner) in self._batch() or self._placed(value)
 
     def _talks(self, call: cst.Call) -> bool:
         """Return whether a call as a statement tells the outside something that one process should tell."""
@@ -375,11 +397,14 @@ class Rewrite(cst.CSTTransformer):
     def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
         body = self._merged(updated_node.body)
         index = _after_imports(body)
-        added = [
-            _line("from accelerate import Accelerator\n", self.module),
-            _line("accelerator = Accelerator()\n", self.module),
-        ]
-        added[1] = added[1].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
+        told = ", ".join(f"{key}={value}" for key, value in self.places.settings.items())
+        handler = f"kwargs_handlers=[DistributedDataParallelKwargs({told})]" if told else ""
+        imported = "Accelerator, DistributedDataParallelKwargs" if told else "Accelerator"
+        lines = [f"from accelerate import {imported}", f"accelerator = Accelerator({handler})"]
+        if any(self.places.totals.values()) and "torch" not in self.survey.imports:
+            lines.insert(0, "import torch")
+        added = [_line(f"{line}\n", self.module) for line in lines]
+        added[-1] = added[-1].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
         module = updated_node.with_changes(body=[*body[:index], *added, *body[index:]])
         left = [
             node
@@ -390,6 +415,23 @@ class Rewrite(cst.CSTTransformer):
 
 
 _EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+
+
+def _times_processes(loss: cst.BaseExpression) -> cst.BaseExpression:
+    """Return `loss * accelerator.num_processes`: gradients are averaged, and this loss is a sum."""
+    bare = isinstance(loss, cst.Name | cst.Attribute | cst.Call | cst.Subscript) or bool(loss.lpar)
+    left = loss if bare else loss.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+    return cst.BinaryOperation(left, cst.Multiply(), cst.parse_expression("accelerator.num_processes"))
+
+
+def _wholes(value: cst.BaseExpression) -> list[cst.BaseExpression]:
+    """Return the calls whose result a value is: of `a.to(device).train()` both, and those of both branches of `… if …`."""
+    if isinstance(value, cst.IfExp):
+        return [*_wholes(value.body), *_wholes(value.orelse)]
+    if isinstance(value, cst.Call):
+        inner = value.func.value if isinstance(value.func, cst.Attribute) and value.func.attr.value in SAME else None
+        return [value, *(_wholes(inner) if inner is not None else [])]
+    return []
 
 
 def _comma(rest: Sequence[cst.Arg]) -> cst.Comma | cst.MaybeSentinel:
@@ -413,8 +455,6 @@ def _prepared(group: tuple[str, ...]) -> str:
 
 
 def _gathered(gather: Gather) -> str:
-    if gather.loss:
-        return f'{gather.loss} = accelerator.reduce({gather.loss}, "mean")\n'
     listed = ", ".join(gather.names)
     if len(gather.names) == 1:
         return f"{listed} = accelerator.gather_for_metrics({listed})\n"

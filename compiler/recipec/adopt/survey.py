@@ -5,11 +5,13 @@ and through attributes of `self`. Nothing of the script is run.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, ParentNodeProvider, PositionProvider
+
+from recipec.adopt.tree import calls, dotted, last, paths, trained
 
 OPTIMIZERS = frozenset(
     [
@@ -36,6 +38,7 @@ OPTIMIZERS = frozenset(
     ]
 )
 SCHEDULE = re.compile(r"(\w+LR|ReduceLROnPlateau|CosineAnnealingWarmRestarts|get_\w*schedul\w*)$")
+WRAPPERS = frozenset(["enumerate", "tqdm", "zip", "iter", "islice", "track"])  # what loops put around a loader
 HOLDERS = frozenset(["args", "cfg", "config", "opt", "hparams", "self"])  # whose `.device` is a setting, not a tensor's
 SAME = frozenset(["to", "cuda", "cpu", "float", "train", "eval", "requires_grad_"])  # methods that return their object
 
@@ -61,45 +64,20 @@ class Assignment(NamedTuple):
     body: cst.CSTNode
 
 
+class Update(NamedTuple):
+    """`name += value`, or `name = name + value`, at a statement."""
+
+    scope: str
+    name: str
+    value: cst.BaseExpression
+    statement: cst.SimpleStatementLine
+
+
 class Use(NamedTuple):
     """A call, or a loop, and the scope it stands in."""
 
     scope: str
     node: cst.CSTNode
-
-
-def dotted(node: cst.CSTNode | None) -> str:
-    """Return `a.b.c` of a name with attributes; "" of anything else."""
-    if isinstance(node, cst.Name):
-        return node.value
-    if isinstance(node, cst.Attribute):
-        base = dotted(node.value)
-        return f"{base}.{node.attr.value}" if base else ""
-    return ""
-
-
-def last(name: str) -> str:
-    """Return the last part of a dotted name."""
-    return name.rpartition(".")[2]
-
-
-def calls(node: cst.CSTNode) -> Iterator[cst.Call]:
-    """Yield every call in a node, outermost first."""
-    if isinstance(node, cst.Call):
-        yield node
-    for child in node.children:
-        yield from calls(child)
-
-
-def names(node: cst.CSTNode) -> set[str]:
-    """Return every plain name in a node; of `a.b` only `a`, of `f(x=y)` not `x`."""
-    if isinstance(node, cst.Name):
-        return {node.value}
-    if isinstance(node, cst.Attribute):
-        return names(node.value)
-    if isinstance(node, cst.Arg):
-        return names(node.value)
-    return {name for child in node.children for name in names(child)}
 
 
 class Survey(cst.CSTVisitor):
@@ -112,12 +90,16 @@ class Survey(cst.CSTVisitor):
         self.functions: dict[str, Function] = {}
         self.classes: dict[str, tuple[str, ...]] = {}  # name -> its bases
         self.assignments: list[Assignment] = []
+        self.updates: list[Update] = []
         self.calls: list[Use] = []
         self.loops: list[Use] = []
+        self.branches: list[Use] = []
         self.returns: list[tuple[str, tuple[cst.BaseExpression, ...]]] = []
         self.imports: dict[str, cst.CSTNode] = {}  # dotted module or module.name -> its statement
         self.roles: dict[Key, str] = {}
         self._stack: list[tuple[str, str]] = []  # (kind, name)
+        self._bound: dict[str, set[str]] = {}  # scope -> names that are assigned in it
+        self._outer: dict[str, set[str]] = {}  # scope -> names that it declares global or nonlocal
 
     # What is there, in order.
 
@@ -145,8 +127,13 @@ class Survey(cst.CSTVisitor):
         return ".".join(name for _kind, name in self._stack)
 
     def visit_Assign(self, node: cst.Assign) -> None:
-        target = node.targets[0].target
-        self._assigned(node, target, node.value)
+        for target in node.targets:
+            self._assigned(node, target.target, node.value)
+
+    def visit_AugAssign(self, node: cst.AugAssign) -> None:
+        statement = self.parent(node)
+        if isinstance(node.operator, cst.AddAssign) and isinstance(statement, cst.SimpleStatementLine):
+            self.updates.append(Update(self.scope, dotted(node.target), node.value, statement))
 
     def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
         if node.value is not None:
@@ -154,7 +141,13 @@ class Survey(cst.CSTVisitor):
 
     def _assigned(self, node: cst.CSTNode, target: cst.BaseExpression, value: cst.BaseExpression) -> None:
         statement = self.parent(node)
-        assert isinstance(statement, cst.SimpleStatementLine)
+        if not isinstance(statement, cst.SimpleStatementLine):
+            return  # `if x: y = 1` on one line
+        added = value.left if isinstance(value, cst.BinaryOperation) and isinstance(value.operator, cst.Add) else None
+        if added is not None and dotted(added) and dotted(added) == dotted(target):
+            assert isinstance(value, cst.BinaryOperation)
+            self.updates.append(Update(self.scope, dotted(target), value.right, statement))
+            return
         several = isinstance(target, cst.Tuple | cst.List)
         parts = [element.value for element in target.elements] if isinstance(target, cst.Tuple | cst.List) else [target]
         if several and isinstance(value, cst.Tuple) and len(value.elements) == len(parts):
@@ -165,12 +158,22 @@ class Survey(cst.CSTVisitor):
 
     def _keep(self, statement: cst.SimpleStatementLine, targets: tuple[str, ...], value: cst.BaseExpression) -> None:
         self.assignments.append(Assignment(self.scope, targets, value, statement, self.parent(statement)))
+        self._bound.setdefault(self.scope, set()).update(targets)
+
+    def visit_Global(self, node: cst.Global) -> None:
+        self._outer.setdefault(self.scope, set()).update(item.name.value for item in node.names)
+
+    def visit_Nonlocal(self, node: cst.Nonlocal) -> None:
+        self._outer.setdefault(self.scope, set()).update(item.name.value for item in node.names)
 
     def visit_Call(self, node: cst.Call) -> None:
         self.calls.append(Use(self.scope, node))
 
     def visit_For(self, node: cst.For) -> None:
         self.loops.append(Use(self.scope, node))
+
+    def visit_If(self, node: cst.If) -> None:
+        self.branches.append(Use(self.scope, node))
 
     def visit_Return(self, node: cst.Return) -> None:
         if isinstance(node.value, cst.Tuple):
@@ -229,7 +232,7 @@ class Survey(cst.CSTVisitor):
         function = self.functions.get(scope)
         if function is not None and name in function.parameters:
             return True
-        return any(made.scope == scope and name in made.targets for made in self.assignments)
+        return name in self._bound.get(scope, ()) and name not in self._outer.get(scope, ())
 
     def role(self, scope: str, node: cst.CSTNode) -> str:
         """Return what an expression is: model, optimizer, scheduler, loader, progress, scaler, device, tracker or ""."""
@@ -237,7 +240,9 @@ class Survey(cst.CSTVisitor):
         if name:
             found = self.roles.get(self.key(scope, name), "")
             holder, _, word = name.rpartition(".")
-            return found or ("device" if word == "device" and holder in HOLDERS else "")
+            return found or ("device" if word == "device" and holder in ("", *HOLDERS) else "")
+        if isinstance(node, cst.Attribute) and node.attr.value == "type":
+            return "device" if self.role(scope, node.value) == "device" else ""  # `current_accelerator().type`
         if isinstance(node, cst.SimpleString) and node.value.strip("\"'").partition(":")[0] == "cuda":
             return "device"
         if isinstance(node, cst.IfExp) and "cuda" in cst.Module([]).code_for_node(node):
@@ -255,12 +260,13 @@ class Survey(cst.CSTVisitor):
             return (self.role(scope, call.func.value),)
         if method in OPTIMIZERS:
             return ("optimizer",)
-        if method in ("enumerate", "tqdm", "trange") and call.args:
-            return ("progress" if self.role(scope, call.args[0].value) in ("loader", "progress") else "",)
+        if method in WRAPPERS and call.args:
+            held = [self.role(scope, argument.value) for argument in call.args]
+            return ("progress" if "loader" in held or "progress" in held else "",)
         known = {"DataLoader": "loader", "GradScaler": "scaler", "SummaryWriter": "tracker", "getLogger": "tracker"}
         if method in known:
             return (known[method],)
-        if callee == "torch.device":
+        if callee == "torch.device" or method == "current_accelerator":
             return ("device",)
         if method == "compile" and call.args:
             return (self.role(scope, call.args[0].value),)
@@ -271,7 +277,7 @@ class Survey(cst.CSTVisitor):
             "torch.nn.Sequential",
         ):
             return ("model",)
-        if any(last(base) == "Module" for base in self.classes.get(callee, ())):
+        if self.is_module(callee):
             return ("model",)
         function = self.called(scope, callee)
         found: tuple[str, ...] = ()
@@ -312,25 +318,87 @@ class Survey(cst.CSTVisitor):
             for use in self.calls:
                 assert isinstance(use.node, cst.Call)
                 self._bind(use.scope, use.node)
-                if last(dotted(use.node.func)) in OPTIMIZERS:
-                    for name in trained(use.node.args):
+                if self.makes_optimizer(use.node):
+                    for name in self.trains(use.scope, use.node):
                         self.roles.setdefault(self.key(use.scope, name), "model")
+
+    def is_module(self, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Return whether a class of the script is a torch.nn.Module."""
+        bases = () if name in seen else self.classes.get(name, ())
+        return any(last(base) == "Module" or self.is_module(base, seen | {name}) for base in bases)
+
+    @staticmethod
+    def makes_optimizer(call: cst.Call) -> bool:
+        """Return whether a call makes an optimiser, as far as its name says."""
+        return last(dotted(call.func)) in OPTIMIZERS
+
+    def trains(self, scope: str, call: cst.Call) -> list[str]:
+        """Return the names of the models whose parameters an optimiser is given, directly or by a name of their own."""
+        found: list[str] = []
+        arguments: list[cst.CSTNode] = list(call.args)
+        seen: set[str] = set()
+        while arguments:
+            argument = arguments.pop(0)
+            for name in trained([argument]):
+                root = self.root(scope, name)
+                if root not in found:
+                    found.append(root)
+            for name in sorted(paths(argument) - seen):  # `parameters = [p for p in model.parameters() if …]`
+                seen.add(name)
+                key = self.key(scope, name)
+                role = self.roles.get(key, "")
+                if role == "" and (key[0] == scope or name.startswith("self.")):
+                    arguments += [
+                        made.value
+                        for made in self.assignments
+                        if self.key(made.scope, name) == key and name in made.targets
+                    ]
+        return found
+
+    def root(self, scope: str, name: str) -> str:
+        """Return the model that a dotted name is a part of: `model` of `model.head`, `self.net` of `self.net.head`."""
+        parts = name.split(".")
+        least = 2 if parts[0] == "self" and not self._in_module(scope) else 1
+        for length in range(least, len(parts) + 1):
+            whole = ".".join(parts[:length])
+            if length == len(parts) or self.roles.get(self.key(scope, whole)) == "model" or self._known(scope, whole):
+                return whole
+        return name
+
+    def _known(self, scope: str, name: str) -> bool:
+        key = self.key(scope, name)
+        parameters = self.functions[key[0]].parameters if key[0] in self.functions else ()
+        holder = name in HOLDERS or name in self.imports
+        return not holder and (
+            name in parameters
+            or any(self.key(made.scope, name) == key and name in made.targets for made in self.assignments)
+        )
 
     def _in_module(self, scope: str) -> bool:
         """Return whether a scope is a method of a model: its parts are not the model that is trained."""
-        bases = self.classes.get(scope.partition(".")[0], ())
-        return any(last(base) == "Module" for base in bases)
+        return self.is_module(scope.partition(".")[0])
 
     def _bind(self, scope: str, call: cst.Call) -> None:
+        for function, name, argument in self.bound(scope, call):
+            role = self.role(scope, argument)
+            inside = self.roles.get((function.name, name), "")
+            if role:
+                self.roles.setdefault((function.name, name), role)
+            elif inside in ("model", "loader", "optimizer") and dotted(argument):
+                self.roles.setdefault(self.key(scope, dotted(argument)), inside)
+
+    def bound(self, scope: str, call: cst.Call) -> list[tuple[Function, str, cst.BaseExpression]]:
+        """Return what a call of one of the script's functions hands to which of its parameters."""
         function = self.called(scope, dotted(call.func))
         if function is None:
-            return
+            return []
         places = list(function.parameters)
+        found: list[tuple[Function, str, cst.BaseExpression]] = []
         for index, argument in enumerate(call.args):
             name = argument.keyword.value if argument.keyword else places[index] if index < len(places) else ""
-            role = self.role(scope, argument.value)
-            if name in places and role and not argument.star:
-                self.roles.setdefault((function.name, name), role)
+            if name in places and not argument.star:
+                found.append((function, name, argument.value))
+        return found
 
     # What loops do.
 
@@ -338,6 +406,17 @@ class Survey(cst.CSTVisitor):
         """Return whether a loop goes over the batches of a loader."""
         assert isinstance(use.node, cst.For)
         return self.role(use.scope, use.node.iter) in ("loader", "progress")
+
+    def loaders(self, scope: str, node: cst.BaseExpression) -> list[tuple[str, cst.BaseExpression]]:
+        """Return the loaders that an expression goes over, without what is around them, each with its scope."""
+        if isinstance(node, cst.Call) and (last(dotted(node.func)) in WRAPPERS):
+            return [found for argument in node.args for found in self.loaders(scope, argument.value)]
+        role = self.role(scope, node)
+        if role == "progress" and dotted(node):
+            key = self.key(scope, dotted(node))
+            made = [m for m in self.assignments if dotted(node) in m.targets and self.key(m.scope, dotted(node)) == key]
+            return [found for m in made if not dotted(m.value) for found in self.loaders(m.scope, m.value)]
+        return [(scope, node)] if role == "loader" else []
 
     def learns(self, scope: str, node: cst.CSTNode, seen: frozenset[str] = frozenset()) -> bool:
         """Return whether something goes backward in a node, or in the script's functions that it calls."""
@@ -350,13 +429,29 @@ class Survey(cst.CSTVisitor):
                 return True
         return False
 
+    def loops_in(self, scope: str, node: cst.CSTNode, seen: frozenset[str] = frozenset()) -> bool:
+        """Return whether a loop over batches stands in a node, or in the script's functions that it calls."""
+        if any(use.node is node or node in self.above(use.node) for use in self.loops if self.over_loader(use)):
+            return True
+        for call in calls(node):
+            function = self.called(scope, dotted(call.func))
+            inside = function is not None and function.name not in seen
+            if inside and function and self.loops_in(function.name, function.node, seen | {function.name}):
+                return True
+        return False
 
-def trained(arguments: Sequence[cst.Arg]) -> list[str]:
-    """Return the names X of every `X.parameters()` and `X.named_parameters()` in an optimiser's arguments."""
-    found = [
-        dotted(call.func.value)
-        for argument in arguments
-        for call in calls(argument)
-        if isinstance(call.func, cst.Attribute) and call.func.attr.value in ("parameters", "named_parameters")
-    ]
-    return list(dict.fromkeys(name for name in found if name))
+    def asks_model(self, use: Use) -> bool:
+        """Return whether a loop calls a model, or hands one to something."""
+        assert isinstance(use.node, cst.For)
+        return self.hands_model(use) or any(
+            self.role(use.scope, call.func) == "model"
+            or (isinstance(call.func, cst.Attribute) and self.role(use.scope, call.func.value) == "model")
+            for call in calls(use.node.body)
+        )
+
+    def hands_model(self, use: Use) -> bool:
+        """Return whether a loop hands a model to what it calls."""
+        assert isinstance(use.node, cst.For)
+        return any(
+            self.role(use.scope, argument.value) == "model" for call in calls(use.node.body) for argument in call.args
+        )

@@ -1,0 +1,16 @@
+import torch
+from torch.utils.data import DataLoader
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+loader = DataLoader(torch.randn(64, 4), batch_size=8)
+for epoch in range(3):
+    losses = []
+    for batch in loader:
+        loss = model(batch).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    scheduler.step(sum(losses) / len(losses))
