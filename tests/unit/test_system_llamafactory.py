@@ -204,7 +204,7 @@ TOKENIZER = {"model": "{base: m/m}"}
     ("sections", "message", "others"),
     [
         ({}, "truncates rows longer than max_length", of("pretrain", TEXTS)),
-        ({}, "a line break that its template puts", {"model": "{base: m/m, chat_template: llama3}"}),
+        ({}, "a line break that LLaMA-Factory's template puts", {"model": "{base: m/m, chat_template: llama3}"}),
         ({}, "do not alternate", {"data": f"{{train: [{ROWS}]}}"}),
         (TOKENIZER, "rebuilds the tokenizer's template", {"model": "{base: m/m, chat_template: chatml}"}),
         (

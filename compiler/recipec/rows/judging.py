@@ -139,6 +139,9 @@ class Judge:
         self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
         self.row_count = 0
+        self.odd_turns = (
+            False  # in a conversation so far: user and assistant do not alternate, or the user has the last word
+        )
         self.numbers: dict[str, bool] = {}  # of a column of CSV: are all its values numbers so far
 
     def at_end(self) -> Iterator[RowProblem]:
@@ -270,6 +273,9 @@ class Judge:
             yield from self._of_order(where, name, order)
 
     def _of_order(self, where: str, name: str, order: list[str]) -> Iterator[RowProblem]:
+        spoken = order[1:] if order[0] == "system" else order
+        usual = [("user", "assistant")[turn % 2] for turn in range(len(spoken))]
+        self.odd_turns = self.odd_turns or spoken != usual or (name == "messages" and order[-1] != "assistant")
         chat, use = self.source.format == "chat" and name == "messages", self.source.use
         if chat and "assistant" not in order:
             message = f"{where}: no assistant turn"

@@ -22,19 +22,24 @@ SETTLED = 2_000_000_000  # nanoseconds; a file that changed later may change aga
 MOST, EVERY = 0.5, 1.0
 TOO_MANY = {"D006": EVERY, "D007": MOST, "D009": MOST, "D023": MOST, "D024": MOST, "D026": EVERY}
 LONG_ROWS = 0.5  # share of rows that are too long above which it is told
+PREAMBLE, WITH_TOOLS = 512, 1536  # tokens that templates put before the first turn, the longest known of each
 MANY = 3  # rows of which "every" says more than "one"
 
 
 class RowSurvey(NamedTuple):
     """What a source holds. `total` is its number of rows, None where not all were read; `row_hashes` counts equal rows.
 
-    `labels` counts the rows that are labelled good and bad.
+    `labels` counts the rows that are labelled good and bad. No row has more than `longest` tokens, whatever the tokenizer and the
+    template, where all were read; None where that is not known. `odd_turns`: in some conversation user and assistant do not
+    alternate, or the assistant does not speak last.
     """
 
     problems: list[RowProblem]
     total: int | None
     row_hashes: Counter[int]
     labels: Counter[bool]
+    longest: int | None = None
+    odd_turns: bool = True
 
 
 def survey_rows(source: RowSource) -> RowSurvey | None:
@@ -84,7 +89,10 @@ def _surveyed(
     if not (whole or surveyor.row_count):
         return None
     total = surveyor.row_count if whole else None
-    return RowSurvey(surveyor.report(whole=whole), total, surveyor.row_hashes, surveyor.labels)
+    report = surveyor.report(whole=whole)
+    longest = surveyor.longest if whole else None
+    odd = not whole or surveyor.judge_of.odd_turns or "D002" in surveyor.problems
+    return RowSurvey(report, total, surveyor.row_hashes, surveyor.labels, longest, odd)
 
 
 def _of_parquet(source: RowSource, path: Path) -> RowSurvey:
@@ -110,7 +118,7 @@ class _Surveyor:
         self.rows_with: Counter[str] = Counter()
         self.row_hashes: Counter[int] = Counter()
         self.labels: Counter[bool] = Counter()
-        self.row_count = 0
+        self.row_count = self.longest = 0
 
     def judge(self, where: str, row: Plain) -> None:
         """Check one row."""
@@ -123,7 +131,11 @@ class _Surveyor:
         label = judging.label(self.source, row)
         if label is not None:
             self.labels[label] += 1
-        self.row_hashes[hash(json.dumps(row, sort_keys=True, default=str))] += 1
+        written = json.dumps(row, sort_keys=True, default=str)
+        self.row_hashes[hash(written)] += 1
+        # a token is at least one byte, and what JSON writes around a turn is longer than what a template does
+        preamble = WITH_TOOLS if isinstance(row, dict) and "tools" in row else PREAMBLE
+        self.longest = max(self.longest, len(written) + preamble)
 
     def report(self, *, whole: bool) -> list[RowProblem]:
         """Return each kind of problem once, with the number of rows that have it; not `whole`: some rows were not read."""

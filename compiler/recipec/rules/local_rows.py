@@ -71,6 +71,19 @@ def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) ->
     yield from _balance(said, s, seen["train"])
 
 
+def absent(s: Train, environment: str) -> frozenset[str]:
+    """Return which of the kinds that checks of systems are about no row of a training has: all its rows lie here, and were read."""
+    found: list[RowSurvey] = []
+    for source in (*s.data.train, *s.data.validation):
+        here = source.path is not None and source.path.isprintable() and os.path.isfile(source.path)  # noqa: PTH113
+        survey = _survey(source, _use(s, source, marked_arrays=_marked_arrays(environment))) if here else None
+        if survey is None or survey.total is None or survey.longest is None:
+            return frozenset()
+        found.append(survey)
+    none = ["long"] * all((one.longest or 0) <= s.model.max_length for one in found)
+    return frozenset([*none, *["odd turns"] * (not any(one.odd_turns for one in found))])
+
+
 def _marked_arrays(environment: str) -> bool:
     """Return whether `datasets` of an environment reads a JSON array behind a byte order mark, as it does from 5.0 on."""
     try:

@@ -413,7 +413,7 @@ def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
     elif every == save == "epoch":
         return
     elif not isinstance(every, int) or not isinstance(save, int) or save % every:
-        advice = "set evaluate_every in steps and save.every to a multiple of it, or both to epoch"
+        advice = "set evaluate_every in steps, and save.every to a multiple of it"
         yield Fault("train.early_stopping", "the best checkpoint could not be kept", advice)
 
 

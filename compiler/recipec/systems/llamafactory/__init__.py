@@ -201,7 +201,9 @@ CHECKS: tuple[Check, ...] = (
         when=_always,
         message="LLaMA-Factory truncates rows longer than max_length; other trainers drop them",
         advice="raise max_length, or leave long rows out of the data",
-    ).unless("method", "pretrain"),
+    )
+    .of_rows("long")
+    .unless("method", "pretrain"),
     differs(
         "numerics.precision",
         when=_always,

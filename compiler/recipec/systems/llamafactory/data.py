@@ -264,20 +264,19 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
 
 def _of_conversations(at: str, first: DataSource) -> Iterator[Check]:
     """Yield what it does another way with conversations, of which the first stand at a plan path."""
+    place = f"{at}.{'hub' if first.path is None else 'path'}"
     yield differs(
-        f"{at}.{'hub' if first.path is None else 'path'}",
-        "model.chat_template",
-        when=lambda _place, _template: True,
-        message=lambda _place, template: (
-            "LLaMA-Factory leaves out conversations in which user and assistant do not alternate"
-            + (
-                ""
-                if template in WITHOUT_BREAK
-                else "; a line break that its template puts behind an answer carries loss"
-            )
-        ),
+        place,
+        when=lambda _place: True,
+        message="LLaMA-Factory leaves out conversations in which user and assistant do not alternate",
         advice="see that the conversations alternate and end with an answer",
-    )
+    ).of_rows("odd turns")
+    yield differs(
+        place,
+        when=lambda _place: True,
+        message="a line break that LLaMA-Factory's template puts behind an answer carries loss",
+        advice="nothing: the model learns to write it, and whatever serves it stops at the token before",
+    ).unless("model.chat_template", *WITHOUT_BREAK)
     yield differs(
         "model.chat_template",
         when=lambda name: name == "tokenizer",

@@ -132,7 +132,9 @@ COMMAND_CHECKS: tuple[Check, ...] = (
             f"trl {COMMANDS[method]} cuts rows that are longer than max_length, and trains on the rest of them"
         ),
         advice="sort long rows out of the data, if there are any",
-    ).unless("method", "pretrain", *settings.ONLINE),
+    )
+    .of_rows("long")
+    .unless("method", "pretrain", *settings.ONLINE),
     differs(
         "data.shuffle",
         "data.streaming",
