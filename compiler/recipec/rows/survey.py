@@ -20,9 +20,10 @@ SETTLED = 2_000_000_000  # nanoseconds; a file that changed later may change aga
 # Kinds of mistakes that are warnings where few rows have them: the share of rows above which they are errors, for then
 # there is nothing to learn. Of 1, every row must have it.
 MOST, EVERY = 0.5, 1.0
+RARELY = {"D026": 0.5, "D034": 0.1, "D035": 0.5}  # shares of rows above which these are told
 TOO_MANY = {"D006": EVERY, "D007": MOST, "D009": MOST, "D023": MOST, "D024": MOST, "D026": EVERY}
-LONG_ROWS = 0.5  # share of rows that are too long above which it is told
 PREAMBLE, WITH_TOOLS = 512, 1536  # tokens that templates put before the first turn, the longest known of each
+ALIKE = 20  # rows of which it is no chance that all have one answer
 MANY = 3  # rows of which "every" says more than "one"
 
 
@@ -119,6 +120,7 @@ class _Surveyor:
         self.row_hashes: Counter[int] = Counter()
         self.labels: Counter[bool] = Counter()
         self.row_count = self.longest = 0
+        self.answers: set[str | None] = set()  # the first few different ones; None of a row without one
 
     def judge(self, where: str, row: Plain) -> None:
         """Check one row."""
@@ -131,6 +133,8 @@ class _Surveyor:
         label = judging.label(self.source, row)
         if label is not None:
             self.labels[label] += 1
+        if len(self.answers) < MANY:
+            self.answers.add(self.judge_of.answer(row))
         written = json.dumps(row, sort_keys=True, default=str)
         self.row_hashes[hash(written)] += 1
         # a token is at least one byte, and what JSON writes around a turn is longer than what a template does
@@ -144,6 +148,14 @@ class _Surveyor:
             return found
         path = self.source.path
         found += self.judge_of.at_end()
+        if self.row_count >= ALIKE and len(self.answers) == 1 and None not in self.answers:
+            answer = judging.excerpt(next(iter(self.answers)))
+            message = f"every answer in {path} is {answer}"
+            found.append(
+                RowProblem(
+                    "D036", "", message, "the model would say nothing else: is it the right file?", None, "warning"
+                )
+            )
         if not self.row_count:
             found.append(_no_rows(path))
         if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.row_count > 1:
@@ -152,7 +164,7 @@ class _Surveyor:
         return found
 
     def _told(self, problem: RowProblem) -> bool:
-        return problem.code != "D026" or self.rows_with["D026"] > LONG_ROWS * self.row_count
+        return problem.code not in RARELY or self.rows_with[problem.code] > RARELY[problem.code] * self.row_count
 
     def _counted(self, problem: RowProblem, *, whole: bool) -> RowProblem:
         further = self.rows_with[problem.code] - 1
