@@ -8,7 +8,7 @@ from recipec.contracts import Contract, DocumentPath, Problem
 from recipec.course import Course
 from recipec.diagnostics import Finding
 from recipec.plan import Resolved, Stage, leaf
-from recipec.source import Mapping, Span, beginning, dotted, find, is_mapping, key_span, split_path
+from recipec.source import Mapping, Span, beginning, dotted, find, is_list, is_mapping, key_span, split_path
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
 
@@ -50,6 +50,9 @@ def lay_over(course: Course, document: Document, findings: list[Finding]) -> Non
                     findings.append(_decided(tree, (*base, inner), document, f"{key}.{inner}"))
                 merged[inner] = item
             document.entries[key] = Entry(merged, (*entry.reads, dotted(base)), "with overrides")
+        elif entry.adds and is_list(value):
+            both = [*entry.value, *(one for one in value if one not in entry.value)]
+            document.entries[key] = entry.replaced(value=both, reads=(*entry.reads, dotted(base)))
         elif _same(entry.value, value):
             continue
         elif entry.reads:

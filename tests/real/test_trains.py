@@ -115,12 +115,17 @@ def run(recipe: Path, workplace: Path, tool_python: Callable[[str], Path]) -> Pa
     return workplace / "runs" / compiled.name
 
 
-def learnt(output: Path) -> None:
-    """Hold that a training left a whole checkpoint and logged finite losses."""
+def history(output: Path) -> list[dict[str, float]]:
+    """Return what a training logged, from its last checkpoint."""
     states = sorted(output.glob("checkpoint-*/trainer_state.json"))
     assert states
-    history = json.loads(states[-1].read_text())["log_history"]
-    losses = [row["loss"] for row in history if "loss" in row]
+    logged: list[dict[str, float]] = json.loads(states[-1].read_text())["log_history"]
+    return logged
+
+
+def learnt(output: Path) -> None:
+    """Hold that a training left a whole checkpoint and logged finite losses."""
+    losses = [row["loss"] for row in history(output) if "loss" in row]
     assert losses
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
 
@@ -132,6 +137,9 @@ def test_trains(recipe: Path, workplace: Path, tool_python: Callable[[str], Path
     learnt(output)
     if "lora" in recipe.stem:
         assert (output / "adapter_model.safetensors").exists()
+    if recipe.stem == "decay-in-an-epoch":  # 10 steps: 2 that warm up, 5 that are stable, 3 that decay by a cosine
+        rates = [row["learning_rate"] / 1e-3 for row in history(output) if "loss" in row]
+        assert rates == pytest.approx([0, 0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.25], abs=1e-3)
     if "merge: true" in recipe.read_text():
         assert (output.parent / "15-merge" / "model.safetensors").exists()
 

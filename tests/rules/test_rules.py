@@ -25,7 +25,7 @@ name: example
 model: {base: my-lab/my-model}
 data: {train: [{path: data/chat.jsonl, format: chat}]}
 train: {learning_rate: 1e-5}
-hardware: {gpu: a100-80gb}
+hardware: {gpu: h200-141gb}
 """
 FURTHER: dict[str, dict[str, list[dict[str, Any]]]] = {}
 for file in ("contradictions.yaml", "rules.yaml"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from effects import changed, stage_of
 
-from recipec.rules.memory import least
+from recipec.kinds.train.memory import least
 
 RECIPE = """recipe: 1
 name: memory
@@ -16,7 +16,7 @@ train: {learning_rate: 1e-5, optimizer: sgd}
 hardware: {gpu: a100-80gb, per_node: 4}
 parallel: {strategy: ddp}
 """
-FULL = stage_of(RECIPE)
+FULL = changed(stage_of(RECIPE), "model.load_in", "bf16")
 LORA = stage_of(RECIPE + "adapter: {rank: 8}\n")
 KNOWN: Any = SimpleNamespace(parameters=1000, embedding_parameters=200, quantised=None)
 
@@ -35,13 +35,13 @@ KNOWN: Any = SimpleNamespace(parameters=1000, embedding_parameters=200, quantise
         ({"optimizer.name": "ademamix"}, (2000, 2000, 6000)),
         ({"optimizer.name": "lion"}, (2000, 2000, 2000)),
         ({"optimizer.name": "adafactor"}, (2000, 2000, 0)),
-        ({"optimizer.name": "adamw", "parallel.strategy": "zero1"}, (2000, 2000, 1000)),
-        ({"optimizer.name": "adamw", "parallel.strategy": "zero2"}, (2000, 500, 1000)),
-        ({"optimizer.name": "adamw", "parallel.strategy": "zero3"}, (500, 500, 1000)),
+        ({"optimizer.name": "adamw", "parallel.strategy": "zero1"}, (2000, 2000, 3000)),
+        ({"optimizer.name": "adamw", "parallel.strategy": "zero2"}, (2000, 500, 3000)),
+        ({"optimizer.name": "adamw", "parallel.strategy": "zero3"}, (500, 500, 3000)),
         ({"optimizer.name": "adamw", "parallel.strategy": "fsdp2"}, (500, 500, 1000)),
         ({"parallel.strategy": "zero2", "parallel.optimizer_offload": "cpu"}, (2000, 0, 0)),
         ({"parallel.strategy": "zero3", "parallel.optimizer_offload": "nvme"}, (500, 0, 0)),
-        ({"parallel.strategy": "zero3", "parallel.parameter_offload": "cpu"}, (0, 500, 0)),
+        ({"parallel.strategy": "zero3", "parallel.parameter_offload": "cpu"}, (0, 500, 1000)),
     ],
 )
 def test_a_training_of_all_weights(words: dict[str, Any], expected: tuple[float, ...]) -> None:

@@ -77,11 +77,6 @@ HUB = "data: {train: [{hub: o/d, format: preference}]}\n"
         (simpo("warmup: 3%"), "warmup in steps", simpo("warmup: 3")),
         (simpo("warmup: 3%"), "warmup in steps", dpo(", warmup: 3%")),
         (
-            sft(", scheduler: warmup_stable_decay, decay: 10%"),
-            "decay in steps",
-            sft(", scheduler: warmup_stable_decay, decay: 10%").replace("epochs: 1", "steps: 90"),
-        ),
-        (
             dpo(", early_stopping: 3, evaluate_every: 10, save: {every: 20}").replace("}]}", "}], holdout: 5%}"),
             "does not stop dpo early",
             sft(", early_stopping: 3, evaluate_every: 10, save: {every: 20}"),

@@ -223,12 +223,19 @@ TOKENIZER = {"model": "{base: m/m}"}
             {"data": f"{{train: [{ROWS}], validation: [{ROWS}]}}"},
         ),
         (
-            {"train": "{learning_rate: 1e-5, precision: bf16}"},
-            "full weights in fp32 beside the computation in bf16",
-            {"train": "{learning_rate: 1e-5, precision: fp32}"},
+            {
+                "model": "{base: my-lab/my-model, chat_template: chatml, load_in: bf16}",
+                "hardware": TWO,
+                "parallel": FSDP2,
+            },
+            "fp32 copies of weights that are loaded in bf16",
+            {"model": "{base: my-lab/my-model, chat_template: chatml}"},
         ),
-        ({}, "full weights in fp32", {"adapter": "{rank: 4}"}),
-        ({}, "full weights in fp32", {"hardware": TWO, "parallel": FSDP2}),
+        (
+            {"model": "{from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}, load_in: bf16}"},
+            "the format in which they were saved",
+            {"model": "{base: my-lab/my-model, chat_template: chatml, load_in: bf16}"},
+        ),
         (of("reward", PAIRS), "where embeddings are tied it cannot be saved", {"adapter": "{rank: 4}"}),
         (of("reward", PAIRS), "a value head, which it alone loads", of("orpo", PAIRS)),
         (

@@ -241,6 +241,7 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
         adapter: {rank: 16}
         data: {train: [{path: data/rows.jsonl, format: instruction}]}
         evaluate: {tasks: [mmlu]}
+        hardware: {gpu: a100-80gb}
 
     Use instead:
         evaluate: {tasks: [mmlu]}

@@ -4,98 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.facts.models import KnownModel, formats
+from recipec.facts.models import KnownModel
+from recipec.kinds.train.memory import GIB, in_bf16, overfull, overfull_step, told
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
-from recipec.systems.registry import system
-
-GIB = 1024**3
-BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
-# Bytes of optimiser state per parameter where the parameters are bf16, the least that a trainer keeps; fp32 doubles it.
-COMPARED = ("dpo", "ipo", "kto", "grpo", "rloo", "ppo")  # methods with a reference model
-WHOLE_LOGITS = (
-    "pretrain",
-    "sft",
-    "dpo",
-    "ipo",
-    "orpo",
-    "simpo",
-    "kto",
-    "cpo",
-)  # methods whose loss is over the vocabulary
-STATES = {
-    "adamw": 4.0,
-    "adamw_8bit": 2.0,
-    "adamw_8bit_torchao": 2.0,
-    "adamw_4bit": 1.0,
-    "adamw_schedule_free": 4.0,
-    "ademamix": 6.0,
-    "lion": 2.0,
-}
-
-
-def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
-    """Return the bytes on each GPU of weights, gradients and optimiser states, at the very least. Shape: per GPU.
-
-    Mixed precision keeps more (fp32 copies: 16 bytes per parameter, arXiv:1910.02054, section 3); activations, logits and
-    buffers come on top of all.
-    """
-    assert known.parameters is not None
-    total, strategy = float(known.parameters), s.parallel.strategy
-    # shards are spread over those that share a sequence too, and a layer that is shared is there once in each group
-    world = s.batch.data_parallel * s.parallel.context_parallel * s.parallel.tensor_parallel
-    total /= 1 if strategy in ("zero3", "fsdp2") else s.parallel.tensor_parallel
-    held = formats()[known.quantised].bits / 8 if known.quantised is not None else BYTES[s.model.load_in]
-    quantised = max(0.0, total - known.embedding_parameters) if held < 2 else total
-    weights = quantised * held + (total - quantised) * 2
-    gradients = states = 0.0
-    if s.adapter is None:
-        gradients = total * held
-        states = total * STATES.get(s.optimizer.name, 0.0) * (2 if s.model.load_in == "fp32" else 1)
-    if strategy in ("zero3", "fsdp2"):
-        weights /= world
-    if strategy in ("zero2", "zero3", "fsdp2"):
-        gradients /= world
-    if strategy != "ddp":
-        states /= world
-    if s.parallel.optimizer_offload != "none":
-        gradients = states = 0.0
-    if s.parallel.parameter_offload != "none":
-        weights = 0.0
-    return weights, gradients, states
-
-
-def reference(s: Train, weights: float) -> float:
-    """Return the bytes on each GPU of a frozen copy of the whole model, which some methods compare with; else 0.
-
-    Beside an adapter it is the base under it. Where weights are sharded, it is; under ZeRO-1 and -2 each GPU holds it whole.
-    """
-    pulled = s.objective is not None and s.objective.beta > 0
-    return weights if s.adapter is None and s.method in COMPARED and pulled else 0.0
-
-
-def kept(known: KnownModel, s: Train) -> tuple[float, float]:
-    """Return the bytes of activations and of logits on each GPU in one step of full rows, at the very least.
-
-    With checkpointing, a layer keeps its input. Without, it keeps what its matrices and attention need for their
-    gradients: inputs, queries, keys, values and the attention's output; gate, up and their product. All in the 2 bytes of
-    bf16 (fp32: 4). The loss is taken of fp32 logits: 4 bytes per token and word of the vocabulary.
-    """
-    rows = system(s.trainer).keeps
-    tokens = s.batch.micro * s.model.max_length / s.parallel.context_parallel
-    width, each = 4.0 if s.numerics.precision == "fp32" else 2.0, 0.0
-    sizes = (known.layers, known.hidden_size, known.heads, known.kv_heads, known.head_size, known.ffn_size)
-    if None not in sizes:
-        layers, hidden, heads, kv_heads, head, ffn = (size or 0 for size in sizes)
-        inside = (2 * heads + 2 * kv_heads) * head + 3 * ffn
-        inside += 2 * hidden if s.adapter is None else 0  # frozen matrices need no inputs
-        each = layers * (hidden if s.numerics.gradient_checkpointing else inside / s.parallel.tensor_parallel)
-    logits = 4.0 * tokens * (known.vocab or 0) / s.parallel.tensor_parallel
-    fused = s.numerics.liger_kernel
-    return (
-        tokens * each * width if "activations" in rows else 0.0,
-        logits if "logits" in rows and s.method in WHOLE_LOGITS and not fused else 0.0,
-    )
 
 
 @rule("L015", "more-than-the-memory", "error", sources="Axolotl#1813, #219, LLaMA-Factory#5771")
@@ -116,41 +28,27 @@ def too_large(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if known is None or known.parameters is None or s.hardware.device == "cpu" or s.script is not None:
         return
-    weights, gradients, states = least(known, s)
-    parts = {"weights": weights, "gradients": gradients, "optimiser states": states}
-    parts["the reference model"] = reference(s, weights)
-    if sum(parts.values()) > s.hardware.memory_gib * GIB:
-        yield Fault("hardware.gpu", _more(parts, s), _smaller(s))
-
-
-def _more(parts: dict[str, float], s: Train) -> str:
-    told = [f"{part / GIB:.0f} GiB of {name}" for name, part in parts.items() if part >= GIB / 2]
-    return f"{' + '.join(told)} are more than the {s.hardware.memory_gib} GiB of {s.hardware.gpu}"
+    parts = overfull(known, s)
+    if parts:
+        yield Fault("hardware.gpu", told(parts, s), _smaller(known, s))
 
 
 def _full_rows(see: Context, s: Train) -> Iterator[Fault]:
     """Yield what is more than a GPU holds in a step of rows of `max_length`, beside what is kept between steps."""
     known = see.model(s.model.path)
-    if known is None or known.parameters is None or s.hardware.device == "cpu" or s.rollout is not None:
+    if known is None or known.parameters is None or s.hardware.device == "cpu" or overfull(known, s):
+        return  # what is too much without them is told without them
+    parts = overfull_step(known, s)
+    if not parts:
         return
-    if known.context is not None and s.model.max_length > known.context:  # the length itself is wrong: L032
-        return
-    weights, gradients, states = least(known, s)
-    parts = {"weights": weights, "optimiser states": states, "the reference model": reference(s, weights)}
-    if sum(parts.values()) + gradients > s.hardware.memory_gib * GIB:
-        return  # told without them
-    activations, logits = kept(known, s)
-    parts |= {"activations": activations, "logits": logits}
-    if sum(parts.values()) <= s.hardware.memory_gib * GIB:
-        return
+    activations, logits = parts["activations"], parts["logits"]
     ways = ["train.micro_batch_size: 1"] * (s.batch.micro > 1)
     ways += ["train.gradient_checkpointing: true"] * (not s.numerics.gradient_checkpointing)
     ways += ["train.liger_kernel: true"] * (logits > activations)
-    message = f"{_more(parts, s)} where a row has all {s.model.max_length:,} tokens"
     paths = "model.max_length batch.micro hardware.gpu"
     if not s.numerics.gradient_checkpointing and activations > logits:
         paths = f"numerics.gradient_checkpointing {paths}"
-    yield Fault(paths, message, f"use {', '.join([*ways, 'a smaller max_length'])}, or more or larger GPUs")
+    yield Fault(paths, told(parts, s), f"use {', '.join([*ways, 'a smaller max_length'])}, or more or larger GPUs")
 
 
 @rule("L145", "packed-rows-beyond-the-memory", "error", sources="Axolotl#1813, LLaMA-Factory#5771")
@@ -193,13 +91,16 @@ def rows_too_large(see: Context, s: Train) -> Iterator[Fault]:
         yield from _full_rows(see, s)
 
 
-def _smaller(s: Train) -> str:
+def _smaller(known: KnownModel, s: Train) -> str:
     """Return what would make it smaller, the least change of the method first."""
     ways: list[str] = []
     if s.hardware.world > 1 and s.parallel.strategy not in ("zero3", "fsdp2"):
         ways.append("parallel.strategy: fsdp2")
     if s.adapter is None:
         ways.append("an adapter (adapter: {rank: 16})")
+    halved = in_bf16(s)
+    if halved is not None and not overfull(known, halved):
+        ways.append("model.load_in: bf16 (half of it, and small updates are lost: L137)")
     if s.model.load_in not in ("nf4", "fp4"):
         ways.append("model.load_in: nf4 with an adapter" if s.adapter is None else "model.load_in: nf4")
     if s.parallel.strategy in ("zero2", "zero3", "fsdp2") and s.parallel.optimizer_offload == "none":

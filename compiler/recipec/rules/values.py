@@ -8,6 +8,7 @@ from recipec.facts.models import KnownModel
 from recipec.kinds.train.records import Adapter, Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.systems.huggingface import BETAS
+from recipec.systems.registry import system
 
 LEAST_RATE = 1e-8  # at it, 10,000 steps of Adam move a weight by at most 1e-4
 MOST_ADAPTER_RATE = 5e-3
@@ -141,6 +142,40 @@ def decay(_see: Context, s: Train) -> Iterator[Fault]:
     if adam and s.optimizer.weight_decay > MOST_DECAY and s.script is None:
         message = f"a weight decay of {s.optimizer.weight_decay:g} pulls all weights to zero"
         yield Fault("optimizer.weight_decay", message, "0 to 0.1 is usual")
+
+
+# The share of bf16 weights that 100 steps of AdamW change at a learning rate, by benchmarks/rounded_updates.py; in fp32 all.
+LOST = {1e-7: 0.0012, 1e-6: 0.02, 5e-6: 0.076, 1e-5: 0.15, 2e-5: 0.30, 5e-5: 0.54}
+
+
+@rule("L137", "updates-lost-in-rounding", "warning", sources="")
+def rounded(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds all weights trained in bf16, without fp32 copies, at a learning rate of 5e-5 or less.
+
+    Why is this bad:
+    A weight of 0.02 in bf16 cannot change by less than 6e-5: smaller updates are rounded away, in each step anew. In 100
+    steps of AdamW 2% of the weights change at 1e-6, 8% at 5e-6, 15% at 1e-5, 30% at 2e-5, 54% at 5e-5; in fp32 all do. The
+    loss goes down more slowly, and nothing else tells. ZeRO keeps fp32 copies by itself.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: bf16}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: fp32}
+    """
+    rate, strategy = s.optimizer.learning_rate or 0.0, s.parallel.strategy
+    kept = strategy.startswith("zero") or strategy in system(s.trainer).fp32_copies
+    if s.adapter is not None or s.model.load_in != "bf16" or kept or s.script is not None:
+        return
+    share = next((share for most, share in LOST.items() if rate <= most), None)
+    if share is not None:
+        many = f"{'about' if rate in LOST else 'less than'} {100 * share:.2g}%"
+        message = f"in bf16 alone, a rate of {rate:g} changes {many} of the weights in 100 steps"
+        shards = "zero2 or zero3" if s.hardware.world > 1 else "zero2 with offload: {optimizer: cpu}"
+        ways = [f"parallel.strategy: {shards}, whose copies of the weights are fp32", "an adapter"]
+        if see.said.wrote("model.load_in"):
+            ways = ["load_in: fp32 (16 bytes per parameter with AdamW instead of 8)", *ways]
+        yield Fault("model.load_in optimizer.learning_rate", message, f"use {', or '.join(ways)}")
 
 
 def widest(known: KnownModel, adapter: Adapter) -> int | None:
@@ -286,6 +321,7 @@ RULES = (
     adapter_rate,
     shares,
     decay,
+    rounded,
     rank,
     lora_plus,
     neftune,

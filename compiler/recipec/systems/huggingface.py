@@ -7,6 +7,10 @@ Keys: https://huggingface.co/docs/transformers/main_classes/trainer#transformers
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Any
+
+from recipec.systems.check import differs
 from recipec.systems.document import alike
 from recipec.systems.table import (
     OMIT,
@@ -140,3 +144,27 @@ ALIKE = (
 def base(*keys: str) -> tuple[Row, ...]:
     """Return rows of the base table in this order. Raises KeyError when there is none of a key."""
     return tuple(BASE[key] for key in keys)
+
+
+def in_steps(length: float, unit: str, amount: float) -> Any:
+    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
+    if without_steps(length, unit):
+        return OMIT
+    return ceil(length * amount) if isinstance(length, float) else length
+
+
+def without_steps(length: float, unit: str) -> bool:
+    """Return whether a length is a share of steps whose number is not known."""
+    return isinstance(length, float) and unit != "steps"
+
+
+UPCAST = (
+    differs(  # accelerate/utils/fsdp_utils.py, fsdp2_prepare_model
+        "model.load_in",
+        when=lambda load_in: load_in in ("bf16", "fp16"),
+        message=lambda load_in: f"under FSDP2, accelerate trains fp32 copies of weights that are loaded in {load_in}",
+        advice="drop load_in; nothing is lost by it, and 16 bytes per parameter are shared out over the GPUs",
+    )
+    .unless("adapter.type")
+    .when("parallel.strategy", "fsdp2")
+)

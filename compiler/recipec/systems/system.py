@@ -56,8 +56,9 @@ class System(Record, frozen=True):
     reward models is saved in a file that others do not read. `keeps`: of a batch it keeps `activations` on the GPU for the
     backward pass, and whole `logits` for the loss; what is not said may be kept in pieces, or elsewhere. `scores_tokens`: a
     reward model is given the policy's tokens, not the text. `trains_new_embeddings`: beside an adapter it trains the embeddings
-    in full where tokens are new. `dequantises`: the formats of quantised
-    checkpoints that it turns into bf16 when it loads them.
+    in full where tokens are new. `dequantises`: the formats of quantised checkpoints that it turns into bf16 when it loads them.
+    `fp32_copies`: the strategies under which all weights are trained in fp32 whatever they are loaded in, beside ZeRO, where
+    DeepSpeed sees to it.
 
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
     not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
@@ -77,6 +78,7 @@ class System(Record, frozen=True):
     uses: Callable[[Any], tuple[str, ...]] = uses_nothing
     package: str = ""
     one_process: str = ""
+    fp32_copies: frozenset[str] = frozenset()
     own_program: bool = False
     trains_new_embeddings: bool = False
     own_loop: bool = False

@@ -63,6 +63,7 @@ class Row(Record, frozen=True):
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
     Its keys stand in the mapping at the keys `inside`, each within the one before it; at the top where there are none.
+    `adds`: it is a list, to which raw values are added.
     """
 
     keys: tuple[str, ...]
@@ -74,6 +75,7 @@ class Row(Record, frozen=True):
     since: str = ""
     until: str = ""
     inside: tuple[str, ...] = ()
+    adds: bool = False
 
     @property
     def key(self) -> str:
@@ -368,13 +370,15 @@ def made(key: str, make: Callable[..., Any], /, *paths: str, back: Back = None, 
 class Entry(Record, frozen=True):
     """An emitted top-level key: its value, the plan paths that were read for it, and why.
 
-    `fixed` are the keys in a value that is a mapping which hold the same whatever the plan says.
+    `fixed` are the keys in a value that is a mapping which hold the same whatever the plan says; to a list that `adds`, raw
+    values are added.
     """
 
     value: Any
     reads: tuple[str, ...]
     why: str = ""
     fixed: frozenset[str] = frozenset()
+    adds: bool = False
 
 
 class Filled(Record, frozen=True):
@@ -425,7 +429,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
             elif key in entries:
                 raise LookupError(f"two rows emit {key}")
             else:
-                entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why)
+                entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why, adds=row.adds)
     for key, paths in nested.items():
         reads = tuple(dict.fromkeys((*entries[key].reads, *paths)))
         entries[key] = entries[key].replaced(reads=reads, fixed=frozenset(fixed.get(key, ())))

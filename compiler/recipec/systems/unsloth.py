@@ -35,8 +35,9 @@ OWN = (
 )  # rows of TRL's that are Unsloth's here
 
 
-def _dtype(*of_dtype: Any) -> Expression:
-    return Expression(f"torch.{settings.dtype(*of_dtype)}")
+def _dtype(precision: str) -> Expression:
+    """Return the format of the computation: that of the weights follows from whether all are trained."""
+    return Expression(f"torch.{settings.DTYPES[precision]}")
 
 
 CHECKPOINTING = named("use_gradient_checkpointing", "numerics.gradient_checkpointing", {True: "unsloth", False: False})
@@ -48,7 +49,11 @@ LOADING: tuple[Row, ...] = (
     same("revision", "model.revision").unless("adapter.start_from"),
     constant("use_exact_model_name", True, "otherwise Unsloth replaces some models by its own copies"),
     same("max_seq_length", "model.max_length"),
-    made("dtype", _dtype, *settings.DTYPE),
+    made("dtype", _dtype, "numerics.precision"),
+    # its CPU path has no such word
+    choice("float32_mixed_precision", "model.load_in", {"fp32": True}, other=False)
+    .unless("adapter.type")
+    .when("hardware.device", "gpu"),
     choice("load_in_4bit", "model.load_in", {"nf4": True}, other=False),
     BASE["load_in_8bit"],
     choice("full_finetuning", "adapter.type", {None: True}),
@@ -85,6 +90,13 @@ CHECKS: tuple[Check, ...] = (
         message="Unsloth's 4-bit weights are nf4",
         advice="use load_in: nf4",
     ),
+    refuses(
+        "model.load_in",
+        "numerics.precision",
+        when=lambda load, precision: load == "fp32" != precision,
+        message=lambda _load, precision: f"Unsloth loads the base of an adapter in {precision}",
+        advice="drop load_in; the adapter itself is trained in fp32",
+    ).when("adapter.type"),
     refuses(
         "model.double_quant",
         when=lambda double: not double,

@@ -22,6 +22,9 @@ Node = dict[str, Any]
 DocumentPath = tuple[str | int, ...]
 
 DATA = Path(__file__).parent / "data"
+OWN_PLUGINS = (
+    "recipe_plugins"  # the module of plugins that is emitted beside a configuration: they read no keys of their own
+)
 SHOWN = 8  # names that a message lists before it stops
 
 _WORDS = {
@@ -238,7 +241,8 @@ class _Walk:
         return list(found) if _is_sequence(found) and not isinstance(found, str | bytes) else []
 
     def _opened(self, opens: Node) -> bool:
-        return any(isinstance(item, str) and item not in opens["known"] for item in self._list(opens["key"]))
+        named = [item for item in self._list(opens["key"]) if isinstance(item, str)]
+        return any(item not in opens["known"] and not item.startswith(f"{OWN_PLUGINS}.") for item in named)
 
     def _listed(self, needs: Node) -> bool:
         return any(item in needs["any"] for item in self._list(needs["key"]))

@@ -70,7 +70,7 @@ class Model(Section):
     )
     load_in: Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"] | None = Field(
         default=None,
-        description="Number format in which the base weights are kept. nf4, fp4, int8 need an adapter. Default: train.precision.",
+        description="Number format in which the weights are kept, whatever the computation is made in. nf4, fp4, int8 need an adapter. Default: fp32 where all weights are trained without ZeRO, which keeps fp32 copies itself; else train.precision.",
     )
     double_quant: bool | None = Field(
         default=None,

@@ -89,7 +89,43 @@ def witness() -> None:
     Accelerator.prepare = watched
 
 
+def formats() -> None:
+    """Write the formats of what an optimiser steps to $RECIPEC_FORMATS: of its parameters, and of their states."""
+    import json
+
+    import torch
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    def told(optimizer, *_more):
+        held = [one for group in optimizer.param_groups for one in group["params"] if one.numel()]
+        states = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
+        row = {"parameters": held, "states": [one for one in states if one.dim()]}
+        found = {name: sorted({str(one.dtype).removeprefix("torch.") for one in those}) for name, those in row.items()}
+        with open(os.environ["RECIPEC_FORMATS"], "w", encoding="utf-8") as stream:  # noqa: PTH123
+            json.dump(found, stream)
+
+    register_optimizer_step_post_hook(told)
+
+
+def able() -> None:
+    """Answer the question "can this GPU do bf16?" with yes in a process that trains alone."""
+    import transformers.utils
+    from transformers.utils import import_utils
+
+    for module in (import_utils, transformers.utils):
+        module.is_torch_bf16_gpu_available = lambda: True
+        module.is_torch_tf32_available = lambda: True
+
+
 local_rank = int(os.environ.get("LOCAL_RANK", -1))
+if "RECIPEC_FORMATS" in os.environ and "-c" not in sys.orig_argv and "pip" not in sys.orig_argv:
+    try:
+        formats()
+        if local_rank < 0:
+            able()
+    except Exception:
+        traceback.print_exc()
+        sys.exit(70)
 if local_rank >= 0 and "-c" not in sys.orig_argv:  # a rank, not a helper process that a rank spawned
     try:
         pretend()

@@ -73,7 +73,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
+    body = models.fitted(say, _body(say, graph, train, id, start, _tokenizer(say, parent)), parent.root)
     stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TypeVar
 
 from recipec.decide.said import Decided, Said, indexed, plain, section
+from recipec.facts.models import known_model
 from recipec.facts.tokens import Tokenizer, template
-from recipec.kinds.train.records import Adapter, Model, Numerics
+from recipec.kinds.train import memory
+from recipec.kinds.train.records import Adapter, Format, Model, Numerics, Train
 from recipec.language import train as recipe
 from recipec.plan import Hardware, ModelOutput, Precision, Record
+from recipec.systems.registry import system
 
 U = TypeVar("U")
 
@@ -16,6 +19,12 @@ QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
 RANKED = ("lora", "adalora", "loha", "lokr", "oft", "hra", "vera", "bone")
 SCALED = ("lora", "adalora", "loha", "lokr")
+# What decides whether weights fit: the model, how it is split and stepped, the rows, the GPU.
+FITTED = (
+    "model.base", "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
+    "hardware.per_node", "hardware.nodes",
+)  # fmt: skip
+USABLE = 0.9
 PROMPTED = ("prompt_tuning", "prefix_tuning", "p_tuning")
 
 
@@ -89,7 +98,7 @@ def model(
     given = say.recipe.model
     scratch = given.from_scratch is not None
     path, revision, tokenizer = _source(say, start, name, init)
-    load = say.take("model.load_in", given.load_in, computed, "the precision of the computation")
+    load = _weights(say, given.load_in, computed)
     four_bit = load.value in ("nf4", "fp4")
     why = "saves about 0.4 bit per parameter" if four_bit else "default of the language"
     new = scratch and start is None
@@ -114,6 +123,40 @@ def model(
         trust_remote_code=say.word("model.trust_remote_code", given.trust_remote_code),
         resize_embeddings=say.word("model.resize_embeddings", given.resize_embeddings),
     )
+
+
+def _weights(say: Said, given: Format | None, computed: Precision) -> Decided[Format]:
+    """Decide the format of the weights: where all are trained, fp32, as bf16 would round small updates away.
+
+    DeepSpeed keeps fp32 copies by itself, and an adapter is trained in fp32 beside a base that does not change. What does
+    not fit the machine is seen when the rest is decided (`fitted`).
+    """
+    sharded = (say.recipe.parallel.strategy or "").startswith("zero")
+    full = say.recipe.adapter is None and not system(say.recipe.trainer).own_program
+    if full and not sharded and computed != "fp32":
+        return say.take("model.load_in", given, "fp32", f"{computed} would round small updates of trained weights away")
+    why = "the precision of the computation" + "; DeepSpeed keeps fp32 copies" * (full and sharded)
+    return say.take("model.load_in", given, computed, why, *["parallel.strategy"] * (full and sharded))
+
+
+def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
+    """Return a training, its weights in bf16 where nobody wrote their format and they are known to fit the GPU only so.
+
+    A tenth of the memory is left to what nobody can count: CUDA's context, workspaces, fragments. `root` is the model that
+    it began with; what a folder of this machine tells of it changes nothing that is emitted.
+    """
+    s = decided.value
+    halved = None if say.wrote("model.load_in") or s.hardware.device == "cpu" else memory.in_bf16(s)
+    known = known_model(root, folders=False) if halved is not None else None
+    if halved is None or known is None or known.parameters is None or known.quantised is not None:
+        return decided
+    measure = memory.overfull if memory.overfull(known, s, USABLE) else memory.overfull_step
+    parts = measure(known, s, USABLE)
+    if not parts or measure(known, halved):
+        return decided
+    why = f"in fp32, {memory.told(parts, s, USABLE)}"
+    load = say.rule("bf16", why, *FITTED, kind="default")
+    return Decided(halved, {**decided.origins, "model.load_in": load.origins[""]})
 
 
 def _source(

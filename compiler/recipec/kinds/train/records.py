@@ -11,8 +11,11 @@ Method = Literal[
 ]  # fmt: skip
 
 
+Format = Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
+
+
 class Model(Record, frozen=True):
-    """The model of a stage. `path` is a hub name or a folder.
+    """The model of a stage. `path` is a hub name or a folder; `load_in` is the format in which its weights are kept.
 
     `turn_end` is the token with which the chat template ends an answer, where rows are rendered by it and the tokenizer's
     EOS token is another one, or not known. `new_tokens` are the markers of the template that the tokenizer lacks.
@@ -21,7 +24,7 @@ class Model(Record, frozen=True):
     path: str
     revision: str | None
     max_length: int
-    load_in: Literal["bf16", "fp16", "fp32", "int8", "nf4", "fp4"]
+    load_in: Format
     double_quant: bool
     attention: str
     tokenizer: str

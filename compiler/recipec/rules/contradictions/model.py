@@ -222,26 +222,6 @@ def fp8(see: Context, s: Train) -> Iterator[Fault]:
             yield Fault(f"overrides.{tool}.{key}", message, "drop it, or train on such a GPU")
 
 
-@contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", *PRECISION))
-def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds weights in another number format than the computation.
-
-    Why is this bad:
-    Most trainers load the weights in the format of the computation, whatever load_in says.
-
-    Example:
-        model: {base: my-lab/my-model, load_in: fp16}
-        train: {learning_rate: 1e-5, precision: bf16}
-
-    Use instead:
-        train: {learning_rate: 1e-5, precision: fp16}
-    """
-    load, chosen = s.model.load_in, s.numerics.precision
-    if load not in QUANTISED and load != chosen:
-        advice = f"use {chosen} for both, or drop load_in"
-        yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
-
-
 @contradiction("P033", "scales-that-are-not-there", "part", words=("model.load_in", "model.double_quant"))
 def no_scales(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds double quantisation of weights that are not in 4 bit.
@@ -485,7 +465,6 @@ RULES = (
     quantised_in_full,
     sharded_int8,
     fp8,
-    disagreement,
     no_scales,
     attention,
     flash_in_fp32,

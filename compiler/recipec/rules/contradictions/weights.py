@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recipec.kinds.train.model import QUANTISED
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
 
 SCRATCH = "model.from_scratch"
 # Methods that teach a model which can already write; the others begin with nothing.
 AFTER_WRITING = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo", "reward", "grpo", "rloo", "ppo")
+
+
+@contradiction("P032", "weights-and-computation-disagree", words=("model.load_in", "train.precision", "hardware.gpu"))
+def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights in a smaller number format than the computation, and weights that are trained in fp16.
+
+    Why is this bad:
+    A computation is made in the format of the weights, unless mixed precision lowers it: weights in fp32 can be computed
+    with in 16 bit, but not the reverse, and nothing turns bf16 into fp16. Gradients of fp16 weights underflow; the scaler
+    that prevents it refuses to step them.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: fp16}
+        train: {learning_rate: 1e-5, precision: bf16}
+
+    Use instead:
+        model: {base: my-lab/my-model, load_in: fp32}
+    """
+    load, chosen = s.model.load_in, s.numerics.precision
+    if load not in (*QUANTISED, "fp32", chosen):
+        advice = "use fp32, or drop load_in" if chosen == "fp32" else f"use fp32 or {chosen}, or drop load_in"
+        yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
+    elif load == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
+        yield Fault("model.load_in", "weights in fp16 cannot be trained", "use load_in: fp32, or drop it")
 
 
 @contradiction(
@@ -93,4 +118,4 @@ def embedding_rate(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.embedding_learning_rate", "the embeddings stay frozen", advice)
 
 
-RULES = (scratch, decomposed, embedding_rate)
+RULES = (disagreement, scratch, decomposed, embedding_rate)

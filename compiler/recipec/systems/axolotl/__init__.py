@@ -7,7 +7,6 @@ returns to the best checkpoint.
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any, get_args
 
 from recipec.job import Beside, DropStale, DropTorn, Job, Step
@@ -15,10 +14,10 @@ from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.source import is_list, is_mapping
 from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
-from recipec.systems.axolotl import adapter, data, loaders, objective
+from recipec.systems.axolotl import adapter, data, loaders, objective, plugins
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet, alike
-from recipec.systems.huggingface import BASE, base
+from recipec.systems.huggingface import BASE, base, in_steps, without_steps
 from recipec.systems.system import OF_TURNS, Need, System
 from recipec.systems.table import (
     OMIT,
@@ -45,7 +44,6 @@ OPTIMIZERS = {
     "adamw_8bit_torchao": "adamw_torch_8bit",
     "muon": "muon",
 }
-LIGER = "axolotl.integrations.liger.LigerPlugin"
 ALL = 1_000_000  # more checkpoints than any training writes
 SPLITS = (trainers.CONTEXT, trainers.TENSOR)
 OFFLOAD = ("parallel.parameter_offload", "parallel.optimizer_offload")  # FSDP2 moves both or none
@@ -87,18 +85,6 @@ def _scheduler_back(name: Any, floor: Any) -> dict[str, Any]:
     if floor is not OMIT:
         return {"optimizer.scheduler": "cosine_with_min_lr", "optimizer.min_lr_ratio": floor}
     return {"optimizer.scheduler": name}
-
-
-def _steps(length: float, unit: str, amount: float) -> Any:
-    """Return a share of all steps in steps; OMIT where their number is not known, which a check refuses."""
-    if _without_steps(length, unit):
-        return OMIT
-    return ceil(length * amount) if isinstance(length, float) else length
-
-
-def _without_steps(length: float, unit: str) -> bool:
-    """Return whether a length is a share of steps whose number is not known."""
-    return isinstance(length, float) and unit != "steps"
 
 
 ALIKE = (
@@ -160,12 +146,19 @@ ROWS: tuple[Row, ...] = (
     *within(
         "lr_scheduler_kwargs",
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
-        made("num_decay_steps", _steps, "optimizer.decay", "length.unit", "length.amount").when(
+        made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount").when(
             "optimizer.scheduler", "warmup_stable_decay"
         ),
+        made(
+            "decay_share",
+            lambda decay, unit: decay if without_steps(decay, unit) else OMIT,
+            "optimizer.decay",
+            "length.unit",
+            back=lambda share: {} if share is OMIT else {"optimizer.decay": share},
+        ).when("optimizer.scheduler", "warmup_stable_decay"),
     ),
     share_or_steps("warmup_ratio", "warmup_steps", "optimizer.warmup").unless("method", "simpo"),
-    made("warmup_steps", _steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
+    made("warmup_steps", in_steps, "optimizer.warmup", "length.unit", "length.amount").when("method", "simpo"),
     BASE["weight_decay"],
     same("embedding_lr", "optimizer.embedding_learning_rate"),
     same("neftune_noise_alpha", "optimizer.neftune_alpha"),
@@ -178,7 +171,7 @@ ROWS: tuple[Row, ...] = (
         {True: {"use_reentrant": False}},
         why=huggingface.REENTRANT,
     ).unless("parallel.strategy", "fsdp2"),
-    choice("plugins", "numerics.liger_kernel", {True: [LIGER]}),
+    plugins.ROW,
     *(flag(f"liger_{part}", "numerics.liger_kernel") for part in ("rope", "rms_norm", "glu_activation")),
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),
     BASE["torch_compile"],
@@ -339,17 +332,10 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "optimizer.warmup",
         "length.unit",
-        when=_without_steps,
+        when=without_steps,
         message="Axolotl's SimPO takes warmup in steps",
         advice="give a number of steps, or train.steps instead of epochs",
     ).when("method", "simpo"),
-    refuses(
-        "optimizer.decay",
-        "length.unit",
-        when=_without_steps,
-        message="Axolotl takes the decay in steps",
-        advice="give a number of steps, or train.steps instead of epochs",
-    ).when("optimizer.scheduler", "warmup_stable_decay"),
     refuses(
         "watch.early_stopping",
         "method",
@@ -420,6 +406,7 @@ def _files(s: Train) -> dict[str, str]:
     """Return Python beside the configuration: loaders of ours, and the reward functions."""
     own = data.used(s.method, s.data.train, s.data.validation)
     files = {loaders.file(s.method, source): loaders.text(s.method, source) for source in own}
+    files |= plugins.files(s)
     return files | ({rewards.FILE: rewards.text(s)} if rewards.functions(s) else {})
 
 

@@ -13,7 +13,7 @@ from recipec.language.train import Scheduler
 from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, base, trackers
+from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, UPCAST, base, trackers
 from recipec.systems.llamafactory import data
 from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
@@ -89,6 +89,10 @@ TRAINING: tuple[Row, ...] = (
     nonzero("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     *base("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}),
+    # unsaid, it trains fp32 copies of all weights
+    choice("pure_bf16", "model.load_in", {"bf16": True})
+    .unless("adapter.type")
+    .when("parallel.strategy", "single", "ddp"),
     choice("fp16", "numerics.precision", {"fp16": True}),
     *base("tf32", "use_cpu"),
     made("disable_gradient_checkpointing", _disabled, "numerics.gradient_checkpointing", "parallel.strategy"),
@@ -114,6 +118,10 @@ TRAINING: tuple[Row, ...] = (
 )
 
 _INSTEAD = ": with its TRL 0.24, it trains sigmoid instead, without a message"
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _always(*_values: Any) -> bool:
@@ -204,15 +212,24 @@ CHECKS: tuple[Check, ...] = (
     )
     .of_rows("long")
     .unless("method", "pretrain"),
-    differs(
-        "numerics.precision",
-        when=_always,
-        message=lambda precision: f"LLaMA-Factory trains full weights in fp32 beside the computation in {precision}",
-        advice="count 4 bytes per parameter; nothing is lost by it",
+    UPCAST,
+    differs(  # model/loader.py: its dtype is auto
+        "model.load_in",
+        "model.path",
+        "output",
+        when=lambda load_in, path, output: load_in == "bf16" and _folder(path) == _folder(output),
+        message="LLaMA-Factory trains weights in the format in which they were saved, and an earlier stage may save fp32",
+        advice="count 16 bytes per parameter with AdamW, or use axolotl or trl, which turn them into bf16",
     )
-    .unless("adapter")
-    .unless("numerics.precision", "fp32")
-    .unless("parallel.strategy", "zero3", "fsdp2"),
+    .unless("adapter.type")
+    .when("parallel.strategy", "single", "ddp"),
+    refuses(
+        "model.load_in",
+        "numerics.precision",
+        when=lambda load_in, precision: load_in == "fp32" != precision,
+        message=lambda _load_in, precision: f"LLaMA-Factory loads the base of an adapter in {precision}",
+        advice="drop load_in; the adapter itself is trained in fp32",
+    ).when("adapter.type"),
     _VALUE_HEAD.when("adapter"),
     _VALUE_HEAD.replaced(message=f"{_VALUE_HEAD.message}; where embeddings are tied it cannot be saved").unless(
         "adapter"
@@ -273,6 +290,7 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(get_args(Scheduler)) - {"warmup_stable_decay"},
     },
     sheets=_sheets,
+    fp32_copies=frozenset(["fsdp2"]),
     pairs=frozenset(["message"]),
     reads={},
     scores_apart=True,

@@ -167,6 +167,13 @@ CHECKS: tuple[Check, ...] = (
         message=lambda load_in: f"OpenRLHF cannot hold the weights in {load_in}",
         advice="use nf4, or the precision of the computation",
     ),
+    refuses(
+        "model.load_in",
+        "numerics.precision",
+        when=lambda load_in, precision: load_in == "fp32" != precision,
+        message=lambda _load_in, precision: f"OpenRLHF loads the weights in {precision}; DeepSpeed keeps fp32 copies",
+        advice="drop load_in",
+    ),
     refuses(  # asserted by models/actor.py
         "model.load_in",
         "numerics.precision",

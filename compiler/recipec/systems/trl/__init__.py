@@ -46,6 +46,9 @@ COLUMNS = {
     "unpaired-preference": {"prompt": "prompt", "completion": "completion", "label": "label"},
     "prompt": {"prompt": "prompt", "answer": "answer"},
 }
+ROUNDED = (
+    1e-5  # the learning rate at which Adam changes 15% of bf16 weights in 100 steps (benchmarks/rounded_updates.py)
+)
 KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
@@ -122,7 +125,20 @@ COMMAND_ROWS: tuple[Row, ...] = (
     choice("packing_strategy", "method", {"pretrain": "bfd_split"}, why="long texts are split, not cut"),
     made("reward_funcs", rewards.names, "rewards", why="functions of rewards.py").when("method", *settings.ONLINE),
 )
-CHECKS = (*settings.SPLITS, *settings.CHECKS, *adapters.CHECKS)
+CHECKS = (
+    *settings.SPLITS,
+    *settings.CHECKS,
+    *adapters.CHECKS,
+    differs(  # trl/trainer/sft_trainer.py and its like cast what is trained to bf16, as the paper on QLoRA has it
+        "optimizer.learning_rate",
+        "model.load_in",
+        when=lambda rate, load: load in settings.QUANTISED and rate is not None and rate <= ROUNDED,
+        message=lambda rate, load: (
+            f"TRL trains an adapter of {load} weights in bf16: at {rate:g}, most updates are rounded away"
+        ),
+        advice="use load_in: bf16, where the adapter is trained in fp32, another trainer, or a rate of 1e-4",
+    ).when("adapter.type"),
+)
 COMMAND_CHECKS: tuple[Check, ...] = (
     differs(
         "model.max_length",
@@ -199,6 +215,7 @@ SYSTEM = System(
         "optimizer.scheduler": frozenset(settings.SCHEDULERS),
     },
     sheets=_sheets,
+    fp32_copies=frozenset(["fsdp2"]),
     keeps=frozenset(["activations"]),  # TRL 1.16 takes the loss of logits in pieces
     needs=trainers.need,
     job=_job,

@@ -6,8 +6,8 @@ from typing import Any
 
 from recipec.kinds.train.records import Train
 from recipec.source import is_list
-from recipec.systems import trainers
-from recipec.systems.check import Check, differs, refuses
+from recipec.systems import huggingface, trainers
+from recipec.systems.check import Check, refuses
 from recipec.systems.huggingface import FOUR_BIT, base
 from recipec.systems.table import (
     OMIT,
@@ -33,19 +33,16 @@ SCHEDULERS = {
 }  # fmt: skip
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 QUANTISED = (*FOUR_BIT, "int8")
-ZERO = ("zero1", "zero2", "zero3")
 ONLINE = ("grpo", "rloo")
 SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")  # the losses of DPO that know label_smoothing
 
 
-def dtype(precision: str, load_in: str, adapter: str | None, strategy: str) -> str:
+def dtype(precision: str, load_in: str) -> str:
     """Return the number format of the weights that are not quantised."""
-    if precision == "fp16" and adapter is None and strategy not in ZERO:
-        return "float32"  # AMP cannot step fp16 weights; told as a difference
     return DTYPES[precision if load_in in QUANTISED else load_in]
 
 
-DTYPE = ("numerics.precision", "model.load_in", "adapter.type", "parallel.strategy")  # the paths that `dtype` takes
+DTYPE = ("numerics.precision", "model.load_in")  # the paths that `dtype` takes
 
 
 NEFTUNE = same(
@@ -246,7 +243,7 @@ STOPPING = (
         advice="drop save.only_model, or early_stopping",
     )
     .when("watch.early_stopping")
-    .when("parallel.strategy", *ZERO, "fsdp2"),
+    .when("parallel.strategy", "zero1", "zero2", "zero3", "fsdp2"),
 )
 CHECKS: tuple[Check, ...] = (
     *STOPPING,
@@ -285,12 +282,5 @@ CHECKS: tuple[Check, ...] = (
     )
     .when("method", "cpo")
     .when("objective.loss", "hinge"),
-    differs(
-        "numerics.precision",
-        when=lambda precision: precision == "fp16",
-        message="TRL keeps all weights in fp32 and computes in fp16 by mixed precision",
-        advice="expect twice the memory of fp16 weights",
-    )
-    .unless("adapter.type")
-    .unless("parallel.strategy", *ZERO),
+    huggingface.UPCAST,
 )

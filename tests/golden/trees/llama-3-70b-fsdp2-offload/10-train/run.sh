@@ -13,6 +13,7 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 : "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]*)$ && "$NODE_RANK" -lt 8 ]]; then
   echo "NODE_RANK is $NODE_RANK, but the 8 nodes are 0 to 7" >&2

@@ -13,6 +13,7 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/articles.jsonl | sha256sum)
 [ "$(cat runs/llama-3-8b-pretrain-then-sft/prepared-pretrain/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/llama-3-8b-pretrain-then-sft/prepared-pretrain

@@ -13,6 +13,7 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/code.jsonl data/instructions.jsonl | sha256sum)
 [ "$(cat runs/mistral-7b-ddp-full/prepared/.rows 2>/dev/null)" = "$rows" ] || rm -rf -- runs/mistral-7b-ddp-full/prepared
