@@ -50,8 +50,10 @@ def place(course: Course, decision: Decision, findings: list[Finding]) -> list[P
                 if refusal.said and not set(reads) - (decision.usual if refusal.said == "other" else set()):
                     continue
                 used.update(reads)
-                # what nobody wrote is wrong for the system that somebody named
-                span = first_span(tree, (*reads, *reads_of(resolved, f"{stage.name}.trainer")))
+                # a value that nobody wrote is wrong beside one that somebody wrote, or for the system that somebody named
+                beside = [read for one in refusal.others for read in reads_of(resolved, f"{stage.name}.{one}")]
+                places = [*reads, *(read for read in beside if read not in decision.usual)]
+                span = first_span(tree, (*places, *reads_of(resolved, f"{stage.name}.trainer")))
                 advice = refusal.advice
                 if len(_systems(resolved, reads)) > 1:
                     advice = f"say it in the stage {stage.name}: {advice}"

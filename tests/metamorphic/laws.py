@@ -22,7 +22,6 @@ from recipec.plan import Origin, Resources
 from recipec.plan import leaf as at
 from recipec.source import Mapping, Path, dotted, find, plain, with_value
 
-PLACED = ("model.base",)  # the plan's path of a model may be where an earlier stage leaves it
 LAID = "laid in"  # the name of the text that a value stands in
 Kind = Literal["dropped", "elsewhere", "default", "circle"]
 
@@ -143,7 +142,11 @@ class Judge:
             inherited = find(self.tree, path)
             if not leaf.said and inherited is not None and "merge" not in self.recipe["stages"][leaf.path[1]]:
                 return plain(inherited)
-        return leaf.now if leaf.now is not None else _decided(path, stage, _plan(reference))
+        if leaf.now is not None:
+            return leaf.now
+        value = _decided(path, stage, _plan(reference))
+        # what an earlier stage leaves somewhere has no name of its own that a recipe could say
+        return None if isinstance(value, str) and _made(reference, value) else value
 
     def advise(self, tree: Mapping, made: Compiled, findings: Iterable[Finding]) -> None:
         """Judge the advice of findings that were not met before."""
@@ -239,6 +242,11 @@ def _asked(compiled: Compiled) -> list[Resources]:
     return [stage.resources for stage in compiled.resolved.plan.stages] if compiled.resolved is not None else []
 
 
+def _made(compiled: Compiled, place: str) -> bool:
+    """Return whether a stage of the plan makes what stands at a place."""
+    return compiled.resolved is not None and compiled.resolved.plan.maker(place) is not None
+
+
 def _plan(compiled: Compiled) -> dict[str, Row]:
     if not compiled.files or compiled.resolved is None:
         return {}
@@ -285,6 +293,6 @@ def _places() -> dict[str, str]:
         compiled = compile_tree(located(name))
         for path, row in _plan(compiled).items():
             reads = row.origin.reads
-            if row.origin.kind == "recipe" and len(reads) == 1 and reads[0] not in PLACED:
+            if row.origin.kind == "recipe" and len(reads) == 1:
                 found.setdefault(reads[0], path)
     return found

@@ -60,6 +60,7 @@ CALLED = {
     "per_node": ("GPU", "GPUs", "processes"),
     "nodes": ("GPU", "GPUs", "processes"),
     "tensor_parallel": ("GPUs",),
+    "context_parallel": ("context parallelism",),
 }
 
 

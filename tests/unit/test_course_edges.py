@@ -30,6 +30,14 @@ def test_a_stage_of_another_base_takes_that_base(tmp_path: Path) -> None:
     ]
 
 
+def test_a_base_beside_what_an_earlier_stage_left_is_told(tmp_path: Path) -> None:
+    own = "{name: two, model: {base: lab/other, chat_template: llama3}}"
+    found = findings(tmp_path, CHAT + f"model: {{base: meta-llama/Meta-Llama-3-8B}}\nstages: [{{name: one}}, {own}]\n")
+    assert ("T002", "stages[1].model.base has no effect on 10-one, 20-two") in [
+        (one.code, one.message) for one in found
+    ]
+
+
 def test_a_model_from_scratch_has_positions_for_the_longest_training(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     scratch = "model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 2}, max_length: 256}\n"

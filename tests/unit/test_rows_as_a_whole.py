@@ -44,8 +44,8 @@ def test_rows_of_which_nothing_is_to_be_told() -> None:
     assert told(PLAIN) == {}
 
 
-@pytest.mark.parametrize(("steps", "many"), [(500, False), (501, True), (200_000, True)])
-def test_steps_that_pass_over_the_same_rows_a_hundred_times(steps: int, many: bool) -> None:
+@pytest.mark.parametrize(("steps", "many"), [(1000, False), (1001, True), (200_000, True)])
+def test_steps_that_pass_over_the_same_rows_hundreds_of_times(steps: int, many: bool) -> None:
     assert told(PLAIN, f"steps: {steps}") == ({"D033": ("warning", 6)} if many else {})
 
 

@@ -151,3 +151,46 @@ def test_raw_sizes_are_found_in_every_file_and_depth(trainer: str, strategy: str
     assert one.help == line
     assert one.span is not None
     assert one.span.line == 9
+
+
+@pytest.mark.parametrize(
+    ("gpu", "advice"),
+    [
+        ("h100-80gb", "set model.attention: flash_attention_2"),
+        ("t4", "drop parallel.context_parallel: Flash Attention 2 needs a GPU with SM 80"),
+    ],
+)
+@pytest.mark.parametrize("trainer", ["axolotl", "openrlhf"])
+def test_what_is_missing_for_ring_attention_is_told_at_the_word_that_asks_for_it(
+    trainer: str, gpu: str, advice: str
+) -> None:
+    strategy = "zero3" if trainer == "openrlhf" else "fsdp2"
+    text = TEXT.replace("h100-80gb", gpu).replace("PARALLEL", f"strategy: {strategy}, context_parallel: 2")
+    for word, given in (("TRAINER", trainer), ("MODEL", ""), ("MORE", ""), ("TRAIN", ", micro_batch_size: 1")):
+        text = text.replace(word, given)
+    found = compile_tree(read_text(Source("x.yaml", text))).findings
+    one = next(one for one in found if "ring attention" in one.message)
+    assert one.span is not None
+    assert (text.splitlines()[one.span.line - 1].partition(":")[0], one.help) == ("parallel", advice)
+
+
+def test_a_batch_that_does_not_multiply_out_names_what_shares_sequences() -> None:
+    parallel = "strategy: fsdp2, context_parallel: 2, tensor_parallel: 2"
+    found = compiled("axolotl", parallel, FLASH, train=", micro_batch_size: 3").findings
+    help = next(one.help for one in found if one.code == "P060")
+    assert help is not None
+    assert "the 2 GPUs of parallel.context_parallel share each sequence" in help
+    assert "the 2 GPUs of parallel.tensor_parallel share each sequence" in help
+    assert "rollout" not in help
+
+
+def test_vllm_is_told_of_the_share_of_the_memory_that_it_takes() -> None:
+    text = """recipe: 1
+name: x
+model: {base: meta-llama/Meta-Llama-3-8B}
+hardware: {gpu: rtx-4060-ti-16gb}
+evaluate: {tasks: [mmlu], backend: BACKEND}
+"""
+    found = {name: compile_tree(read_text(Source("x.yaml", text.replace("BACKEND", name)))) for name in ("hf", "vllm")}
+    assert told(found["hf"]) == []
+    assert any("14.4 GiB that vLLM takes of the 16 GiB of rtx-4060-ti-16gb" in one for one in told(found["vllm"]))

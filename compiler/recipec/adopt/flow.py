@@ -42,7 +42,7 @@ class Flow:
         found = {
             survey.key(use.scope, name)
             for use in survey.calls
-            if isinstance(use.node, cst.Call) and survey.makes_optimizer(use.node)
+            if isinstance(use.node, cst.Call) and survey.results(use.scope, use.node) == ("optimizer",)
             for name in survey.trains(use.scope, use.node)
         }
         same: list[tuple[Key, Key]] = []
@@ -90,8 +90,14 @@ class Flow:
                 found |= (
                     self.origins(where, value, seen | {key}) if alias(value) else {Origin(name, function=function.name)}
                 )
-            if not handed:
-                found.add(Origin(name))
+            if not handed and not found:  # `f(*arguments)` hands it something too
+                starred = any(
+                    isinstance(use.node, cst.Call)
+                    and any(a.star for a in use.node.args)
+                    and survey.called(use.scope, dotted(use.node.func)) is function
+                    for use in survey.calls
+                )
+                found.add(Origin(name, function=function.name if starred else ""))
         return frozenset(found or {Origin(name)})
 
 

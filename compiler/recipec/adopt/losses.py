@@ -9,7 +9,8 @@ import re
 import libcst as cst
 
 from recipec.adopt.flow import Flow
-from recipec.adopt.tree import dotted, last, names
+from recipec.adopt.survey import HOLDERS, SAME
+from recipec.adopt.tree import calls, dotted, last, names
 
 SUM, MEAN, ROWS, CONSTANT, MIXED, UNKNOWN = "sum", "mean", "rows", "constant", "mixed", ""
 SAME_KIND = frozenset(
@@ -38,6 +39,8 @@ class Losses:
             if isinstance(node.operator, cst.Multiply):
                 return _product(left, right)
             if isinstance(node.operator, cst.Divide | cst.FloorDivide):
+                if left == SUM and "batch" in cst.Module([]).code_for_node(node.right).lower():
+                    return MEAN  # `/ args.batch_size`
                 return _quotient(left, right)
             return _total([left, right])
         if isinstance(node, cst.Call):
@@ -46,7 +49,8 @@ class Losses:
             inside = dotted(node.value)
             if inside.endswith(".shape"):
                 return SUM  # a number of rows
-            return ROWS if self.kind(scope, node.value, seen) == ROWS else UNKNOWN
+            kind = self._part(scope, node, seen)
+            return kind or (ROWS if self.kind(scope, node.value, seen) == ROWS else UNKNOWN)
         if isinstance(node, cst.IfExp):
             return _total([self.kind(scope, node.body, seen), self.kind(scope, node.orelse, seen)])
         name = dotted(node)
@@ -54,7 +58,14 @@ class Losses:
             return MEAN
         if name.endswith(".data"):
             return self.kind(scope, cst.parse_expression(name.removesuffix(".data")), seen)
+        holder = name.partition(".")[0]
+        if holder != name and holder != "self" and (holder in HOLDERS or self._parsed(scope, holder)):
+            return CONSTANT  # a setting
         return self._name(scope, name, seen) if name else UNKNOWN
+
+    def _parsed(self, scope: str, name: str) -> bool:
+        made = self._maker(scope, name)
+        return made is not None and getattr(getattr(made.func, "attr", None), "value", "") == "parse_args"
 
     def _name(self, scope: str, name: str, seen: frozenset[tuple[str, str]]) -> str:
         key = self.survey.key(scope, name)
@@ -85,14 +96,44 @@ class Losses:
     ) -> str:
         """Judge one of several results of a call."""
         function = self.survey.called(scope, dotted(value.func)) if isinstance(value, cst.Call) else None
-        if function is None:
-            return UNKNOWN
+        inside = [function.name] if function is not None else []
+        if isinstance(value, cst.Call) and not inside:
+            inside = self._functions(scope, value)
         found = [
             self.kind(where, values[index], seen)
             for where, values in self.survey.returns
-            if where == function.name and len(values) == count
+            if where in inside and len(values) == count
         ]
         return _total(found) if found else UNKNOWN
+
+    def _part(self, scope: str, node: cst.Subscript, seen: frozenset[tuple[str, str]]) -> str:
+        """Judge `f(…)["loss"]` and `f(…)[0]`, or the same of a name, by what the script's own function returns."""
+        index = node.slice[0].slice if len(node.slice) == 1 else None
+        value: cst.BaseExpression | None = node.value
+        if dotted(node.value):
+            value = self._maker(scope, dotted(node.value))
+        if not isinstance(index, cst.Index) or not isinstance(value, cst.Call):
+            return UNKNOWN
+        word, found = cst.Module([]).code_for_node(index.value), list[str]()
+        for where, values in self.survey.returns:
+            if where not in self._functions(scope, value):
+                continue
+            if word.isdigit() and len(values) > int(word):
+                found.append(self.kind(where, values[int(word)], seen))
+            for element in values[0].elements if isinstance(values[0], cst.Dict) else ():
+                if isinstance(element, cst.DictElement) and cst.Module([]).code_for_node(element.key) == word:
+                    found.append(self.kind(where, element.value, seen))
+        return _total(found) if found else UNKNOWN
+
+    def _functions(self, scope: str, call: cst.Call) -> list[str]:
+        """Return the script's function that a call runs: that of the name, or `forward` of its model."""
+        function = self.survey.called(scope, dotted(call.func))
+        if function is not None:
+            return [function.name]
+        if not dotted(call.func):
+            return []
+        made = [c for o in self.flow.origins(scope, call.func) if o.made is not None for c in calls(o.made.value)]
+        return [f"{dotted(c.func)}.forward" for c in made if self.survey.is_module(dotted(c.func))]
 
     def _call(self, scope: str, node: cst.Call, seen: frozenset[tuple[str, str]]) -> str:
         survey, callee = self.survey, dotted(node.func)
@@ -149,7 +190,10 @@ class Losses:
         """Return the call that made what a name holds, as `criterion = nn.BCELoss()`."""
         origins = self.flow.origins(scope, cst.parse_expression(name))
         made = [origin.made.value for origin in origins if origin.made is not None]
-        return made[0] if len(made) == 1 and isinstance(made[0], cst.Call) else None
+        value = made[0] if len(made) == 1 else None
+        while isinstance(value, cst.Call) and isinstance(value.func, cst.Attribute) and value.func.attr.value in SAME:
+            value = value.func.value  # `Loss().to(device)`
+        return value if isinstance(value, cst.Call) else None
 
     def _whole(self, scope: str, node: cst.Call) -> bool:
         """Return whether a length is that of a loader or of a data set, not of a batch."""

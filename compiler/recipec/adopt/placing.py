@@ -5,33 +5,15 @@ from typing import NamedTuple
 
 import libcst as cst
 
+from recipec.adopt.distributed import refuse_distributed
 from recipec.adopt.evaluation import Gather, batch_target, shared
 from recipec.adopt.flow import Flow, Origin, alias
+from recipec.adopt.remarks import downloads, owner, remarks, waits
+from recipec.adopt.schedules import counted_by_hand, counts_rows_of_all
 from recipec.adopt.survey import Assignment, Key, Survey, Use
-from recipec.adopt.training import refuse_hidden_forward, refuse_parting, settings, summed_losses, totals
+from recipec.adopt.training import code, refuse_hidden_forward, refuse_parting, settings, summed_losses, totals
 from recipec.adopt.tree import calls, dotted, last, names
 from recipec.adopt.trouble import Trouble
-
-# What makes a script one of several processes already, and what to do with it instead.
-LAUNCHED = "it runs on several GPUs as it is: start it by a recipe with trainer: script"
-ALREADY = {
-    "lightning": ("a Lightning script is distributed by its Trainer", LAUNCHED),
-    "pytorch_lightning": ("a Lightning script is distributed by its Trainer", LAUNCHED),
-    "transformers.Trainer": ("the Hugging Face Trainer is distributed already", LAUNCHED),
-    "transformers.Seq2SeqTrainer": ("the Hugging Face Trainer is distributed already", LAUNCHED),
-    "trl": ("TRL's trainers are distributed already", LAUNCHED),
-    "deepspeed": ("DeepSpeed distributes this script already", f"{LAUNCHED}, launcher: deepspeed"),
-    "fastai": ("fastai's Learner hides its loop", "use Learner.to_distributed"),
-    "ignite": ("Ignite's Engine hides its loop", "use ignite.distributed"),
-}
-BY_HAND = {
-    "DistributedDataParallel": "is distributed by hand already",
-    "init_process_group": "is distributed by hand already",
-    "DistributedSampler": "shares its data by hand already",
-    "FullyShardedDataParallel": "is sharded by hand already",
-    "fully_shard": "is sharded by hand already",
-    "DataParallel": "uses torch.nn.DataParallel, which is one process with several GPUs",
-}
 
 
 class Places(NamedTuple):
@@ -47,45 +29,23 @@ class Places(NamedTuple):
     summed: set[cst.CSTNode]  # calls of `backward` whose loss is a sum over the batch
     totals: dict[cst.CSTNode, list[str]]  # after this loop, these lines
     settings: dict[str, bool]  # of DistributedDataParallel
-
-
-def refuse_distributed(survey: Survey) -> None:
-    """Raise Trouble where the script is distributed already, or bound to one GPU."""
-    for name, statement in survey.imports.items():
-        for known, (message, advice) in ALREADY.items():
-            if name == known or name.startswith(known + ".") or (known == "trl" and name.startswith("trl")):
-                raise Trouble(statement, "A003", message, advice)
-    for use in survey.calls:
-        assert isinstance(use.node, cst.Call)
-        called = last(dotted(use.node.func))
-        if called in BY_HAND or dotted(use.node.func) in ("DDP", "FSDP"):
-            what = BY_HAND.get(called, "is distributed by hand already")
-            advice = "take these lines out first: Accelerate does their work"
-            raise Trouble(use.node, "A004", f"the script {what}", advice)
-        if called == "set_device":
-            raise Trouble(use.node, "A005", "the script binds itself to one GPU", "drop the line: Accelerate chooses")
-        if called == "spawn" or (
-            called == "Process" and any(a.keyword and a.keyword.value == "target" for a in use.node.args)
-        ):
-            advice = "take these lines out and call the function itself: the launcher starts the processes"
-            raise Trouble(use.node, "A004", "the script starts processes of its own", advice)
-    code = cst.Module([]).code_for_node
-    for made in survey.assignments:
-        if "CUDA_VISIBLE_DEVICES" in code(made.statement).partition("=")[0]:
-            advice = "drop the line: the launcher gives each process its GPU"
-            raise Trouble(made.statement, "A005", "the script binds itself to one GPU", advice)
+    waits: set[cst.CSTNode]  # statements before which all processes wait
+    downloads: set[cst.CSTNode]  # statements that one process goes through first
 
 
 def place(survey: Survey, module: cst.Module) -> Places:
     """Find the place of everything. Raises Trouble with the place to blame where something cannot be found."""
     refuse_distributed(survey)
-    backward = [use for use in survey.calls if _owner(use, "backward") is not None]
+    backward = [use for use in survey.calls if owner(use, "backward") is not None]
     if not backward:
         raise Trouble(
             module, "A001", "there is no training loop here", "no line calls `.backward()`: name the file that does"
         )
     over = [use for use in survey.loops if survey.over_loader(use)]
     training = [use for use in over if survey.learns(use.scope, use.node)]
+    around = {n for use in training for n in survey.above(use.node)}
+    by_next = [u for u in [*survey.loops, *survey.whiles] if u not in over and u.node not in around and survey.taken(u)]
+    training += [use for use in by_next if survey.learns(use.scope, use.node)]
     if not training:
         _no_loop(survey, backward[0])
     flow = Flow(survey)
@@ -93,20 +53,27 @@ def place(survey: Survey, module: cst.Module) -> Places:
     refuse_hidden_forward(flow, training)
     reduced = totals(flow, training)
     refuse_parting(flow, training, reduced)
-    places = Places({}, {}, {}, set(), {}, [], flow, summed_losses(flow), reduced, settings(flow, training, text))
+    places = Places(
+        {},
+        {},
+        {},
+        set(),
+        {},
+        [],
+        flow,
+        summed_losses(flow),
+        reduced,
+        settings(flow, training, text),
+        waits(survey),
+        downloads(survey),
+    )
     groups = [_group(survey, flow, block) for block in _blocks(survey, _optimizers(survey))]
     shared_out = _share(survey, flow, groups, over, training, module, places)
     for group in groups:
         _prepare(survey, flow, group, shared_out, training, places)
     _other_loaders(shared_out, places)
-    _notes(survey, places)
+    places.notes[:] = remarks(survey, training, text, places.notes)
     return places
-
-
-def _owner(use: Use, method: str) -> cst.BaseExpression | None:
-    """Return what a method is called on; None where something else is used."""
-    function = use.node.func if isinstance(use.node, cst.Call) else None
-    return function.value if isinstance(function, cst.Attribute) and function.attr.value == method else None
 
 
 def _no_loop(survey: Survey, backward: Use) -> None:
@@ -121,6 +88,8 @@ def _no_loop(survey: Survey, backward: Use) -> None:
         if isinstance(use.node, cst.For) and survey.learns(use.scope, use.node):
             node = use.node
     advice = "let a torch.utils.data.DataLoader give the batches: it is what several processes share"
+    if isinstance(node, cst.For) and isinstance(node.iter, cst.Subscript):
+        advice = "give each DataLoader a name of its own, and write one loop that trains and one that evaluates"
     if not isinstance(node, cst.For | cst.While):
         advice = "the loop over batches must be in this file, over a DataLoader made here"
     raise Trouble(node, "A002", "the loop that trains is over no DataLoader that can be followed", advice)
@@ -141,11 +110,11 @@ def _optimizers(survey: Survey) -> list[Assignment]:
     found: list[Assignment] = []
     for made in survey.assignments:
         call = made.value if isinstance(made.value, cst.Call) else None
-        if (
-            call
-            and survey.results(made.scope, call) == ("optimizer",)
-            and not survey.called(made.scope, dotted(call.func))
-        ):
+        for index, role in enumerate(survey.results(made.scope, call) if call is not None else ()):
+            if call is None or role != "optimizer" or _named_inside(survey, made.scope, call, index):
+                continue
+            target = made.targets[index] if len(made.targets) > index else made.targets[0]
+            found.append(made._replace(targets=(target, *made.targets)))
             if last(dotted(call.func)) == "LBFGS":
                 message = "LBFGS evaluates the loss itself, several times a step"
                 raise Trouble(made.statement, "A008", message, "use another optimiser")
@@ -153,13 +122,19 @@ def _optimizers(survey: Survey) -> list[Assignment]:
                 message = "this optimiser is made inside the model that it trains"
                 advice = "make it where the model is made, from `model.parameters()`: both are prepared together"
                 raise Trouble(made.statement, "A030", message, advice)
-            found.append(made)
     if not found:
         nameless = [n for use in survey.calls if isinstance(n := use.node, cst.Call) and survey.makes_optimizer(n)]
         at = nameless[0] if nameless else survey.calls[0].node
         advice = "write `optimizer = torch.optim.…(model.parameters())` in this file: it must be prepared by its name"
         raise Trouble(at, "A006", "no optimiser of a known kind is made here and given a name", advice)
     return found
+
+
+def _named_inside(survey: Survey, scope: str, call: cst.Call, index: int) -> bool:
+    """Return whether a call's optimiser has a name already in the script's function that makes it."""
+    function = survey.called(scope, dotted(call.func))
+    every = [values for where, values in survey.returns if function is not None and where == function.name]
+    return any(len(values) > index and bool(dotted(values[index])) for values in every)
 
 
 def _blocks(survey: Survey, found: list[Assignment]) -> list[list[Assignment]]:
@@ -200,11 +175,7 @@ def _group(survey: Survey, flow: Flow, block: list[Assignment]) -> Group:
     scope, models, optimizers = block[0].scope, list[str](), list[str]()
     for home in block:
         optimizers += [home.targets[0]] if home.targets[0] not in optimizers else []
-        mine = (
-            survey.trains(scope, home.value)
-            if isinstance(home.value, cst.Call) and survey.makes_optimizer(home.value)
-            else []
-        )
+        mine = survey.trains(scope, home.value) if isinstance(home.value, cst.Call) else []
         if not mine or any(not flow.survey.roles.get(survey.key(scope, name)) for name in mine):
             visible = [m for m in survey.assignments if m.scope == scope]
             mine = [t for m in visible for t in m.targets if t and survey.key(scope, t) in flow.trained]
@@ -258,20 +229,29 @@ def _share(
 ) -> set[Origin]:
     """Decide which loaders are shared by the processes, and place each loop over one. Raises Trouble where none fits."""
     origins: dict[cst.CSTNode, frozenset[Origin]] = {}
-    for use in over:
-        assert isinstance(use.node, cst.For)
-        each = [flow.origins(scope, loader) for scope, loader in survey.loaders(use.scope, use.node.iter)]
+    for use in {*over, *training}:
+        each = [flow.origins(scope, loader) for scope, loader in survey.taken(use)]
         origins[use.node] = frozenset(origin for part in each for origin in part) or frozenset([Origin("")])
     shares: set[Origin] = set()
     for use in training:
-        assert isinstance(use.node, cst.For)
         for origin in origins[use.node]:
             if not _can_be_prepared(survey, groups, origin):
+                at = use.node.iter if isinstance(use.node, cst.For) else use.node
                 advice = "write `loader = DataLoader(…)` first: it must be prepared once, before the loop"
-                raise Trouble(use.node.iter, "A012", "the loader of this loop has no name", advice)
+                raise Trouble(at, "A012", "the loader of this loop has no name", advice)
             shares.add(origin)
+        branch = _sometimes(use) if len(origins[use.node]) > 1 else None
+        if branch is not None:
+            message = "this loop trains over one loader and evaluates over another: rows that fill the last batch would count twice"
+            advice = "give the evaluation a loop of its own"
+            raise Trouble(branch, "A036", message, advice)
+    for use in survey.comprehensions:
+        assert isinstance(use.node, cst.CompFor)
+        each = [flow.origins(scope, loader) for scope, loader in survey.loaders(use.scope, use.node.iter)]
+        origins[use.node] = frozenset(origin for part in each for origin in part)
+    over = [*over, *(use for use in survey.comprehensions if origins[use.node])]
     judged = [use for use in over if use not in training and not _first(survey, groups, use, origins[use.node])]
-    plain = {use.node: shared(flow, use, module.code) for use in judged}
+    plain = {use.node: shared(flow, use, module.code) if isinstance(use.node, cst.For) else None for use in judged}
     alone = {o for use in judged if plain[use.node] is None for o in origins[use.node]} - shares
     alone |= {o for use in judged for o in origins[use.node] if not _can_be_prepared(survey, groups, o)}
     size = -1
@@ -279,7 +259,8 @@ def _share(
         size = len(alone)
         alone |= {o for use in judged if origins[use.node] & alone for o in origins[use.node]} - shares
     for use in [*training, *judged]:
-        assert isinstance(use.node, cst.For)
+        if isinstance(use.node, cst.While):
+            continue
         found, gather = origins[use.node], plain.get(use.node)
         if use in judged and (gather is None or found & alone):
             if found & shares:
@@ -288,15 +269,30 @@ def _share(
                     "give it a DataLoader of its own, or write `output = model(…)` once in the loop, and count after it"
                 )
                 raise Trouble(use.node, "A010", message, advice)
-            if any(flow.is_trained(use.scope, call.func) for call in calls(use.node.body)) or survey.hands_model(use):
+            asked = calls(use.node.body if isinstance(use.node, cst.For) else survey.parent(use.node))
+            if survey.asks_model(use) or any(flow.is_trained(use.scope, call.func) for call in asked):
                 note = f"line {survey.line(use.node)}: every process evaluates all of it, for it is not plain enough to share"
                 places.notes.append(note)
             continue
         shares |= found
+        if not isinstance(use.node, cst.For):
+            continue
         places.batches[use.node] = frozenset(names(batch_target(flow, use)[0]))
         if gather is not None:
             places.gather[gather[0]] = gather[1]
     return shares
+
+
+def _sometimes(use: Use) -> cst.CSTNode | None:
+    """Return the branch in which a loop goes backward, if it may do without."""
+
+    def inside(node: cst.CSTNode) -> cst.CSTNode | None:
+        if isinstance(node, cst.If) and node.orelse is None and ".backward(" in code(node.body):
+            return node.test
+        return next((found for child in node.children if (found := inside(child)) is not None), None)
+
+    zipped = isinstance(use.node, cst.For) and "zip(" in code(use.node.iter)
+    return None if zipped or "next(" in code(use.node) else inside(use.node)
 
 
 def _can_be_prepared(survey: Survey, groups: list[Group], origin: Origin) -> bool:
@@ -333,16 +329,31 @@ def _prepare(
             continue
         for target in made.targets:
             role = survey.roles.get(survey.key(made.scope, target), "") if target else ""
-            mine = role == "loader" and Origin(target, made) in shares and not _used_between(survey, group, made)
-            if (mine and target not in loaders) or (
-                role == "scheduler"
-                and target not in schedulers
-                and _each_step(survey, flow, training, made.scope, target)
-            ):
-                (loaders if role == "loader" else schedulers).append(target)
+            mine = (
+                role == "loader"
+                and Origin(target, made) in shares
+                and not _used_between(survey, group, made)
+                and not counted_by_hand(flow, made, target)
+            )
+            if mine and target not in loaders:
+                loaders.append(target)
                 final = max(final, made.statement, key=survey.line)
-                if role == "loader":
-                    shares.discard(Origin(target, made))
+                shares.discard(Origin(target, made))
+    late = survey.line(final)
+    for made in survey.assignments:
+        if made.body is not group.body or survey.line(made.statement) >= until:
+            continue
+        for target in made.targets:
+            role = survey.roles.get(survey.key(made.scope, target), "") if target else ""
+            if (
+                role != "scheduler"
+                or target in schedulers
+                or not _each_step(survey, flow, training, made.scope, target)
+            ):
+                continue
+            if counts_rows_of_all(flow, made, {(group.scope, name) for name in loaders}, late):
+                schedulers.append(target)
+                final = max(final, made.statement, key=survey.line)
     function = survey.functions.get(group.scope)
     for name in reversed(function.parameters if function is not None else ()):
         if Origin(name, function=group.scope) in shares:
@@ -417,7 +428,7 @@ def _asked_between(survey: Survey, group: Group, name: str, final: cst.CSTNode) 
 def _each_step(survey: Survey, flow: Flow, training: list[Use], scope: str, name: str) -> bool:
     """Return whether a schedule goes on with every batch: then it counts the batches of all processes."""
     for use in survey.calls:
-        stepped = _owner(use, "step")
+        stepped = owner(use, "step")
         if stepped is None or survey.role(use.scope, stepped) != "scheduler":
             continue
         if not any(
@@ -442,21 +453,3 @@ def _other_loaders(shares: set[Origin], places: Places) -> None:
         mine = {origin.name for origin in shares if origin.made is made}
         held = tuple(name for name in made.targets if name in mine)
         places.prepare.setdefault(made.statement, []).append(held)
-
-
-def _notes(survey: Survey, places: Places) -> None:
-    places.notes.insert(0, "every process takes batches of its own: the sequences of a step are batch size × processes")
-    for use in survey.calls:
-        if (
-            any(
-                isinstance(n, cst.If)
-                and isinstance(n.test, cst.Comparison)
-                and "%" in cst.Module([]).code_for_node(n.test)
-                for n in survey.above(use.node)
-            )
-            and _owner(use, "step") is not None
-        ):
-            places.notes.append(
-                "gradients are accumulated by hand, which is right with ddp; DeepSpeed would step at every batch"
-            )
-            break

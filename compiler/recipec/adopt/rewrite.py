@@ -6,9 +6,10 @@ from typing import Any
 import libcst as cst
 
 from recipec.adopt.evaluation import Gather
+from recipec.adopt.outside import talks
 from recipec.adopt.placing import Places
 from recipec.adopt.survey import SAME, Survey
-from recipec.adopt.tree import calls, dotted, last, names
+from recipec.adopt.tree import calls, dotted, last, names, opens_to_write
 from recipec.adopt.trouble import Trouble
 
 ACCELERATOR = "accelerator"
@@ -34,8 +35,6 @@ MODULE_WORDS = frozenset(  # what a wrapped model passes on
         "training",
     ]
 )
-TRACKERS = frozenset(["wandb", "mlflow", "trackio", "logging"])
-WRITERS = frozenset(["write_text", "write_bytes", "mkdir", "makedirs", "savefig", "copyfile", "rmtree", "symlink_to"])
 ON_MAIN = cst.parse_expression("accelerator.is_main_process")
 WIDTH = 100
 
@@ -238,15 +237,7 @@ class Rewrite(cst.CSTTransformer):
         return self._main_only(updated_node)
 
     def _writes(self, node: cst.With) -> bool:
-        for item in node.items:
-            call = item.item
-            if isinstance(call, cst.Call) and (
-                dotted(call.func) == "open" or getattr(getattr(call.func, "attr", None), "value", "") == "open"
-            ):
-                modes = [a.value.value for a in call.args if isinstance(a.value, cst.SimpleString)]
-                if any(mode.strip("\"'").strip("bt+") in ("w", "a", "x") for mode in modes):
-                    return True
-        return False
+        return any(isinstance(item.item, cst.Call) and opens_to_write(item.item) for item in node.items)
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
@@ -272,16 +263,26 @@ class Rewrite(cst.CSTTransformer):
             isinstance(small, cst.Expr)
             and isinstance(small.value, cst.Call)
             and not self._inside_write
-            and self._talks(small.value)
+            and talks(self.survey, self.scope, small.value)
         ):
             return self._main_only(updated_node)
+        before: list[cst.BaseStatement] = []
+        if original_node in self.places.waits:
+            before.append(_line("accelerator.wait_for_everyone()\n", self.module))
+            before[0] = before[0].with_changes(leading_lines=updated_node.leading_lines)
+            updated_node = updated_node.with_changes(leading_lines=[])
+        here: cst.BaseStatement = updated_node
+        if original_node in self.places.downloads:
+            first = cst.ensure_type(_line("with accelerator.main_process_first():\n    pass\n", self.module), cst.With)
+            body = cst.IndentedBlock([updated_node.with_changes(leading_lines=[])])
+            here = first.with_changes(body=body, leading_lines=updated_node.leading_lines)
         added: list[cst.BaseStatement] = []
         for group in self.places.prepare.get(original_node, ()):
             added.append(_line(_prepared(group), self.module))
         gather = self.places.gather.get(original_node)
         if gather is not None:
             added.append(_line(_gathered(gather), self.module))
-        return cst.FlattenSentinel([updated_node, *added]) if added else updated_node
+        return cst.FlattenSentinel([*before, here, *added])
 
     def _drop(self, small: cst.BaseSmallStatement) -> bool:
         """Return whether a statement has nothing left to do: the scaler's, and moves to the device."""
@@ -325,21 +326,6 @@ class Rewrite(cst.CSTTransformer):
         ):
             return False
         return dotted(owner) in self._batch() or self._placed(value)
-
-    def _talks(self, call: cst.Call) -> bool:
-        """Return whether a call as a statement tells the outside something that one process should tell."""
-        name, func = dotted(call.func), call.func
-        method = func.attr.value if isinstance(func, cst.Attribute) else name
-        if name.partition(".")[0] in TRACKERS and name not in ("logging.basicConfig", "logging.getLogger"):
-            return True
-        if isinstance(func, cst.Attribute):
-            role = self.role(func.value)
-            if role == "tracker":
-                return True
-            if method == "save_pretrained" and role != "model":
-                return True
-        careful = any(a.keyword and a.keyword.value == "exist_ok" for a in call.args)
-        return method in WRITERS and isinstance(func, cst.Attribute) and not careful
 
     def _main_only(self, statement: Any) -> cst.If:
         lines = statement.leading_lines

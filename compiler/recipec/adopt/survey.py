@@ -11,7 +11,7 @@ from typing import NamedTuple
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, ParentNodeProvider, PositionProvider
 
-from recipec.adopt.tree import calls, dotted, last, paths, trained
+from recipec.adopt.tree import calls, dotted, last, opens_to_write, paths, trained
 
 OPTIMIZERS = frozenset(
     [
@@ -40,6 +40,7 @@ OPTIMIZERS = frozenset(
 SCHEDULE = re.compile(r"(\w+LR|ReduceLROnPlateau|CosineAnnealingWarmRestarts|get_\w*schedul\w*)$")
 WRAPPERS = frozenset(["enumerate", "tqdm", "zip", "iter", "islice", "track"])  # what loops put around a loader
 HOLDERS = frozenset(["args", "cfg", "config", "opt", "hparams", "self"])  # whose `.device` is a setting, not a tensor's
+TRACKERS = ("SummaryWriter", "getLogger", "writer", "DictWriter")  # of tensorboard, logging and csv
 SAME = frozenset(["to", "cuda", "cpu", "float", "train", "eval", "requires_grad_"])  # methods that return their object
 
 Key = tuple[str, str]  # the scope (a function's qualified name, `class NAME`, or "" for the module), and the name
@@ -93,10 +94,16 @@ class Survey(cst.CSTVisitor):
         self.updates: list[Update] = []
         self.calls: list[Use] = []
         self.loops: list[Use] = []
+        self.whiles: list[Use] = []
+        self.comprehensions: list[Use] = []
+        self.statements: list[cst.SimpleStatementLine] = []
         self.branches: list[Use] = []
         self.returns: list[tuple[str, tuple[cst.BaseExpression, ...]]] = []
         self.imports: dict[str, cst.CSTNode] = {}  # dotted module or module.name -> its statement
         self.roles: dict[Key, str] = {}
+        self.optimizers: set[cst.Call] = (
+            set()
+        )  # calls of classes that nobody here knows: `optimizer = Lamb(net.parameters())`
         self._stack: list[tuple[str, str]] = []  # (kind, name)
         self._bound: dict[str, set[str]] = {}  # scope -> names that are assigned in it
         self._outer: dict[str, set[str]] = {}  # scope -> names that it declares global or nonlocal
@@ -171,6 +178,15 @@ class Survey(cst.CSTVisitor):
 
     def visit_For(self, node: cst.For) -> None:
         self.loops.append(Use(self.scope, node))
+
+    def visit_SimpleStatementLine(self, node: cst.SimpleStatementLine) -> None:
+        self.statements.append(node)
+
+    def visit_CompFor(self, node: cst.CompFor) -> None:
+        self.comprehensions.append(Use(self.scope, node))
+
+    def visit_While(self, node: cst.While) -> None:
+        self.whiles.append(Use(self.scope, node))
 
     def visit_If(self, node: cst.If) -> None:
         self.branches.append(Use(self.scope, node))
@@ -258,14 +274,16 @@ class Survey(cst.CSTVisitor):
         method = last(callee) if callee else getattr(getattr(call.func, "attr", None), "value", "")
         if method in SAME and isinstance(call.func, cst.Attribute):
             return (self.role(scope, call.func.value),)
-        if method in OPTIMIZERS:
+        if self.makes_optimizer(call):
             return ("optimizer",)
         if method in WRAPPERS and call.args:
             held = [self.role(scope, argument.value) for argument in call.args]
             return ("progress" if "loader" in held or "progress" in held else "",)
-        known = {"DataLoader": "loader", "GradScaler": "scaler", "SummaryWriter": "tracker", "getLogger": "tracker"}
+        known = {"DataLoader": "loader", "GradScaler": "scaler"} | dict.fromkeys(TRACKERS, "tracker")
         if method in known:
             return (known[method],)
+        if method == "open" and opens_to_write(call):
+            return ("tracker",)
         if callee == "torch.device" or method == "current_accelerator":
             return ("device",)
         if method == "compile" and call.args:
@@ -305,6 +323,11 @@ class Survey(cst.CSTVisitor):
 
     def spread(self) -> None:
         """Find every role, by going over the script until nothing new is learnt."""
+        for made in self.assignments:
+            unknown = isinstance(made.value, cst.Call) and self.called(made.scope, dotted(made.value.func)) is None
+            named = len(made.targets) == 1 and "opt" in last(made.targets[0]).lower()
+            if unknown and named and isinstance(made.value, cst.Call) and trained(made.value.args):
+                self.optimizers.add(made.value)
         before = -1
         while len(self.roles) != before:
             before = len(self.roles)
@@ -327,10 +350,9 @@ class Survey(cst.CSTVisitor):
         bases = () if name in seen else self.classes.get(name, ())
         return any(last(base) == "Module" or self.is_module(base, seen | {name}) for base in bases)
 
-    @staticmethod
-    def makes_optimizer(call: cst.Call) -> bool:
-        """Return whether a call makes an optimiser, as far as its name says."""
-        return last(dotted(call.func)) in OPTIMIZERS
+    def makes_optimizer(self, call: cst.Call) -> bool:
+        """Return whether a call makes an optimiser, as far as its name says, or that of what it is assigned to."""
+        return last(dotted(call.func)) in OPTIMIZERS or call in self.optimizers
 
     def trains(self, scope: str, call: cst.Call) -> list[str]:
         """Return the names of the models whose parameters an optimiser is given, directly or by a name of their own."""
@@ -407,6 +429,15 @@ class Survey(cst.CSTVisitor):
         assert isinstance(use.node, cst.For)
         return self.role(use.scope, use.node.iter) in ("loader", "progress")
 
+    def taken(self, use: Use) -> list[tuple[str, cst.BaseExpression]]:
+        """Return the loaders that a loop goes over, or takes single batches from by `next`, each with its scope."""
+        over = self.loaders(use.scope, use.node.iter) if isinstance(use.node, cst.For) else []
+        body = use.node.body if isinstance(use.node, cst.For | cst.While) else use.node
+        for call in calls(body):
+            if dotted(call.func) == "next" and call.args:
+                over += self.loaders(use.scope, call.args[0].value)
+        return over
+
     def loaders(self, scope: str, node: cst.BaseExpression) -> list[tuple[str, cst.BaseExpression]]:
         """Return the loaders that an expression goes over, without what is around them, each with its scope."""
         if isinstance(node, cst.Call) and (last(dotted(node.func)) in WRAPPERS):
@@ -430,7 +461,9 @@ class Survey(cst.CSTVisitor):
         return False
 
     def loops_in(self, scope: str, node: cst.CSTNode, seen: frozenset[str] = frozenset()) -> bool:
-        """Return whether a loop over batches stands in a node, or in the script's functions that it calls."""
+        """Return whether batches are taken from a loader in a node, or in the script's functions that it calls."""
+        if any(dotted(call.func) == "iter" and self.results(scope, call) == ("progress",) for call in calls(node)):
+            return True
         if any(use.node is node or node in self.above(use.node) for use in self.loops if self.over_loader(use)):
             return True
         for call in calls(node):
@@ -442,16 +475,10 @@ class Survey(cst.CSTVisitor):
 
     def asks_model(self, use: Use) -> bool:
         """Return whether a loop calls a model, or hands one to something."""
-        assert isinstance(use.node, cst.For)
-        return self.hands_model(use) or any(
-            self.role(use.scope, call.func) == "model"
-            or (isinstance(call.func, cst.Attribute) and self.role(use.scope, call.func.value) == "model")
-            for call in calls(use.node.body)
-        )
-
-    def hands_model(self, use: Use) -> bool:
-        """Return whether a loop hands a model to what it calls."""
-        assert isinstance(use.node, cst.For)
+        body = use.node.body if isinstance(use.node, cst.For) else self.parent(use.node)
         return any(
-            self.role(use.scope, argument.value) == "model" for call in calls(use.node.body) for argument in call.args
+            self.role(use.scope, asked) == "model"
+            for call in calls(body)
+            for asked in (call.func, getattr(call.func, "value", call.func), *(a.value for a in call.args))
+            if isinstance(asked, cst.BaseExpression)
         )

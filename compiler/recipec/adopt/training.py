@@ -7,7 +7,7 @@ import libcst as cst
 
 from recipec.adopt.evaluation import batch_target
 from recipec.adopt.flow import Flow
-from recipec.adopt.losses import MEAN, MIXED, SUM, Losses
+from recipec.adopt.losses import MEAN, MIXED, SUM, UNKNOWN, Losses
 from recipec.adopt.survey import Survey, Update, Use
 from recipec.adopt.tree import calls, dotted, last, names, paths
 from recipec.adopt.trouble import Trouble
@@ -59,7 +59,6 @@ def totals(flow: Flow, training: list[Use]) -> dict[cst.CSTNode, list[str]]:
     loops = {use.node for use in training}
     found: dict[cst.CSTNode, list[str]] = {}
     for use in training:
-        assert isinstance(use.node, cst.For)
         for name in dict.fromkeys(u.name for u in survey.updates if u.name):
             mine = [
                 u
@@ -69,6 +68,8 @@ def totals(flow: Flow, training: list[Use]) -> dict[cst.CSTNode, list[str]]:
             if not mine or not _begins_at(survey, use, name) or not _read_after(survey, use, name):
                 continue
             kinds = {losses.kind(u.scope, u.value) for u in mine}
+            if kinds == {UNKNOWN} and _by_batches(survey, use, name):
+                kinds = {MEAN}
             if kinds not in ({SUM}, {MEAN}):
                 if len(kinds) == 1 and _by_rows(survey, use, name) and "constant" not in kinds:
                     message = f"{name} is added up by each process and then divided by all rows"
@@ -125,14 +126,21 @@ def _by_rows(survey: Survey, use: Use, name: str) -> bool:
     return False
 
 
+def _by_batches(survey: Survey, use: Use, name: str) -> bool:
+    """Return whether what a loop added up is divided by the number of its batches afterwards."""
+    pattern = re.compile(rf"{re.escape(name)}\s*/=?\s*len\((?P<of>[\w.]+)\)")
+    found = (match for statement in _after(survey, use) for match in pattern.finditer(code(statement)))
+    return any(survey.role(use.scope, cst.parse_expression(match["of"])) == "loader" for match in found)
+
+
 def of_one_process(flow: Flow, training: list[Use], reduced: dict[cst.CSTNode, list[str]]) -> dict[str, set[str]]:
     """Return, for each function, the names that hold what only this process saw of the training."""
     survey, found = flow.survey, dict[str, set[str]]()
     for use in training:
-        assert isinstance(use.node, cst.For)
+        assert isinstance(use.node, cst.For | cst.While)
         done = {line.partition(" ")[0] for line in reduced.get(use.node, ())}
         held = found.setdefault(use.scope, set())
-        batch = names(batch_target(flow, use)[0])
+        batch = names(batch_target(flow, use)[0]) if isinstance(use.node, cst.For) else set[str]()
         for made in survey.assignments:
             if made.scope == use.scope and use.node in survey.above(made.statement) and not _counts(made.value):
                 held |= {t for t in made.targets if t} - {"_"}
@@ -210,7 +218,7 @@ def refuse_parting(flow: Flow, training: list[Use], reduced: dict[cst.CSTNode, l
         batch = {
             n
             for use in training
-            if use.node in inside and use.scope == scope
+            if use.node in inside and use.scope == scope and isinstance(use.node, cst.For)
             for n in names(batch_target(flow, use)[0])
         }
         if re.search(r"\blen\(|\.size\(|\.shape\b", code(node.test)):
@@ -270,7 +278,7 @@ def _trained_code(survey: Survey, training: list[Use]) -> Iterator[tuple[str, cs
     """Yield the loops that train, and the functions that they call on the way to a loss; each with its scope."""
     waiting: list[tuple[str, cst.CSTNode]] = []
     for use in training:
-        assert isinstance(use.node, cst.For)
+        assert isinstance(use.node, cst.For | cst.While)
         waiting.append((use.scope, use.node.body))
     seen: set[str] = set()
     while waiting:

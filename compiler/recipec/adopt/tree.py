@@ -59,3 +59,11 @@ def trained(arguments: Sequence[cst.CSTNode]) -> list[str]:
         if isinstance(call.func, cst.Attribute) and call.func.attr.value in ("parameters", "named_parameters")
     ]
     return list(dict.fromkeys(name for name in found if name))
+
+
+def opens_to_write(call: cst.Call) -> bool:
+    """Return whether a call is `open(…, "w")`, or the like of a path."""
+    if dotted(call.func) != "open" and getattr(getattr(call.func, "attr", None), "value", "") != "open":
+        return False
+    modes = [a.value.value for a in call.args if isinstance(a.value, cst.SimpleString)]
+    return any(mode.strip("\"'").strip("bt+") in ("w", "a", "x") for mode in modes)

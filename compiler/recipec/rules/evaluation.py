@@ -264,7 +264,8 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
         return
     beside = f" and {cache / gib:.0f} GiB of keys and values of {tokens:,} tokens" if cache >= gib / 2 else ""
     over = f" over {s.gpus_per_copy} GPUs" if s.gpus_per_copy > 1 else ""
-    message = f"{s.model.name} is evaluated in {s.precision}: {weights / gib:.0f} GiB of weights{beside}{over} are more than the {room} GiB of {on.gpu}"
+    free = f"{0.9 * room:.1f} GiB that vLLM takes of the {room} GiB" if s.backend == "vllm" else f"{room} GiB"
+    message = f"{s.model.name} is evaluated in {s.precision}: {weights / gib:.0f} GiB of weights{beside}{over} are more than the {free} of {on.gpu}"
     count = next(
         (size for size in (2, 4, 8, 16) if size > s.gpus_per_copy and weights / size + cache <= 0.9 * room * gib), 0
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
 MOSTLY = 0.5  # share of repeated rows above which it is told although nothing is held out
-PASSES = 100  # over the same rows, above which nothing is meant to be learnt but the rows themselves
+PASSES = 200  # over the same rows, above which nothing is meant to be learnt but the rows themselves
 LONG = 100  # steps: below that, a checkpoint at the end is enough
 ENOUGH = 10  # rows of which a share says something
 UNBALANCED = 4  # weighed good and bad rows may differ by this factor; arXiv:2402.01306 takes 1 to 4/3

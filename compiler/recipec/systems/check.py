@@ -129,7 +129,8 @@ class Check(Record, frozen=True):
             return None
         message = self.message if isinstance(self.message, str) else self.message(*given)
         advice = self.advice if isinstance(self.advice, str) else self.advice(*given)
-        return Limitation(self.paths[0], message, advice, self.said, self.rows)
+        others = (*self.paths[1:], *(one.path for one in self.only))
+        return Limitation(self.paths[0], message, advice, self.said, others, self.rows)
 
 
 class OfAny(Protocol):
@@ -196,11 +197,13 @@ def differs(
 class Limitation(Record, frozen=True):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `said`: it is told only to a user who wrote the value, and `rows` only of such rows, as in a check.
+    `said`: it is told only to a user who wrote the value, and `rows` only of such rows, as in a check. `others`: the plan paths
+    that it depends on beside the one to blame, of which one may be written where that is not.
     """
 
     path: str
     message: str
     advice: str
     said: Said = ""
+    others: tuple[str, ...] = ()
     rows: RowsOf = ""

@@ -51,6 +51,22 @@ def unsplit(tool: str, *paths: str) -> tuple[Check, ...]:
     )
 
 
+def ring(tool: str) -> Check:
+    """Return the check of a trainer whose processes share sequences by ring attention, which Flash Attention 2 computes."""
+    return refuses(
+        "model.attention",
+        CONTEXT,
+        "hardware.sm",
+        when=lambda attention, parts, _sm: parts > 1 and attention != "flash_attention_2",
+        message=f"{tool}'s context parallelism is ring attention of Flash Attention 2",
+        advice=lambda _attention, _parts, sm: (
+            "set model.attention: flash_attention_2"
+            if sm >= 80
+            else "drop parallel.context_parallel: Flash Attention 2 needs a GPU with SM 80"
+        ),
+    )
+
+
 def tracking(s: Train) -> dict[str, str]:
     """Return the variables by which Hugging Face's trainers know where to report."""
     found = {

@@ -73,7 +73,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = models.fitted(say, _body(say, graph, train, id, start, _tokenizer(say, parent)), parent.root)
+    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
+    body = models.fitted(say, body, parent.root, "model.base" if start is None else "start_from")
     stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
@@ -112,9 +113,11 @@ def _body(
     program = system(say.recipe.trainer).own_program
     release = say.recipe.versions.get(say.recipe.trainer)
     folder = graph.folder(f"prepared-{say.part.name}" if graph.several else "prepared")
-    rows = data(say, machine.value, folder, talks=models.talks(say, tokenizer) and not program)
+    named = ("model.tokenizer", "model.base" if start is None else "start_from")
+    talk = models.talk(say, tokenizer, named)
+    rows = data(say, machine.value, folder, talk.replaced(templated=talk.templated and not program))
     renders = not program and any(source.turns for source in (*rows.value.train, *rows.value.validation))
-    turns = models.turns(say, tokenizer, renders=renders)
+    turns = models.turns(say, tokenizer, named, renders=renders)
     return section(
         Train,
         name=plain(say.part.name),

@@ -6,7 +6,7 @@ from recipec.decide.said import Decided, Said, indexed, plain, section, several
 from recipec.kinds.train.records import Data, DataSource
 from recipec.language import data as recipe
 from recipec.language.data import COLUMNS
-from recipec.plan import Hardware
+from recipec.plan import Hardware, Record
 
 NONE = Data(
     train=(),
@@ -22,19 +22,23 @@ NONE = Data(
 )
 
 
-def data(say: Said, machine: Hardware, folder: str, *, talks: bool) -> Decided[Data]:
-    """Name every column of every source; `folder` is where tokenised rows are kept.
+class Talk(Record, frozen=True):
+    """Whether a model talks through a chat template, and the recipe paths that decide it."""
 
-    `talks`: the model talks through a chat template.
-    """
+    templated: bool
+    because: tuple[str, ...]
+
+
+def data(say: Said, machine: Hardware, folder: str, talk: Talk) -> Decided[Data]:
+    """Name every column of every source; `folder` is where tokenised rows are kept."""
     given = say.recipe.data
     if given is None:
         return plain(NONE)
     cpu = machine.device == "cpu"
     return section(
         Data,
-        train=_sources(say, "train", given.train, talks),
-        validation=_sources(say, "validation", given.validation, talks),
+        train=_sources(say, "train", given.train, talk),
+        validation=_sources(say, "validation", given.validation, talk),
         holdout=_holdout(say, given),
         packing=say.word("data.packing", given.packing),
         train_on=say.word("data.train_on", given.train_on),
@@ -47,14 +51,14 @@ def data(say: Said, machine: Hardware, folder: str, *, talks: bool) -> Decided[D
 
 
 def _sources(
-    say: Said, group: str, given: list[recipe.DataSource] | None, talks: bool
+    say: Said, group: str, given: list[recipe.DataSource] | None, talk: Talk
 ) -> Decided[tuple[DataSource, ...]]:
     return several(
-        _source(say, indexed(f"data.{group}", index), source, talks) for index, source in enumerate(given or ())
+        _source(say, indexed(f"data.{group}", index), source, talk) for index, source in enumerate(given or ())
     )
 
 
-def _source(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Decided[DataSource]:
+def _source(say: Said, here: str, given: recipe.DataSource, talk: Talk) -> Decided[DataSource]:
     mapped = tuple(indexed(f"{here}.columns", name) for name in given.columns)
     named = [
         f"{here}.roles.{role}{item}"
@@ -73,15 +77,16 @@ def _source(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Deci
         columns=say.rule(_columns(given), "standard names, as mapped", *mapped),
         roles=say.rule(roles, "as mapped", *named),
         weight=say.word(f"{here}.weight", given.weight),
-        turns=_turns(say, here, given, talks),
+        turns=_turns(say, here, given, talk),
     )
 
 
-def _turns(say: Said, here: str, given: recipe.DataSource, talks: bool) -> Decided[bool]:
+def _turns(say: Said, here: str, given: recipe.DataSource, talk: Talk) -> Decided[bool]:
     """Decide whether rows are turns: conversations always, instructions and prompts where the model talks in turns."""
     if given.format in ("instruction", "prompt"):
+        talks = talk.templated
         why = "the model talks through a chat template" if talks else "the model has no chat template to talk through"
-        return say.rule(talks, why, f"{here}.format", "model.chat_template", "model.chat_template_file", "model.base")
+        return say.rule(talks, why, f"{here}.format", *talk.because)
     return plain(given.format == "chat" or (given.format == "preference" and "prompt" not in given.columns))
 
 

@@ -8,6 +8,7 @@ from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts.models import known_model
 from recipec.facts.tokens import Tokenizer, template
 from recipec.kinds.train import memory
+from recipec.kinds.train.data import Talk
 from recipec.kinds.train.records import Adapter, Format, Model, Numerics, Train
 from recipec.language import train as recipe
 from recipec.plan import Hardware, ModelOutput, Precision, Record
@@ -19,9 +20,9 @@ QUANTISED = ("int8", "nf4", "fp4")
 # Which kinds of adapter have a rank, an alpha, a learnt prompt: the fields of their configurations in PEFT 0.20.
 RANKED = ("lora", "adalora", "loha", "lokr", "oft", "hra", "vera", "bone")
 SCALED = ("lora", "adalora", "loha", "lokr")
-# What decides whether weights fit: the model, how it is split and stepped, the rows, the GPU.
+# What decides beside the model whether weights fit: how it is split and stepped, the rows, the GPU.
 FITTED = (
-    "model.base", "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
+    "model.max_length", "train.optimizer", "train.micro_batch_size", "parallel.strategy", "hardware.gpu",
     "hardware.per_node", "hardware.nodes",
 )  # fmt: skip
 USABLE = 0.9
@@ -52,16 +53,21 @@ class Turns(Record, frozen=True):
     new: Decided[tuple[str, ...]]
 
 
-def talks(say: Said, known: Tokenizer | None) -> bool:
-    """Return whether the model talks through a chat template: one is written, or it has learnt its tokenizer's own."""
+def talk(say: Said, known: Tokenizer | None, named: tuple[str, ...]) -> Talk:
+    """Return whether the model talks through a chat template: one is written, or it has learnt its tokenizer's own.
+
+    `known` is what is known of the tokenizer, and `named` the recipe paths that say which it is.
+    """
     written = say.recipe.model.chat_template is not None or say.recipe.model.chat_template_file is not None
-    return written or (known is not None and known.instruct)
+    because = ("model.chat_template", "model.chat_template_file", *named)
+    return Talk(written or (known is not None and known.instruct), because)
 
 
-def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
+def turns(say: Said, known: Tokenizer | None, named: tuple[str, ...], *, renders: bool) -> Turns:
     """Decide which tokens the tokenizer needs so that the end of an answer is trained, and generation stops at it.
 
-    `known` is what is known of the tokenizer; `renders`: a template renders some of the rows.
+    `known` is what is known of the tokenizer, and `named` the recipe paths that say which it is; `renders`: a template
+    renders some of the rows.
 
     The EOS token becomes the one that ends an answer: Transformers' Trainer hands it on to the model's configuration,
     lm-evaluation-harness and servers stop at it.
@@ -74,7 +80,7 @@ def turns(say: Said, known: Tokenizer | None, *, renders: bool) -> Turns:
     used = template(name) if name is not None and given.chat_template_file is None and renders else None
     if used is None:
         return Turns(say.rule(tokens, "as given", *paths), plain(None), plain(()))
-    because = [*paths, "model.chat_template", "model.tokenizer", "model.base"]
+    because = [*paths, "model.chat_template", *named]
     has = known.tokens if known is not None else ()
     new = tuple(token for token in used.markers if has and token not in has)
     eos = tokens.get("eos", known.eos if known is not None else None)
@@ -139,11 +145,12 @@ def _weights(say: Said, given: Format | None, computed: Precision) -> Decided[Fo
     return say.take("model.load_in", given, computed, why, *["parallel.strategy"] * (full and sharded))
 
 
-def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
+def fitted(say: Said, decided: Decided[Train], root: str, named: str) -> Decided[Train]:
     """Return a training, its weights in bf16 where nobody wrote their format and they are known to fit the GPU only so.
 
     A tenth of the memory is left to what nobody can count: CUDA's context, workspaces, fragments. `root` is the model that
-    it began with; what a folder of this machine tells of it changes nothing that is emitted.
+    it began with, `named` the recipe path that says so; what a folder of this machine tells of it changes nothing that is
+    emitted.
     """
     s = decided.value
     halved = None if say.wrote("model.load_in") or s.hardware.device == "cpu" else memory.in_bf16(s)
@@ -155,7 +162,7 @@ def fitted(say: Said, decided: Decided[Train], root: str) -> Decided[Train]:
     if not parts or measure(known, halved):
         return decided
     why = f"in fp32, {memory.told(parts, s, USABLE)}"
-    load = say.rule("bf16", why, *FITTED, kind="default")
+    load = say.rule("bf16", why, named, *FITTED, kind="default")
     return Decided(halved, {**decided.origins, "model.load_in": load.origins[""]})
 
 

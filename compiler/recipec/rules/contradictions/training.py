@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from recipec.facts import has_pins, pins, releases
 from recipec.kinds.train.methods import METHODS
@@ -66,7 +67,10 @@ def batch(see: Context, s: Train) -> Iterator[Fault]:
     near = " or ".join(str(size) for size in (below, below + unit) if size) if unit != b.total else str(b.total)
     parts = f"{b.micro} micro batch × {b.accumulation} accumulation × {counted(b.data_parallel, 'process')}"
     advice = f"batch_size = micro_batch_size × gradient_accumulation × processes; here {near} would do"
-    if b.data_parallel != s.hardware.world:
+    split = {word: getattr(s.parallel, word) for word in ("context_parallel", "tensor_parallel")}
+    for word, share in split.items():
+        advice += f"; the {share} GPUs of parallel.{word} share each sequence, and count as one" * (share > 1)
+    if s.rollout is not None and b.data_parallel * prod(split.values()) != s.hardware.world:
         advice += "; the GPUs of rollout.engines, and of a critic or reward model, hold no sequences"
     yield Fault("train.batch_size", f"batch_size {total} is not {parts} = {b.total}", advice)
 

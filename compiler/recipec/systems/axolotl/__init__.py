@@ -256,12 +256,7 @@ SPLIT_CHECKS: tuple[Check, ...] = (
                 ),
                 advice="drop context_parallel",
             ),
-            refuses(
-                "model.attention",
-                when=lambda attention: attention != "flash_attention_2",
-                message="Axolotl's context parallelism is ring attention of Flash Attention 2",
-                advice="set model.attention: flash_attention_2",
-            ),
+            trainers.ring("Axolotl"),
             refuses(
                 "batch.micro",
                 "data.packing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recipec.systems import trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.deepspeed import STAGES
 from recipec.systems.table import (
@@ -103,12 +104,7 @@ _TEMPLATE = "OpenRLHF uses only the tokenizer's own chat template"
 _PASSES = "OpenRLHF trains for whole passes over its data"
 _WHOLE = "give a whole number of train.epochs; overrides.openrlhf: {data.max_samples: …} takes fewer rows"
 CHECKS: tuple[Check, ...] = (
-    refuses(  # asserted by cli/train_*.py
-        "model.attention",
-        when=lambda attention: attention != "flash_attention_2",
-        message="OpenRLHF's context parallelism is ring attention of Flash Attention 2",
-        advice="set model.attention: flash_attention_2",
-    ).unless("parallel.context_parallel", 1),
+    trainers.ring("OpenRLHF"),  # asserted by cli/train_*.py
     refuses(  # asserted by utils/deepspeed/deepspeed.py
         "numerics.precision",
         when=lambda precision: precision != "bf16",
