@@ -98,7 +98,8 @@ class Job(Record, frozen=True):
     written last; empty where the program reads $RECIPE_RESUME_FROM itself, None where it cannot be told.
 
     `steps` come before it, on the first node only. `variables` are set for it; `imports_emitted` puts the emitted files on
-    Python's path; with `one_gpu` it sees only the first GPU of those that it may use. `ports` are needed between nodes.
+    Python's path; with `one_gpu` it sees only the first GPU of those that it may use. `shares_cores`: the cores of a node are
+    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes.
     """
 
     program: tuple[Word, ...]
@@ -112,6 +113,7 @@ class Job(Record, frozen=True):
     ports: tuple[Port, ...] = ()
     imports_emitted: bool = False
     one_gpu: bool = False
+    shares_cores: bool = False
 
     @property
     def on_each_node(self) -> bool:

@@ -39,6 +39,10 @@ def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str) -> s
         variables |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     variables |= {**job.variables, **plan.variables}
     lines += [f"export {name}={words.value(value)}" for name, value in sorted(variables.items())]
+    if job.shares_cores:
+        share = f"$(nproc) / {job.processes}" if job.processes > 1 else "$(nproc)"
+        lines.append("# The optimiser steps on the CPU, where launchers leave each process one thread.")
+        lines.append(f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$(({share} > 0 ? {share} : 1))}}"')
     lines.append("")
     lines += ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if job.imports_emitted else []
     lines += launcher.before(plan, one)

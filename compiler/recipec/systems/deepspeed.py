@@ -13,6 +13,7 @@ from recipec.systems.table import Row, choice, constant, made, named, same, with
 
 TOOL = "deepspeed"
 FILE = "ds_config.json"
+PREFETCH = 50_000_000  # elements that are fetched ahead: DeepSpeed's default, of which Transformers' `auto` stays below
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3}
 
 
@@ -29,6 +30,7 @@ def _offloaded(key: str, device: str) -> tuple[Row, ...]:
         same("device", device).unless(device, "none"),
         constant("pin_memory", True).unless(device, "none"),
         same("nvme_path", "parallel.nvme_path").when(device, "nvme"),
+        *([same("buffer_size", "parallel.nvme_buffer").when(device, "nvme")] if key == "offload_param" else []),
     )
 
 
@@ -40,7 +42,7 @@ _SHARDING = (
     *(
         row.when("parallel.strategy", "zero3")
         for row in (
-            made("stage3_prefetch_bucket_size", lambda bucket: bucket * 9 // 10, "parallel.bucket_size"),
+            made("stage3_prefetch_bucket_size", lambda bucket: min(bucket * 9 // 10, PREFETCH), "parallel.bucket_size"),
             constant("stage3_param_persistence_threshold", 100_000),
             constant("stage3_max_live_parameters", 1_000_000_000),
             constant("stage3_max_reuse_distance", 1_000_000_000),

@@ -49,6 +49,7 @@ ADAM = (
 )  # fmt: skip
 BETAS = (*ADAM, "lion", "lion_8bit")
 FOUR_BIT = ("nf4", "fp4")
+RECOMPUTED = "ZeRO-3 cannot recompute beside an adapter otherwise"
 REENTRANT = "re-entrant checkpointing breaks LoRA under DDP"
 
 
@@ -90,13 +91,6 @@ _ROWS = (
     made("tf32", lambda sm: True if sm >= 80 else OMIT, "hardware.sm"),
     choice("use_cpu", "hardware.device", {"cpu": True}),
     made("gradient_checkpointing", _checkpointing, "numerics.gradient_checkpointing", "parallel.strategy"),
-    made(
-        "gradient_checkpointing_kwargs",
-        lambda on, strategy: {"use_reentrant": False} if _checkpointing(on, strategy) else OMIT,
-        "numerics.gradient_checkpointing",
-        "parallel.strategy",
-        why=REENTRANT,
-    ),
     flag("torch_compile", "numerics.torch_compile"),
     flag("trust_remote_code", "model.trust_remote_code"),
     same("dataloader_num_workers", "data.workers"),
@@ -138,6 +132,32 @@ ALIKE = (
     alike("train.min_lr_ratio", "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs.min_lr_rate"),
     alike("data.shuffle, or data.group_by_length", "train_sampling_strategy", "group_by_length"),
     alike("data.holdout, or data.validation", "val_size", "eval_dataset"),
+)
+
+
+def reentrant(plain: Row, other: Row) -> tuple[Row, ...]:
+    """Return the rows of checkpointing that is not re-entrant, and of the `other`, for an adapter under ZeRO-3.
+
+    There DeepSpeed compares recomputed weights with the empty ones that it has shared out, and stops
+    (https://github.com/huggingface/trl/issues/2514; TRL's trainers force it to be re-entrant).
+    """
+    strategy = "parallel.strategy"
+    return (
+        plain.unless(strategy, "zero3"),
+        plain.when(strategy, "zero3").unless("adapter.type"),
+        other.when(strategy, "zero3").when("adapter.type").because(RECOMPUTED),
+    )
+
+
+_KWARGS = choice(
+    "gradient_checkpointing_kwargs", "numerics.gradient_checkpointing", {True: {"use_reentrant": False}}, why=REENTRANT
+)
+CHECKPOINTING = tuple(
+    row.unless("parallel.strategy", "fsdp2")
+    for row in reentrant(
+        _KWARGS,
+        choice("gradient_checkpointing_kwargs", "numerics.gradient_checkpointing", {True: {"use_reentrant": True}}),
+    )
 )
 
 

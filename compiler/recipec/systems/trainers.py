@@ -30,7 +30,10 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
 def job(s: Train, *program: Word, start: tuple[Word, ...] = ()) -> Job:
     """Return the job of a training whose processes meet at a port of node 0."""
     ports = (MASTER_PORT,) if s.hardware.nodes > 1 else ()
-    return Job(program, start, nodes=s.hardware.nodes, processes=s.hardware.per_node, ports=ports)
+    sharded = s.parallel.strategy.startswith("zero") or s.parallel.strategy == "fsdp2"
+    steps_on_cpu = sharded and s.script is None and s.parallel.optimizer_offload != "none"
+    nodes, each = s.hardware.nodes, s.hardware.per_node
+    return Job(program, start, nodes=nodes, processes=each, ports=ports, shares_cores=steps_on_cpu)
 
 
 def where_split(row: Row) -> tuple[Row, ...]:

@@ -80,7 +80,10 @@ class Parallel(Section):
     reshard_after_forward: bool | None = Field(
         default=None, description="FSDP2: free gathered parameters after the forward pass. Default: true."
     )
-    bucket_size: Count | None = Field(default=None, description="ZeRO: elements per reduce bucket. Default: 5e8.")
+    bucket_size: Count | None = Field(
+        default=None,
+        description="ZeRO: elements per reduce bucket. Default: the hidden size squared under zero3, else 5e8, or less on small GPUs.",
+    )
 
 
 class Launch(Section):

@@ -6,7 +6,7 @@ from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.machine import precision
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts import releases
-from recipec.facts.models import is_folder
+from recipec.facts.models import is_folder, known_model
 from recipec.facts.tokens import Tokenizer, known_tokenizer
 from recipec.kinds import init, merge
 from recipec.kinds.kind import Kind
@@ -73,7 +73,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = merged
     id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = _body(say, graph, train, id, start, _tokenizer(say, parent))
+    body = _body(say, graph, train, id, start, parent)
     body = models.fitted(say, body, parent.root, "model.base" if start is None else "start_from")
     stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
@@ -104,9 +104,9 @@ def _tokenizer(say: Said, parent: Handed) -> Tokenizer | None:
 
 
 def _body(
-    say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None, tokenizer: Tokenizer | None
+    say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None, parent: Handed
 ) -> Decided[Train]:
-    machine = graph.machine
+    machine, tokenizer = graph.machine, _tokenizer(say, parent)
     computed = precision(say, machine.value)
     left, name = (start.model, start.name) if start is not None else (None, None)
     known = releases(say.recipe.trainer)
@@ -118,6 +118,8 @@ def _body(
     rows = data(say, machine.value, folder, talk.replaced(templated=talk.templated and not program))
     renders = not program and any(source.turns for source in (*rows.value.train, *rows.value.validation))
     turns = models.turns(say, tokenizer, named, renders=renders)
+    sized = batch(say, train, machine.value)
+    sizes = known_model(parent.root, folders=False)  # what is emitted does not depend on the machine
     return section(
         Train,
         name=plain(say.part.name),
@@ -131,11 +133,11 @@ def _body(
         model=models.model(say, computed.value, left, name, graph.folder(init.ID), turns),
         adapter=models.adapter(say, left, name),
         data=rows,
-        batch=batch(say, train, machine.value),
+        batch=sized,
         length=length(say, train),
         optimizer=optimizer(say, train),
         numerics=models.numerics(say, train, machine.value, computed),
-        parallel=parallel(say, machine.value),
+        parallel=parallel(say, machine.value, sizes, sized.value.data_parallel),
         watch=watch(say, train),
         track=graph.track,
         hardware=machine,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from recipec.decide.said import Decided, Said, section
+from recipec.decide.said import Decided, Said, plain, section
+from recipec.facts.models import KnownModel
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import Batch, Method, Parallel
 from recipec.language.train import Train
@@ -15,9 +16,18 @@ MACHINE = ("hardware.per_node", "hardware.nodes", "rollout.engines", "rollout.te
 SIZES = ("train.batch_size", "train.micro_batch_size", "train.gradient_accumulation")
 
 
-def parallel(say: Said, machine: Hardware) -> Decided[Parallel]:
-    """Choose the sharding."""
+# Reduce buckets of ZeRO in elements, the largest first. With overlap_comm, 4.5 pairs of a reduce and an all-gather bucket of
+# 2 bytes are there (https://huggingface.co/docs/transformers/deepspeed): those of 5e8, DeepSpeed's default, take 9 GB.
+BUCKETS = (500_000_000, 200_000_000, 100_000_000, 50_000_000)
+BUCKET_BYTES = 18
+# Elements of a buffer for weights on NVMe: DeepSpeed's default, and the largest matrix of models of up to 405B.
+NVME_BUFFER, LARGEST_MATRIX = 100_000_000, 2_200_000_000
+
+
+def parallel(say: Said, machine: Hardware, known: KnownModel | None, processes: int) -> Decided[Parallel]:
+    """Choose the sharding of a model, of which something may be known, over data-parallel processes."""
     given = say.recipe.parallel
+    strategy = given.strategy or ("single" if machine.world == 1 else "ddp")
     usual = "single" if machine.world == 1 else "ddp"
     words = "one process" if machine.world == 1 else "the default for several GPUs"
     return section(
@@ -31,8 +41,48 @@ def parallel(say: Said, machine: Hardware) -> Decided[Parallel]:
         parameter_offload=say.word("parallel.offload.parameters", given.offload.parameters),
         nvme_path=say.word("parallel.offload.nvme_path", given.offload.nvme_path),
         reshard_after_forward=say.take("parallel.reshard_after_forward", given.reshard_after_forward, True),
-        bucket_size=say.take("parallel.bucket_size", given.bucket_size, 500_000_000),
+        bucket_size=_bucket(say, machine, strategy, known),
+        nvme_buffer=_nvme_buffer(say, known, processes),
     )
+
+
+def _bucket(say: Said, machine: Hardware, strategy: str, known: KnownModel | None) -> Decided[int]:
+    """Decide how many gradients are reduced together: under ZeRO-3 as Transformers does it, else by the GPU's memory."""
+    given = say.recipe.parallel.bucket_size
+    if strategy == "zero3" and known is not None and known.hidden_size is not None:
+        # integrations/deepspeed.py of Transformers, trainer_config_finalize: what `auto` stands for
+        size = min(known.hidden_size**2, BUCKETS[0])
+        return say.take("parallel.bucket_size", given, size, f"{known.hidden_size}², the hidden size", "model.base")
+    if not strategy.startswith("zero") or machine.device == "cpu":
+        return say.take("parallel.bucket_size", given, BUCKETS[0])
+    quarter = machine.memory_gib * 1024**3 / 4
+    size = next((one for one in BUCKETS if one * BUCKET_BYTES <= quarter), BUCKETS[-1])
+    if size == BUCKETS[0]:
+        return say.take("parallel.bucket_size", given, size)
+    why = f"{size * BUCKET_BYTES / 1e9:.2g} GB of buckets; DeepSpeed's own take 9 of {machine.memory_gib} GiB"
+    return say.take("parallel.bucket_size", given, size, why, "hardware.gpu")
+
+
+def _nvme_buffer(say: Said, known: KnownModel | None, processes: int) -> Decided[int | None]:
+    """Decide the buffer that a piece of the weights is read into: DeepSpeed stops where the largest does not fit.
+
+    `get_buffer` of its runtime/swap_tensor/partitioned_param_swapper.py. No matrix is larger than the embeddings, or than all
+    of a layer (experts are one); each process holds a piece of each.
+    """
+    if say.recipe.parallel.offload.parameters != "nvme":
+        return plain(None)
+    largest, why = LARGEST_MATRIX, "the largest matrix of models of up to 405B, as this one is not known"
+    sizes = (known.vocab, known.hidden_size, known.layers, known.parameters) if known is not None else (None,)
+    if known is not None and None not in sizes:
+        vocab, hidden, layers, parameters = (size or 0 for size in sizes)
+        largest = max(vocab * hidden, (parameters - known.embedding_parameters) // layers)
+        why = f"the largest matrix has up to {largest:,} elements"
+    piece = -(-largest // processes)
+    spare = -(-(piece + piece // 50) // 1_000_000) * 1_000_000  # tokens may be added
+    over = f" over {counted(processes, 'process')}"
+    if spare <= NVME_BUFFER:
+        return say.rule(NVME_BUFFER, f"DeepSpeed's default; {why}{over}", "model.base", *MACHINE)
+    return say.rule(spare, f"{why}{over}", "model.base", *MACHINE)
 
 
 def wants(strategy: str, machine: Hardware) -> str:

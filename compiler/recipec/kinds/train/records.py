@@ -201,7 +201,8 @@ class Parallel(Record, frozen=True):
     """Sharding and offload of one stage.
 
     `context_parallel` processes share each sequence, `tensor_parallel` each layer; together they are one data-parallel
-    process of the batch.
+    process of the batch. `bucket_size` and `nvme_buffer` are in elements: how many gradients are reduced together, and how
+    large a piece of the weights is read from NVMe at once (None where they are not there).
     """
 
     strategy: Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
@@ -212,6 +213,7 @@ class Parallel(Record, frozen=True):
     nvme_path: str | None
     reshard_after_forward: bool
     bucket_size: int
+    nvme_buffer: int | None
 
 
 class Watch(Record, frozen=True):

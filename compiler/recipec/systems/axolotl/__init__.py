@@ -165,12 +165,7 @@ ROWS: tuple[Row, ...] = (
     *base("adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "bf16", "fp16"),
     made("tf32", lambda sm: sm >= 80, "hardware.sm"),
     same("gradient_checkpointing", "numerics.gradient_checkpointing").unless("parallel.strategy", "fsdp2"),
-    choice(
-        "gradient_checkpointing_kwargs",
-        "numerics.gradient_checkpointing",
-        {True: {"use_reentrant": False}},
-        why=huggingface.REENTRANT,
-    ).unless("parallel.strategy", "fsdp2"),
+    *huggingface.CHECKPOINTING,
     plugins.ROW,
     *(flag(f"liger_{part}", "numerics.liger_kernel") for part in ("rope", "rms_norm", "glu_activation")),
     flag("liger_fused_linear_cross_entropy", "numerics.liger_kernel").when("method", *data.SUPERVISED),

@@ -13,7 +13,7 @@ from recipec.language.train import Scheduler
 from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, UPCAST, base, trackers
+from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, UPCAST, base, reentrant, trackers
 from recipec.systems.llamafactory import data
 from recipec.systems.system import System
 from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
@@ -96,7 +96,7 @@ TRAINING: tuple[Row, ...] = (
     choice("fp16", "numerics.precision", {"fp16": True}),
     *base("tf32", "use_cpu"),
     made("disable_gradient_checkpointing", _disabled, "numerics.gradient_checkpointing", "parallel.strategy"),
-    constant("use_reentrant_gc", False, REENTRANT),
+    *reentrant(constant("use_reentrant_gc", False, REENTRANT), constant("use_reentrant_gc", True)),
     BASE["torch_compile"],
     # a streamed file is cut into as many pieces as there are workers, so there must be one
     same("dataloader_num_workers", "data.workers").unless("data.streaming"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipec.systems import trainers
+from recipec.systems import huggingface, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.deepspeed import STAGES
 from recipec.systems.table import (
@@ -11,6 +11,7 @@ from recipec.systems.table import (
     below,
     choice,
     constant,
+    flag,
     gathered,
     listed,
     named,
@@ -42,6 +43,9 @@ def model(entity: str) -> tuple[Row, ...]:
         named("ds.param_dtype", "numerics.precision", {"bf16": "bf16", "fp16": "fp16"}),
         choice("ds.load_in_4bit", "model.load_in", {"nf4": True}),
         same(f"{entity}.gradient_checkpointing_enable", "numerics.gradient_checkpointing"),
+        flag(f"{entity}.gradient_checkpointing_reentrant", "numerics.gradient_checkpointing", huggingface.RECOMPUTED)
+        .when("parallel.strategy", "zero3")
+        .when("adapter.type"),
         named("ds.zero_stage", "parallel.strategy", STAGES),
         renamed("ds.ring_attn_size", "parallel.context_parallel", {1: OMIT}, "ring attention"),
         renamed("ds.tensor_parallel_size", "parallel.tensor_parallel", {1: OMIT}),

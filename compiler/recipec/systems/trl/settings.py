@@ -61,7 +61,8 @@ TRAINING: tuple[Row, ...] = (
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
     ),
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
-    *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing", "gradient_checkpointing_kwargs"),
+    *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing"),
+    *huggingface.CHECKPOINTING,
     *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),
     *base(
         "save_strategy", "save_total_limit", "save_only_model", "eval_strategy", "logging_steps", "report_to", "seed"

@@ -12,6 +12,8 @@ export AXOLOTL_DO_NOT_TRACK=1
 export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
+# The optimiser steps on the CPU, where launchers leave each process one thread.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($(nproc) / 8 > 0 ? $(nproc) / 8 : 1))}"
 
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 : "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"

@@ -11,6 +11,8 @@ export PATH
 export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
+# The optimiser steps on the CPU, where launchers leave each process one thread.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($(nproc) / 8 > 0 ? $(nproc) / 8 : 1))}"
 
 : "${NODE_RANK:?rank of this node, from 0}" "${MASTER_ADDR:?address of node 0}"
 if ! [[ "$NODE_RANK" =~ ^(0|[1-9][0-9]*)$ && "$NODE_RANK" -lt 8 ]]; then

@@ -12,6 +12,8 @@ export AXOLOTL_DO_NOT_TRACK=1
 export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
+# The optimiser steps on the CPU, where launchers leave each process one thread.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($(nproc) / 8 > 0 ? $(nproc) / 8 : 1))}"
 
 # Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/chat.jsonl | sha256sum)
