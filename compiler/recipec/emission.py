@@ -44,6 +44,9 @@ def place(course: Course, decision: Decision, findings: list[Finding]) -> list[P
         for code, severity, told in told_as:
             for refusal in told:
                 reads = reads_of(resolved, f"{stage.name}.{refusal.path}")
+                if refusal.rows and refusal.rows in _absent(stage):
+                    used.update(reads)
+                    continue
                 if refusal.said and not set(reads) - (decision.usual if refusal.said == "other" else set()):
                     continue
                 used.update(reads)
@@ -69,6 +72,13 @@ def place(course: Course, decision: Decision, findings: list[Finding]) -> list[P
     if not any(one.emitted.refusals for one in placed):
         findings += [finding for finding in _unused(course, used, decision) if finding.span not in unknown]
     return placed
+
+
+def _absent(stage: Stage[Any]) -> frozenset[str]:
+    """Return of which kinds no row of a training is; where that is not known, none."""
+    from recipec.rules.local_rows import absent  # few systems have such checks
+
+    return absent(stage.body, stage.environment) if stage.kind == "train" else frozenset()
 
 
 def _by_root(origins: Dict[str, Origin]) -> dict[str, dict[str, Origin]]:

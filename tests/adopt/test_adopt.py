@@ -73,6 +73,13 @@ def test_line_ends_and_indents_stay(tmp_path: Path) -> None:
     assert "    " not in after
 
 
+def test_functions_that_call_themselves_end(tmp_path: Path) -> None:
+    text = (HERE / "loops" / "accumulation.py").read_text()
+    recursive = "def build(depth):\n    return build(depth - 1) if depth else nn.Linear(4, 1)\n\n\nmodel = build(3)\n"
+    (tmp_path / "train.py").write_text(text.replace("model = nn.Linear(4, 1)\n", recursive))
+    assert "model, optimizer, loader, scheduler = accelerator.prepare(" in adopt(str(tmp_path / "train.py")).after
+
+
 def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         adopt(str(tmp_path / "none.py"))

@@ -294,3 +294,68 @@ def test_two_ranks_share_the_work_by_every_strategy(
     assert plain[-1] < plain[0]
     for strategy, sharded in found.items():
         assert sharded == pytest.approx(plain, abs=0.05), strategy
+
+
+STOPPING = """
+recipe: 1
+name: {name}
+trainer: trl
+model: {{{model}, max_length: 256}}
+data: {{train: [{{path: data/chats.jsonl, format: chat, columns: {{messages: conversations, role: from, content: value}},
+  roles: {{user: [human], assistant: [gpt]}}}}], holdout: 10%}}
+train: {{micro_batch_size: 4, log_every: 1, save: {{every: 2}}, evaluate_every: 2, {train}}}
+hardware: {{gpu: none}}
+"""
+OWN_TEMPLATE = (
+    "{% for message in messages %}[{{ message.role }}]{{ message.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def history(output: Path) -> list[dict[str, Any]]:
+    """Return what a training logged."""
+    states = sorted(output.glob("checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    found: list[dict[str, Any]] = json.loads(states[-1].read_text())["log_history"]
+    return found
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("environment", ["trl-1.16.0", OLDER])
+def test_what_the_trainer_itself_can_do_is_done(
+    environment: str, data: Path, tool_python: Callable[[str], Path], tmp_path: Path
+) -> None:
+    variables = place(tmp_path, data, {})
+    (tmp_path / "own.jinja").write_text(OWN_TEMPLATE, encoding="utf-8")
+    scratch = "from_scratch: {family: llama, hidden_size: 32, layers: 2, heads: 2, vocab_size: 400}"
+    recipes = {
+        "plain": (scratch, "learning_rate: 1e-2, steps: 6, scheduler: inverse_sqrt, warmup: 2"),
+        "noisy": (scratch, "learning_rate: 1e-2, steps: 6, scheduler: inverse_sqrt, warmup: 2, neftune_alpha: 50"),
+        "twice": (scratch, "learning_rate: 1e-2, steps: 6, scheduler: cosine_with_restarts, cycles: 2"),
+        # nothing is learnt at this rate: the first validation stays the best
+        "stops": (
+            "base: runs/plain/00-init, chat_template_file: own.jinja",
+            "learning_rate: 1e-12, steps: 40, early_stopping: 2",
+        ),
+    }
+    release = environment.removeprefix("trl-")
+    names = []
+    for name, (model, train) in recipes.items():
+        recipe = tmp_path / f"{name}.yaml"
+        allowed = "allow: {L132: so that the first validation stays the best}\n" * (name == "stops")
+        recipe.write_text(STOPPING.format(name=name, model=model, train=train) + allowed, encoding="utf-8")
+        names.append((emitted(recipe, tmp_path, f"versions={{trl: {release}}}"), "sft"))
+    verdicts = drive(tool_python(environment), tmp_path, variables, names)
+    assert {name: wrong for name, wrong in verdicts.items() if wrong} == {}
+    logged = {name: history(tmp_path / "runs" / name / "10-train") for name in recipes}
+    rates = {name: [row["learning_rate"] for row in rows if "learning_rate" in row] for name, rows in logged.items()}
+    # after two steps of warmup, base × √(2 / step)
+    assert rates["plain"] == pytest.approx([0.0, 5e-3, *(1e-2 * math.sqrt(2 / step) for step in range(2, 6))], rel=1e-3)
+    assert rates["twice"][3] == pytest.approx(1e-2)  # the second cosine begins
+    first = {name: next(row["loss"] for row in logged[name] if "loss" in row) for name in ("plain", "noisy")}
+    assert abs(first["plain"] - first["noisy"]) > 1e-3
+    assert [row["step"] for row in logged["stops"] if "eval_loss" in row] == [2, 4, 6]
+    saved = tmp_path / "runs" / "stops" / "10-train"
+    files = "".join(
+        file.read_text(encoding="utf-8") for file in [*saved.glob("*.jinja"), saved / "tokenizer_config.json"]
+    )
+    assert "[{{ message.role }}]" in files

@@ -391,7 +391,7 @@ def test_an_error_in_the_rows_can_be_allowed(tmp_path: Path, monkeypatch: pytest
     assert codes(tmp_path, source, allow) == []
 
 
-CHATS = [json.dumps(chat({"role": "user", "content": f"q {n}"}, YES)) + "\n" for n in range(40)]
+CHATS = [json.dumps(chat({"role": "user", "content": f"q {n}"}, YES if n else NO)) + "\n" for n in range(40)]
 
 
 def findings(folder: Path, data: str, train: str = "learning_rate: 1e-4, batch_size: 4", more: str = "") -> list[str]:

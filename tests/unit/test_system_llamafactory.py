@@ -204,12 +204,12 @@ TOKENIZER = {"model": "{base: m/m}"}
     ("sections", "message", "others"),
     [
         ({}, "truncates rows longer than max_length", of("pretrain", TEXTS)),
-        ({}, "a line break that its template puts", {"model": "{base: m/m, chat_template: llama3}"}),
+        ({}, "a line break that LLaMA-Factory's template puts", {"model": "{base: m/m, chat_template: llama3}"}),
         ({}, "do not alternate", {"data": f"{{train: [{ROWS}]}}"}),
         (TOKENIZER, "rebuilds the tokenizer's template", {"model": "{base: m/m, chat_template: chatml}"}),
         (
             {"data": f"{{train: [{ROWS}]}}"},
-            "a line break that its template puts",
+            "a line break that LLaMA-Factory's template puts",
             {"model": "{base: m/m, chat_template: llama3}"},
         ),
         (
@@ -224,7 +224,7 @@ TOKENIZER = {"model": "{base: m/m}"}
         ),
         (
             {"data": f"{{train: [{ROWS}], validation: [{{path: c.csv, format: completion}}]}}", **TOKENIZER},
-            "plain text ends without an end-of-text token",
+            "plain text has no BOS and no EOS token",
             {"data": f"{{train: [{ROWS}], validation: [{ROWS}]}}"},
         ),
         (
@@ -265,7 +265,6 @@ def test_what_it_does_another_way_is_told(sections: dict[str, str], message: str
     [
         ({**of("pretrain", TEXTS), "model": "{base: m/m, chat_template: llama3}"}, "model.chat_template"),
         ({"data": f"{{train: [{CHAT}], group_by_length: true}}"}, "data.group_by_length"),
-        ({"train": "{learning_rate: 1e-4, neftune_alpha: 5}"}, "train.neftune_alpha"),
         ({"model": "{base: m/m, chat_template_file: a.jinja}"}, "model.chat_template_file"),
         ({"adapter": "{target_pattern: 'q.*'}"}, "adapter.target_pattern"),
         (

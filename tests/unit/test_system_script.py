@@ -57,8 +57,9 @@ RECIPES = {
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_counts_as_used_acts_and_the_reverse(name: str) -> None:
-    """The format of a source that the script is told of is left out: the recipe must name it with the path."""
-    assert misjudged(stage_of(RECIPES[name]), ("data.train.0.format",)) == {}
+    """The format of a source that the script is told of is left out: the recipe must name it with the path. So is a whole batch,
+    which follows from its parts."""
+    assert misjudged(stage_of(RECIPES[name]), ("data.train.0.format", "batch.total")) == {}
 
 
 def test_deepspeeds_file_is_there_for_who_reads_it() -> None:
@@ -137,3 +138,21 @@ def test_a_script_that_looks_like_an_option_is_refused(tmp_path: Path) -> None:
     assert [(one.code, one.help) for one in compile_file(str(tmp_path / "r.yaml")).findings] == [
         ("R005", "expected a path that does not begin with `-`, such as ./-x.py")
     ]
+
+
+@pytest.mark.parametrize(
+    ("batch", "arguments", "told"),
+    [
+        ("batch_size: 64, micro_batch_size: 16", "{b: '${plan:train.batch.micro}'}", []),
+        ("batch_size: 128, micro_batch_size: 16", "{b: '${plan:train.batch.micro}'}", ["P099"]),
+        ("batch_size: 128, micro_batch_size: 16", "{b: '${plan:train.batch.micro}', a: '${plan:train.batch.accumulation}'}", []),
+        ("batch_size: 64, micro_batch_size: 16", "{}", ["T002", "T002"]),
+    ],
+)  # fmt: skip
+def test_a_whole_batch_is_heard_by_its_parts(batch: str, arguments: str, told: list[str]) -> None:
+    text = (
+        f"recipe: 1\nname: t\ntrainer: script\nscript: {{path: train.py, launcher: torchrun, arguments: {{o: '${{plan:train.output}}', {arguments[1:]}}}\n"
+        f"train: {{{batch}}}\nhardware: {{gpu: a100-80gb, per_node: 4}}\n"
+    )
+    found = [one.code for one in compile_tree(read_text(Source("t.yaml", text))).findings if one.severity == "error"]
+    assert found == told

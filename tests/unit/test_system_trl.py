@@ -96,7 +96,10 @@ CHECKS = [
      "data": ", streaming: true, holdout: 5"}, {"data": ", streaming: true"}),
     ("T001 TRL has no chat template gemma3", {"model": ", chat_template: gemma3"}, {"model": ", chat_template: gemma"}),
     ("T001 muon is not supported", {"train": ", optimizer: muon"}, {"train": ", optimizer: lion"}),
-    ("T001 trl cannot do polynomial", {"train": ", scheduler: polynomial"}, {"train": ", scheduler: linear"}),
+    ("T001 trl cannot do warmup_stable_decay", {"train": ", scheduler: warmup_stable_decay, decay: 5"}, {"train": ", scheduler: polynomial"}),
+    ("T001 Transformers cannot load the best checkpoint under fsdp2", {"hardware": "l4, per_node: 2", "data": ", holdout: 5%",
+     "more": "parallel: {strategy: fsdp2}\n", "train": ", early_stopping: 2, save: {only_model: true}"},
+     {"more": "parallel: {strategy: ddp}\n"}),
     ("T003 trl sft cuts rows", {"source": PLAIN}, {"source": "{hub: o/rows, format: instruction}"}),
     ("T003 trl sft takes streamed rows in the order", {"method": "pretrain", "train": ", steps: 9",
      "data": ", streaming: true, packing: true"}, {"data": ", streaming: true, packing: true, shuffle: false"}),
@@ -121,6 +124,9 @@ DROPPED = [
      "model": ", chat_template: chatml"}),
     ("model.max_length", {"method": "grpo", "model": ", max_length: 512"}),
     ("adapter.target_pattern", {"adapter": "target_pattern: .*q_proj"}),
+    ("train.early_stopping", {"method": "grpo", "data": ", holdout: 5%", "train": ", early_stopping: 2"}),
+    ("train.neftune_alpha", {"method": "grpo", "train": ", neftune_alpha: 5"}),
+    ("train.neftune_alpha", {"trainer": "unsloth", "adapter": "rank: 4", "train": ", neftune_alpha: 5"}),
     ("train.embedding_learning_rate", {"train": ", embedding_learning_rate: 1e-5"}),
 ]  # fmt: skip
 
@@ -217,7 +223,7 @@ def test_tables_read_back_the_golden_documents(name: str) -> None:
         ("grpo", {"loss_type": "dapo", "importance_sampling_level": "sequence"}, {}),
         ("grpo", {"loss_type": "dapo"}, {"objective.loss": "dapo"}),
         ("sft", {"lr_scheduler_kwargs": {"min_lr_rate": 0.1}}, {"optimizer.min_lr_ratio": 0.1}),
-        ("sft", {"lr_scheduler_kwargs": {"num_cycles": 2}}, {}),
+        ("sft", {"lr_scheduler_kwargs": {"num_cycles": 2}}, {"optimizer.cycles": 2}),
     ],
 )  # fmt: skip
 def test_files_of_other_hands_are_read_where_they_are_understood(
@@ -229,3 +235,26 @@ def test_files_of_other_hands_are_read_where_they_are_understood(
 
 def test_the_templates_are_those_of_the_library() -> None:
     assert set(script.TEMPLATES) == {"tokenizer", *trl_rows.OF_TRL, *trl_rows.OWN}
+
+
+@pytest.mark.parametrize("trainer", ["trl", "unsloth"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
+def test_a_training_without_gain_stops_by_a_callback(trainer: str, method: str) -> None:
+    words = {"adapter": "rank: 4", "data": ", holdout: 5%", "train": ", early_stopping: 3"}
+    script = compiled(method=method, trainer=trainer, **words).files["10-train/train.py"]
+    assert "callbacks=[EarlyStoppingCallback(early_stopping_patience=3)]" in script
+    assert "load_best_model_at_end=True" in script
+    assert "import EarlyStoppingCallback" in script
+    del words["train"]
+    assert "EarlyStopping" not in compiled(method=method, trainer=trainer, **words).files["10-train/train.py"]
+
+
+def test_ranks_are_allocated_and_a_training_stopped_by_callbacks_side_by_side() -> None:
+    words = {
+        "adapter": "type: adalora",
+        "data": ", holdout: 5%",
+        "train": ", steps: 20, early_stopping: 3, evaluate_every: 5, save: {every: 5}",
+    }
+    script = compiled(**words).files["10-train/train.py"]
+    assert "callbacks=[AllocateRanks(), EarlyStoppingCallback(early_stopping_patience=3)]" in script
+    assert "from transformers import EarlyStoppingCallback, TrainerCallback" in script

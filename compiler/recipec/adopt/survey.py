@@ -106,6 +106,7 @@ class Survey(cst.CSTVisitor):
         )  # calls of classes that nobody here knows: `optimizer = Lamb(net.parameters())`
         self._stack: list[tuple[str, str]] = []  # (kind, name)
         self._bound: dict[str, set[str]] = {}  # scope -> names that are assigned in it
+        self._asking: set[str] = set()  # functions whose results are being looked at
         self._outer: dict[str, set[str]] = {}  # scope -> names that it declares global or nonlocal
 
     # What is there, in order.
@@ -299,10 +300,14 @@ class Survey(cst.CSTVisitor):
             return ("model",)
         function = self.called(scope, callee)
         found: tuple[str, ...] = ()
-        for where, values in self.returns if function is not None else ():
-            if function is not None and where == function.name:
+        if function is None or function.name in self._asking:  # it calls itself
+            return found
+        self._asking.add(function.name)
+        for where, values in self.returns:
+            if where == function.name:
                 roles = tuple(self.role(where, value) for value in values)
                 found = roles if any(roles) or not found else found
+        self._asking.remove(function.name)
         return found
 
     def called(self, scope: str, callee: str) -> Function | None:

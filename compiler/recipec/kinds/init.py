@@ -61,7 +61,7 @@ def _scratch(say: Said, longest: int) -> Decided[Scratch]:
 def before(
     say: Said, graph: Graph, data: Decided[tuple[DataSource, ...]], precision: Precision, reads: tuple[FileRead, ...]
 ) -> Made:
-    """Return the stage that makes the model of a first training, whose local data its tokenizer learns from."""
+    """Return the stage that makes the model of a first training, whose local data its tokenizer learns from, if it has any."""
     output = graph.folder(ID)
     local = tuple(source for source in data.value if source.path is not None)
     body = section(
@@ -69,7 +69,7 @@ def before(
         seed=say.word("seed", say.recipe.seed),
         output=say.rule(output, "where the later stages read it", "name"),
         model=_scratch(say, graph.longest),
-        data=say.rule(local, "the local training data"),
+        data=say.rule(local or data.value, "the local training data" if local else "the training data"),
     )
     sizes = body.value.model
     left = ModelOutput(

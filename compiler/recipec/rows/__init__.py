@@ -35,6 +35,10 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D030": "fields-that-are-lost",
     "D031": "fields-that-are-not-read",
     "D032": "pairs-without-a-prompt",
+    "D033": "many-passes-over-the-rows",
+    "D034": "text-read-in-another-encoding",
+    "D035": "conversations-without-a-last-answer",
+    "D036": "answers-all-alike",
     "D060": "files-elsewhere",
     "D062": "no-tasks",
 }

@@ -54,6 +54,10 @@ NO_VALUES = {
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN",
     "None", "n/a", "nan", "null",
 }  # fmt: skip
+# The bytes of a letter in UTF-8, taken for Latin-1 or Windows-1252: the first of them is one of these, the others are signs.
+_MISREAD = re.compile(
+    "(?:[\u00c2\u00c3\u00d0\u00d1][\u0080-\u00bf\u0152-\u2122]|[\u00e0-\u00ef][\u0080-\u00bf\u0152-\u2122]{2})"
+)
 THOROUGH = 1000  # rows of which every column is looked at that nothing reads
 LABELS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -139,6 +143,9 @@ class Judge:
         self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
         self.row_count = 0
+        self.odd_turns = (
+            False  # in a conversation so far: user and assistant do not alternate, or the user has the last word
+        )
         self.numbers: dict[str, bool] = {}  # of a column of CSV: are all its values numbers so far
 
     def at_end(self) -> Iterator[RowProblem]:
@@ -155,7 +162,7 @@ class Judge:
             yield RowProblem(
                 "D002",
                 "",
-                f"{where} is {_excerpt(row)}, not a mapping of columns",
+                f"{where} is {excerpt(row)}, not a mapping of columns",
                 "write one JSON object for each row",
             )
             return
@@ -185,7 +192,7 @@ class Judge:
     def _of_column(self, where: str, name: str, column: str, value: Plain) -> Iterator[RowProblem]:
         if name in OPTIONAL:
             if value is not None and not isinstance(value, str):
-                yield RowProblem("D004", name, f"{where}: {column} is {_excerpt(value)}", "expected text")
+                yield RowProblem("D004", name, f"{where}: {column} is {excerpt(value)}", "expected text")
             return
         if self.table and name != "label" and isinstance(value, str) and value.strip() and value in NO_VALUES:
             advice = "CSV is read so; write JSON lines, where it stays text"
@@ -193,7 +200,7 @@ class Judge:
             return
         expected = self._expected(name, value)
         if expected is not None:
-            yield RowProblem("D004", name, f"{where}: {column} is {_excerpt(value)}", f"expected {expected}")
+            yield RowProblem("D004", name, f"{where}: {column} is {excerpt(value)}", f"expected {expected}")
             return
         if self.table and value == "" and name != "label":
             advice = "CSV is read so: drop the row, or write JSON lines"
@@ -239,7 +246,7 @@ class Judge:
         for message in messages:
             if not isinstance(message, dict):
                 expected = f"expected a mapping with {role} and {content}"
-                yield RowProblem("D004", name, f"{where}: a message is {_excerpt(message)}", expected)
+                yield RowProblem("D004", name, f"{where}: a message is {excerpt(message)}", expected)
                 return
             calls = message.get("tool_calls") or message.get("function_call")
             for word, column in (("role", role), ("content", content)):
@@ -252,11 +259,11 @@ class Judge:
             if not isinstance(who, str) or who not in self.known_roles:
                 close = nearest(str(who), ROLES)
                 advice = "map it to a role: roles: {user: [human], assistant: [gpt]}"
-                yield RowProblem("D005", name, f"{where}: {_excerpt(who)} is not a known role", advice, close)
+                yield RowProblem("D005", name, f"{where}: {excerpt(who)} is not a known role", advice, close)
                 return
             said, speaker = message.get(content), self.role_of.get(who, who)
             if not isinstance(said, str | list) and not (said is None and calls):
-                message_ = f"{where}: what the {who} turn says is {_excerpt(said)}"
+                message_ = f"{where}: what the {who} turn says is {excerpt(said)}"
                 yield RowProblem("D004", name, message_, "expected text; drop the turn, or the row")
                 return
             if not (said.strip() if isinstance(said, str) else said) and not calls and speaker != "system":
@@ -270,6 +277,12 @@ class Judge:
             yield from self._of_order(where, name, order)
 
     def _of_order(self, where: str, name: str, order: list[str]) -> Iterator[RowProblem]:
+        spoken = order[1:] if order[0] == "system" else order
+        usual = [("user", "assistant")[turn % 2] for turn in range(len(spoken))]
+        if chat_ends(self.source, name, order):
+            message = f"{where}: the user has the last word, of which nothing is learnt"
+            yield RowProblem("D035", name, message, "end each conversation with an answer", None, "warning")
+        self.odd_turns = self.odd_turns or spoken != usual or (name == "messages" and order[-1] != "assistant")
         chat, use = self.source.format == "chat" and name == "messages", self.source.use
         if chat and "assistant" not in order:
             message = f"{where}: no assistant turn"
@@ -344,7 +357,7 @@ class Judge:
             begin = value[0] if isinstance(value, list) and isinstance(value[0], dict) else {}
             who = str(begin.get(columns["role"], "assistant"))
             if _shape(value) not in use.pairs or self.role_of.get(who, who) != "assistant":
-                message = f"{where}: {columns[name]} is {_excerpt(value)}, which the trainer does not read as an answer"
+                message = f"{where}: {columns[name]} is {excerpt(value)}, which the trainer does not read as an answer"
                 turn = f"{{{columns['role']}: assistant, {columns['content']}: …}}"
                 advice = (
                     f"write {turn if 'message' in use.pairs else f'[{turn}]'}, and the prompt in {columns['messages']}"
@@ -372,6 +385,12 @@ class Judge:
         texts = {
             name: list(self._texts(row.get(column))) for name, column in self.source.columns.items() if name in READ
         }
+        garbled = next((found for some in texts.values() for text in some if (found := _garbled(text))), None)
+        if garbled is not None:
+            message = f"{where}: {garbled} is UTF-8 that was read in another encoding"
+            yield RowProblem(
+                "D034", "", message, "read the source again as UTF-8, and write the rows anew", None, "warning"
+            )
         if use.templated:
             for name, text in ((name, text) for name, found in texts.items() for text in found):
                 if any(sign in text for sign in _SIGNS) and (token := _TEMPLATE_TOKENS.search(text)):
@@ -391,6 +410,23 @@ class Judge:
                 advice = "raise model.max_length, or split the rows: those that are too long are dropped or cut"
                 yield RowProblem("D026", "", message, advice, None, "warning")
 
+    def answer(self, row: Plain) -> str | None:
+        """Return the answer that a row teaches, where it is one text: of a conversation the last that the assistant gives."""
+        if not isinstance(row, dict):
+            return None
+        columns, form = self.source.columns, self.source.format
+        word = {"instruction": "output", "completion": "completion", "chat": "messages"}.get(form, "chosen")
+        value = row.get(columns[word]) if word in columns else None
+        if form == "chat" and isinstance(value, list):
+            role = columns.get("role", "role")
+            turns = [
+                one
+                for one in value
+                if isinstance(one, dict) and self.role_of.get(str(one.get(role)), one.get(role)) == "assistant"
+            ]
+            value = turns[-1].get(columns.get("content", "content")) if turns else None
+        return value.strip() or None if isinstance(value, str) else None
+
     def _texts(self, value: Plain) -> Iterator[str]:
         """Yield the texts of a column: its own, or what its messages say."""
         if isinstance(value, str):
@@ -404,6 +440,25 @@ class Judge:
                 elif isinstance(said, list):
                     parts = (part.get("text") for part in said if isinstance(part, dict))
                     yield from (part for part in parts if isinstance(part, str))
+
+
+def chat_ends(source: RowSource, name: str, order: list[str]) -> bool:
+    """Return whether a conversation that is trained on ends with a user's turn."""
+    return source.format == "chat" and name == "messages" and "assistant" in order and order[-1] == "user"
+
+
+def _garbled(text: str) -> str | None:
+    """Return a word of a text whose bytes in UTF-8 were taken for another encoding; None where there is none."""
+    if text.isascii():
+        return None
+    for found in _MISREAD.finditer(text):
+        for encoding in ("cp1252", "latin-1"):
+            try:
+                found[0].encode(encoding).decode("utf-8")
+            except UnicodeError:
+                continue
+            return text[max(0, found.start() - 4) : found.end() + 4].strip()
+    return None
 
 
 def _shape(answer: Plain) -> str:
@@ -433,6 +488,7 @@ def _missing_column(where: str, name: str, column: str, row: Mapping[str, Plain]
     return RowProblem("D003", name, f"{where} has no column {column}", advice, close)
 
 
-def _excerpt(value: Plain) -> str:
+def excerpt(value: Plain) -> str:
+    """Return the beginning of a value, as JSON has it."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 40 else text[:39] + "…"

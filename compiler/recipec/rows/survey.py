@@ -20,21 +20,28 @@ SETTLED = 2_000_000_000  # nanoseconds; a file that changed later may change aga
 # Kinds of mistakes that are warnings where few rows have them: the share of rows above which they are errors, for then
 # there is nothing to learn. Of 1, every row must have it.
 MOST, EVERY = 0.5, 1.0
+RARELY = {"D026": 0.5, "D034": 0.1, "D035": 0.5}  # shares of rows above which these are told
 TOO_MANY = {"D006": EVERY, "D007": MOST, "D009": MOST, "D023": MOST, "D024": MOST, "D026": EVERY}
-LONG_ROWS = 0.5  # share of rows that are too long above which it is told
+PREAMBLE, WITH_TOOLS = 512, 1536  # tokens that templates put before the first turn, the longest known of each
+ALIKE = 20  # rows of which it is no chance that all have one answer
 MANY = 3  # rows of which "every" says more than "one"
 
 
 class RowSurvey(NamedTuple):
     """What a source holds. `total` is its number of rows, None where not all were read; `row_hashes` counts equal rows.
 
-    `labels` counts the rows that are labelled good and bad.
+    `labels` counts the rows that are labelled good and bad. No row has more than `longest` tokens, whatever the tokenizer and the
+    template, where all were read; None where that is not known. `odd_turns`: in some conversation user and assistant do not
+    alternate, or the assistant does not speak last. `blanks`: some text begins or ends with space.
     """
 
     problems: list[RowProblem]
     total: int | None
     row_hashes: Counter[int]
     labels: Counter[bool]
+    longest: int | None = None
+    odd_turns: bool = True
+    blanks: bool = True
 
 
 def survey_rows(source: RowSource) -> RowSurvey | None:
@@ -84,7 +91,11 @@ def _surveyed(
     if not (whole or surveyor.row_count):
         return None
     total = surveyor.row_count if whole else None
-    return RowSurvey(surveyor.report(whole=whole), total, surveyor.row_hashes, surveyor.labels)
+    report = surveyor.report(whole=whole)
+    longest = surveyor.longest if whole else None
+    odd = not whole or surveyor.judge_of.odd_turns or "D002" in surveyor.problems
+    blanks = not whole or surveyor.blanks
+    return RowSurvey(report, total, surveyor.row_hashes, surveyor.labels, longest, odd, blanks)
 
 
 def _of_parquet(source: RowSource, path: Path) -> RowSurvey:
@@ -100,6 +111,15 @@ def _no_rows(path: str) -> RowProblem:
     return RowProblem("D011", "", f"{path} holds no rows", "is it the right file?")
 
 
+def _blank(value: Plain) -> bool:
+    """Return whether a text begins or ends with space, at any depth of a row."""
+    if isinstance(value, str):
+        return value[:1].isspace() or value[-1:].isspace()
+    if isinstance(value, dict):
+        return any(_blank(one) for one in value.values())
+    return isinstance(value, list) and any(_blank(one) for one in value)
+
+
 class _Surveyor:
     """The rows of a source as they come by."""
 
@@ -110,7 +130,9 @@ class _Surveyor:
         self.rows_with: Counter[str] = Counter()
         self.row_hashes: Counter[int] = Counter()
         self.labels: Counter[bool] = Counter()
-        self.row_count = 0
+        self.row_count = self.longest = 0
+        self.blanks = False
+        self.answers: set[str | None] = set()  # the first few different ones; None of a row without one
 
     def judge(self, where: str, row: Plain) -> None:
         """Check one row."""
@@ -123,7 +145,14 @@ class _Surveyor:
         label = judging.label(self.source, row)
         if label is not None:
             self.labels[label] += 1
-        self.row_hashes[hash(json.dumps(row, sort_keys=True, default=str))] += 1
+        if len(self.answers) < MANY:
+            self.answers.add(self.judge_of.answer(row))
+        self.blanks = self.blanks or _blank(row)
+        written = json.dumps(row, sort_keys=True, default=str)
+        self.row_hashes[hash(written)] += 1
+        # a token is at least one byte, and what JSON writes around a turn is longer than what a template does
+        preamble = WITH_TOOLS if isinstance(row, dict) and "tools" in row else PREAMBLE
+        self.longest = max(self.longest, len(written) + preamble)
 
     def report(self, *, whole: bool) -> list[RowProblem]:
         """Return each kind of problem once, with the number of rows that have it; not `whole`: some rows were not read."""
@@ -132,6 +161,14 @@ class _Surveyor:
             return found
         path = self.source.path
         found += self.judge_of.at_end()
+        if self.row_count >= ALIKE and len(self.answers) == 1 and None not in self.answers:
+            answer = judging.excerpt(next(iter(self.answers)))
+            message = f"every answer in {path} is {answer}"
+            found.append(
+                RowProblem(
+                    "D036", "", message, "the model would say nothing else: is it the right file?", None, "warning"
+                )
+            )
         if not self.row_count:
             found.append(_no_rows(path))
         if self.source.format == "unpaired-preference" and len(self.labels) == 1 and self.row_count > 1:
@@ -140,7 +177,7 @@ class _Surveyor:
         return found
 
     def _told(self, problem: RowProblem) -> bool:
-        return problem.code != "D026" or self.rows_with["D026"] > LONG_ROWS * self.row_count
+        return problem.code not in RARELY or self.rows_with[problem.code] > RARELY[problem.code] * self.row_count
 
     def _counted(self, problem: RowProblem, *, whole: bool) -> RowProblem:
         further = self.rows_with[problem.code] - 1

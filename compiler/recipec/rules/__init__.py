@@ -12,6 +12,7 @@ from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding
 from recipec.rules import (
     adapters,
+    amounts,
     evaluation,
     leaks,
     memory,
@@ -33,6 +34,7 @@ RULES: tuple[Rule, ...] = tuple(
         (
             *model.RULES,
             *adapters.RULES,
+            *amounts.RULES,
             *memory.RULES,
             *names.RULES,
             *tools.RULES,

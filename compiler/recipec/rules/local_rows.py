@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 REPEATED = 0.2  # share of repeated rows above which it is told: some repeat rows on purpose, to weigh them
 MOSTLY = 0.5  # share of repeated rows above which it is told although nothing is held out
+PASSES = 200  # over the same rows, above which nothing is meant to be learnt but the rows themselves
 LONG = 100  # steps: below that, a checkpoint at the end is enough
 ENOUGH = 10  # rows of which a share says something
 UNBALANCED = 4  # weighed good and bad rows may differ by this factor; arXiv:2402.01306 takes 1 to 4/3
 GROUPS = ("train", "validation")
 # The tokenizer's own templates (facts/models.yaml) in which user and assistant must alternate, or a system turn is refused.
 ALTERNATING, WITHOUT_SYSTEM = ("llama2", "mistral", "gemma"), ("gemma",)
+GEMMA = re.compile(
+    r"[^/]+/(?:code)?gemma-(?:(?:1\.1|2)-)?\d+b-it", re.IGNORECASE
+)  # from 3 on its template takes a system turn
 WITHOUT_TOOLS = ("llama2", "zephyr", "gemma")  # those of them that write no tools
 
 
@@ -71,6 +76,20 @@ def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) ->
     yield from _balance(said, s, seen["train"])
 
 
+def absent(s: Train, environment: str) -> frozenset[str]:
+    """Return which of the kinds that checks of systems are about no row of a training has: all its rows lie here, and were read."""
+    found: list[RowSurvey] = []
+    for source in (*s.data.train, *s.data.validation):
+        here = source.path is not None and source.path.isprintable() and os.path.isfile(source.path)  # noqa: PTH113
+        survey = _survey(source, _use(s, source, marked_arrays=_marked_arrays(environment))) if here else None
+        if survey is None or survey.total is None or survey.longest is None:
+            return frozenset()
+        found.append(survey)
+    none = ["long"] * all((one.longest or 0) <= s.model.max_length for one in found)
+    none += ["odd turns"] * (not any(one.odd_turns for one in found))
+    return frozenset([*none, *["blanks"] * (not any(one.blanks for one in found))])
+
+
 def _marked_arrays(environment: str) -> bool:
     """Return whether `datasets` of an environment reads a JSON array behind a byte order mark, as it does from 5.0 on."""
     try:
@@ -88,6 +107,8 @@ def _use(s: Train, source: DataSource, *, marked_arrays: bool) -> RowUse:
     talks = source.format in ("chat", "prompt") or "messages" in source.columns
     known = known_model(s.model.tokenizer) if template == "tokenizer" else None
     own = (known.template or "") if known is not None else template
+    if own in ("", "tokenizer") and GEMMA.fullmatch(s.model.tokenizer):
+        own = "gemma"
     alternating, without = (
         (ALTERNATING, WITHOUT_SYSTEM) if template == "tokenizer" else (trainer.alternating, trainer.without_system)
     )
@@ -201,6 +222,12 @@ def _together(said: Said, s: Train, seen: dict[str, list[Seen]]) -> Iterator[Fin
         yield _told(said, "D014", "train.batch_size", message, "lower batch_size, or is it the right file?")
     if total and left >= 1 and s.length.unit == "epochs" and not METHODS[s.method].online:
         yield from _schedule(said, s, left)
+    passes = s.length.amount * s.batch.total / left if left >= 1 and s.length.unit == "steps" else 0
+    if passes > PASSES and not METHODS[s.method].online and not s.data.packing:
+        steps, rows = counted(s.length.amount, "step"), counted(left, "row")
+        message = f"{steps} of {s.batch.total:,} are {passes:,.0f} passes over {rows}"
+        advice = "train.steps counts batches, not rows; a few passes are usual"
+        yield _told(said, "D033", "train.steps", message, advice)
 
 
 def _schedule(said: Said, s: Train, rows: int) -> Iterator[Finding]:
@@ -227,6 +254,9 @@ def _schedule(said: Said, s: Train, rows: int) -> Iterator[Finding]:
     if isinstance(look, int) and look > steps and (s.data.holdout or s.data.validation):
         message = f"{give}, and the first validation would come at step {look:,}"
         yield _told(said, "D028", "train.evaluate_every", message, "validate more often, or drop the validation data")
+    if s.watch.log_every > steps and said.wrote("train.log_every"):
+        message = f"{give}, and the first loss would be logged at step {s.watch.log_every:,}"
+        yield _told(said, "D028", "train.log_every", message, "log more often")
 
 
 def _balance(said: Said, s: Train, seen: list[Seen]) -> Iterator[Finding]:

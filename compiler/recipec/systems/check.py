@@ -10,6 +10,7 @@ from recipec.plan import Record
 from recipec.source import is_tuple
 
 Said = Literal["", "written", "other"]
+RowsOf = Literal["", "long", "odd turns", "blanks"]
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
 
 
@@ -59,7 +60,8 @@ class Check(Record, frozen=True):
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
     `said`: it is told only to a user who wrote the value (`written`), or wrote another than would be taken anyway
-    (`other`), since nobody else counts on it.
+    (`other`), since nobody else counts on it. `rows`: only of rows that are too long, or whose turns do not alternate: it is not
+    told where local files have none.
     """
 
     severity: Literal["error", "warning"]
@@ -71,6 +73,7 @@ class Check(Record, frozen=True):
     said: Said = ""
     since: str = ""
     until: str = ""
+    rows: RowsOf = ""
 
     def when(self, path: str, *values: Any) -> Self:
         """Return the check for stages whose value at `path` is one of `values`; of none given: is there."""
@@ -83,6 +86,10 @@ class Check(Record, frozen=True):
     def at(self, *, since: str = "", until: str = "") -> Self:
         """Return the check for these releases only."""
         return self.replaced(since=since, until=until)
+
+    def of_rows(self, rows: RowsOf) -> Self:
+        """Return the check of such rows only."""
+        return self.replaced(rows=rows)
 
     def has(self, release: str) -> bool:
         """Return whether the check is there for a release."""
@@ -123,7 +130,7 @@ class Check(Record, frozen=True):
         message = self.message if isinstance(self.message, str) else self.message(*given)
         advice = self.advice if isinstance(self.advice, str) else self.advice(*given)
         others = (*self.paths[1:], *(one.path for one in self.only))
-        return Limitation(self.paths[0], message, advice, self.said, others)
+        return Limitation(self.paths[0], message, advice, self.said, others, self.rows)
 
 
 class OfAny(Protocol):
@@ -190,8 +197,8 @@ def differs(
 class Limitation(Record, frozen=True):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
-    `said`: it is told only to a user who wrote the value, as in a check. `others`: the plan paths that it depends on
-    beside the one to blame, of which one may be written where that is not.
+    `said`: it is told only to a user who wrote the value, and `rows` only of such rows, as in a check. `others`: the plan paths
+    that it depends on beside the one to blame, of which one may be written where that is not.
     """
 
     path: str
@@ -199,3 +206,4 @@ class Limitation(Record, frozen=True):
     advice: str
     said: Said = ""
     others: tuple[str, ...] = ()
+    rows: RowsOf = ""

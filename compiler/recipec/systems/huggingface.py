@@ -37,6 +37,9 @@ OPTIMIZERS = {
     "sgd": "sgd",
     "lion": "lion_32bit",
     "lion_8bit": "lion_8bit",
+    "ademamix": "ademamix",
+    "ademamix_8bit": "ademamix_8bit",
+    "adamw_schedule_free": "schedule_free_adamw",
 }
 # optimisers that take Adam's epsilon, and both betas (transformers/trainer_optimizer.py, of Muon the two trainers that have
 # it: its weights that are no matrices are trained by AdamW)

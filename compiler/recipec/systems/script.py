@@ -167,7 +167,8 @@ def _files(s: Train) -> dict[str, str]:
 def _uses(s: Train) -> tuple[str, ...]:
     """What the script is told, and what its launcher acts on beside files.
 
-    A source of data that the script is told of has a format, of which the recipe must speak: that is its use.
+    A source of data that the script is told of has a format, of which the recipe must speak: that is its use. Of a whole
+    batch it needs to hear no more than its parts, of which the launcher makes the processes.
     """
     if s.script is None:
         return ()
@@ -180,7 +181,9 @@ def _uses(s: Train) -> tuple[str, ...]:
         "ray": (),
     }
     formats = [".".join([*source, "format"]) for source in sources]
-    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats)
+    parts = "batch.micro" in told and ("batch.accumulation" in told or s.batch.accumulation == 1)
+    whole = ["batch.total"] if parts else []
+    return ("script.path", "script.launcher", "script.arguments", *started[s.script.launcher], *told, *formats, *whole)
 
 
 def _need(s: Train) -> Need:

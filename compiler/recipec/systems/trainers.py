@@ -21,6 +21,9 @@ def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), hold
     own = base or (f"{s.trainer}-{s.release}" if s.release in releases(s.trainer) else GENERAL)
     if s.numerics.liger_kernel and has_pins(own) and "\nliger-kernel==" not in pins(own):
         extras.append("liger")
+    free = s.optimizer.name == "adamw_schedule_free"
+    if free and has_pins(own) and "\nschedulefree==" not in pins(own):
+        extras.append("schedulefree")
     return Need(own, frozenset(extras) - brings, holds=holds)
 
 

@@ -29,7 +29,13 @@ CONFIG_ROWS: tuple[Row, ...] = (
 
 
 def _rows_of(sources: tuple[DataSource, ...]) -> list[dict[str, Any]]:
-    return [{"path": source.path, "format": source.format, "columns": source.columns} for source in sources]
+    return [_place(source) | {"format": source.format, "columns": source.columns} for source in sources]
+
+
+def _place(source: DataSource) -> dict[str, Any]:
+    if source.path is not None:
+        return {"path": source.path}
+    return {"hub": source.hub, "subset": source.subset, "split": source.split, "revision": source.revision}
 
 
 INIT_ROWS: tuple[Row, ...] = (

@@ -27,7 +27,12 @@ TOOL = "unsloth"
 METHODS = ("pretrain", "sft", "dpo", "ipo", "kto", "orpo", "grpo")
 FULL = ("embed_tokens", "lm_head")  # what its fast path trains in full beside a LoRA
 INITS = ("default", "gaussian", "orthogonal")
-OWN = ("gradient_checkpointing_kwargs", "torch_compile", "trust_remote_code")  # rows of TRL's that are Unsloth's here
+OWN = (
+    "gradient_checkpointing_kwargs",
+    "torch_compile",
+    "trust_remote_code",
+    settings.NEFTUNE.key,
+)  # rows of TRL's that are Unsloth's here
 
 
 def _dtype(precision: str) -> Expression:
@@ -204,12 +209,14 @@ def _text(s: Train) -> str:
         f"{script.SETTINGS} describes.",
         package=package,
         stem=stem,
+        early="from transformers import EarlyStoppingCallback\n" if script.stopping(s) else "",
         imports="import rewards\nimport rows" if online and rewards.functions(s) else "import rows",
         settings=script.SETTINGS,
         quantised=_QUANTISED if s.model.load_in == "nf4" else "",
         fit="rows.fit_embeddings(model, tokenizer)\n" if script.grows(s) else "",
         adapter=adapter,
-        more=f"    reward_funcs=[{', '.join(_judges(s))}],\n" if online else "",
+        more=(f"    reward_funcs=[{', '.join(_judges(s))}],\n" if online else "")
+        + (f"    callbacks=[{script.stopping(s)}],\n" if script.stopping(s) else ""),
     )
 
 
@@ -226,7 +233,7 @@ from pathlib import Path
 import torch
 from unsloth import FastLanguageModel  # before TRL, which it patches
 
-from {package} import {stem}Config, {stem}Trainer
+{early}from {package} import {stem}Config, {stem}Trainer
 
 {imports}
 
@@ -274,13 +281,13 @@ def _checks(_s: Train) -> tuple[Check, ...]:
     return CHECKS
 
 
-def _uses(_s: Train) -> tuple[str, ...]:
+def _uses(s: Train) -> tuple[str, ...]:
     """Return what is written into the script and its variables, and what decides that there is one process.
 
     Another `packing` or `double_quant` where there is no row for it is refused before a trainer is asked.
     """
     return (
-        "rewards", "adapter.type", "adapter.merge", "adapter.options", "data.packing", "data.cache", "model.double_quant", "model.load_in",
+        *["watch.early_stopping"] * (s.method not in settings.ONLINE), "rewards", "adapter.type", "adapter.merge", "adapter.options", "data.packing", "data.cache", "model.double_quant", "model.load_in",
         "hardware.nodes", "hardware.world", "track.wandb_project", "track.wandb_entity", "track.mlflow_uri",
         "track.mlflow_experiment",
     )  # fmt: skip

@@ -13,6 +13,7 @@ ADDED = (
     "liger",
     "ray",
     "ring-flash-attn",
+    "schedulefree",
 )  # pins that other environments add to theirs, in the order of names
 
 

@@ -52,7 +52,11 @@ DIFFERENCES = (
         lambda text: text.lstrip(" "),
     ),
     Difference(
-        "c", "space around what a turn says is kept, which the template cuts off", "cuts off", squeezed, squeezed
+        "c",
+        "space around what a turn says is kept, which the template cuts off",
+        "cuts off elsewhere",
+        squeezed,
+        squeezed,
     ),
     Difference(
         "d",

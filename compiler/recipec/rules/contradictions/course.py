@@ -63,26 +63,32 @@ def untrained_tokenizer(see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault("model.from_scratch", message, "add data and train")
 
 
-@contradiction("P026", "tokenizer-without-local-text", "init", words=("data.train",))
-def remote_text(see: Context, s: object) -> Iterator[Fault]:
-    """Finds a tokenizer from scratch whose training data are all on a hub.
+@contradiction("P026", "tokenizer-of-a-script-without-text", "init", words=("data.train",))
+def no_text(see: Context, s: object) -> Iterator[Fault]:
+    """Finds a tokenizer from scratch for a script in a recipe that names no data.
 
     Why is this bad:
-    The tokenizer is made before the trainer starts, and reads local files only.
+    The tokenizer is made before the script starts, and learns from the data that the recipe names.
 
     Example:
+        recipe: 1
+        name: example
         model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4}}
-        data: {train: [{hub: my-lab/chat, format: chat}]}
+        trainer: script
+        script: {path: train.py, arguments: {out: '${plan:train.output}'}}
+        train: {}
+        hardware: {gpu: a100-80gb}
 
     Use instead:
+        script: {path: train.py, arguments: {out: '${plan:train.output}', rows: '${plan:train.data.train.0.path}'}}
         data: {train: [{path: data/chat.jsonl, format: chat}]}
     """
     if not getattr(s, "data", ()):
-        message = "a tokenizer from scratch is trained on local data"
+        message = "a tokenizer from scratch is trained on data, and the recipe names none"
         yield Fault(
             "data.train" if see.said.wrote("data") else "model.from_scratch",
             message,
-            "add data.train with a source with path",
+            "add data.train with its sources",
         )
 
 
@@ -103,6 +109,8 @@ def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
           - {name: first}
           - {name: second}
     """
+    if see.said.part.parent_adapter == "merge" and _merged(see, start(see)):
+        return  # what it asks for is done by the stage before
     if see.said.part.parent_adapter is not None and not left_adapter(see):
         message = f"there is no adapter to start from{_merged(see, start(see))}"
         yield Fault("parent_adapter", message, "drop parent_adapter")
@@ -461,7 +469,7 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
 RULES = (
     nothing,
     untrained_tokenizer,
-    remote_text,
+    no_text,
     no_adapter,
     undecided_adapter,
     untrained_adapter,

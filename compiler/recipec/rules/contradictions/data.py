@@ -341,7 +341,29 @@ def packed_and_grouped(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("data.group_by_length", "packed rows have one length", advice)
 
 
+@contradiction("P260", "answers-exchanged", words=("data.train", "data.validation"))
+def exchanged(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a preference whose chosen answer is taken from the column `rejected`, and the reverse.
+
+    Why is this bad:
+    The model learns to prefer the bad answers, and the loss falls as it does so.
+
+    Example:
+        trainer: trl
+        data: {train: [{path: data/pairs.jsonl, format: preference, columns: {chosen: rejected, rejected: chosen}}]}
+        train: {method: dpo, learning_rate: 5e-6}
+
+    Use instead:
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+    """
+    for here, source in sources(s):
+        if source.columns.get("chosen") == "rejected" and source.columns.get("rejected") == "chosen":
+            message = "the chosen answers are taken from the column rejected, and the rejected from chosen"
+            yield Fault(f"{here}.columns.chosen", message, "drop columns, or exchange the names")
+
+
 RULES = (
+    exchanged,
     packed_pairs,
     system_prompt,
     streamed_method,

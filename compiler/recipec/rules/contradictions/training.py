@@ -414,6 +414,8 @@ def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.early_stopping", "nothing is validated", "say how often by train.evaluate_every")
     elif every == "never":
         yield Fault("train.early_stopping", "there is no validation data", "add data.holdout or data.validation")
+    elif every == save == "epoch":
+        return
     elif not isinstance(every, int) or not isinstance(save, int) or save % every:
         advice = "set evaluate_every in steps, and save.every to a multiple of it"
         yield Fault("train.early_stopping", "the best checkpoint could not be kept", advice)

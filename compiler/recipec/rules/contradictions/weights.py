@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from recipec.kinds.train.model import QUANTISED
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
+from recipec.systems.registry import system
 
 SCRATCH = "model.from_scratch"
 # Methods that teach a model which can already write; the others begin with nothing.
@@ -33,6 +34,8 @@ def disagreement(_see: Context, s: Train) -> Iterator[Fault]:
     if load not in (*QUANTISED, "fp32", chosen):
         advice = "use fp32, or drop load_in" if chosen == "fp32" else f"use fp32 or {chosen}, or drop load_in"
         yield Fault("model.load_in", f"weights in {load} and computation in {chosen} disagree", advice)
+    elif system(s.trainer).own_program:  # which loads its weights itself
+        return
     elif load == "fp16" and s.adapter is None and not s.parallel.strategy.startswith("zero"):
         yield Fault("model.load_in", "weights in fp16 cannot be trained", "use load_in: fp32, or drop it")
 

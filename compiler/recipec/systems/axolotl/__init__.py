@@ -42,9 +42,6 @@ OPTIMIZERS = {
     **huggingface.OPTIMIZERS,
     "adamw_4bit": "adamw_torch_4bit",
     "adamw_8bit_torchao": "adamw_torch_8bit",
-    "adamw_schedule_free": "schedule_free_adamw",
-    "ademamix": "ademamix",
-    "ademamix_8bit": "ademamix_8bit",
     "muon": "muon",
 }
 ALL = 1_000_000  # more checkpoints than any training writes
@@ -305,6 +302,13 @@ CHECKS: tuple[Check, ...] = (
     )
     .when("parallel.strategy", "fsdp2")
     .when("method", "dpo", "ipo", "orpo", "kto"),
+    refuses(  # check_early_stopping of its schema
+        "watch.evaluate_every",
+        "watch.early_stopping",
+        when=lambda every, patience: patience is not None and every == "epoch",
+        message="Axolotl stops early only where validations and checkpoints are counted in steps",
+        advice="set evaluate_every in steps, and save.every to a multiple of it",
+    ).when("method", *data.CAUSAL),
     refuses(
         "optimizer.name",
         "parallel.strategy",

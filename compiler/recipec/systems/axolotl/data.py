@@ -158,12 +158,20 @@ CHECKS: tuple[Check, ...] = (
         message="Axolotl streams one data source, of weight 1",
         advice="give one source, or drop streaming",
     ),
+    # utils/data/sft.py takes what is above 1 for a number of rows, utils/data/rl.py always for a share
     refuses(
         "data.holdout",
-        when=lambda share: isinstance(share, int) and share > 0,
-        message="Axolotl holds out a fraction of the rows, not a number",
+        "method",
+        when=lambda share, _method: isinstance(share, int) and share > 0,
+        message=lambda _share, method: f"of the rows of {method} Axolotl holds out a fraction, not a number",
         advice="give a percentage, such as holdout: 2%",
-    ),
+    ).unless("method", *CAUSAL),
+    refuses(
+        "data.holdout",
+        when=lambda share: isinstance(share, int) and share == 1,
+        message="Axolotl takes 1 for all rows, not for one",
+        advice="hold out 2 rows, or a percentage",
+    ).when("method", *CAUSAL),
     *(
         refuses(
             f"data.{group}.*.subset",

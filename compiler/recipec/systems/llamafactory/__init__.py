@@ -16,7 +16,7 @@ from recipec.systems.document import Sheet
 from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, UPCAST, base, reentrant, trackers
 from recipec.systems.llamafactory import data
 from recipec.systems.system import System
-from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, same, within
+from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
 
 TOOL = "llamafactory"
 FILE = "llamafactory.yaml"
@@ -109,6 +109,9 @@ TRAINING: tuple[Row, ...] = (
         "eval_strategy",
         "logging_steps",
     ),
+    same("early_stopping_steps", "watch.early_stopping", "evaluations without gain"),
+    present("load_best_model_at_end", "watch.early_stopping"),
+    same("neftune_noise_alpha", "optimizer.neftune_alpha"),
     made("report_to", _report_to, *TRACKERS),
     *base("run_name", "seed", "output_dir"),
     constant("overwrite_output_dir", True, "resumes only from a checkpoint that is given"),
@@ -206,7 +209,9 @@ CHECKS: tuple[Check, ...] = (
         when=_always,
         message="LLaMA-Factory truncates rows longer than max_length; other trainers drop them",
         advice="raise max_length, or leave long rows out of the data",
-    ).unless("method", "pretrain"),
+    )
+    .of_rows("long")
+    .unless("method", "pretrain"),
     UPCAST,
     differs(  # model/loader.py: its dtype is auto
         "model.load_in",

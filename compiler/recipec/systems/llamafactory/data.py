@@ -287,21 +287,11 @@ def _of_source(at: str, source: DataSource) -> Iterator[Check]:
 
 SPACED = ("mistral", "llama2")  # its templates that put a space before an answer, which carries loss
 # templates of others that cut off space around a turn, which its own keep
-TRIMMING = ("llama3", "gemma", "gemma3", "mistral", "llama2")
+TRIMMING = frozenset(["llama3", "gemma", "gemma3", "mistral", "llama2"])
 
 
-def _around(template: str, own: str | None) -> str:
-    """Return what of the space around turns is trained, or kept, where others have it another way."""
-    said = []
-    own = own if template == "tokenizer" else template
-    spaced = (OWN if template == "tokenizer" else TEMPLATES).get(own or "") in SPACED
-    if own not in WITHOUT_BREAK and not spaced:
-        said.append("a line break that its template puts behind an answer carries loss")
-    if spaced:
-        said.append("the space that its template puts before an answer carries loss")
-    if own in TRIMMING:
-        said.append(f"space around what a turn says is kept, which {own} cuts off")
-    return "; ".join(said)
+def _spaced(name: str | None) -> bool:
+    return (OWN.get(name or "") or TEMPLATES.get(name or "")) in SPACED
 
 
 def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
@@ -310,29 +300,33 @@ def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
     if _talks(first):
         yield differs(
             place,
-            "model.chat_template",
-            "model.template",
-            when=lambda *_given: True,
-            message=lambda _place, *template: "; ".join(
-                filter(
-                    None,
-                    (
-                        "LLaMA-Factory leaves out conversations in which user and assistant do not alternate",
-                        _around(*template),
-                    ),
-                )
-            ),
+            when=lambda _place: True,
+            message="LLaMA-Factory leaves out conversations in which user and assistant do not alternate",
             advice="see that the conversations alternate and end with an answer",
-        )
-    else:
-        yield differs(
-            place,
-            "model.chat_template",
-            "model.template",
-            when=lambda _place, *template: bool(_around(*template)),
-            message=lambda _place, *template: f"in LLaMA-Factory {_around(*template)}",
-            advice="see that no turn begins or ends with space; the model ends its answers at the same token all the same",
-        )
+        ).of_rows("odd turns")
+    yield differs(
+        place,
+        "model.template",
+        when=lambda _place, name: not _spaced(name),
+        message="a line break that LLaMA-Factory's template puts behind an answer carries loss",
+        advice="nothing: the model learns to write it, and whatever serves it stops at the token before",
+    ).unless("model.template", *WITHOUT_BREAK)
+    yield differs(
+        place,
+        "model.template",
+        when=lambda _place, name: _spaced(name),
+        message="the space that LLaMA-Factory's template puts before an answer carries loss",
+        advice="nothing: the model learns to write it, and servers leave it out",
+    )
+    yield differs(
+        place,
+        "model.template",
+        when=lambda _place, name: name in TRIMMING,
+        message=lambda _place, name: (
+            f"LLaMA-Factory keeps space around what a turn says, which {name} cuts off elsewhere"
+        ),
+        advice="see that no turn begins or ends with space",
+    ).of_rows("blanks")
     yield (
         differs(
             "model.turn_end",

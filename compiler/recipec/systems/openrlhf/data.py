@@ -149,9 +149,15 @@ CHECKS: tuple[Check, ...] = (
     refuses(
         "data.packing",
         when=bool,
-        message="OpenRLHF cannot pack rows",
-        advice="use attention: flash_attention_2, with which it computes no padding",
-    ),
+        message="OpenRLHF packs rows with Flash Attention 2 only",
+        advice="set model.attention: flash_attention_2, or drop packing",
+    ).unless("model.attention", "flash_attention_2"),
+    differs(
+        "data.packing",
+        when=bool,
+        message="OpenRLHF joins the rows of a micro batch, and fills no sequences of max_length",
+        advice="set train.micro_batch_size to as many rows as fit",
+    ).when("model.attention", "flash_attention_2"),
     *_of("train"),
     *_of("validation"),
     refuses(

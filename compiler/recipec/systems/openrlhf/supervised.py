@@ -58,7 +58,7 @@ CHECKS: tuple[Check, ...] = (
         message="OpenRLHF truncates rows longer than max_length and ends each with the end token; it drops a row only if"
         " its prompt leaves no room for an answer",
         advice="choose max_length so that few rows are longer",
-    ),
+    ).of_rows("long"),
 )
 
 

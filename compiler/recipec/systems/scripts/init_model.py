@@ -17,6 +17,7 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 TURN = ["<|im_start|>", "<|im_end|>"]
+ENOUGH = 200_000  # rows of a hub: a vocabulary of usual size does not change by more
 
 
 def texts(value: object) -> Iterator[str]:
@@ -45,6 +46,17 @@ def rows(path: Path) -> Iterator[object]:
         yield from (dict(row) for row in load_dataset(kind, data_files=str(path), split="train"))
 
 
+def rows_of(source: dict) -> Iterator[object]:
+    """Yield the rows of a local file, or the first of those on a hub."""
+    if "path" in source:
+        yield from rows(Path(source["path"]))
+        return
+    from datasets import load_dataset
+
+    words = {"split": source["split"], "revision": source["revision"], "streaming": True}
+    yield from (dict(row) for row in load_dataset(source["hub"], source["subset"], **words).take(ENOUGH))
+
+
 def make_tokenizer(settings: dict, max_length: int):
     """Train a byte-level BPE tokenizer on every text of the data."""
     from tokenizers import ByteLevelBPETokenizer
@@ -52,7 +64,7 @@ def make_tokenizer(settings: dict, max_length: int):
 
     special = settings["special_tokens"]
     names = list(dict.fromkeys([special["pad_token"], special["bos_token"], *TURN, special["eos_token"]]))
-    lines = [text for source in settings["train_on"] for row in rows(Path(source["path"])) for text in texts(row)]
+    lines = [text for source in settings["train_on"] for row in rows_of(source) for text in texts(row)]
     if not lines:
         raise ValueError("the training data holds no text")
     bpe = ByteLevelBPETokenizer()
@@ -70,7 +82,8 @@ def make(settings: dict, folder: Path) -> str:
     output = Path(settings["output"])
     key = hashlib.sha256(json.dumps([settings, config_text], sort_keys=True).encode())
     for source in settings["tokenizer"]["train_on"]:
-        key.update(Path(source["path"]).read_bytes())
+        if "path" in source:  # of a hub, the settings name the revision
+            key.update(Path(source["path"]).read_bytes())
     done = output / "made_from.sha256"
     if done.is_file() and done.read_text(encoding="utf-8") == key.hexdigest():
         return f"{output} is already made from these settings"

@@ -67,6 +67,8 @@ def by_command(s: Train) -> bool:
         and s.model.tokenizer == s.model.path
         and not s.model.resize_embeddings
         and not script.grows(s)
+        and s.model.chat_template_file is None
+        and not script.stopping(s)
         and _plain(s)
     )
 
@@ -148,7 +150,9 @@ COMMAND_CHECKS: tuple[Check, ...] = (
             f"trl {COMMANDS[method]} cuts rows that are longer than max_length, and trains on the rest of them"
         ),
         advice="sort long rows out of the data, if there are any",
-    ).unless("method", "pretrain", *settings.ONLINE),
+    )
+    .of_rows("long")
+    .unless("method", "pretrain", *settings.ONLINE),
     differs(
         "data.shuffle",
         "data.streaming",
@@ -170,10 +174,11 @@ def _uses(s: Train) -> tuple[str, ...]:
     """
     return (
         "data.train", "data.holdout", "data.packing", "data.shuffle", "rewards", "model.path", "model.tokenizer",
-        "model.resize_embeddings", "model.double_quant", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
+        "model.resize_embeddings", "model.double_quant", "model.chat_template_file", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
         "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "hardware.nodes", "hardware.world",
         "track.wandb_project", "track.wandb_entity", "track.mlflow_uri", "track.mlflow_experiment",
         *["data.train_on"] * script.masked(s),
+        *["watch.early_stopping"] * (s.method not in settings.ONLINE),
         *["model.chat_template"] * any(source.format == "chat" for source in s.data.train),
     )  # fmt: skip
 

@@ -89,6 +89,7 @@ def setting_rows(s: Train) -> tuple[Row, ...]:
         revision if own else constant("revision", "main"),
         same("trust_remote_code", "model.trust_remote_code"),
         same("chat_template", "model.chat_template"),
+        same("chat_template_file", "model.chat_template_file"),
         same("special_tokens", "model.special_tokens"),
         same("new_tokens", "model.new_tokens"),
         _sources("train", len(s.data.train)),
@@ -170,6 +171,12 @@ def files() -> dict[str, str]:
     return {LIBRARY: reading_turns("trl_rows.py")}
 
 
+def stopping(s: Train) -> str:
+    """Return the callback that ends a training without gain; an empty text where none is asked for."""
+    patience = s.watch.early_stopping if s.method not in settings.ONLINE else None
+    return f"EarlyStoppingCallback(early_stopping_patience={patience})" if patience is not None else ""
+
+
 def _text(s: Train) -> str:
     """Return the script's template."""
     package, stem = TRAINERS[s.method]
@@ -184,7 +191,8 @@ def _text(s: Train) -> str:
     plus = adapter is not None and adapter.lora_plus_ratio is not None
     peft += ["initialize_lora_eva_weights"] * eva
     words = [auto] * loaded + ["BitsAndBytesConfig"] * quantised(s)
-    words += ["TrainerCallback"] * (adapter is not None and adapter.type == "adalora")
+    allocates, stops = adapter is not None and adapter.type == "adalora", stopping(s)
+    words += ["TrainerCallback"] * allocates + ["EarlyStoppingCallback"] * bool(stops)
     online = s.method in settings.ONLINE
     parts = [
         f'"""{stem} by TRL with what the recipe decided; {LIBRARY} brings the rows that {SETTINGS} describes."""',
@@ -240,9 +248,10 @@ def _text(s: Train) -> str:
     if adapter is not None and plus:
         parts.append(_LORA_PLUS.format(base=trainer, ratio=adapter.lora_plus_ratio))
         trainer = "LoraPlusTrainer"
-    if adapter is not None and adapter.type == "adalora":
+    if allocates:
         parts.append(_ADALORA)
-        call["callbacks"] = "[AllocateRanks()]"
+    if allocates or stops:
+        call["callbacks"] = f"[{', '.join(['AllocateRanks()'] * allocates + [stops] * bool(stops))}]"
     parts.append(f"trainer = {trainer}(\n" + "".join(f"    {k}={v},\n" for k, v in call.items()) + ")")
     if eva:
         parts.append("initialize_lora_eva_weights(trainer.model, trainer.get_train_dataloader())")

@@ -5,13 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.kinds.train.records import Train
-from recipec.source import is_list, is_mapping
+from recipec.source import is_list
 from recipec.systems import huggingface, trainers
 from recipec.systems.check import Check, refuses
 from recipec.systems.huggingface import FOUR_BIT, base
-from recipec.systems.table import OMIT, Row, choice, constant, flag, gathered, made, named, nonzero, same
+from recipec.systems.table import (
+    OMIT,
+    Row,
+    choice,
+    constant,
+    flag,
+    gathered,
+    made,
+    named,
+    nonzero,
+    present,
+    same,
+    within,
+)
 
-SCHEDULERS = {name: name for name in ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr")}
+SCHEDULERS = {
+    name: name
+    for name in (
+        "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr", "cosine_with_restarts", "polynomial",
+        "inverse_sqrt",
+    )
+}  # fmt: skip
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 QUANTISED = (*FOUR_BIT, "int8")
 ONLINE = ("grpo", "rloo")
@@ -26,10 +45,9 @@ def dtype(precision: str, load_in: str) -> str:
 DTYPE = ("numerics.precision", "model.load_in")  # the paths that `dtype` takes
 
 
-def _floor(words: Any) -> dict[str, Any]:
-    return {"optimizer.min_lr_ratio": words["min_lr_rate"]} if is_mapping(words) and "min_lr_rate" in words else {}
-
-
+NEFTUNE = same(
+    "neftune_noise_alpha", "optimizer.neftune_alpha"
+)  # while it samples, nothing must be added to embeddings
 TRAINING: tuple[Row, ...] = (
     *base("output_dir", "run_name", "per_device_train_batch_size"),
     # what a file says of validation alone tells neither of the two
@@ -37,12 +55,11 @@ TRAINING: tuple[Row, ...] = (
     made("per_device_eval_batch_size", lambda group: group, "rollout.completions").when("method", *ONLINE),
     *base("gradient_accumulation_steps", "num_train_epochs", "optim", "learning_rate"),
     named("lr_scheduler_type", "optimizer.scheduler", SCHEDULERS),
-    made(
+    *within(
         "lr_scheduler_kwargs",
-        lambda ratio: {"min_lr_rate": ratio},
-        "optimizer.min_lr_ratio",
-        back=_floor,
-    ).when("optimizer.scheduler", "cosine_with_min_lr"),
+        same("min_lr_rate", "optimizer.min_lr_ratio").when("optimizer.scheduler", "cosine_with_min_lr"),
+        same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
+    ),
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing"),
     *huggingface.CHECKPOINTING,
@@ -50,6 +67,9 @@ TRAINING: tuple[Row, ...] = (
     *base(
         "save_strategy", "save_total_limit", "save_only_model", "eval_strategy", "logging_steps", "report_to", "seed"
     ),
+    # to be the best, a checkpoint must be measured: `EarlyStoppingCallback` of the script counts those that are not
+    present("load_best_model_at_end", "watch.early_stopping").unless("method", *ONLINE),
+    NEFTUNE.unless("method", *ONLINE),
     flag("use_liger_kernel", "numerics.liger_kernel").when("method", "sft", "pretrain"),
 )
 
@@ -212,7 +232,22 @@ SPLITS: tuple[Check, ...] = (
     *trainers.unsplit("TRL", trainers.TENSOR),
     *(check.unless(trainers.CONTEXT, 1) for check in _CONTEXT),
 )
+# transformers/trainer.py: the best checkpoint is loaded by what DeepSpeed and FSDP saved
+STOPPING = (
+    refuses(
+        "watch.save_only_model",
+        "parallel.strategy",
+        when=lambda only, _strategy: only,
+        message=lambda _only, strategy: (
+            f"Transformers cannot load the best checkpoint under {strategy} where it holds the model only"
+        ),
+        advice="drop save.only_model, or early_stopping",
+    )
+    .when("watch.early_stopping")
+    .when("parallel.strategy", "zero1", "zero2", "zero3", "fsdp2"),
+)
 CHECKS: tuple[Check, ...] = (
+    *STOPPING,
     refuses(
         "rollout.engine",
         when=lambda engine: engine == "vllm",

@@ -200,6 +200,8 @@ def load_tokenizer(settings: dict):
         tokenizer.chat_template = folder.joinpath(OF_TRL[name]).read_text(encoding="utf-8")
     elif name in OWN:
         tokenizer.chat_template = OWN[name]
+    if settings.get("chat_template_file"):
+        tokenizer.chat_template = Path(settings["chat_template_file"]).read_text(encoding="utf-8")
     special = {f"{word}_token": token for word, token in settings.get("special_tokens", {}).items()}
     if special:
         tokenizer.add_special_tokens(special)

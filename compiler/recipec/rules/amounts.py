@@ -1,0 +1,98 @@
+"""Rules about amounts that are no mistake of the language, and that hardly anybody means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.facts.datasets import known_dataset
+from recipec.kinds.train.records import Train
+from recipec.rules.rule import Context, Fault, rule
+from recipec.suggest import nearest
+
+EPOCHS = 200  # passes over the same rows, above which steps are meant, or nothing is learnt but the rows themselves
+
+
+@rule("L244", "many-epochs", "warning", sources="")
+def many_epochs(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds hundreds of passes over the data.
+
+    Why is this bad:
+    After a few passes a language model knows the rows by heart, and forgets the rest. Most often steps were meant.
+
+    Example:
+        train: {learning_rate: 1e-5, epochs: 1000}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 1000}
+    """
+    if s.length.unit == "epochs" and s.length.amount >= EPOCHS and s.script is None:
+        message = f"{s.length.amount:g} epochs are as many passes over the same rows"
+        yield Fault("length.amount", message, f"1 to 5 are usual; were steps meant? train.steps: {s.length.amount:g}")
+
+
+@rule("L245", "floor-given-as-a-rate", "warning", sources="")
+def absolute_floor(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a floor of the schedule that is written as a learning rate, where a fraction of one is asked for.
+
+    Why is this bad:
+    `min_lr_ratio` is multiplied with the learning rate: the floor is practically 0, which is another schedule than was meant.
+
+    Example:
+        train: {learning_rate: 2e-5, scheduler: cosine_with_min_lr, min_lr_ratio: 2e-6}
+
+    Use instead:
+        train: {learning_rate: 2e-5, scheduler: cosine_with_min_lr, min_lr_ratio: 0.1}
+    """
+    o = s.optimizer
+    if o.learning_rate is not None and 0 < o.min_lr_ratio <= o.learning_rate:
+        floor, meant = o.min_lr_ratio * o.learning_rate, o.min_lr_ratio / o.learning_rate
+        message = f"min_lr_ratio is a fraction of the learning rate: its floor is {floor:.2g}"
+        yield Fault(
+            "optimizer.min_lr_ratio", message, f"for a floor of {o.min_lr_ratio:g} write {meant:.3g}", f"{meant:.3g}"
+        )
+
+
+@rule("L246", "not-so-on-the-hub", "error", sources="datasets: Unknown split, Config name is missing")
+def of_hub(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a split, a configuration or columns that a well-known dataset of the hub does not have.
+
+    Why is this bad:
+    The run ends when it loads the data, on machines that are paid for by then.
+
+    Example:
+        data: {train: [{hub: HuggingFaceH4/ultrachat_200k, format: chat}]}
+
+    Use instead:
+        data: {train: [{hub: HuggingFaceH4/ultrachat_200k, split: train_sft, format: chat}]}
+    """
+    for group in ("train", "validation"):
+        for index, source in enumerate(getattr(s.data, group)):
+            known = known_dataset(source.hub) if source.hub is not None and source.revision is None else None
+            at = f"data.{group}.{index}"
+            if known is None:
+                continue
+            if known.subsets and source.subset not in known.subsets:
+                of = (
+                    f"{source.hub} has several configurations"
+                    if source.subset is None
+                    else f"{source.hub} has no {source.subset}"
+                )
+                close = nearest(source.subset, known.subsets) if source.subset is not None else None
+                yield Fault(f"{at}.subset {at}.hub", of, f"set subset to one of {', '.join(known.subsets)}", close)
+            elif known.splits and source.split.partition("[")[0] not in known.splits:
+                message = f"{source.hub} has no split {source.split}"
+                yield Fault(f"{at}.split {at}.hub", message, f"set split to one of {', '.join(known.splits)}")
+            elif known.columns and (missing := [one for one in _needed(source.columns) if one not in known.columns]):
+                message = f"{source.hub} has no column {missing[0]}"
+                yield Fault(
+                    f"{at}.format {at}.hub",
+                    message,
+                    f"it has {', '.join(known.columns)}: choose the format, or map columns",
+                )
+
+
+def _needed(columns: dict[str, str]) -> list[str]:
+    return [column for word, column in columns.items() if word not in ("role", "content", "input", "system")]
+
+
+RULES = (many_epochs, absolute_floor, of_hub)
