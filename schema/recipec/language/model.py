@@ -84,7 +84,7 @@ class Model(Section):
     )
     chat_template: ChatTemplate | OtherTemplate | None = Field(
         default=None,
-        description="Template that renders conversations; `tokenizer` takes the tokenizer's own. Each trainer knows some of them: the names from aeva on are LLaMA-Factory's. Default: tokenizer.",
+        description="Template that renders conversations; `tokenizer` takes the tokenizer's own. Each trainer knows some of them: the names from aeva on are LLaMA-Factory's. Default: tokenizer; instructions and prompts then stay text where the model is a base model, or not known.",
     )
     chat_template_file: Text | None = Field(
         default=None, description="Jinja file with your own chat template, instead of chat_template."

@@ -303,9 +303,9 @@ CHECKS: tuple[Check, ...] = (
     .when("parallel.strategy", "fsdp2")
     .when("method", "dpo", "ipo", "orpo", "kto"),
     refuses(  # check_early_stopping of its schema
-        "watch.evaluate_every",
         "watch.early_stopping",
-        when=lambda every, patience: patience is not None and every == "epoch",
+        "watch.evaluate_every",
+        when=lambda patience, every: patience is not None and every == "epoch",
         message="Axolotl stops early only where validations and checkpoints are counted in steps",
         advice="set evaluate_every in steps, and save.every to a multiple of it",
     ).when("method", *data.CAUSAL),
