@@ -44,7 +44,8 @@ def _full_rows(see: Context, s: Train) -> Iterator[Fault]:
     activations, logits = parts["activations"], parts["logits"]
     ways = ["train.micro_batch_size: 1"] * (s.batch.micro > 1)
     ways += ["train.gradient_checkpointing: true"] * (not s.numerics.gradient_checkpointing)
-    ways += ["train.liger_kernel: true"] * (logits > activations)
+    # its loss over pieces of the logits is that of texts: few trainers have one for pairs
+    ways += ["train.liger_kernel: true"] * (logits > activations and s.method in ("sft", "pretrain"))
     paths = "model.max_length batch.micro hardware.gpu"
     if not s.numerics.gradient_checkpointing and activations > logits:
         paths = f"numerics.gradient_checkpointing {paths}"
