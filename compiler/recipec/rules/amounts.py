@@ -52,7 +52,7 @@ def absolute_floor(_see: Context, s: Train) -> Iterator[Fault]:
         )
 
 
-@rule("L246", "not-so-on-the-hub", "error", sources="datasets: Unknown split, Config name is missing")
+@rule("L246", "not-so-on-the-hub", "warning", sources="datasets: Unknown split, Config name is missing")
 def of_hub(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a split, a configuration or columns that a well-known dataset of the hub does not have.
 
