@@ -57,7 +57,8 @@ def place(course: Course, decision: Decision, findings: list[Finding]) -> list[P
                 advice = refusal.advice
                 if len(_systems(resolved, reads)) > 1:
                     advice = f"say it in the stage {stage.name}: {advice}"
-                findings.append(Finding(code, refusal.message, span, help=advice, severity=severity))
+                weight: Severity = "note" if refusal.harmless else severity
+                findings.append(Finding(code, refusal.message, span, help=advice, severity=weight))
         used.update(_used(origins.get(stage.name, {}), emitted.used))
         for document in emitted.documents:
             tools.add(document.tool)

@@ -82,7 +82,7 @@ def plan_markdown(
     if warnings or notes or allowed:
         lines += ["## Warnings", ""]
         lines += [f"- {w.code}: {inert(w.message)}" + (f" ({w.span.label()})" if w.span else "") for w in warnings]
-        lines += [f"- not known: {inert(note.message)}" for note in notes]
+        lines += [f"- {note.code if note.code == 'T003' else 'not known'}: {inert(note.message)}" for note in notes]
         lines += [f"- allowed: {inert(name)}, because {inert(reason)}" for name, reason in allowed.items()]
         lines.append("")
     lines += ["## Stages", ""]

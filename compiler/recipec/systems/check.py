@@ -61,7 +61,7 @@ class Check(Record, frozen=True):
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
     `said`: it is told only to a user who wrote the value (`written`), or wrote another than would be taken anyway
     (`other`), since nobody else counts on it. `rows`: only of rows that are too long, or whose turns do not alternate: it is not
-    told where local files have none.
+    told where local files have none. `harmless`: it is said, and nothing need be done about it.
     """
 
     severity: Literal["error", "warning"]
@@ -74,6 +74,7 @@ class Check(Record, frozen=True):
     since: str = ""
     until: str = ""
     rows: RowsOf = ""
+    harmless: bool = False
 
     def when(self, path: str, *values: Any) -> Self:
         """Return the check for stages whose value at `path` is one of `values`; of none given: is there."""
@@ -90,6 +91,10 @@ class Check(Record, frozen=True):
     def of_rows(self, rows: RowsOf) -> Self:
         """Return the check of such rows only."""
         return self.replaced(rows=rows)
+
+    def in_passing(self) -> Self:
+        """Return the check as one that is said in a note: nothing need be done about it."""
+        return self.replaced(harmless=True)
 
     def has(self, release: str) -> bool:
         """Return whether the check is there for a release."""
@@ -130,7 +135,7 @@ class Check(Record, frozen=True):
         message = self.message if isinstance(self.message, str) else self.message(*given)
         advice = self.advice if isinstance(self.advice, str) else self.advice(*given)
         others = (*self.paths[1:], *(one.path for one in self.only))
-        return Limitation(self.paths[0], message, advice, self.said, others, self.rows)
+        return Limitation(self.paths[0], message, advice, self.said, others, self.rows, self.harmless)
 
 
 class OfAny(Protocol):
@@ -198,7 +203,7 @@ class Limitation(Record, frozen=True):
     """What a system cannot express, or does another way: the plan path to blame, what, and what to do.
 
     `said`: it is told only to a user who wrote the value, and `rows` only of such rows, as in a check. `others`: the plan paths
-    that it depends on beside the one to blame, of which one may be written where that is not.
+    that it depends on beside the one to blame, of which one may be written where that is not. `harmless`: it is a note.
     """
 
     path: str
@@ -207,3 +212,4 @@ class Limitation(Record, frozen=True):
     said: Said = ""
     others: tuple[str, ...] = ()
     rows: RowsOf = ""
+    harmless: bool = False

@@ -304,29 +304,37 @@ def _of_turns(at: str, first: DataSource) -> Iterator[Check]:
             message="LLaMA-Factory leaves out conversations in which user and assistant do not alternate",
             advice="see that the conversations alternate and end with an answer",
         ).of_rows("odd turns")
-    yield differs(
-        place,
-        "model.template",
-        when=lambda _place, name: not _spaced(name),
-        message="a line break that LLaMA-Factory's template puts behind an answer carries loss",
-        advice="nothing: the model learns to write it, and whatever serves it stops at the token before",
-    ).unless("model.template", *WITHOUT_BREAK)
+    yield (
+        differs(
+            place,
+            "model.template",
+            when=lambda _place, name: not _spaced(name),
+            message="a line break that LLaMA-Factory's template puts behind an answer carries loss",
+            advice="nothing need be done: the model learns to write it, and whatever serves it stops at the token before",
+        )
+        .unless("model.template", *WITHOUT_BREAK)
+        .in_passing()
+    )
     yield differs(
         place,
         "model.template",
         when=lambda _place, name: _spaced(name),
         message="the space that LLaMA-Factory's template puts before an answer carries loss",
-        advice="nothing: the model learns to write it, and servers leave it out",
+        advice="nothing need be done: the model learns to write it",
+    ).in_passing()
+    yield (
+        differs(
+            place,
+            "model.template",
+            when=lambda _place, name: name in TRIMMING,
+            message=lambda _place, name: (
+                f"LLaMA-Factory keeps space around what a turn says, which {name} cuts off elsewhere"
+            ),
+            advice="see that no turn begins or ends with space",
+        )
+        .of_rows("blanks")
+        .in_passing()
     )
-    yield differs(
-        place,
-        "model.template",
-        when=lambda _place, name: name in TRIMMING,
-        message=lambda _place, name: (
-            f"LLaMA-Factory keeps space around what a turn says, which {name} cuts off elsewhere"
-        ),
-        advice="see that no turn begins or ends with space",
-    ).of_rows("blanks")
     yield (
         differs(
             "model.turn_end",
