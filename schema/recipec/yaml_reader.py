@@ -32,6 +32,8 @@ from recipec.source import Items, Mapping, Node, Scalar, Source, Span
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000  # values in the file once every alias is expanded
+SMALL = 256 * 1024  # characters that the Python parser takes about as many seconds for as the C parser for MAX_BYTES
+ADDRESS = "found unexpected ':'"  # what the C parser has against `{uri: https://…}`, which is YAML 1.2
 
 _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
@@ -136,7 +138,12 @@ def read_text(
     collecting = gc.isenabled()
     gc.disable()  # a tree has no cycles to look for: half the time of a large file
     try:
-        return builder.build()
+        try:
+            return builder.build()
+        except MarkedYAMLError as error:
+            if error.problem != ADDRESS or len(source.text) > SMALL:
+                raise
+            return builder.build_slowly()
     except MarkedYAMLError as error:
         raise RecipeError([*builder.findings, builder.syntax_error(error)]) from None
     except YAMLError as error:  # the C reader's own: characters that YAML forbids
@@ -155,11 +162,22 @@ class Builder:
         self.source = source
         self.foreign = not source.text.isascii()  # what looks like ASCII can only be in such a text
         self.shift = first_column
-        text = source.text[first_column - 1 :]
-        self.next: Callable[[], Event | None] = CParser(text).get_event
+        self.text = source.text[first_column - 1 :]
+        self._start(CParser(self.text).get_event)
+
+    def _start(self, events: Callable[[], Event | None]) -> None:
+        self.next = events
         self.anchors: dict[str, Node | None] = {}
         self.findings: list[Finding] = []
         self.values = 0
+
+    def build_slowly(self) -> Node:
+        """Return the tree by the parser in Python, which knows all of YAML 1.2. Raises as `build` does."""
+        from ruamel.yaml import YAML
+
+        events = iter(YAML(typ="safe", pure=True).parse(self.text))
+        self._start(lambda: next(events, None))
+        return self.build()
 
     def build(self) -> Node:
         """Return the tree. Raises RecipeError, or the parser's own errors."""

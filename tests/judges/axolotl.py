@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from judging import Job, environment, run
+from judging import Job, environment, modules_of, run
 
 # Keys that Axolotl takes in and moves elsewhere, which is not dropping them.
 MOVED = {"message_field_role", "message_field_content", "version", "batch_size"}
@@ -47,7 +47,7 @@ def judge(job: Job) -> list[str]:
     sys.modules.setdefault(
         "ring_flash_attn", ModuleType("ring_flash_attn")
     )  # validation imports it, and it needs a GPU
-    with environment(WORLD_SIZE=gpu["count"]):
+    with environment(WORLD_SIZE=gpu["count"]), modules_of(Path(job["file"]).parent):
         cfg = wrap(yaml.safe_load(Path(job["file"]).read_text(encoding="utf-8")))
         beside = Path(job["file"]).with_name("ds_config.json")
         if beside.exists():

@@ -40,6 +40,20 @@ def environment(**variables: object) -> Any:
 
 
 @contextlib.contextmanager
+def modules_of(place: Path) -> Any:
+    """Import what lies in a folder, as `run.sh` does by PYTHONPATH, and forget it afterwards: the next job has its own."""
+    before = set(sys.modules)
+    sys.path.append(str(place))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(place))
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None)).startswith(f"{place}/"):
+                del sys.modules[name]
+
+
+@contextlib.contextmanager
 def folder(job: Job) -> Any:
     """Stand in the job's folder `cwd`, from which the files it names are found."""
     before = Path.cwd()

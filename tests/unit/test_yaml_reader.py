@@ -100,3 +100,18 @@ def test_what_is_written_is_read_back(data: dict) -> None:
         assert plain(read(writer.result())) == data
         for key in data:
             assert writer.lines[key] >= 1
+
+
+def test_an_address_needs_no_quotes_in_braces() -> None:
+    """The C parser refuses what YAML 1.2 allows; the tree and its places are the same as on lines of their own."""
+    node = read_text(Source("a.yaml", "a: {uri: https://x.y/z, 곳: 1}\nb: [http://b:80, 2]\n"))
+    assert plain(node) == {"a": {"uri": "https://x.y/z", "곳": 1}, "b": ["http://b:80", 2]}
+    assert isinstance(node, Mapping)
+    inner = node.entries["b"]
+    assert (inner.span.line, inner.span.column) == (2, 4)
+
+
+def test_what_is_wrong_beside_an_address_is_told() -> None:
+    with pytest.raises(RecipeError) as raised:
+        read_text(Source("a.yaml", "a: {uri: https://x.y/z, uri: 2}\nb: &c [*c]\n"))
+    assert [(one.code, one.span.line if one.span else 0) for one in raised.value.findings] == [("S016", 1), ("S013", 2)]
