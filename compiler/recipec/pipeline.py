@@ -104,10 +104,11 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     findings, notes = _of(every, note=False), tidy(_of(every, note=True))
     placed = place(course, decision, findings)
     findings = tidy(findings)
-    if errors(findings):
-        return Compiled(recipe.name, {}, findings, None)
+    weighty = _of(findings, note=False)
+    if errors(weighty):
+        return Compiled(recipe.name, {}, weighty, None)
     files = files_of(course, decision, placed, findings, composed)
-    return Compiled(recipe.name, files, findings, decision.resolved, notes)
+    return Compiled(recipe.name, files, weighty, decision.resolved, tidy([*notes, *_of(findings, note=True)]))
 
 
 def _of(findings: list[Finding], *, note: bool) -> list[Finding]:

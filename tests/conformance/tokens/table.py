@@ -275,7 +275,7 @@ def ask(
     questions, numbers = [], []
     for number, (family, group) in enumerate(asked_about):
         compiled = compile_tree(read_text(Source("recipe.yaml", recipe(trainer, family, group))))
-        told = tuple(one.message for one in compiled.findings if one.code == "T003")
+        told = tuple(one.message for one in (*compiled.findings, *compiled.notes) if one.code == "T003")
         refused = tuple(f"{one.code}: {one.message}" for one in compiled.findings if one.severity == "error")
         found.append(Answer({}, told, refused))
         if compiled.resolved is None or refused:
