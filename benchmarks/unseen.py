@@ -1,9 +1,9 @@
 """How many mistakes `recipe check` finds that nobody who wrote its rules had seen, and how often it is wrong about right recipes.
 
-`python benchmarks/unseen.py` judges the recipes of unseen/ anew, prints the rates, and writes them into docs/comparison.md beside
-those of the first run. unseen/first_run.json holds what was found then, before any of these recipes was looked at by whoever
-writes rules: it never changes. What was missed has been mended since, so that today's rates are a regression list's; new
-mistakes need a new list.
+`python benchmarks/unseen.py` judges the recipes of unseen/ and unseen/second/ anew, prints the rates, and writes them into
+docs/comparison.md beside those of the first run. first_run.json of a list holds what was found then, before any of its recipes was
+looked at by whoever writes rules: it never changes. What was missed is mended afterwards, so that today's rates are a regression
+list's; new mistakes need a new list.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from recipec.cli import main as recipe
 HERE = Path(__file__).resolve().parent / "unseen"
 PAGE = HERE.parent.parent / "docs" / "comparison.md"
 DATE = "27 November 2026"
-MARKS = ("<!-- unseen: begin -->\n", "<!-- unseen: end -->\n")
+LISTS = {"first": HERE, "second": HERE / "second"}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")
 RIGHT = ("silent", "warning", "doubtful", "false error")
 
 
-def checked(name: str) -> list[dict[str, Any]] | None:
+def checked(path: Path) -> list[dict[str, Any]] | None:
     """Return what `recipe check` finds in a recipe of the list; None where it ends in a traceback."""
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(io.StringIO()):
-            recipe(["check", str(HERE / name), "--json"])
+            recipe(["check", str(path), "--json"])
         return list(json.loads(shown.getvalue())["findings"])
     except Exception:
         return None
 
 
-def outcome(name: str, lines: list[int]) -> str:
+def outcome(path: Path, lines: list[int]) -> str:
     """Return what became of a recipe: whether its mistake was found at its line, or a right one was left in peace."""
-    found = checked(name)
+    found = checked(path)
     if found is None:
         return "traceback"
     told = [one for one in found if one["severity"] in ("error", "warning")]
@@ -55,22 +55,32 @@ def outcome(name: str, lines: list[int]) -> str:
     return "found elsewhere" if any(one["code"] != "T003" for one in told) else "missed"
 
 
-def judged() -> dict[str, str]:
-    """Return what becomes of every recipe today, but for those that their author withdrew."""
-    first = json.loads((HERE / "first_run.json").read_text(encoding="utf-8"))
+def marks(name: str) -> tuple[str, str]:
+    """Return what a list's rates stand between in the page."""
+    return f"<!-- unseen {name}: begin -->\n", f"<!-- unseen {name}: end -->\n"
+
+
+def judged(place: Path) -> dict[str, str]:
+    """Return what becomes of every recipe of a list today, but for those that their author withdrew."""
+    first = json.loads((place / "first_run.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, str(HERE / "make_data.py"), folder], check=True)
+        if (place / "make_data.py").exists():
+            subprocess.run([sys.executable, str(place / "make_data.py"), folder], check=True)
         before = Path.cwd()
         os.chdir(folder)  # where the paths of the recipes start
         try:
-            return {name: outcome(name, row.get("lines", [])) for name, row in first.items() if "withdrawn" not in row}
+            return {
+                name: outcome(place / name, row.get("lines", []))
+                for name, row in first.items()
+                if "withdrawn" not in row
+            }
         finally:
             os.chdir(before)
 
 
-def table(today: dict[str, str]) -> str:
+def table(place: Path, today: dict[str, str]) -> str:
     """Return the rates of the first run and of today, and what is missed or alarmed by today."""
-    rows = json.loads((HERE / "first_run.json").read_text(encoding="utf-8"))
+    rows = json.loads((place / "first_run.json").read_text(encoding="utf-8"))
     first = {name: row["first"] for name, row in rows.items() if "withdrawn" not in row}
     lines = [f"| | first run, {DATE} | today, after mending |", "|---|---|---|"]
     for part, outcomes in (("mistakes", MISTAKES), ("good", RIGHT)):
@@ -81,7 +91,7 @@ def table(today: dict[str, str]) -> str:
         lines += [f"| {one} | {_share(then[one], total)} | {_share(now[one], total)} |" for one in outcomes]
     lines += ["", "What `recipe check` still misses, or says elsewhere:", ""]
     left = [name for name, one in today.items() if name.startswith("mistakes") and one != MISTAKES[0]]
-    lines += [f"- {wrong(name)} ({today[name]})" for name in left] or ["- nothing of this list"]
+    lines += [f"- {wrong(place / name)} ({today[name]})" for name in left] or ["- nothing of this list"]
     return "\n".join(lines) + "\n"
 
 
@@ -89,19 +99,21 @@ def _share(count: int, total: int) -> str:
     return f"{count} ({count / total:.0%})"
 
 
-def wrong(name: str) -> str:
+def wrong(path: Path) -> str:
     """Return what a mistake is, as its first line says."""
-    line = (HERE / name).read_text(encoding="utf-8").partition("\n")[0]
-    return re.sub(r"^# wrong: | \(line [0-9,]+\)$", "", line)
+    line = path.read_text(encoding="utf-8").partition("\n")[0]
+    return re.sub(r"^# wrong: | \(lines? [0-9, ]+\)$", "", line)
 
 
 def main() -> int:
     """Judge, print, and write the page."""
-    text = table(judged())
-    print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    begin, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
-    PAGE.write_text(page[:begin] + text + page[end:], encoding="utf-8")
+    for name, place in LISTS.items():
+        text = table(place, judged(place))
+        print(text)
+        page = PAGE.read_text(encoding="utf-8")
+        begin, end = marks(name)
+        start = page.index(begin) + len(begin)
+        PAGE.write_text(page[:start] + text + page[page.index(end) :], encoding="utf-8")
     return 0
 
 

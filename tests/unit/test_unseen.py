@@ -13,21 +13,26 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import unseen  # noqa: E402
 
+LISTS = pytest.mark.parametrize("name", unseen.LISTS)
 
-def test_every_recipe_of_the_list_has_its_first_run() -> None:
-    first = json.loads((unseen.HERE / "first_run.json").read_text(encoding="utf-8"))
-    files = {f"{path.parent.name}/{path.name}" for path in unseen.HERE.glob("*/*.yaml")}
+
+@LISTS
+def test_every_recipe_of_the_list_has_its_first_run(name: str) -> None:
+    place = unseen.LISTS[name]
+    first = json.loads((place / "first_run.json").read_text(encoding="utf-8"))
+    files = {f"{path.parent.name}/{path.name}" for path in place.glob("*/*.yaml")}
     assert files == set(first)
-    for name, row in first.items():
-        assert ("lines" in row) is (name.startswith("mistakes") and "withdrawn" not in row)
+    for recipe, row in first.items():
+        assert ("lines" in row) is (recipe.startswith("mistakes") and "withdrawn" not in row)
         assert "withdrawn" in row or row["first"] in (*unseen.MISTAKES, *unseen.RIGHT)
 
 
+@LISTS
 @pytest.mark.slow
-def test_the_page_says_how_they_are_judged_today() -> None:
+def test_the_page_says_how_they_are_judged_today(name: str) -> None:
     """After a change that is meant: `python benchmarks/unseen.py`."""
-    today = unseen.judged()
+    today = unseen.judged(unseen.LISTS[name])
     assert "traceback" not in today.values()
-    begin, end = unseen.MARKS
+    begin, end = unseen.marks(name)
     page = unseen.PAGE.read_text(encoding="utf-8")
-    assert page.partition(begin)[2].partition(end)[0] == unseen.table(today)
+    assert page.partition(begin)[2].partition(end)[0] == unseen.table(unseen.LISTS[name], today)
