@@ -28,7 +28,8 @@ test: setup
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not real and not conformance" --numprocesses auto --dist worksteal
+	$(BIN)/pytest -m "real or conformance"
 
 bench: setup
 	$(BIN)/python benchmarks/cold_start.py

@@ -74,6 +74,7 @@ def judge(job: Job) -> list[str]:
     if warned.fatal:
         raise ValueError(warned.fatal[0])
     names(valid)
+    manager.cfg = valid  # as its load_cfg does
     if job.get("start"):
         started(valid, gpu)
     kept = import_module("axolotl.utils.schemas.enums").LEGACY_ATTN_FLAG_TO_IMPL
