@@ -39,6 +39,7 @@ trainer: %s
 model: {base: runs/made/00-init, max_length: 96}
 data: {train: [{path: rows.jsonl, format: chat}]}
 train: {epochs: 2, batch_size: 8, micro_batch_size: 2, learning_rate: 1e-2, scheduler: linear, warmup: 3, weight_decay: 0.1}
+allow: {learning-rate-that-diverges: the model is tiny}
 hardware: {gpu: none}
 """
 KINDS = {"full": "", "lora": "adapter: {rank: 4, alpha: 8}\n"}
