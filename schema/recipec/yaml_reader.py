@@ -175,7 +175,7 @@ class Builder:
         """Return the tree by the parser in Python, which knows all of YAML 1.2. Raises as `build` does."""
         from ruamel.yaml import YAML
 
-        events = iter(YAML(typ="safe", pure=True).parse(self.text))
+        events = YAML(typ="safe", pure=True).parse(self.text)
         self._start(lambda: next(events, None))
         return self.build()
 

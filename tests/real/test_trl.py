@@ -52,6 +52,7 @@ adapter: {adapter}
 data: {{train: [{{path: data/instructions.jsonl, format: instruction}}]}}
 train: {{steps: 2, micro_batch_size: 2, learning_rate: 1e-2}}
 hardware: {{gpu: none}}
+allow: {{finish-without-beginning: a tiny model}}
 """
 # What stands for `run.sh`: each stage in one process. A plain adapter must work over the base as it was.
 DRIVER = """

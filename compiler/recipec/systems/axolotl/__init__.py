@@ -302,6 +302,18 @@ CHECKS: tuple[Check, ...] = (
     )
     .when("parallel.strategy", "fsdp2")
     .when("method", "dpo", "ipo", "orpo", "kto"),
+    refuses(  # check_rl_config_gradient_checkpointing of its schema; see `huggingface.reentrant`
+        "parallel.strategy",
+        "model.load_in",
+        "hardware.per_node",
+        when=lambda _strategy, load_in, gpus: load_in in ("nf4", "fp4") and gpus > 1,
+        message="ZeRO-3 with an adapter needs re-entrant checkpointing, which Axolotl refuses for a 4-bit base in this method",
+        advice="use zero2, or gradient_checkpointing: false, or drop load_in",
+    )
+    .when("parallel.strategy", "zero3")
+    .when("method", *objective.RL)
+    .when("adapter.type")
+    .when("numerics.gradient_checkpointing"),
     refuses(  # check_early_stopping of its schema
         "watch.early_stopping",
         "watch.evaluate_every",
