@@ -103,7 +103,8 @@ def pretended(job: Job) -> Iterator[None]:
             ("is_torch_bf16_gpu_available", bool(gpu and gpu["bf16"])),
             ("is_torch_tf32_available", sm >= 80),
         ):
-            stack.enter_context(patch.object(training, name, lambda value=value: value))
+            for module in (training, import_module("llamafactory.hparams.parser")):
+                stack.enter_context(patch.object(module, name, lambda value=value: value, create=True))
         stack.enter_context(patch.object(training.TrainingArguments, "distributed_state", None, create=True))
         for name, value in (("parallel_mode", mode), ("world_size", world), ("_setup_devices", device)):
             made = PropertyMock(return_value=value)

@@ -174,6 +174,20 @@ CHECKS: tuple[Check, ...] = (
         advice="use lora",
     ).unless("adapter.type", "lora"),
     refuses(
+        "watch.early_stopping",
+        "method",
+        when=lambda patience, method: patience is not None and method == "reward",
+        message="LLaMA-Factory cannot go back to the best checkpoint of a reward model",
+        advice="drop early_stopping, or use another trainer",
+    ),
+    refuses(
+        "adapter.init",
+        "parallel.strategy",
+        when=lambda init, strategy: init in PISSA and strategy == "zero3",
+        message="LLaMA-Factory cannot initialise PiSSA under ZeRO-3, where no process has whole weights",
+        advice="use zero2, or another init",
+    ),
+    refuses(
         "adapter.init",
         "method",
         when=lambda init, _method: init in PISSA,
