@@ -57,6 +57,16 @@ def default(cfg, **_):
 
     return take
 """
+_WRAPPED = """class {name}(DatasetWrappingStrategy):
+    def __init__(self, strategy):
+        self.strategy = strategy
+
+    def wrap_dataset(self, dataset, process_count=None, keep_in_memory=False, **_):
+        rows = dataset.map({function}, remove_columns=dataset.column_names, num_proc=process_count)
+        return wrap_dataset_for_tokenized_prompt(
+            self.strategy, rows, process_count=process_count, keep_in_memory=keep_in_memory
+        )
+"""
 _TURNS = """from axolotl.datasets import wrap_dataset_for_tokenized_prompt
 from axolotl.prompt_strategies.chat_template import load as conversations
 from axolotl.prompt_tokenizers import DatasetWrappingStrategy
@@ -72,15 +82,7 @@ def turns(row):
     return {{"messages": said}}
 
 
-class Turns(DatasetWrappingStrategy):
-    def __init__(self, strategy):
-        self.strategy = strategy
-
-    def wrap_dataset(self, dataset, process_count=None, keep_in_memory=False, **_):
-        rows = dataset.map(turns, remove_columns=dataset.column_names, num_proc=process_count)
-        return wrap_dataset_for_tokenized_prompt(
-            self.strategy, rows, process_count=process_count, keep_in_memory=keep_in_memory
-        )
+{wrapped}
 
 
 def load(tokenizer, cfg, ds_cfg=None):
@@ -106,15 +108,7 @@ def text(row):
     return {{"instruction": prompt, "output": row[{output}]}}
 
 
-class Texts(DatasetWrappingStrategy):
-    def __init__(self, strategy):
-        self.strategy = strategy
-
-    def wrap_dataset(self, dataset, process_count=None, keep_in_memory=False, **_):
-        rows = dataset.map(text, remove_columns=dataset.column_names, num_proc=process_count)
-        return wrap_dataset_for_tokenized_prompt(
-            self.strategy, rows, process_count=process_count, keep_in_memory=keep_in_memory
-        )
+{wrapped}
 
 
 def load(tokenizer, cfg, ds_cfg=None):
@@ -217,8 +211,9 @@ def text(method: str, source: DataSource) -> str:
     named = {name: literal(column) for name, column in columns.items()}
     if source.format == "instruction":
         own = f"row.get({named['system']}) or " if "system" in named else ""
-        body = _TURNS if source.turns else _TEXT
-        return head + body.format(**{**named, "system": literal(source.system), "own_system": own})
+        body, wrapped = (_TURNS, ("Turns", "turns")) if source.turns else (_TEXT, ("Texts", "text"))
+        strategy = _WRAPPED.format(name=wrapped[0], function=wrapped[1]).rstrip("\n")
+        return head + body.format(**{**named, "system": literal(source.system), "own_system": own, "wrapped": strategy})
     if source.format == "prompt" and source.turns:
         answer = f', "answer": row[{named["answer"]}]' if "answer" in named else ""
         return head + _PROMPTS.format(system=literal(source.system), prompt=named["prompt"], answer=answer)
