@@ -41,7 +41,7 @@ BAD = [
     ("learning_rate: 2e-4", "lerning_rate: 2e-4", 16, "lerning_rate is not allowed"),
     ("scheduler: cosine", "scheduler: cosin", 17, '"cosine"'),
     ("load_in: nf4", "load_in: nf5", 5, '"nf4"'),
-    ("gpu: a100-80gb", "gpu: a100-81gb", 20, '"a100-80gb"'),
+    ("gpu: a100-80gb", "gpu: [a100-80gb]", 20, '"a100-80gb"'),
     ("packing: true", "packing: yes", 12, '"boolean"'),
     ("rank: 32", "rank: thirty", 7, '"integer'),
     ("rank: 32", "rank: 32.5", 7, '"integer'),
