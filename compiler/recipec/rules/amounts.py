@@ -9,26 +9,6 @@ from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
-EPOCHS = 200  # passes over the same rows, above which steps are meant, or nothing is learnt but the rows themselves
-
-
-@rule("L244", "many-epochs", "warning", sources="")
-def many_epochs(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds hundreds of passes over the data.
-
-    Why is this bad:
-    After a few passes a language model knows the rows by heart, and forgets the rest. Most often steps were meant.
-
-    Example:
-        train: {learning_rate: 1e-5, epochs: 1000}
-
-    Use instead:
-        train: {learning_rate: 1e-5, steps: 1000}
-    """
-    if s.length.unit == "epochs" and s.length.amount >= EPOCHS and s.script is None:
-        message = f"{s.length.amount:g} epochs are as many passes over the same rows"
-        yield Fault("length.amount", message, f"1 to 5 are usual; were steps meant? train.steps: {s.length.amount:g}")
-
 
 @rule("L245", "floor-given-as-a-rate", "warning", sources="")
 def absolute_floor(_see: Context, s: Train) -> Iterator[Fault]:
@@ -95,4 +75,4 @@ def _needed(columns: dict[str, str]) -> list[str]:
     return [column for word, column in columns.items() if word not in ("role", "content", "input", "system")]
 
 
-RULES = (many_epochs, absolute_floor, of_hub)
+RULES = (absolute_floor, of_hub)

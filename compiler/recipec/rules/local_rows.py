@@ -90,6 +90,13 @@ def absent(s: Train, environment: str) -> frozenset[str]:
     return frozenset([*none, *["blanks"] * (not any(one.blanks for one in found))])
 
 
+def counted_rows(s: Train, source: DataSource, environment: str) -> int | None:
+    """Return how many rows a local source of a training has; None where its file is not here, or was not read to its end."""
+    here = source.path is not None and source.path.isprintable() and os.path.isfile(source.path)  # noqa: PTH113
+    survey = _survey(source, _use(s, source, marked_arrays=_marked_arrays(environment))) if here else None
+    return survey.total if survey is not None else None
+
+
 def _marked_arrays(environment: str) -> bool:
     """Return whether `datasets` of an environment reads a JSON array behind a byte order mark, as it does from 5.0 on."""
     try:

@@ -260,31 +260,6 @@ def quantised_load(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("parallel.strategy model.load_in", message, advice, able[0] or None)
 
 
-@rule("L034", "adapter-learning-rate-for-all-weights", "warning", sources="")
-def learning_rate(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds the learning rate of an adapter in a training of all weights of a pretrained model.
-
-    Why is this bad:
-    An adapter learns well at 1e-4 to 5e-4; all weights of a model of a billion parameters and more forget what they knew,
-    or diverge.
-
-    Example:
-        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
-        train: {learning_rate: 2e-4}
-        hardware: {gpu: h200-141gb}
-
-    Use instead:
-        train: {learning_rate: 1e-5}
-    """
-    known = see.model(s.model.path)
-    large = known is not None and known.parameters is not None and known.parameters > 1_000_000_000
-    if large and s.adapter is None and s.method not in ("pretrain", "reward") and s.optimizer.name.startswith("adamw"):
-        rate = s.optimizer.learning_rate or 0.0
-        if rate >= 1e-4:
-            message = f"{rate:g} is a learning rate for adapters, but all weights are trained"
-            yield Fault("optimizer.learning_rate", message, "5e-6 to 2e-5 is usual, or add an adapter")
-
-
 @rule("L021", "adapter-of-another-base", "error", sources="Axolotl#2277, LLaMA-Factory#3125, PEFT#2264")
 def foreign_adapter(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter to start from that was trained on another model than the recipe's.
@@ -432,5 +407,4 @@ RULES = (
     judged_as_text,
     quantised_base,
     quantised_load,
-    learning_rate,
 )

@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from recipec.kinds.train.records import Reward, Train
 from recipec.rules.rule import Context, Fault, rule
 
-AGAINST_REFERENCE = ("dpo", "ipo", "kto", "simpo", "cpo")
-PREFERENCE_RATE = 3e-5  # of all weights; published runs take 5e-7 to 5e-6
-PREFERENCE_ADAPTER_RATE = 2e-4  # of a LoRA; published runs take 5e-6 to 5e-5
-PULL_OF_KL = ("dpo", "kto", "grpo", "rloo", "ppo")  # whose β weighs a divergence: 0.001 to 0.5 is usual
 # Answers of every kind: a pattern that all of them match tells none of them from another.
 ANY_ANSWERS = (
     "42",
@@ -27,53 +23,6 @@ def _rewards(s: Train, type: str) -> Iterator[tuple[str, Reward]]:
     for index, reward in enumerate(s.rewards):
         if reward.type == type:
             yield f"rewards.{index}", reward
-
-
-@rule("L170", "rate-beyond-preferences", "warning", sources="")
-def preference_rate(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds the learning rate of supervised fine-tuning in a preference method.
-
-    Why is this bad:
-    These methods push the probability of whole answers down as well as up. Published runs take 5e-7 to 5e-6 for all
-    weights, and 5e-6 to 5e-5 for a LoRA. Ten times that, the model stops writing sentences within a few hundred steps,
-    while the loss still falls.
-
-    Example:
-        data: {train: [{path: data/preferences.jsonl, format: preference}]}
-        train: {method: dpo, learning_rate: 5e-5}
-
-    Use instead:
-        train: {method: dpo, learning_rate: 5e-7}
-    """
-    rate = s.optimizer.learning_rate or 0.0
-    limit = PREFERENCE_RATE if s.adapter is None else PREFERENCE_ADAPTER_RATE
-    usual = "5e-7 to 5e-6" if s.adapter is None else "5e-6 to 5e-5"
-    adam = s.optimizer.name.startswith(("adam", "lion"))
-    if s.method in AGAINST_REFERENCE and adam and rate >= limit and see.said.recipe.model.from_scratch is None:
-        message = f"{rate:g} is a learning rate for supervised fine-tuning, not for {s.method}"
-        yield Fault("optimizer.learning_rate", message, f"{usual} is usual")
-
-
-@rule("L171", "pull-that-allows-nothing", "warning", sources="")
-def strong_pull(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a β of 1 and more in a method whose β holds the model to a reference.
-
-    Why is this bad:
-    The loss is then almost all about staying where the model is. DPO and KTO take 0.01 to 0.5, reinforcement learning
-    0.001 to 0.1. Only SimPO's β, which scales a reward, is above 1.
-
-    Example:
-        adapter: {rank: 16}
-        data: {train: [{path: data/preferences.jsonl, format: preference}]}
-        train: {method: dpo, beta: 10, learning_rate: 5e-6}
-
-    Use instead:
-        train: {method: dpo, beta: 0.1, learning_rate: 5e-6}
-    """
-    if s.method in PULL_OF_KL and s.objective is not None and s.objective.beta >= 1:
-        usual = "0.01 to 0.5" if s.method in ("dpo", "kto") else "0.001 to 0.1"
-        message = f"a beta of {s.objective.beta:g} ties {s.method} to its reference model"
-        yield Fault("objective.beta", message, f"{usual} is usual")
 
 
 @rule("L172", "exchanged-clip-ranges", "error", sources="arXiv:2503.14476")
@@ -263,8 +212,6 @@ def writer_as_judge(see: Context, s: Train) -> Iterator[Fault]:
 
 
 RULES = (
-    preference_rate,
-    strong_pull,
     exchanged_clip,
     no_discount,
     only_negative,

@@ -128,31 +128,6 @@ def on_a_base_model(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("method model.path", f"{known.id} is a base model: it never learnt to answer", advice)
 
 
-@rule("L046", "completions-without-variety", "warning", sources="")
-def no_variety(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a group of completions that are sampled at a temperature near 0.
-
-    Why is this bad:
-    The completions of a group are then the same, their rewards too, and every advantage is 0: nothing is learnt.
-
-    Example:
-        trainer: trl
-        adapter: {rank: 16}
-        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
-        train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
-        rollout: {temperature: 0.01}
-        rewards: [{type: exact}]
-
-    Use instead:
-        rollout: {temperature: 0.9}
-    """
-    if s.rollout is not None and s.rollout.completions > 1 and s.rollout.temperature < 0.1:
-        message = (
-            f"at temperature {s.rollout.temperature:g} the {s.rollout.completions} completions of a prompt are the same"
-        )
-        yield Fault("rollout.temperature", message, "0.7 to 1.0 is usual")
-
-
 @rule("L047", "adapter-that-vllm-refuses", "error", "evaluate", sources="")
 def unfit_for_vllm(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds an unmerged adapter to be evaluated by vLLM, which cannot load it.
@@ -240,6 +215,5 @@ RULES = (
     completion_too_long,
     no_pull,
     on_a_base_model,
-    no_variety,
     unfit_for_vllm,
 )

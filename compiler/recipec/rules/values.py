@@ -11,10 +11,7 @@ from recipec.systems.huggingface import BETAS
 from recipec.systems.registry import system
 
 LEAST_RATE = 1e-8  # at it, 10,000 steps of Adam move a weight by at most 1e-4
-MOST_ADAPTER_RATE = 5e-3
-MOST_DECAY = 1.0
 HALF = 0.5
-MOST_NOISE = 50.0
 MOST_LOADERS = 256  # on a node; large hosts have 128 to 256 cores
 LOW_RANK = ("lora", "adalora")  # whose rank is that of one product of two matrices
 
@@ -74,28 +71,6 @@ def no_rate(_see: Context, s: Train) -> Iterator[Fault]:
             yield Fault(path, f"a learning rate of {rate:g} changes next to nothing", advice)
 
 
-@rule("L133", "learning-rate-beyond-adapters", "warning", sources="")
-def adapter_rate(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a learning rate of 5e-3 and more for a LoRA of a model of a billion parameters and more.
-
-    Why is this bad:
-    LoRA learns well at 1e-4 to 5e-4. Ten times that, the loss of a large model jumps up within the first steps and stays there.
-
-    Example:
-        model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
-        adapter: {rank: 16}
-        train: {learning_rate: 0.02}
-
-    Use instead:
-        train: {learning_rate: 2e-4}
-    """
-    known, rate = see.model(s.model.path), s.optimizer.learning_rate or 0.0
-    large = known is not None and known.parameters is not None and known.parameters > 1_000_000_000
-    adam = s.optimizer.name.startswith(("adamw", "ademamix", "lion"))
-    if large and adam and s.adapter is not None and s.adapter.type in LOW_RANK and MOST_ADAPTER_RATE <= rate <= 0.1:
-        yield Fault("optimizer.learning_rate", f"{rate:g} is far above what a LoRA bears", "1e-4 to 5e-4 is usual")
-
-
 @rule("L134", "share-that-leaves-little", "warning", sources="")
 def shares(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds a warmup, a holdout or a dropout of more than half.
@@ -122,26 +97,6 @@ def shares(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault(
             "adapter.dropout", f"{s.adapter.dropout:.0%} of the adapter's input is dropped", "0 to 0.1 is usual"
         )
-
-
-@rule("L135", "weight-decay-that-outweighs", "warning", sources="")
-def decay(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a weight decay above 1 with AdamW.
-
-    Why is this bad:
-    Each step shrinks every weight by learning rate × decay. Large values pull the weights towards zero faster than the
-    data moves them. Most often a decimal point was lost: 0.1 is usual.
-
-    Example:
-        train: {learning_rate: 1e-5, weight_decay: 5}
-
-    Use instead:
-        train: {learning_rate: 1e-5, weight_decay: 0.05}
-    """
-    adam = s.optimizer.name.startswith(("adamw", "ademamix"))
-    if adam and s.optimizer.weight_decay > MOST_DECAY and s.script is None:
-        message = f"a weight decay of {s.optimizer.weight_decay:g} pulls all weights to zero"
-        yield Fault("optimizer.weight_decay", message, "0 to 0.1 is usual")
 
 
 # The share of bf16 weights that 100 steps of AdamW change at a learning rate, by benchmarks/rounded_updates.py; in fp32 all.
@@ -236,24 +191,6 @@ def lora_plus(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("adapter.lora_plus_ratio", message, f"was {1 / ratio:g} meant? 16 is usual")
 
 
-@rule("L180", "noise-that-drowns", "warning", sources="arXiv:2310.05914")
-def neftune(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a NEFTune noise far above what its authors tried.
-
-    Why is this bad:
-    The paper tries 5, 10 and 15, and quality falls at the upper end. Far beyond, the model sees noise in place of words.
-
-    Example:
-        train: {learning_rate: 1e-5, neftune_alpha: 500}
-
-    Use instead:
-        train: {learning_rate: 1e-5, neftune_alpha: 5}
-    """
-    alpha = s.optimizer.neftune_alpha
-    if alpha is not None and alpha > MOST_NOISE:
-        yield Fault("optimizer.neftune_alpha", f"a noise of {alpha:g} drowns the embeddings", "5 is usual")
-
-
 @rule("L181", "more-loaders-than-cores", "warning", sources="")
 def loaders(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds more loader processes on a node than machines have cores.
@@ -318,13 +255,10 @@ def percentages(_see: Context, s: Train) -> Iterator[Fault]:
 RULES = (
     constants_of_adam,
     no_rate,
-    adapter_rate,
     shares,
-    decay,
     rounded,
     rank,
     lora_plus,
-    neftune,
     loaders,
     cycles,
     percentages,

@@ -12,11 +12,20 @@ from recipec.yaml_reader import read_text
 
 
 class KnownDataset(NamedTuple):
-    """A dataset; what is empty is not known. `subsets` are its configurations where one must be named."""
+    """A dataset; what is empty is not known. `subsets` are its configurations where one must be named.
+
+    `rows` is about how many its first split has.
+    """
 
     splits: tuple[str, ...] = ()
     subsets: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    rows: int | None = None
+
+    @property
+    def trained(self) -> str:
+        """The split that is trained on."""
+        return self.splits[0] if self.splits else "train"
 
 
 @cache
@@ -28,4 +37,10 @@ def known_dataset(hub: str) -> KnownDataset | None:
     if not isinstance(row, dict):
         return None
     words = {word: tuple(str(one) for one in value) for word, value in row.items() if isinstance(value, list)}
-    return KnownDataset(**words)
+    rows = row.get("rows")
+    return KnownDataset(
+        splits=words.get("splits", ()),
+        subsets=words.get("subsets", ()),
+        columns=words.get("columns", ()),
+        rows=rows if isinstance(rows, int) else None,
+    )
