@@ -56,7 +56,7 @@ def recipe(name: str, method: str, *, lora: bool, strategy: str = "single", rele
         f"trainer: {name}",
         "model: {base: org/model}",
         f"data: {{train: [{{path: a.jsonl, format: {formats[0]}{columns}}}]}}",
-        f"train: {{learning_rate: 1e-4, method: {method}{', batch_size: 8' * METHODS[method].online}}}",
+        f"train: {{learning_rate: {'1e-4' if lora else '1e-5'}, method: {method}{', batch_size: 8' * METHODS[method].online}}}",
         f"hardware: {{gpu: a100-80gb{', per_node: 2' * (strategy != 'single')}}}",
         f"parallel: {{strategy: {strategy}}}",
         *["adapter: {rank: 8}"] * lora,

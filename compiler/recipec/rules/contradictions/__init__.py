@@ -12,6 +12,7 @@ from recipec.rules.contradictions import (
     splitting,
     surroundings,
     training,
+    undoing,
     weights,
     writing,
 )
@@ -33,6 +34,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *writing.RULES,
             *surroundings.RULES,
             *weights.RULES,
+            *undoing.RULES,
         ),
         key=lambda one: one.code,
     )

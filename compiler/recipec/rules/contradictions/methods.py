@@ -82,8 +82,10 @@ def samples_nothing(see: Context, s: Train) -> Iterator[Fault]:
             advice = "drop rollout, or use grpo, rloo or ppo"
             yield Fault("rollout", f"{s.method} samples no completions", advice)
         return
+    has_critic = any(one.body.method == "ppo" for one in see.plan.of_kind("train"))  # which the recipe may say it for
     for word in PPO_WORDS:
-        if see.otherwise(f"rollout.{word}") and s.method != "ppo":
+        said = see.otherwise if has_critic else see.said.wrote
+        if said(f"rollout.{word}") and s.method != "ppo":
             yield Fault(f"rollout.{word}", f"{s.method} has no critic", "it belongs to method: ppo")
 
 

@@ -394,7 +394,7 @@ def neftune(_see: Context, s: Train) -> Iterator[Fault]:
 
 
 @contradiction("P101", "early-stopping-without-a-best", words=WATCH)
-def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
+def early_stopping(see: Context, s: Train) -> Iterator[Fault]:
     """Finds early stopping without a validation at every checkpoint.
 
     Why is this bad:
@@ -418,7 +418,11 @@ def early_stopping(_see: Context, s: Train) -> Iterator[Fault]:
         return
     elif not isinstance(every, int) or not isinstance(save, int) or save % every:
         advice = "set evaluate_every in steps, and save.every to a multiple of it"
-        yield Fault("train.early_stopping", "the best checkpoint could not be kept", advice)
+        message = "the best checkpoint could not be kept"
+        if isinstance(every, int) and isinstance(save, int):
+            message += f": a checkpoint every {save} steps, and a validation every {every}"
+        blamed = ("train.save.every", "train.evaluate_every")[:: 1 if isinstance(every, int) else -1]
+        yield Fault(next(filter(see.said.wrote, blamed), "train.early_stopping"), message, advice)
 
 
 @contradiction(
