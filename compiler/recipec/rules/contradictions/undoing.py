@@ -211,7 +211,8 @@ def idle_judge(see: Context, s: Train) -> Iterator[Fault]:
     When it is meant:
     The reward model is for another recipe.
     """
-    if not METHODS[s.method].online:
+    named = [one.stage is not None or see.made(one.path or "") for one in see.said.recipe.rewards]
+    if not METHODS[s.method].online or any(named):  # of one that is named wrongly is told elsewhere
         return
     for name in before(see):
         judge = next((one for one in see.plan.of_kind("train") if one.name == name), None)
@@ -321,7 +322,7 @@ def upside_down(see: Context, s: Train) -> Iterator[Fault]:
     waivable=True,
 )
 def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds benchmarks that leave out the model which the recipe makes last.
+    """Finds benchmarks of what an earlier stage makes that leave out what the last one does.
 
     Why is this bad:
     The result of the course is the one that nobody knows the scores of.
@@ -344,9 +345,9 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     result = models.get(LAST)
     if recipe.evaluate is None or recipe.evaluate.models is None or result is None or not writes(result):
         return
-    names = chosen(see.said, see.graph)
-    if all(name in models and models[name].name != result.name for name in names):
-        message = f"{result.name if see.graph.several else 'what is trained'} is the result, and is not evaluated"
+    names = [models[name].name if name in models else LAST for name in chosen(see.said, see.graph)]
+    if result.name not in names and any(name not in ("base", LAST) and writes(models[name]) for name in names):
+        message = f"{result.name} is the result, and is not evaluated"
         yield Fault("evaluate.models", message, "add tuned, which is the last model")
 
 
