@@ -171,5 +171,5 @@ def test_a_value_that_does_not_read_back_is_found() -> None:
     sheet, rows, filled = next(tables(case))
     document = {key: entry.value for key, entry in filled.entries.items()} | {"learning_rate": 5.0}
     assert disagreements(case, sheet, rows, document) == [
-        "axolotl.yaml: optimizer.learning_rate: read 5.0, the plan has 0.0001"
+        "axolotl.yaml: optimizer.learning_rate: read 5.0, the plan has 1e-05"
     ]

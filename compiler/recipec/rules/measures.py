@@ -7,7 +7,7 @@ from math import sqrt
 
 from recipec.facts.datasets import known_dataset
 from recipec.facts.usual import shown
-from recipec.kinds.train.records import Train
+from recipec.kinds.train.records import DataSource, Reward, Train
 from recipec.plan import leaf
 from recipec.plural import counted
 from recipec.rules.local_rows import counted_rows
@@ -98,10 +98,15 @@ def _steps(value: float | int | str, path: str) -> Iterator[Measured]:
         yield value, path, f"an interval of {value}" if path.startswith("watch") else f"warmup of {value:,} steps"
 
 
-def _often(s: Train, value: float | int | str, path: str, what: str) -> Iterator[Measured]:
+def _often(see: Context, s: Train, value: float | int | str, path: str, what: str) -> Iterator[Measured]:
     """Yield how many steps lie between two of something, where the training is long, or of no known length."""
-    brief = s.length.unit == "steps" and s.length.amount <= SHORT
-    if isinstance(value, int) and not brief and s.hardware.device != "cpu":
+    if not isinstance(value, int) or s.hardware.device == "cpu" or value > SHORT:
+        return
+    total: float | None = s.length.amount
+    if s.length.unit == "epochs":
+        rows = _rows(see, s) if s.rollout is None else None
+        total = rows * s.length.amount / s.batch.total if rows is not None else None  # with packing even fewer
+    if total is None or total > SHORT:
         yield value, path, f"{counted(value, 'step')} between {what}"
 
 
@@ -170,11 +175,45 @@ def _nonzero(s: Train, path: str) -> Iterator[Measured]:
     return (one for one in of_leaf(s, path) if one[0])
 
 
+def _of_hub(see: Context, s: Train) -> int | None:
+    """Return the rows of data sets of the hub; None where any is local, for local rows are counted and judged by rules of their own."""
+    return _rows(see, s) if all(source.path is None for source in s.data.train) and not s.data.packing else None
+
+
+def _passes(see: Context, s: Train) -> Iterator[Measured]:
+    """Yield how many times the rows are trained on."""
+    if s.length.unit == "epochs":
+        yield s.length.amount, "length.amount", f"{s.length.amount:g} epochs"
+    elif s.rollout is None:
+        rows = _of_hub(see, s)
+        passes = s.length.amount * s.batch.total / rows if rows else 0
+        if passes > 1:
+            said = f"{s.length.amount:,} steps of {s.batch.total:,} are {passes:,.0f} passes over {rows:,} rows"
+            yield passes, "length.amount", said
+
+
+def _warmup(see: Context, s: Train) -> Iterator[Measured]:
+    """Yield what share of the training a warmup in steps is."""
+    rows = _of_hub(see, s) if isinstance(s.optimizer.warmup, int) and s.optimizer.warmup else None
+    if rows and s.length.unit == "epochs" and s.rollout is None:
+        steps = max(1, round(rows * s.length.amount / s.batch.total))
+        said = f"warmup of {s.optimizer.warmup:,} steps, of about {steps:,}"
+        yield s.optimizer.warmup / steps, "optimizer.warmup", said
+
+
+def _each(items: tuple[DataSource | Reward, ...], path: str, said: str) -> Iterator[Measured]:
+    """Yield the weight of each of some things."""
+    for index, one in enumerate(items):
+        yield one.weight, f"{path}.{index}.weight", said.format(shown(float(one.weight)))
+
+
 # What is no leaf of a training's plan.
 MEASURES: Mapping[str, Callable[[Context, Train], Iterator[Measured]]] = {
-    "epochs": lambda _, s: iter(
-        [(s.length.amount, "length.amount", f"{s.length.amount:g} epochs")] * (s.length.unit == "epochs")
-    ),
+    "epochs": _passes,
+    "share of warmup": _warmup,
+    "clip_high": lambda see, s: of_leaf(s, "rollout.clip_high") if see.said.wrote("rollout.clip_high") else iter(()),
+    "weight of a source": lambda _, s: _each(s.data.train, "data.train", "taken {} times"),
+    "weight of a reward": lambda _, s: _each(s.rewards, "rewards", "a weight of {}"),
     "tokens per parameter": _budget,
     "sequences per step": _batch,
     "tokens per step": lambda _, s: iter(
@@ -196,7 +235,9 @@ MEASURES: Mapping[str, Callable[[Context, Train], Iterator[Measured]]] = {
     "momentum": lambda _, s: _nonzero(s, "optimizer.beta1"),
     "scale": lambda _, s: _scale(s),
     "margin over beta": _margin,
-    "steps between checkpoints": lambda _, s: _often(s, s.watch.save_every, "watch.save_every", "checkpoints"),
-    "steps between validations": lambda _, s: _often(s, s.watch.evaluate_every, "watch.evaluate_every", "validations"),
+    "steps between checkpoints": lambda see, s: _often(see, s, s.watch.save_every, "watch.save_every", "checkpoints"),
+    "steps between validations": lambda see, s: _often(
+        see, s, s.watch.evaluate_every, "watch.evaluate_every", "validations"
+    ),
     "checkpoints that are kept": lambda _, s: _kept(s),
 }

@@ -54,6 +54,25 @@ def never_validated(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("watch.evaluate_every", message, "validate more often, or drop the validation data")
 
 
+@rule("L311", "log-after-the-end", "warning", sources="")
+def never_logged(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds log lines that are further apart than the training is long.
+
+    Why is this bad:
+    No loss is ever written: nobody sees that a training diverges, nor, afterwards, that it did.
+
+    Example:
+        train: {learning_rate: 1e-5, steps: 400, log_every: 500}
+
+    Use instead:
+        train: {learning_rate: 1e-5, steps: 400, log_every: 10}
+    """
+    every = s.watch.log_every
+    if s.length.unit == "steps" and every > s.length.amount and see.said.wrote("train.log_every"):
+        message = f"the first loss would be logged at step {every:,}, and train.steps is {s.length.amount:,}"
+        yield Fault("watch.log_every", message, "log more often, such as every 10 steps")
+
+
 @rule("L043", "completion-beyond-context", "error", sources="")
 def completion_too_long(see: Context, s: Train) -> Iterator[Fault]:
     """Finds completions that may be as long as the model's whole context, which leaves no room for a prompt.
@@ -212,6 +231,7 @@ RULES = (
     diverges,
     never_saved,
     never_validated,
+    never_logged,
     completion_too_long,
     no_pull,
     on_a_base_model,

@@ -393,38 +393,6 @@ def neftune(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.neftune_alpha", f"NEFTune is made for sft, not for {s.method}", "drop it")
 
 
-@contradiction("P101", "early-stopping-without-a-best", words=WATCH)
-def early_stopping(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds early stopping without a validation at every checkpoint.
-
-    Why is this bad:
-    The trainer keeps the checkpoint with the best validation. It refuses to start when one may be saved without a validation.
-
-    Example:
-        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
-        train: {learning_rate: 1e-5, steps: 500, early_stopping: 2, evaluate_every: 40, save: {every: 100}}
-
-    Use instead:
-        train: {learning_rate: 1e-5, steps: 500, early_stopping: 2, evaluate_every: 50, save: {every: 100}}
-    """
-    if s.watch.early_stopping is None:
-        return
-    every, save = s.watch.evaluate_every, s.watch.save_every
-    if every == "never" and (s.data.holdout or s.data.validation):
-        yield Fault("train.early_stopping", "nothing is validated", "say how often by train.evaluate_every")
-    elif every == "never":
-        yield Fault("train.early_stopping", "there is no validation data", "add data.holdout or data.validation")
-    elif every == save == "epoch":
-        return
-    elif not isinstance(every, int) or not isinstance(save, int) or save % every:
-        advice = "set evaluate_every in steps, and save.every to a multiple of it"
-        message = "the best checkpoint could not be kept"
-        if isinstance(every, int) and isinstance(save, int):
-            message += f": a checkpoint every {save} steps, and a validation every {every}"
-        blamed = ("train.save.every", "train.evaluate_every")[:: 1 if isinstance(every, int) else -1]
-        yield Fault(next(filter(see.said.wrote, blamed), "train.early_stopping"), message, advice)
-
-
 @contradiction(
     "P102", "schedule-of-a-schedule-free-optimiser", words=("train.optimizer", "train.scheduler"), waivable=True
 )
@@ -498,7 +466,6 @@ RULES = (
     part_of_an_epoch,
     release,
     neftune,
-    early_stopping,
     schedule_free,
     engines,
 )

@@ -10,7 +10,6 @@ from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.language import Recipe
 from recipec.plan import Plan, Stage
-from recipec.plural import counted
 from recipec.rules.contradictions.course import before
 from recipec.rules.contradictions.data import sources
 from recipec.rules.rule import Context, Fault, contradiction
@@ -409,38 +408,4 @@ PARTS_OF = {
 }
 
 
-@contradiction(
-    "P308",
-    "early-stopping-that-never-stops",
-    words=("train.early_stopping", "train.evaluate_every", "train.steps"),
-    severity="warning",
-    waivable=True,
-)
-def never_stops(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds early stopping that waits for more validations than the training has.
-
-    Why is this bad:
-    The first validation sets the mark, and so many more without a better one must follow. With fewer the training always runs to its end.
-
-    Example:
-        data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
-        train: {learning_rate: 1e-5, steps: 400, early_stopping: 10, evaluate_every: 50, save: {every: 50}}
-
-    Use instead:
-        train: {learning_rate: 1e-5, steps: 400, early_stopping: 3, evaluate_every: 50, save: {every: 50}}
-
-    When it is meant:
-    Only the best checkpoint is wanted, which early stopping keeps.
-    """
-    patience, every = s.watch.early_stopping, s.watch.evaluate_every
-    if patience is None or s.length.unit != "steps" or not isinstance(every, int):
-        return
-    validations = int(s.length.amount // every)
-    if 0 < validations <= patience:
-        message = (
-            f"{s.length.amount:,} steps have {counted(validations, 'validation')}, and stopping takes {patience + 1}"
-        )
-        yield Fault("train.early_stopping", message, "lower it, or validate more often")
-
-
-RULES = (roles, columns, thrown_away, idle_judge, other_template, upside_down, unmeasured, twice, never_stops)
+RULES = (roles, columns, thrown_away, idle_judge, other_template, upside_down, unmeasured, twice)
