@@ -201,6 +201,11 @@ def _warmup(see: Context, s: Train) -> Iterator[Measured]:
         yield s.optimizer.warmup / steps, "optimizer.warmup", said
 
 
+def _weighed(s: Train) -> tuple[DataSource, ...]:
+    """Return the sources whose weights are counts: of what adds up to 100, L183 tells."""
+    return () if len(s.data.train) > 1 and sum(one.weight for one in s.data.train) == 100 else s.data.train
+
+
 def _each(items: tuple[DataSource | Reward, ...], path: str, said: str) -> Iterator[Measured]:
     """Yield the weight of each of some things."""
     for index, one in enumerate(items):
@@ -212,7 +217,7 @@ MEASURES: Mapping[str, Callable[[Context, Train], Iterator[Measured]]] = {
     "epochs": _passes,
     "share of warmup": _warmup,
     "clip_high": lambda see, s: of_leaf(s, "rollout.clip_high") if see.said.wrote("rollout.clip_high") else iter(()),
-    "weight of a source": lambda _, s: _each(s.data.train, "data.train", "taken {} times"),
+    "weight of a source": lambda _, s: _each(_weighed(s), "data.train", "taken {} times"),
     "weight of a reward": lambda _, s: _each(s.rewards, "rewards", "a weight of {}"),
     "tokens per parameter": _budget,
     "sequences per step": _batch,
