@@ -33,10 +33,10 @@ from recipec.tail import Tail, last_bytes
 MARKER = ".complete"
 FAILURE_LINES = 15  # lines shown of a failed installation
 _URL_SECRET = re.compile(r"//[^/@\s]+@")
-# What uv and pip say of a file with another hash; the name of its package comes behind.
+# What uv and pip say of a file with another hash, in one line; the name of its package comes behind.
 _OTHER_FILE = re.compile(
     r"(?:Hash mismatch for `|no trusted hash was provided for: `|no hashes were provided or computed for: |"
-    r"DO NOT MATCH THE HASHES[^\n]*\n\s*)([\w.-]+)"
+    r"DO NOT MATCH THE HASHES .*? tampered with them\. )([\w.-]+)"
 )
 
 
@@ -315,7 +315,7 @@ def _fail(folder: Path, command: list[str], log: Path, begin: int, pins: Pins) -
     message = f"{what} could not create the environment {folder.name}"
     if any("download.pytorch.org" in line for line in lines):
         message += f" (this machine has no GPU, so torch's CPU build was requested; set {TORCH}=default for your index's default build)"
-    other = _OTHER_FILE.search(text)
+    other = _OTHER_FILE.search(" ".join(text.split()))  # uv wraps its lines
     if other:
         package = canonical(other[1])
         pin = next((line for line in (*pins.lines, *pins.cuda) if line.startswith(f"{package}==")), package)
