@@ -58,6 +58,8 @@ KINDS: dict[str, tuple[str, str, list[tuple[str, int]]]] = {
     "a union that TRL only documents": ("grpo.yaml", TRL + "num_generations: 8\nscale_rewards: true\n", []),
     "no part of that union": ("grpo.yaml", TRL + "num_generations: 8\nscale_rewards: [group]\n", [("T021", 5)]),
     "what transformers deprecates, in a file of LLaMA-Factory": ("x.yaml", FACTORY + "warmup_ratio: 0.1\n", []),
+    "a program's own settings in JSON": ("a.json", '{"base": "m", "adapter": "runs/x", "tokenizer": "m", "precision": "bf16", "trust_remote_code": false, "output": "o"}', [("D100", 1)]),
+    "a trainer's settings in JSON": ("a.json", '{"base_model": "m", "datasets": [{"path": "x", "type": "alpaca"}], "micro_batch_size": 1, "gradient_accumulation_steps": 1,\n "learning_rate": 0.0001, "adapter": "lora", "lora_r": 8, "lora_alhpa": 8, "lora_target_linear": true}', [("T020", 2)]),
 }  # fmt: skip
 
 SCRIPTS: dict[str, tuple[str, list[tuple[str, int]]]] = {
@@ -90,6 +92,12 @@ SCRIPTS: dict[str, tuple[str, list[tuple[str, int]]]] = {
     "a launcher in a variable of elsewhere": (BATCH + "srun $LAUNCHER t.py\n", [("D229", 5)]),
     "a launcher in another script": (BATCH + "srun bash inner.sh\n", [("D229", 5)]),
     "a launcher in another script, behind options": (BATCH + "srun -N 2 --export=ALL ./inner.sh\n", [("D229", 5)]),
+    "a launcher in a script beside this one, which is read": (BATCH.replace("#SBATCH --nodes=2\n#SBATCH --gpus-per-node=8\n", "") + 'here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\nexec bash "$here/beside.sh"\n', []),
+    "the same by the folder alone": ('cd "$(dirname "$0")"\nbash "$(dirname -- "$0")/beside.sh"\n', []),
+    "a script beside this one that is not there": ('here=$(cd "$(dirname "$0")" && pwd -P)\nbash "$here/inner.sh"\n', [("D229", 2)]),
+    "a Python in a variable, and a launcher": ("for one in python3.11 python3; do\n  $one -c 'import sys' && break\ndone\ntorchrun --nproc_per_node 2 t.py\n", []),
+    "a Python in a variable that launches nothing": ("$one -c 'import sys'\n$one -m venv x\n", [("D229", 1)]),
+    "a pattern within a test": ('if ! [[ "$RANK" =~ ^(0|[1-9][0-9]*)$ && "$RANK" -lt 8 ]]; then exit; fi\ntorchrun --nproc_per_node 2 --nope 1 t.py\n', [("D228", 2)]),
     "a program without a launcher": (BATCH + "srun python t.py\n", []),
     "a sum": (BATCH + "G=4\nsrun torchrun --nnodes=2 --nproc_per_node=$((G * 2)) --rdzv_backend=c10d t.py\n", []),
     "a default": (BATCH + "srun torchrun --nnodes=2 --nproc_per_node=${G:-4} --rdzv_backend=c10d t.py\n", [("D222", 5)]),
@@ -113,6 +121,7 @@ def test_kind_of_file(kind: str, tmp_path: Path) -> None:
 def test_kind_of_script(kind: str, tmp_path: Path) -> None:
     text, expected = SCRIPTS[kind]
     (tmp_path / "run.sh").write_text(text, encoding="utf-8")
+    (tmp_path / "beside.sh").write_text("torchrun --nproc_per_node 2 t.py\n", encoding="utf-8")
     assert told(tmp_path / "run.sh") == expected
 
 

@@ -20,6 +20,7 @@ output_dir: out
 """
 DS = '{"zero_optimization": {"stage": 2},\n "train_micro_batch_size_per_gpu": 4,\n "optimizer": {"type": "AdamW", "params": {"lr": 0.1}}}'
 ACCELERATE = "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_machines: 1\nnum_processes: 4\n"
+TREES = Path(__file__).parents[1] / "golden" / "trees"
 FILES = {
     "a.yaml": AXOLOTL + "deepspeed: ds.json\noptimizer: adamw_torch\nlora_alhpa: 1\n",
     "b.yaml": AXOLOTL + "lora_alhpa: 1\n",
@@ -88,6 +89,33 @@ def test_what_a_script_names_is_read() -> None:
     found = told("outer.sh")
     assert {("D206", "accelerate.yaml", 4), ("T020", "b.yaml", 7)} <= found
     assert ("D229", "outer.sh", 2) in found  # nothing of the launcher was held against the job's own lines
+
+
+def test_what_a_file_leaves_to_the_command_line_is_looked_for_there() -> None:
+    text = ACCELERATE.replace("num_machines: 1", "num_machines: 2")
+    put(b_yaml=AXOLOTL, accelerate_yaml=text)
+    launch = 'accelerate launch --config_file "$here/accelerate.yaml" {} -m axolotl.cli.train "$here/b.yaml"\n'
+    here = 'here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
+    for said, codes in (
+        ("--main_process_ip $HEAD --machine_rank $RANK", set[str]()),
+        ("--machine_rank $RANK", {"D183"}),
+    ):
+        Path("run.sh").write_text(here + launch.format(said), encoding="utf-8")
+        assert {code for code, _, _ in told("run.sh")} & {"D183"} == codes
+
+
+def test_scripts_of_a_folder_need_not_launch() -> None:
+    Path("jobs").mkdir()
+    Path("jobs/clean.sh").write_text("rm -rf out\n", encoding="utf-8")
+    assert told("jobs") == set()
+    assert told("jobs/clean.sh") == {("D229", "jobs/clean.sh", 1)}
+
+
+@pytest.mark.parametrize("tree", sorted(path.name for path in TREES.iterdir()))
+def test_nothing_is_wrong_with_what_we_emit(tree: str) -> None:
+    found = examine([str(TREES / tree)])
+    assert [(f.code, f.message, f.span and f.span.where()) for f in found.findings] == []
+    assert len(found.recognised) > 1
 
 
 def test_folders() -> None:

@@ -145,6 +145,22 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
             "the reference model of dpo excludes PiSSA",
             of("orpo", PAIRS),
         ),
+        (
+            {"adapter": "{init: pissa_niter_16}", "hardware": TWO, "parallel": "{strategy: zero3}"},
+            "cannot initialise PiSSA under ZeRO-3",
+            {"parallel": "{strategy: zero2}"},
+        ),
+        (
+            {
+                **of("reward", PAIRS, ", save: {every: 10}, evaluate_every: 10, early_stopping: 2"),
+                "data": f"{{train: [{PAIRS}], holdout: 5%}}",
+            },
+            "cannot go back to the best checkpoint of a reward model",
+            {
+                **of("dpo", PAIRS, ", save: {every: 10}, evaluate_every: 10, early_stopping: 2"),
+                "data": f"{{train: [{PAIRS}], holdout: 5%}}",
+            },
+        ),
         ({"adapter": "{options: {bias: all}}"}, "no other fields of PEFT", {"adapter": "{options: {}}"}),
         ({"adapter": "{type: vera}"}, "llamafactory cannot do vera", {"adapter": "{type: oft}"}),
         ({"adapter": "{type: oft, start_from: a}"}, "cannot continue training oft", {"adapter": "{start_from: a}"}),

@@ -72,6 +72,30 @@ def test_axolotl_shards_no_quantised_base_of_a_preference_method(method: str) ->
     assert wrong(**{**recipe, "model": {}}, parallel=FSDP2) == []
 
 
+@pytest.mark.parametrize(
+    "mended",
+    [
+        {"parallel": {"strategy": "zero2"}},
+        {"train": {"method": "dpo", "gradient_checkpointing": False}},
+        {"model": {"load_in": "bf16"}},
+        {"train": {"method": "sft"}, "data": {"train": [CHAT]}},
+        {"trainer": "trl"},
+    ],
+    ids=str,
+)
+def test_axolotl_reenters_no_4_bit_base_of_a_preference_method(mended: dict[str, Any]) -> None:
+    recipe: dict[str, Any] = {
+        "train": {"method": "dpo"},
+        "data": {"train": [PAIRS]},
+        "adapter": LORA,
+        "model": {"load_in": "nf4"},
+        "parallel": {"strategy": "zero3"},
+    }
+    (one,) = wrong(**recipe)
+    assert (one.code, "re-entrant checkpointing" in one.message) == ("T001", True)
+    assert wrong(**{**recipe, **mended}) == []
+
+
 @pytest.mark.parametrize(("strategy", "codes"), [("zero2", ["T001"]), ("zero3", ["T001"]), ("fsdp2", []), ("ddp", [])])
 def test_muon_and_deepspeed_on_axolotl(strategy: str, codes: list[str]) -> None:
     found = wrong(train={"optimizer": "muon"}, parallel={"strategy": strategy})

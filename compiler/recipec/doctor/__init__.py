@@ -22,8 +22,8 @@ from recipec.doctor.contract_check import (
     taken_for_text,
     written_twice,
 )
-from recipec.doctor.cross_file import Place, cross_file_findings
-from recipec.doctor.gathering import Given, given, names_in, names_in_script, read_source
+from recipec.doctor.cross_file import Place, answered, cross_file_findings
+from recipec.doctor.gathering import Given, given, names_in, names_in_script, read_source, scripts_named
 from recipec.doctor.grouping import grouped
 from recipec.doctor.recognise import TITLES, Guess, beside, is_script, named, recognise, stranger
 from recipec.doctor.rules import contradictions
@@ -110,8 +110,12 @@ def examine(
             recognised.append((one.name, inside.guess))
             findings += [*contract_findings(inside), *contradictions(inside)]
     for script in scripts:
-        findings += script_findings(script)
+        place = places[script.source.name]
+        follows = {word.text for word in scripts_named(script)}
+        findings += script_findings(script, follows, given=not place.folder and place.by is None)
     findings += cross_file_findings(known, scripts, places)
+    said_elsewhere = set(answered(known, scripts, places))
+    findings = [f for f in findings if not f.span or (f.code, f.span.source.name) not in said_elsewhere]
     stronger = {(WEAKER[finding.code], finding.span) for finding in findings if finding.code in WEAKER}
     findings = [finding for finding in tidy(findings) if (finding.code, finding.span) not in stronger]
     findings = without_allowed(findings, waivers)

@@ -94,6 +94,15 @@ def cross_file_findings(
         yield from _mentioned(script, together)
 
 
+def answered(files: Sequence[File], scripts: Sequence[Script], places: dict[str, Place]) -> Iterator[tuple[str, str]]:
+    """Yield code and file of what one says of accelerate's file alone, where every script that starts it says it itself."""
+    together = _Together(files, scripts, places)
+    for accelerate in together.accelerates:
+        launches = [launch for script in together.scripts_of(accelerate) for launch in script.launches]
+        if launches and all("main_process_ip" in launch.options for launch in launches):
+            yield "D183", accelerate.name
+
+
 class _Together:
     """Which of some files belong together."""
 

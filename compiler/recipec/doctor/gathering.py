@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from recipec.doctor.contract_check import File
 from recipec.doctor.recognise import SCRIPTS, TRAINERS
-from recipec.doctor.shell import Script
+from recipec.doctor.shell import Script, Word
 from recipec.source import Source, Span
 from recipec.yaml_reader import read_utf8
 
@@ -87,10 +87,17 @@ def names_in_script(script: Script) -> Iterator[Given]:
                 tool = "deepspeed" if "deepspeed" in before + word.text.partition("=")[0] else ""
                 yield Given(path, by=word.span, tool=tool)
             before = word.text
+    for word in scripts_named(script):
+        if path := resolved(word.text, own):
+            yield Given(path, by=word.span)
+
+
+def scripts_named(script: Script) -> Iterator[Word]:
+    """Yield the words of a script that name another script which is there."""
     for words in script.commands:
         for word in words:
-            if word.known and word.text.endswith(SCRIPTS) and (path := resolved(word.text, own)):
-                yield Given(path, by=word.span)
+            if word.known and word.text.endswith(SCRIPTS) and resolved(word.text, script.source.name):
+                yield word
 
 
 def resolved(name: str, beside: str) -> str | None:

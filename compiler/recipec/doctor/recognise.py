@@ -32,6 +32,7 @@ SCRIPTS = (".sh", ".bash", ".slurm", ".sbatch", ".job", ".run")
 NAMES = {"simpo": "cpo", "rm": "reward", "onlinedpo": "online_dpo"}  # what else people call a document
 SAYING = ("output_dir", "run_name", "hub_model_id")  # values that name the method more often than not
 TRAINERS = ("axolotl", "llamafactory", "trl")  # their pins say which DeepSpeed and accelerate run beside them
+IN_JSON = ("deepspeed",)  # whose file is JSON
 NAMING = ("deepspeed", "accelerate_config")  # keys of a trainer that name a file of another tool
 ENOUGH = 1.0  # a key that only one tool reads, or several that few read
 ROWS = {"file_name", "hf_hub_url", "ms_hub_url", "script_url", "cloud_file_name"}
@@ -126,7 +127,9 @@ def recognise(file: str, values: Mapping[str, Any], wanted: tuple[str, str, str]
     weight = {key: 1 / max(1, sum(key in keys for keys in known.values())) for key in values}
     scores = {tool: sum(weight[key] for key in values if key in keys) for tool, keys in known.items()}
     best = max(scores, key=lambda tool: scores[tool])
-    if scores[best] < ENOUGH or 4 * sum(key in known[best] for key in values) < len(values):
+    # What reads YAML is rarely given JSON, in which any program keeps its own settings.
+    least = 2 if file.endswith(".json") and best not in IN_JSON else 4
+    if scores[best] < ENOUGH or least * sum(key in known[best] for key in values) < len(values):
         return None
     own = [key for key in values if key in known[best] and weight[key] == 1]
     because = f"{TITLES[best]} reads {_few(own)}" if own else f"{TITLES[best]} reads most of its keys"

@@ -20,6 +20,14 @@ _ASSIGNS = re.compile(rf"({_NAME})\+?=(.*)", re.DOTALL)
 _VARIABLE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})(?:\[[@*]\])?(?::?[-=]([^{{}}$]*))?\}})")
 _ARRAY = re.compile(rf"({_NAME})(\+?)=\((.*)\)", re.DOTALL)
 _SUM = re.compile(r"\$\(\(([\w\s+*/()-]{1,100})\)\)")
+# The folder that the script itself lies in, as people write it.
+_OWN_FILE = r"""["']?\$(?:0|\{0\}|BASH_SOURCE|\{BASH_SOURCE(?:\[0\])?\})["']?"""
+_DIRNAME = (
+    rf"""["']?\$\(\s*dirname\s+(?:--\s+)?(?:["']?\$\((?:realpath|readlink\s+-f)\s+)?{_OWN_FILE}(?:\)["']?)?\s*\)["']?"""
+)
+_FOLDER = re.compile(
+    rf"""\$\(\s*cd\s+(?:--\s+|-P\s+)?{_DIRNAME}\s*(?:>\s*/dev/null(?:\s+2>&1)?\s*)?(?:&&|;)\s*pwd(?:\s+-[PL])?\s*\)|{_DIRNAME}"""
+)
 _HERE = ("localhost", "127.0.0.1", "0.0.0.0", "::1")  # as a default, it is for one machine
 # What Slurm sets for a job, and the option of `#SBATCH` that says it.
 _SLURM = {"nodes": ("SLURM_NNODES", "SLURM_JOB_NUM_NODES"), "ntasks": ("SLURM_NTASKS", "SLURM_NPROCS")}
@@ -288,7 +296,7 @@ def _filled(word: RawWord, variables: dict[str, Word]) -> list[Word]:
             return variables[name].text
         return found[3] if found[3] is not None and found[3] not in _HERE else found[0]
 
-    text = _VARIABLE.sub(known, word.text)
+    text = _VARIABLE.sub(known, _FOLDER.sub(".", word.text))
     text = _SUM.sub(partial(_reckoned, variables), text)
     array = re.fullmatch(rf"\$\{{({_NAME})\[@\]\}}", word.text)
     if (word.quote and not array) or text == word.text or _ASSIGNS.fullmatch(word.text) or _ARRAY.fullmatch(word.text):

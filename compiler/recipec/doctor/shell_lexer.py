@@ -114,6 +114,8 @@ def commands(text: PlacedText) -> Iterator[list[RawWord]]:
             at = end if end >= 0 else len(said)
         elif separator := next((s for s in _SEPARATORS if said.startswith(s, at)), None):
             at += len(separator)
+            if separator != "\n" and _in_test(words):
+                continue
             if words:
                 yield words
             words = []
@@ -124,6 +126,12 @@ def commands(text: PlacedText) -> Iterator[list[RawWord]]:
             at = end
     if words:
         yield words
+
+
+def _in_test(words: list[RawWord]) -> bool:
+    """Return whether a `[[` is open, in which `&&`, `||` and brackets separate no commands."""
+    mark = next((word.text for word in reversed(words) if word.text in ("[[", "]]")), "")
+    return mark == "[["
 
 
 def _word(text: str, at: int) -> tuple[list[int], int]:

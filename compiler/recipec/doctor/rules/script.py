@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from recipec.diagnostics import Finding
 from recipec.doctor.shell import OPTIONS, Launch, Script, Word
@@ -60,11 +60,14 @@ _BEFORE = (
 )
 
 
-def script_findings(script: Script) -> Iterator[Finding]:
-    """Yield what is wrong within one script."""
+def script_findings(script: Script, follows: Collection[str], *, given: bool) -> Iterator[Finding]:
+    """Yield what is wrong within one script; `follows` are words of it that name files which are looked at too.
+
+    A script that a person has `given` is there to launch something; one that only lies in a folder may do anything else.
+    """
     yield from _directives(script)
     if not script.launches:
-        yield from _unseen(script)
+        yield from _unseen(script, follows, given=given)
     yield from _shared_devices(script)
     for launch in script.launches:
         yield from _options(launch)
@@ -142,7 +145,7 @@ def _is_option(name: str) -> bool:
     return name in _SHORT if len(name) == 1 else any(option.startswith(name) for option in SBATCH)
 
 
-def _unseen(script: Script) -> Iterator[Finding]:
+def _unseen(script: Script, follows: Collection[str], *, given: bool) -> Iterator[Finding]:
     """Tell that no launcher was seen, and where it may be: nothing was compared with it then."""
     for words in script.commands:
         names = [word.name for word in words]
@@ -152,6 +155,10 @@ def _unseen(script: Script) -> Iterator[Finding]:
         if at is None:
             continue
         word = words[at]
+        if word.text in follows and not script.directives:
+            return  # its own launcher is judged there, and nothing here is to be held against it
+        if _runs_python([word.text for word in words[at + 1 :]]):
+            continue
         if re.match(r"\$(?!\()", word.text):
             message = f"the launcher could not be seen: {word.text} is not set to plain text in this script"
         elif word.text.endswith((".sh", ".slurm", ".sbatch")):
@@ -163,10 +170,15 @@ def _unseen(script: Script) -> Iterator[Finding]:
             "D229", message, word.span, help=f"{advice}; only the #SBATCH lines were checked", severity="warning"
         )
         return
-    if not script.directives:
+    if given and not script.directives:
         message = "the script calls no launcher that doctor knows"
         advice = f"it knows {', '.join(OPTIONS)} and the commands of the trainers"
         yield Finding("D229", message, script.source.at(0), help=advice, severity="warning")
+
+
+def _runs_python(behind: list[str]) -> bool:
+    """Return whether what stands behind a command makes it a Python that launches nothing: `$python -m venv`."""
+    return behind[:1] == ["-c"] or (behind[:1] == ["-m"] and behind[1:2] in (["venv"], ["pip"], ["ensurepip"]))
 
 
 def _option(words: list[Word], index: int) -> bool:
