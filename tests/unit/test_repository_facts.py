@@ -12,17 +12,50 @@ from recipec.facts.repositories import instead_of, kind_of, needs_code, overflow
 from recipec.facts.tokens import known_tokenizer
 
 # As they stand in examples and recipes that others have published.
-USED = """
-HuggingFaceTB/SmolLM3-3B-Base LiquidAI/LFM2-8B-A1B MiniMaxAI/MiniMax-M2 NousResearch/Llama-3.2-1B Qwen/Qwen1.5-MoE-A2.7B
-Qwen/Qwen3-235B-A22B Qwen/Qwen3-30B-A3B-Instruct-2507 Qwen/Qwen3-Next-80B-A3B-Instruct Qwen/Qwen3.5-122B-A10B Qwen/Qwen3.5-4B
-TinyLlama/TinyLlama_v1.1 TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T allenai/Olmo-3-7B-Instruct bigcode/starcoder2-3b
-codellama/CodeLlama-34b-hf google/gemma-2b google/gemma-3-270m-it google/gemma-3n-E2B-it google/gemma-4-26B-A4B google/gemma-2-2b-jpn-it
-meta-llama/Llama-4-Scout-17B-16E meta-llama/Meta-Llama-3.1-8B-Instruct meta-llama/Llama-2-7b meta-llama/Llama-3.2-1B-Instruct-SpinQuant_INT4_EO8
-microsoft/Phi-4-reasoning-plus microsoft/phi-4 microsoft/phi-2 mistralai/Magistral-Small-2507 mistralai/Ministral-3-3B-Reasoning-2512
-mistralai/Mistral-Small-3.1-24B-Instruct-2503 mistralai/Mixtral-8x7B-v0.1 tiiuae/Falcon-H1-34B-Instruct tiiuae/falcon-rw-1b
-unsloth/Qwen2.5-8B-bnb-4bit somebody/gemma-2-12b-merged Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4 Qwen/Qwen2.5-0.5B-Instruct-GGUF Qwen/Qwen2.5-Math-PRM-7B
-stabilityai/stablelm-2-1_6b EleutherAI/pythia-70m-deduped-v0 openai/gpt-oss-safeguard-20b deepseek-ai/DeepSeek-R1-Distill-Llama-8B
-""".split()
+USED = [
+    "HuggingFaceTB/SmolLM3-3B-Base",
+    "LiquidAI/LFM2-8B-A1B",
+    "MiniMaxAI/MiniMax-M2",
+    "NousResearch/Llama-3.2-1B",
+    "Qwen/Qwen1.5-MoE-A2.7B",
+    "Qwen/Qwen3-235B-A22B",
+    "Qwen/Qwen3-30B-A3B-Instruct-2507",
+    "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "Qwen/Qwen3.5-122B-A10B",
+    "Qwen/Qwen3.5-4B",
+    "TinyLlama/TinyLlama_v1.1",
+    "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T",
+    "allenai/Olmo-3-7B-Instruct",
+    "bigcode/starcoder2-3b",
+    "codellama/CodeLlama-34b-hf",
+    "google/gemma-2b",
+    "google/gemma-3-270m-it",
+    "google/gemma-3n-E2B-it",
+    "google/gemma-4-26B-A4B",
+    "google/gemma-2-2b-jpn-it",
+    "meta-llama/Llama-4-Scout-17B-16E",
+    "meta-llama/Meta-Llama-3.1-8B-Instruct",
+    "meta-llama/Llama-2-7b",
+    "meta-llama/Llama-3.2-1B-Instruct-SpinQuant_INT4_EO8",
+    "microsoft/Phi-4-reasoning-plus",
+    "microsoft/phi-4",
+    "microsoft/phi-2",
+    "mistralai/Magistral-Small-2507",
+    "mistralai/Ministral-3-3B-Reasoning-2512",
+    "mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+    "mistralai/Mixtral-8x7B-v0.1",
+    "tiiuae/Falcon-H1-34B-Instruct",
+    "tiiuae/falcon-rw-1b",
+    "unsloth/Qwen2.5-8B-bnb-4bit",
+    "somebody/gemma-2-12b-merged",
+    "Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4",
+    "Qwen/Qwen2.5-0.5B-Instruct-GGUF",
+    "Qwen/Qwen2.5-Math-PRM-7B",
+    "stabilityai/stablelm-2-1_6b",
+    "EleutherAI/pythia-70m-deduped-v0",
+    "openai/gpt-oss-safeguard-20b",
+    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+]
 
 
 @pytest.mark.parametrize("name", [*USED, *model_ids()])
@@ -123,7 +156,13 @@ def test_all_experts_are_counted() -> None:
 
 
 def test_a_folder_of_experts_is_counted_whole(tmp_path: Path) -> None:
-    config = {"model_type": "mixtral", "num_local_experts": 4, "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 10}
+    config = {
+        "model_type": "mixtral",
+        "num_local_experts": 4,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "vocab_size": 10,
+    }
     config |= {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16}
     (tmp_path / "config.json").write_text(json.dumps(config))
     known = known_model(str(tmp_path))

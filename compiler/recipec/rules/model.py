@@ -132,6 +132,8 @@ def length_beyond_context(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if s.rollout is not None:  # its lengths are those of prompts and completions: L043
         return
+    if system(s.trainer).own_program and not see.said.wrote("model.max_length"):
+        return
     if known is not None and known.context is not None and s.model.max_length > known.context:
         message = f"max_length {s.model.max_length} is beyond the context of {known.id}, {known.context} tokens"
         yield Fault("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))

@@ -117,7 +117,7 @@ def instead_of(name: str) -> tuple[str, ...]:
         if plain in lower or low in lower:
             return ()
         sizes = {_size(one) for one in lower}
-        words = set().union(*map(_rest, lower)) | VARIANTS
+        words = {word for one in lower for word in _rest(one)} | VARIANTS
         own = any(re.fullmatch(like[1].replace("\\\\", "\\"), one) for one in lower)  # else no such version was made
         if (
             own
