@@ -108,7 +108,8 @@ def _smaller(known: KnownModel, s: Train) -> str:
     halved = in_bf16(s)
     if halved is not None and not overfull(known, halved):
         ways.append("model.load_in: bf16 (half of it, and small updates are lost: L137)")
-    if s.model.load_in not in ("nf4", "fp4"):
+    packed = known.quantised is not None and not known.quantised.startswith("bnb")  # L337
+    if s.model.load_in not in ("nf4", "fp4") and not packed:
         ways.append("model.load_in: nf4 with an adapter" if s.adapter is None else "model.load_in: nf4")
     if s.parallel.strategy in ("zero2", "zero3", "fsdp2") and s.parallel.optimizer_offload == "none":
         ways.append("parallel.offload")

@@ -245,9 +245,7 @@ def also_sees(see: Context, s: Train | Evaluate) -> Iterator[Fault]:
         return
     if kind_of(name, folders=see.folders) == "vision":
         message = f"{name} is made for pictures or sound beside text, and a recipe has only text"
-        yield Fault(
-            "model.path", message, "use the language model of its family, or allow it to train it on text alone"
-        )
+        yield Fault("model.path", message, "use the language model of its family; allow it where text alone is meant")
 
 
 @rule(

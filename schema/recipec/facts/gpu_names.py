@@ -65,9 +65,10 @@ def _same(words: tuple[str, ...], memory: int | None, gpu: Gpu) -> bool:
 
 
 def same_named(name: str) -> tuple[Gpu, ...]:
-    """Return the known GPUs of a name, whatever memory it tells."""
-    words, _ = _words(name.strip().lower())
-    return tuple(gpu for gpu in gpus().values() if gpu.sm and words and _same(words, None, gpu))
+    """Return the known GPUs of a name: those of the memory that it tells, or of any where it tells none that is sold."""
+    words, memory = _words(name.strip().lower())
+    found = [gpu for gpu in gpus().values() if gpu.sm and words and _same(words, None, gpu)]
+    return tuple([gpu for gpu in found if memory is not None and _same(words, memory, gpu)] or found)
 
 
 def capability(name: str) -> int | None:
