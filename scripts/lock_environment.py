@@ -1,8 +1,10 @@
 """Writes the exact pins of the tool environments, by making each once and asking what it holds.
 
     python scripts/lock_environment.py [NAME …]
+    python scripts/lock_environment.py --hashes [NAME …]
 
-Needs uv and what pip is configured with. A resolved set is only written when `uv pip check` finds it whole.
+Needs uv and what pip is configured with. A resolved set is only written when `uv pip check` finds it whole. With
+`--hashes`, the pins stay as they are: only their hashes are asked for again.
 """
 
 from __future__ import annotations
@@ -12,18 +14,37 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "launchers")]
 
-from recipec.environments.install import find_uv, offers_cpu_torch, torch_build  # noqa: E402
+from recipec.environments.install import Pins, find_uv, offers_cpu_torch, torch_build  # noqa: E402
 from recipec.environments.pip_settings import read_pip_settings, uv_flags, uv_variables  # noqa: E402
 from recipec.environments.pythons import running  # noqa: E402
 
 FOLDER = ROOT / "schema" / "recipec" / "facts" / "environments"
 NOT_PINNED = {"pip"}  # installs the others, is none of them
+PYTHONS = ("3.11", "3.12", "3.13")  # of pins that name none
+# What trainings run on. A set that a platform has no files for is not offered there.
+PLATFORMS = ("x86_64-manylinux_2_40", "aarch64-manylinux_2_40", "aarch64-apple-darwin")
+CUDA = ("nvidia-", "cuda-", "triton")  # what torch's CUDA build needs besides the pins
+# Builds of torch that PyPI does not have, at https://download.pytorch.org/whl/cpu and /cu130, for Linux.
+TORCH_BUILDS = {
+    "2.13.0": {
+        "cpu, Python 3.11, x86_64": "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
+        "cpu, Python 3.12, x86_64": "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",
+        "cpu, Python 3.13, x86_64": "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",
+        "cpu, Python 3.11, aarch64": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",
+        "cpu, Python 3.12, aarch64": "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",
+        "cpu, Python 3.13, aarch64": "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",
+        "cu130, Python 3.11, x86_64": "794664c05a3470a5e738447b54495cc6bbf1efca48bf2794270a897d9f4356c4",
+        "cu130, Python 3.12, x86_64": "8db7338e6895c3d4bd89a02ff4209507d1f0cf2ffeb3b898538b5a07d1ea8c1e",
+        "cu130, Python 3.13, x86_64": "95bdbad2f0786bd448932e4b72a6404aa22290db6ec954e24edfa6d33c833c8f",
+    }
+}
 
 
 class Wanted(NamedTuple):
@@ -167,6 +188,7 @@ def lock(name: str, uv: str) -> str:
     head = [
         f"# Exact pins of the environment for {wanted.title}; made by scripts/lock_environment.py.",
         "# A pin has no local part: torch's `2.13.0+cpu` and its CUDA build both satisfy `==2.13.0`.",
+        "# A line: one package, and the SHA-256 of each file of it that may be installed.",
         f"# python: {sys.version_info.major}.{sys.version_info.minor}",
         f"# download-gb: {wanted.download_gb:g}",
         f"# disk-gb: {wanted.disk_gb:g}",
@@ -187,13 +209,92 @@ def _torch(wanted: Wanted) -> str:
     return next(package for package in wanted.packages if package.startswith("torch==")).partition("==")[2]
 
 
+def with_hashes(text: str, uv: str) -> str:
+    """Return the text of pins with the SHA-256 of each file that may be installed for one of them.
+
+    These are the files that the index has for one of the pins' Pythons on one of PLATFORMS; a source archive only where
+    there is no wheel; torch's other builds. `# cuda:` lines are what torch's CUDA build needs besides.
+    """
+    pins = Pins.read(text)
+    pythons = pins.pythons or PYTHONS
+    head = [line for line in text.splitlines() if line.startswith("#") and not line.startswith("# cuda:")]
+    version = pins.version("torch")
+    more = _cuda(pins.lines, version, pythons[0], uv) if version else []
+    hashes = _hashes(list(pins.lines), more, pythons, uv)
+    if version in TORCH_BUILDS:
+        hashes[f"torch=={version}"] |= set(TORCH_BUILDS[version].values())
+
+    def whole(line: str) -> str:
+        return " ".join([line, *(f"--hash=sha256:{digest}" for digest in sorted(hashes[line]))])
+
+    return "\n".join([*head, *(f"# cuda: {whole(line)}" for line in more), *map(whole, pins.lines)]) + "\n"
+
+
+def _cuda(lines: tuple[str, ...], version: str, python: str, uv: str) -> list[str]:
+    """Return the pins of what torch's CUDA build needs besides those of an environment."""
+    held = {line.partition("==")[0] for line in lines}
+    with tempfile.TemporaryDirectory() as folder:
+        asked, found = Path(folder) / "asked.txt", Path(folder) / "pylock.toml"
+        asked.write_text(f"torch=={version}\n", encoding="utf-8")
+        within = Path(folder) / "within.txt"
+        within.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _compile(asked, found, python, PLATFORMS[0], uv, "--constraint", str(within))
+        packages = tomllib.loads(found.read_text(encoding="utf-8"))["packages"]
+    return [
+        f"{one['name']}=={one['version']}"
+        for one in packages
+        if one["name"].startswith(CUDA) and one["name"] not in held
+    ]
+
+
+def _hashes(pins: list[str], cuda: list[str], pythons: tuple[str, ...], uv: str) -> dict[str, set[str]]:
+    """Return the hashes of the files that may be installed for each pin, and on Linux for those for CUDA."""
+    lines = [*pins, *cuda]
+    wheels: dict[str, set[str]] = {line: set() for line in lines}
+    sources: dict[str, set[str]] = {line: set() for line in lines}
+    lacking: set[str] = set()  # for which some Python finds no wheel, on a platform that has files of the rest
+    with tempfile.TemporaryDirectory() as folder:
+        asked, found = Path(folder) / "asked.txt", Path(folder) / "pylock.toml"
+        for platform in PLATFORMS:
+            for python in pythons:
+                mine = pins if "apple" in platform else lines
+                asked.write_text("\n".join(mine) + "\n", encoding="utf-8")
+                try:
+                    _compile(asked, found, python, platform, uv, "--no-deps")
+                except subprocess.CalledProcessError:
+                    print(f"  not for Python {python} on {platform}")
+                    continue
+                for one in tomllib.loads(found.read_text(encoding="utf-8"))["packages"]:
+                    line = next(x for x in mine if x.partition("==")[0].replace("_", "-") == one["name"])
+                    files = one.get("wheels", [])
+                    wheels[line] |= {file["hashes"]["sha256"] for file in files}
+                    if "sdist" in one:
+                        sources[line].add(one["sdist"]["hashes"]["sha256"])
+                    if not files:
+                        lacking.add(line)
+    return {line: wheels[line] | (sources[line] if line in lacking else set()) for line in lines}
+
+
+def _compile(asked: Path, found: Path, python: str, platform: str, uv: str, *more: str) -> None:
+    """Ask the index, without the files on this machine. Raises CalledProcessError where it has none that fit."""
+    settings = read_pip_settings(os.environ)._replace(find_links=(), extra_index_url=())
+    variables = os.environ | uv_variables(settings, os.environ) | {"MACOSX_DEPLOYMENT_TARGET": "15.0"}
+    command = [uv, "pip", "compile", "--quiet", "--format", "pylock.toml", "--generate-hashes", *more]
+    command += ["--python-version", python, "--python-platform", platform, *uv_flags(settings, os.environ)]
+    subprocess.run([*command, str(asked), "-o", str(found)], env=variables, check=True, capture_output=True, text=True)
+
+
 def main(names: list[str]) -> int:
-    """Lock the named environments, or all."""
+    """Lock the named environments, or all; with `--hashes`, only ask for their hashes."""
     uv = find_uv()
     if uv is None:
         sys.exit("uv is needed: pip install uv")
-    for name in names or ENVIRONMENTS:
-        (FOLDER / f"{name}.txt").write_text(lock(name, uv), encoding="utf-8")
+    only = "--hashes" in names
+    names = [name for name in names if name != "--hashes"]
+    for name in names or (sorted(path.stem for path in FOLDER.glob("*.txt")) if only else ENVIRONMENTS):
+        file = FOLDER / f"{name}.txt"
+        text = with_hashes(file.read_text(encoding="utf-8") if only else lock(name, uv), uv)
+        file.write_text(text, encoding="utf-8")
         print(f"{name}: written")
     return 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "schema"), str(ROOT / "compiler"), str(ROOT / "launchers")]
 
-from recipec.environments.install import find_uv  # noqa: E402
+from recipec.environments.install import Pins, find_uv  # noqa: E402
 from recipec.environments.pip_settings import read_pip_settings, uv_flags, uv_variables  # noqa: E402
 from recipec.facts import FOLDER, releases, version  # noqa: E402
 
@@ -29,7 +29,8 @@ def ours() -> dict[str, str]:
     """Return the newest release that recipec knows of each tool."""
     files = [path.stem for path in (FOLDER / "environments").glob("*-[0-9]*.txt")]
     known = {name: releases(name)[0] for name in {stem.rsplit("-", 1)[0] for stem in files if "-deepspeed" not in stem}}
-    lines = {line for path in (FOLDER / "environments").glob("*.txt") for line in path.read_text().splitlines()}
+    pins = [Pins.read(path.read_text(encoding="utf-8")) for path in (FOLDER / "environments").glob("*.txt")]
+    lines = {line for one in pins for line in one.lines}
     for package in WITHIN:
         pinned = [line.partition("==")[2] for line in lines if line.startswith(f"{package}==")]
         known[package] = max(pinned, key=version)

@@ -60,6 +60,7 @@ class Verified(TypedDict):
     folder: str
     ok: bool
     wrong: list[str]
+    unhashed: list[str] | None  # packages that were installed without a look at their hashes; None: all
 
 
 def run_action(action: str, names: list[str]) -> tuple[Sequence[Mapping[str, object]], str]:
@@ -77,10 +78,7 @@ def run_action(action: str, names: list[str]) -> tuple[Sequence[Mapping[str, obj
         removed = [remove_all(name) for name in names]
         return removed, "\n".join(f"removed {folder}" for row in removed for folder in row["removed"])
     verified = check(names)
-    reports = [
-        [f"{row['name']}: {'contains exactly its pins' if row['ok'] else 'differs from its pins'}", *row["wrong"]]
-        for row in verified
-    ]
+    reports = [[f"{row['name']}: {_verdict(row)}", *row["wrong"]] for row in verified]
     return verified, "\n".join("\n  ".join(lines) for lines in reports)
 
 
@@ -139,8 +137,11 @@ def check(names: list[str]) -> list[Verified]:
         elif pins is None:
             wrong = ["it does not say which pins it was created from: remove it, then create it again"]
         else:
-            wrong = verify(one.folder, pins)
-        results.append({"name": one.name, "folder": str(one.folder), "ok": not wrong, "wrong": wrong})
+            wrong = verify(one.folder, pins, one.records)
+        unhashed = list(one.unhashed) if pins is not None and pins.hashes else None
+        results.append(
+            {"name": one.name, "folder": str(one.folder), "ok": not wrong, "wrong": wrong, "unhashed": unhashed}
+        )
     return results
 
 
@@ -161,6 +162,18 @@ def table(found: list[OnDisk]) -> str:
         f"{row['name']:<{width}}  {row['state']:<13}  {row['bytes'] / 1e9:6.2f} GB  {row['made'] or '-':<20}  {row['folder']}"
         for row in found
     )
+
+
+def _verdict(row: Verified) -> str:
+    if not row["ok"]:
+        return "differs from its pins"
+    if row["unhashed"] is None:
+        return (
+            "contains exactly its pins, installed from pins without hashes: remove and create it to have them compared"
+        )
+    if row["unhashed"]:
+        return f"contains exactly its pins; the hashes of {', '.join(row['unhashed'])} were not compared"
+    return "contains exactly its pins, every file as its package brought it"
 
 
 def _unknown(name: str) -> RecipeError:

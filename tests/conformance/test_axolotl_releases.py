@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recipec.output import write
 from recipec.pipeline import compile_file
 
 ROOT = Path(__file__).parents[2]
@@ -27,11 +28,13 @@ def test_the_release_accepts_what_we_emit(release: str, tool_python: Callable[[s
             if stage.system != "axolotl":
                 continue
             assert [found for found in compiled.findings if found.code != "T003"] == [], recipe
-            file = tmp_path / f"{compiled.name}-{stage.id}.yaml"
-            file.write_text(compiled.files[f"{stage.id}/axolotl.yaml"], encoding="utf-8")
+            write(tmp_path / compiled.name, compiled.files)
+            here = tmp_path / compiled.name / stage.id
             machine = stage.body.hardware
             gpu = {"sm": f"sm_{machine.sm}", "count": machine.world, "bf16": machine.bf16, "nodes": machine.nodes}
-            jobs.append({"file": str(file), "cwd": str(tmp_path), "gpu": gpu if machine.device == "gpu" else None})
+            jobs.append(
+                {"file": str(here / "axolotl.yaml"), "cwd": str(here), "gpu": gpu if machine.device == "gpu" else None}
+            )
     assert len(jobs) > len(TINY)
     judge = [tool_python(RELEASES[release]), ROOT / "tests" / "judges" / "axolotl.py"]
     done = subprocess.run(judge, input=json.dumps(jobs), capture_output=True, text=True, timeout=600, check=False)

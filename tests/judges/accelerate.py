@@ -63,15 +63,16 @@ def launched(launch: Any, args: Any) -> Any:
 
 def prepared(utils: Any, args: Any) -> dict[str, str]:
     """Return the environment that the launcher would give its processes."""
-    if args.use_deepspeed:
-        launchers = import_module("accelerate.utils.constants").DEEPSPEED_MULTINODE_LAUNCHERS
-        if args.deepspeed_multinode_launcher not in (None, *launchers):
-            raise ValueError(f"unknown deepspeed_multinode_launcher {args.deepspeed_multinode_launcher}")
-        found = utils.prepare_deepspeed_cmd_env(args)[1]
-    elif args.use_fsdp or args.multi_gpu:
-        found = utils.prepare_multi_gpu_env(args)
-    else:
-        found = utils.prepare_simple_launcher_cmd_env(args)[1]
+    with patch.object(utils, "is_port_in_use", lambda _port: False):  # what else this machine runs is not the question
+        if args.use_deepspeed:
+            launchers = import_module("accelerate.utils.constants").DEEPSPEED_MULTINODE_LAUNCHERS
+            if args.deepspeed_multinode_launcher not in (None, *launchers):
+                raise ValueError(f"unknown deepspeed_multinode_launcher {args.deepspeed_multinode_launcher}")
+            found = utils.prepare_deepspeed_cmd_env(args)[1]
+        elif args.use_fsdp or args.multi_gpu:
+            found = utils.prepare_multi_gpu_env(args)
+        else:
+            found = utils.prepare_simple_launcher_cmd_env(args)[1]
     if args.num_machines > 1 and not args.main_process_ip:
         raise ValueError("several machines, but no main_process_ip")
     return {name: str(value) for name, value in found.items()}

@@ -7,6 +7,7 @@ source, whose GPU code cannot be imported here. TRL's configuration class is rea
 
 import ast
 import inspect
+from functools import cache
 from importlib import import_module, util
 from pathlib import Path
 from unittest.mock import patch
@@ -17,6 +18,7 @@ MODELS = Path(str(util.find_spec("unsloth").submodule_search_locations[0])) / "m
 PLACES = {"from_pretrained": ("loader.py", "FastLanguageModel"), "get_peft_model": ("llama.py", "FastLlamaModel")}
 
 
+@cache
 def parameters(name: str) -> set[str]:
     """Return the named parameters of a method of FastLanguageModel, and those that it hands on to PEFT."""
     file, owner = PLACES[name]

@@ -17,7 +17,7 @@ from recipec.engine.checkpoints import checkpoints, free_name, last_complete, se
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import fingerprints
 from recipec.engine.record import Record, RunFolder, StageHistory, history_of, now
-from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure
+from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
 from recipec.launch import nodes
 from recipec.plan import Stage
 from recipec.processes import Signals, alive, group_members, start_of, stop_group
@@ -143,8 +143,7 @@ def _begin(build: Build, folder: RunFolder, record: Record) -> None:
         folder.recipe.write_text(build.recipe.text, encoding="utf-8")
     else:
         folder.recipe.unlink(missing_ok=True)
-    pins = {name: build.pins(name).read_text(encoding="utf-8").splitlines() for name in build.manifest.environments}
-    packages = {name: [line for line in lines if line and not line.startswith("#")] for name, lines in pins.items()}
+    packages = {name: read_pins(build.pins(name)).lines for name in build.manifest.environments}
     record.add(
         "run-started",
         recipe_sha256=build.manifest.recipe.sha256,

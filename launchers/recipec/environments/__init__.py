@@ -20,9 +20,10 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from recipec.environments.install import TORCH, Pins, find_uv, install_steps, torch_build
+from recipec.environments.install import TORCH, UNHASHED, Pins, find_uv, install_steps, torch_build, unhashed
 from recipec.environments.pip_settings import read_pip_settings
 from recipec.environments.pythons import Python, find_python, what_to_install
+from recipec.environments.records import canonical, records
 from recipec.json_files import read_object
 from recipec.plural import counted
 from recipec.processes import Child, Signals
@@ -32,6 +33,11 @@ from recipec.tail import Tail, last_bytes
 MARKER = ".complete"
 FAILURE_LINES = 15  # lines shown of a failed installation
 _URL_SECRET = re.compile(r"//[^/@\s]+@")
+# What uv and pip say of a file with another hash, in one line; the name of its package comes behind.
+_OTHER_FILE = re.compile(
+    r"(?:Hash mismatch for `|no trusted hash was provided for: `|no hashes were provided or computed for: |"
+    r"DO NOT MATCH THE HASHES .*? tampered with them\. )([\w.-]+)"
+)
 
 
 class EnvironmentFailure(Exception):
@@ -56,7 +62,9 @@ class _Marker(NamedTuple):
 
     name: str | None = None
     made: str | None = None  # UTC, ISO 8601
-    pins: tuple[str, ...] | None = None
+    pins: tuple[str, ...] | None = None  # the lines of their text
+    records: Mapping[str, str] | None = None  # SHA-256 of the RECORD of each package, as it was installed
+    unhashed: tuple[str, ...] = ()  # packages whose hashes were not compared
 
 
 class Environment(NamedTuple):
@@ -66,6 +74,8 @@ class Environment(NamedTuple):
     folder: Path
     complete: bool
     made: str | None  # UTC, ISO 8601
+    records: Mapping[str, str] | None = None  # SHA-256 of the RECORD of each package, as it was installed
+    unhashed: tuple[str, ...] = ()  # packages whose hashes were not compared
 
 
 def environments_folder() -> Path:
@@ -136,8 +146,9 @@ def ensure(
     `pins` is their file or their text; `progress` is called with lines to show. Two processes that need the same environment create it once. Raises EnvironmentFailure with the
     installer's last lines, EnvironmentInterrupted after a signal, OSError when the pins cannot be read.
     """
-    read = read_pins(pins)
-    folder = folder_of(name, pins)
+    text = pins if isinstance(pins, str) else pins.read_text(encoding="utf-8")
+    read = read_pins(text)
+    folder = folder_of(name, text)
     if is_complete(folder):
         return folder
     python = find_python(read.pythons)
@@ -151,12 +162,15 @@ def ensure(
             if is_complete(folder):
                 return folder
             progress(announcement(name, read))
+            loose = unhashed(read, os.environ)
+            if loose:
+                progress(f"{UNHASHED}: the hashes of {_some(loose)} are not compared")
             began = time.monotonic()
             uv = None if installer == "pip" else find_uv()
             if installer == "uv" and uv is None:
                 raise EnvironmentFailure("uv is not installed")
             _make(folder, read, python, uv, progress, caught)
-            _mark(folder, name, read, python, "uv" if uv else "pip")
+            _mark(folder, name, text, python, "uv" if uv else "pip", loose)
         except OSError as error:
             raise EnvironmentFailure(f"environment {name}: {error.strerror or error}: {error.filename}") from None
     progress(f"environment {name} is ready after {time.monotonic() - began:.0f} s")
@@ -170,7 +184,7 @@ def list_environments() -> list[Environment]:
         if folder.is_dir():
             marker = _read_marker(folder) or _Marker()
             name = marker.name or folder.name.rpartition("-")[0]
-            found.append(Environment(name, folder, is_complete(folder), marker.made))
+            found.append(Environment(name, folder, is_complete(folder), marker.made, marker.records, marker.unhashed))
     return found
 
 
@@ -179,20 +193,28 @@ def _read_marker(folder: Path) -> _Marker | None:
     if held is None:
         return None
     pins: list[str] | None = held.get("pins")
-    return _Marker(held.get("name"), held.get("made"), None if pins is None else tuple(pins))
+    return _Marker(
+        held.get("name"),
+        held.get("made"),
+        None if pins is None else tuple(pins),
+        held.get("records"),
+        tuple(held.get("unhashed", ())),
+    )
 
 
 def pins_of(folder: Path, shipped: Mapping[str, str]) -> Pins | None:
-    """Return the pins an environment was created from: those in its marker, else the shipped ones if they match it."""
+    """Return the pins an environment was created from: those in its marker, else the shipped ones if they match it.
+
+    A marker that an older release of recipec wrote holds no directives: those are the shipped ones'.
+    """
     marker = _read_marker(folder)
     if marker is None:
         return None
-    if marker.pins is not None:
-        return Pins.read("\n".join(marker.pins))
-    if marker.name is None or marker.name not in shipped:
-        return None
-    text = shipped[marker.name]
-    return Pins.read(text) if folder_of(marker.name, text) == folder else None
+    held = None if marker.pins is None else Pins.read("\n".join(marker.pins))
+    text = shipped.get(marker.name or "")
+    if (held is None or not held.hashes) and marker.name and text and folder_of(marker.name, text) == folder:
+        return Pins.read(text)._replace(hashes={})
+    return held
 
 
 def size_of(folder: Path) -> int:
@@ -277,29 +299,44 @@ def _make(
             if signals.received:
                 raise EnvironmentInterrupted(signals.received[-1])
             if code:
-                _fail(folder, step.command, log, follow.begin)
+                _fail(folder, step.command, log, follow.begin, pins)
     for path in files:
         path.unlink()
 
 
-def _fail(folder: Path, command: list[str], log: Path, begin: int) -> None:
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 3 else counted(len(names), "package")
+
+
+def _fail(folder: Path, command: list[str], log: Path, begin: int, pins: Pins) -> None:
     text = hidden(last_bytes(log, 1 << 16, begin).decode("utf-8", "replace"))  # an index may be named with a password
     lines = tuple(line.rstrip() for line in text.splitlines() if line.strip())[-FAILURE_LINES:]
     what = "uv" if command[0].endswith("uv") else "python"
     message = f"{what} could not create the environment {folder.name}"
     if any("download.pytorch.org" in line for line in lines):
         message += f" (this machine has no GPU, so torch's CPU build was requested; set {TORCH}=default for your index's default build)"
+    other = _OTHER_FILE.search(" ".join(text.split()))  # uv wraps its lines
+    if other:
+        package = canonical(other[1])
+        pin = next((line for line in (*pins.lines, *pins.cuda) if line.startswith(f"{package}==")), package)
+        message += (
+            f": what the index has as {pin} is none of the files whose SHA-256 the pins name. It was changed on its way, "
+            f"or the index has a build of its own: if you trust that, set {UNHASHED}={package}"
+        )
     raise EnvironmentFailure(message, lines, log)
 
 
-def _mark(folder: Path, name: str, pins: Pins, python: Python, installer: str) -> None:
+def _mark(folder: Path, name: str, text: str, python: Python, installer: str, loose: tuple[str, ...]) -> None:
+    pins = Pins.read(text)
     marker = {
         "name": name,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": python.version,
         "installer": installer,
         "packages": len(pins.lines),
-        "pins": list(pins.lines),
+        "pins": text.splitlines(),
+        "records": records(folder),
+        "unhashed": list(loose),
     }
     fresh = folder / (MARKER + ".new")
     with fresh.open("w", encoding="utf-8") as stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import unquote, urlparse
@@ -18,11 +18,20 @@ _UNISOLATED = "build-without-isolation"  # may occur several times, once for eac
 # The pins are complete although some package requires more; the directive's value says what is left out.
 _NO_DEPENDENCIES = "no-dependencies"
 _PYTHON = "python"
+_CUDA = "cuda"  # may occur several times: a pin of what torch's CUDA build needs besides the others
 _REMOVE = "remove"  # files to delete afterwards, as patterns below site-packages
+_HASH = "--hash=sha256:"
 _REMOVER = (
     "import glob, os, sys, sysconfig; folder = sysconfig.get_path('platlib'); "
     "[os.remove(path) for pattern in sys.argv[1:] for path in glob.glob(os.path.join(folder, pattern))]"
 )
+# Whether torch needs CUDA's libraries is known when it is there: which build an index offers is the index's affair.
+_ADD_CUDA = (
+    "import importlib.metadata as m, pathlib, sys; cuda, *files = map(pathlib.Path, sys.argv[1:]); "
+    "needs = any(one.startswith('nvidia-') for one in m.requires('torch') or ()); "
+    "[file.write_text(file.read_text() + cuda.read_text()) for file in files if needs and sys.platform == 'linux']"
+)
+UNHASHED = "RECIPEC_UNHASHED"  # packages, or `all`, that are installed without a look at their hashes
 TORCH = "RECIPEC_TORCH_BACKEND"  # `cpu`: the CPU build; `default`: the build that the index has by default
 
 
@@ -34,9 +43,9 @@ class Step(NamedTuple):
 
 
 class Pins(NamedTuple):
-    """A file of exact pins: `name==version` lines, and directives in comments (`# download-gb: 2.1`)."""
+    """A file of exact pins: `name==version` and hashes in each line, and directives in comments (`# disk-gb: 2.1`)."""
 
-    lines: tuple[str, ...]
+    lines: tuple[str, ...]  # `name==version`
     unisolated: tuple[str, ...]  # packages built without isolation, after the others, which their build needs
     download_gb: float | None
     disk_gb: float | None
@@ -44,19 +53,35 @@ class Pins(NamedTuple):
     no_dependencies: bool = False
     remove: tuple[str, ...] = ()
     pythons: tuple[str, ...] = ()  # that they can be installed for, the one they were made with first
+    without: tuple[str, ...] = ()  # packages that are left out although some package requires them
+    hashes: Mapping[str, tuple[str, ...]] = {}  # of a `name==version`: SHA-256 of the files that may be installed
+    cuda: tuple[str, ...] = ()  # `name==version` of what torch's CUDA build needs besides
 
     @classmethod
     def read(cls, text: str) -> Pins:
         """Parse the text of a file of pins. Raises ValueError when a directive should be a number and is not."""
         lines: list[str] = []
+        cuda: list[str] = []
+        hashes: dict[str, tuple[str, ...]] = {}
         directives: dict[str, str] = {}
+
+        def add(line: str, pins: list[str]) -> None:
+            pin, *options = line.split()
+            pins.append(pin)
+            found = tuple(one.removeprefix(_HASH) for one in options if one.startswith(_HASH))
+            hashes.update({pin: found} if found else {})
+
         for line in text.splitlines():
             line = line.strip()
             if line.startswith("#"):
                 key, _, value = line[1:].strip().partition(": ")
-                directives[key] = f"{directives.get(key, '')} {value}".strip() if key == _UNISOLATED else value.strip()
+                if key == _CUDA:
+                    add(value, cuda)
+                else:
+                    before = directives.get(key, "") if key == _UNISOLATED else ""
+                    directives[key] = f"{before} {value}".strip()
             elif line:
-                lines.append(line)
+                add(line, lines)
 
         def number(key: str) -> float | None:
             return float(directives[key]) if key in directives else None
@@ -64,7 +89,9 @@ class Pins(NamedTuple):
         unisolated = tuple(directives.get(_UNISOLATED, "").replace(",", " ").split())
         sizes = (number("download-gb"), number("disk-gb"), number("minutes"))
         bare, remove = _NO_DEPENDENCIES in directives, tuple(directives.get(_REMOVE, "").split())
-        return cls(tuple(lines), unisolated, *sizes, bare, remove, tuple(directives.get(_PYTHON, "").split()))
+        pythons = tuple(directives.get(_PYTHON, "").split())
+        without = tuple(directives.get(_NO_DEPENDENCIES, "").removeprefix("without ").replace(",", " ").split())
+        return cls(tuple(lines), unisolated, *sizes, bare, remove, pythons, without, hashes, tuple(cuda))
 
     def version(self, package: str) -> str | None:
         """Return the pinned version of a package."""
@@ -120,52 +147,88 @@ def find_uv() -> str | None:
         return shutil.which("uv")
 
 
+def unhashed(pins: Pins, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the packages whose hashes RECIPEC_UNHASHED says not to compare, of those that the pins have hashes of."""
+    named = variables.get(UNHASHED, "").replace(",", " ").lower().split()
+    hashed = [line.partition("==")[0] for line in (*pins.lines, *pins.cuda) if line in pins.hashes]
+    return tuple(name for name in hashed if name in named or "all" in named)
+
+
 def install_steps(
     folder: Path, pins: Pins, settings: PipSettings, variables: Mapping[str, str], uv: str | None, base: Python
 ) -> tuple[list[Step], dict[Path, str]]:
     """Return the commands that create an environment, in order, and the texts of the files that they read.
 
-    `base` is the Python that it is made with.
+    `base` is the Python that it is made with. First comes torch, since its build decides what else is installed; then
+    what the packages of `build-without-isolation` need to be built; then all.
     """
     version = pins.version("torch")
-    cpu = (
-        version is not None
-        and torch_build(variables) == "cpu"
-        and not offers_cpu_torch(settings, version, base.version)
-    )
+    chosen = version is not None and torch_build(variables) == "cpu"
+    cpu = chosen and not offers_cpu_torch(settings, version or "", base.version)
     python = str(folder / "bin" / "python")
-    early, whole = folder.with_name(folder.name + ".early.txt"), folder.with_name(folder.name + ".pins.txt")
-    files = {whole: "\n".join(pins.lines) + "\n"}
-    if pins.unisolated:
-        files[early] = "\n".join(pins.isolated()) + "\n"
-    building = {"DS_BUILD_OPS": "0"}
-    bare = ["--no-deps"] if pins.no_dependencies else []
-    after = [Step([python, "-c", _REMOVER, *pins.remove], {})] if pins.remove else []
+    loose = unhashed(pins, variables)
+    hashed = len(loose) < len(pins.hashes)
+
+    def text(lines: Iterable[str]) -> str:
+        return "".join(f"{_requirement(line, pins, chosen, loose)}\n" for line in lines)
+
+    def beside(what: str) -> Path:
+        return folder.with_name(f"{folder.name}.{what}.txt")
+
+    early, whole, torch, cuda, free = map(beside, ("early", "pins", "torch", "cuda", "unhashed"))
+    apart_from = loose if hashed else ()
+
+    def kept(lines: Iterable[str]) -> list[str]:
+        return [line for line in lines if line.partition("==")[0] not in apart_from]
+
+    files = {whole: text(kept(pins.lines))}
     if uv:
         more = uv_variables(settings, variables)
         quiet = ["--no-progress"] if "UV_NO_PROGRESS" not in variables else []
         install = [uv, "pip", "install", *quiet, "--python", python, *uv_flags(settings, variables)]
         if cpu and "UV_TORCH_BACKEND" not in variables:
             install += ["--torch-backend", "cpu"]
-        commands = [Step([uv, "venv", "--python", base.executable, str(folder)], more)]
-        if bare and version:  # torch's CUDA build needs libraries that are not among the pins
-            commands.append(Step([*install, f"torch=={version}"], more))
-        install += bare
-        if pins.unisolated:
-            commands.append(Step([*install, "-r", str(early)], more))
+        steps = [Step([uv, "venv", "--python", base.executable, str(folder)], more)]
         apart = [part for name in pins.unisolated for part in ("--no-build-isolation-package", name)]
-        commands.append(Step([*install, *apart, "-r", str(whole)], more | (building if pins.unisolated else {})))
-        return commands + after, files
-    commands = [Step([base.executable, "-m", "venv", str(folder)], {})]
-    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    pip = [python, "-m", "pip", "install", *quiet]
-    if cpu:
-        commands.append(Step([*pip, "--no-deps", "--index-url", CPU_INDEX, f"torch=={version}"], {}))
-    elif bare and version:
-        commands.append(Step([*pip, f"torch=={version}"], {}))
-    pip += bare
+        index: list[str] = []
+    else:
+        more = {}
+        steps = [Step([base.executable, "-m", "venv", str(folder)], {})]
+        quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+        install = [python, "-m", "pip", "install", *quiet]
+        apart = ["--no-build-isolation"] if pins.unisolated else []
+        index = ["--index-url", CPU_INDEX] if cpu else []
+    required = ["--require-hashes"] if hashed else []
+    bare = ["--no-deps"] if pins.no_dependencies or apart_from else []
+    if apart_from:  # they bring what they need: another build of torch has libraries of its own
+        files[free] = text(line for line in pins.lines if line not in kept(pins.lines))
+        steps.append(Step([*install, *index, "-r", str(free)], more))
+    elif version is not None and (pins.cuda or index):
+        files[torch] = text([f"torch=={version}"])
+        steps.append(Step([*install, *index, *required, "--no-deps", "-r", str(torch)], more))
     if pins.unisolated:
-        commands.append(Step([*pip, "-r", str(early)], {}))
-    apart = ["--no-build-isolation"] if pins.unisolated else []
-    commands.append(Step([*pip, *apart, "-r", str(whole)], building if pins.unisolated else {}))
-    return commands + after, files
+        files[early] = text(kept(pins.isolated()))
+    if pins.cuda and not chosen and "torch" not in loose:
+        files[cuda] = text(pins.cuda)
+        targets = [str(file) for file in (whole, early) if file in files]
+        steps.append(Step([python, "-c", _ADD_CUDA, str(cuda), *targets], {}))
+    if pins.unisolated:
+        steps.append(Step([*install, *required, *bare, "-r", str(early)], more))
+    building = {"DS_BUILD_OPS": "0"} if pins.unisolated else {}
+    steps.append(Step([*install, *required, *bare, *apart, "-r", str(whole)], more | building))
+    if pins.remove:
+        steps.append(Step([python, "-c", _REMOVER, *pins.remove], {}))
+    return steps, files
+
+
+def _requirement(line: str, pins: Pins, cpu: bool, loose: tuple[str, ...]) -> str:
+    """Return a pin as uv and pip read it, with its hashes unless it is one of `loose`.
+
+    uv knows a hash by the whole version: torch's CPU build is `2.13.0+cpu` to it.
+    """
+    name = line.partition("==")[0]
+    hashes = pins.hashes.get(line, ())
+    if not hashes or name in loose:
+        return line
+    build = "+cpu" if cpu and name == "torch" else ""
+    return " ".join([line + build, *(_HASH + one for one in hashes)])

@@ -87,4 +87,4 @@ def pinned(environment: str, package: str) -> str:
     start = f"\n{package}=="
     if start not in text:
         raise LookupError(f"{environment} has no {package}")
-    return text.partition(start)[2].partition("\n")[0]
+    return text.partition(start)[2].partition("\n")[0].split()[0]

@@ -21,8 +21,11 @@ find_python() {  # versions that the pins can be installed for, the best first
   echo "the environment needs Python ${1// / or } with venv: install it, or set PYTHON to its path" >&2
   exit 3
 }
+needs_cuda='import importlib.metadata as m, sys
+sys.exit(not any(one.startswith("nvidia-") for one in m.requires("torch") or ()))'
 make_environment() {  # name, packages that build against the others
-  local folder="$environments/$1" pins="$here/environments/$1.txt" python late
+  local folder="$environments/$1" pins="$here/environments/$1.txt" python late hashed=""
+  local unhashed="${RECIPEC_UNHASHED:-}"
   whole "$folder" "$pins" && return
   python=$(find_python "$(sed -n 's/^# python: //p' "$pins")")
   mkdir -p "$environments"
@@ -36,16 +39,30 @@ make_environment() {  # name, packages that build against the others
   echo "making the environment $1 under $environments" >&2
   rm -rf "$folder"  # of a creation that was killed: half of a package looks whole to pip
   "$python" -m venv "$folder"
-  cp "$pins" "$folder/pins.txt"
+  # what the pins have a hash of is compared with it; RECIPEC_UNHASHED names packages that are not, or all
+  if [ "$unhashed" = all ]; then late=" --hash=.*"; else late="^$"; fi
+  sed "s/$late//" "$pins" > "$folder/whole.txt"
+  if grep -q " --hash=" "$folder/whole.txt"; then hashed=--require-hashes; fi
+  for late in ${unhashed//,/ }; do
+    sed -n "s/^\($late==[^ ]*\).*/\1/p" "$folder/whole.txt" > "$folder/unhashed.txt"
+    [ ! -s "$folder/unhashed.txt" ] || "$folder/bin/python" -m pip install -r "$folder/unhashed.txt"
+  done
+  if grep "^torch==" "$folder/whole.txt" > "$folder/torch.txt"; then
+    "$folder/bin/python" -m pip install ${hashed:+"$hashed"} --no-deps -r "$folder/torch.txt"
+    # its build for CUDA needs libraries that another does not
+    if "$folder/bin/python" -c "$needs_cuda"; then
+      late=$(sed -n 's/^# cuda: //p' "$folder/whole.txt")
+      echo "$late" >> "$folder/whole.txt"
+    fi
+  fi
+  cp "$folder/whole.txt" "$folder/pins.txt"
   for late in $2; do
     grep -v "^$late==" "$folder/pins.txt" > "$folder/fewer.txt"
     mv "$folder/fewer.txt" "$folder/pins.txt"
   done
-  # a CUDA build of torch comes with libraries that are not among the pins
-  if [ -n "${3:-}" ] && torch=$(grep ^torch== "$pins"); then "$folder/bin/python" -m pip install "$torch"; fi
-  "$folder/bin/python" -m pip install ${3:+"$3"} -r "$folder/pins.txt"
+  "$folder/bin/python" -m pip install ${hashed:+"$hashed"} ${3:+"$3"} -r "$folder/pins.txt"
   if [ -n "$2" ]; then
-    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install ${3:+"$3"} --no-build-isolation -r "$pins"
+    DS_BUILD_OPS=0 "$folder/bin/python" -m pip install ${hashed:+"$hashed"} ${3:+"$3"} --no-build-isolation -r "$folder/whole.txt"
   fi
   for gone in ${4:-}; do find "$folder"/lib/python3*/site-packages -path "*/site-packages/$gone" -delete; done
   cp "$pins" "$folder/.new" && mv "$folder/.new" "$folder/.complete"
