@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from meeting import alone
 
 from recipec.output import write
 from recipec.pipeline import compile_file
@@ -54,7 +55,8 @@ def train(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
 
     def run(strategy: str) -> Run:
         if strategy not in done:
-            done[strategy] = _train(place, strategy)
+            with alone():
+                done[strategy] = _train(place, strategy)
         return done[strategy]
 
     return run

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from meeting import alone
 from ruamel.yaml import YAML
 
 from recipec.language.model import AdapterType
@@ -246,15 +247,16 @@ def test_run_sh_trains_and_resumes(
 ) -> None:
     variables = place(tmp_path, data, {"trl-1.16.0": tool_python(ENVIRONMENT)})
     name = emitted(HERE / "trl" / f"{recipe}.yaml", tmp_path, f"hardware.per_node={processes}")
-    run_script(tmp_path, f"build/{name}/run.sh", variables)
+    with alone():
+        run_script(tmp_path, f"build/{name}/run.sh", variables)
     output = tmp_path / "runs" / name / "10-train"
     whole = losses(output)
     assert len(whole) == 4
     assert (output / "model.safetensors").exists()
     (output / "checkpoint-4" / "trainer_state.json").unlink()
-    run_script(
-        tmp_path, f"build/{name}/10-train/run.sh", variables | {"RECIPE_RESUME_FROM": str(output / "checkpoint-2")}
-    )
+    resuming = variables | {"RECIPE_RESUME_FROM": str(output / "checkpoint-2")}
+    with alone():
+        run_script(tmp_path, f"build/{name}/10-train/run.sh", resuming)
     assert losses(output) == pytest.approx(whole, abs=1e-4)
 
 
@@ -278,7 +280,8 @@ def test_two_ranks_share_the_work_by_every_strategy(
             shutil.copytree(tmp_path / "runs" / STRATEGIES[0] / "00-init", tmp_path / "runs" / name / "00-init")
         else:
             run_script(tmp_path, f"build/{name}/00-init/run.sh", variables)
-        run_script(tmp_path, f"build/{name}/10-train/run.sh", variables | {"RECIPEC_EVIDENCE": str(evidence)})
+        with alone():
+            run_script(tmp_path, f"build/{name}/10-train/run.sh", variables | {"RECIPEC_EVIDENCE": str(evidence)})
         found[strategy] = losses(tmp_path / "runs" / name / "10-train")
         assert (tmp_path / "runs" / name / "10-train" / "model.safetensors").exists()
         ranks = [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from meeting import alone
 
 from recipec.diagnostics import errors
 from recipec.output import write
@@ -130,5 +131,6 @@ def test_all_weights_on_two_gpus(
         expected = [*BF16, *FLOAT]
     real = tool_python(DEEPSPEED[trainer]).parent.parent
     settings = [] if load_in is None else [f"model.load_in={load_in}"]
-    found = formats(tmp_path, trainer, real, *settings, strategy=strategy, two=True)
+    with alone():
+        found = formats(tmp_path, trainer, real, *settings, strategy=strategy, two=True)
     assert found == {"parameters": expected, "states": expected}

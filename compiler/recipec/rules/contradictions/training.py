@@ -242,7 +242,9 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds an optimiser other than AdamW whose states are to live in host memory.
 
     Why is this bad:
-    Offloaded states are updated on the CPU, by an optimiser made for that. AdamW is the only one that all tools have.
+    Offloaded states are updated on the CPU. Under ZeRO, accelerate puts DeepSpeed's CPU Adam in the place of any other optimiser,
+    without a message, and fails where that is Lion (`map_pytorch_optim_to_deepspeed` of accelerate 1.15). Under FSDP2, the kernels
+    of bitsandbytes run on the GPU only; SGD is plain torch, and runs where the weights are.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -252,7 +254,8 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5, optimizer: adamw}
     """
-    if s.parallel.optimizer_offload != "none" and s.optimizer.name != "adamw":
+    able = ("adamw", "sgd") if s.parallel.strategy == "fsdp2" else ("adamw",)
+    if s.parallel.optimizer_offload != "none" and s.optimizer.name not in able:
         advice = "use adamw, whose states can live in host memory"
         yield Fault("train.optimizer", f"{s.optimizer.name} cannot be offloaded", advice)
 

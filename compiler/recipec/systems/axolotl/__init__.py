@@ -334,7 +334,7 @@ CHECKS: tuple[Check, ...] = (
         message="Axolotl cuts no validation rows from streamed data",
         advice="give them by data.validation",
     ).when("data.streaming"),
-    refuses(
+    refuses(  # check_simpo_warmup of its schema
         "optimizer.warmup",
         "length.unit",
         when=without_steps,

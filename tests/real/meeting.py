@@ -1,0 +1,15 @@
+"""Trainings of several processes on one machine, one training at a time: their processes meet at one port."""
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other worker of the tests has processes that meet at the port of torchrun and accelerate."""
+    with (Path(tempfile.gettempdir()) / "recipec-tests-29500.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
