@@ -49,8 +49,7 @@ def batch(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a batch size that is not micro batch × accumulation × processes.
 
     Why is this bad:
-    Tools take the factors. The step would have another number of sequences than the recipe says, and the learning rate
-    would not fit it.
+    Tools take the factors. The step would have another number of sequences than the recipe says, and the learning rate would not fit it.
 
     Example:
         train: {learning_rate: 1e-5, batch_size: 50, micro_batch_size: 4}
@@ -242,9 +241,8 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds an optimiser other than AdamW whose states are to live in host memory.
 
     Why is this bad:
-    Offloaded states are updated on the CPU. Under ZeRO, accelerate puts DeepSpeed's CPU Adam in the place of any other optimiser,
-    without a message, and fails where that is Lion (`map_pytorch_optim_to_deepspeed` of accelerate 1.15). Under FSDP2, the kernels
-    of bitsandbytes run on the GPU only; SGD is plain torch, and runs where the weights are.
+    Offloaded states are updated on the CPU. Under ZeRO, accelerate puts DeepSpeed's CPU Adam in the place of any other optimiser, and fails where that is Lion
+    (`map_pytorch_optim_to_deepspeed` of accelerate 1.15). Under FSDP2, bitsandbytes runs on the GPU only; SGD runs where the weights are.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -283,8 +281,7 @@ def part_of_an_epoch(see: Context, s: Train) -> Iterator[Fault]:
     """Finds several validations per epoch where there is no whole epoch, or nobody says how many.
 
     Why is this bad:
-    Trainers count validations in steps. How many steps an epoch has is known only once the rows are counted; with `epochs`,
-    its share of the whole training is known.
+    Trainers count validations in steps. How many steps an epoch has is known only once the rows are counted; with `epochs`, its share of the whole training is known.
 
     Example:
         data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
