@@ -13,8 +13,13 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from recipec.course import bind_course
+from recipec.decide.decision import decide
 from recipec.diagnostics import Finding, errors
+from recipec.emission import place
 from recipec.pipeline import Compiled, compile_tree
+from recipec.plan import Resolved
+from recipec.render.tree import files_of
 from recipec.source import Mapping, Node, Path, Source, leaves
 from recipec.yaml_reader import read_text
 
@@ -35,7 +40,7 @@ class Accepted(NamedTuple):
 class Refused(NamedTuple):
     """A recipe that is refused for one option alone: without it, it is accepted."""
 
-    chosen: tuple[Option, ...]
+    accepted: Accepted
     option: Option
     text: str
     findings: tuple[Finding, ...]
@@ -102,6 +107,18 @@ def fit(one: Option, other: Option) -> bool:
     return all(one.needs[path] == other.needs[path] for path in shared)
 
 
+def in_spite(text: str) -> tuple[Resolved, dict[str, str]] | None:
+    """Return the plan and the files of a recipe in spite of all that is wrong with it; None where there is no saying it."""
+    course, _ = bind_course(tree_of(text))
+    if course is None:
+        return None
+    decision = decide(course)
+    placed = place(course, decision, [])
+    if any(one.emitted.job is None for one in placed):
+        return None  # the system has declared that it cannot do it
+    return decision.resolved, files_of(course, decision, placed, [], None)
+
+
 def _pairs(chosen: tuple[Option, ...]) -> Iterator[Pair]:
     for one, other in combinations(chosen, 2):
         yield frozenset(((one.factor, one.index), (other.factor, other.index)))
@@ -151,7 +168,7 @@ def _beside(trainer: str, row: Accepted, option: Option) -> Iterator[Refused]:
     text = text_of(trainer, [*row.chosen, option])
     wrong = errors(compile_tree(tree_of(text)).findings)
     if wrong:
-        yield Refused((*row.chosen, option), option, text, tuple(wrong))
+        yield Refused(row, option, text, tuple(wrong))
 
 
 def _is_blamed(option: Option, tree: Node, finding: Finding) -> bool:

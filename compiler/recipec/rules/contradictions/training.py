@@ -49,7 +49,8 @@ def batch(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a batch size that is not micro batch × accumulation × processes.
 
     Why is this bad:
-    Tools take the factors. The step would have another number of sequences than the recipe says, and the learning rate would not fit it.
+    Tools take the factors. The step would have another number of sequences than the recipe says, and the learning rate
+    would not fit it.
 
     Example:
         train: {learning_rate: 1e-5, batch_size: 50, micro_batch_size: 4}
@@ -230,9 +231,8 @@ def unsharded(_see: Context, s: Train) -> Iterator[Fault]:
     """
     name = s.optimizer.name
     if s.parallel.strategy == "fsdp2" and (name.endswith("8bit") or "paged" in name):
-        able = could(s, "zero2")
         few = " or adamw_8bit_torchao" * ("adamw_8bit_torchao" in system(s.trainer).can.get("optimizer.name", ()))
-        advice = f"use adamw{few}, or {able}" if able else f"use adamw{few}"
+        advice = f"use adamw{few}" + (f", or {able}" if (able := could(s, "zero2")) else "")
         yield Fault("train.optimizer", f"{name} keeps states that FSDP2 cannot shard", advice)
 
 
@@ -241,8 +241,8 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds an optimiser other than AdamW whose states are to live in host memory.
 
     Why is this bad:
-    Offloaded states are updated on the CPU. Under ZeRO, accelerate puts DeepSpeed's CPU Adam in the place of any other optimiser, and fails where that is Lion
-    (`map_pytorch_optim_to_deepspeed` of accelerate 1.15). Under FSDP2, bitsandbytes runs on the GPU only; SGD runs where the weights are.
+    Under ZeRO, accelerate 1.15 puts DeepSpeed's CPU Adam in the place of any other optimiser without a message, or fails
+    (`map_pytorch_optim_to_deepspeed`). Under FSDP2, SGD runs where the weights are, but bitsandbytes on the GPU only.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 2}
@@ -252,10 +252,9 @@ def offloaded(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5, optimizer: adamw}
     """
-    able = ("adamw", "sgd") if s.parallel.strategy == "fsdp2" else ("adamw",)
-    if s.parallel.optimizer_offload != "none" and s.optimizer.name not in able:
-        advice = "use adamw, whose states can live in host memory"
-        yield Fault("train.optimizer", f"{s.optimizer.name} cannot be offloaded", advice)
+    here = s.parallel.strategy == "fsdp2" and s.optimizer.name == "sgd"
+    if s.parallel.optimizer_offload != "none" and s.optimizer.name != "adamw" and not here:
+        yield Fault("train.optimizer", f"{s.optimizer.name} cannot be offloaded", "use adamw, which can")
 
 
 @contradiction("P069", "validation-without-data", words=WATCH)
@@ -281,7 +280,8 @@ def part_of_an_epoch(see: Context, s: Train) -> Iterator[Fault]:
     """Finds several validations per epoch where there is no whole epoch, or nobody says how many.
 
     Why is this bad:
-    Trainers count validations in steps. How many steps an epoch has is known only once the rows are counted; with `epochs`, its share of the whole training is known.
+    Trainers count validations in steps. How many steps an epoch has is known only once the rows are counted; with `epochs`,
+    its share of the whole training is known.
 
     Example:
         data: {train: [{path: data/chat.jsonl, format: chat}], holdout: 5%}
