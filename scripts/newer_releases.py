@@ -28,7 +28,10 @@ WITHIN = ("lm-eval", "deepspeed", "accelerate", "peft", "transformers")
 def ours() -> dict[str, str]:
     """Return the newest release that recipec knows of each tool."""
     files = [path.stem for path in (FOLDER / "environments").glob("*-[0-9]*.txt")]
-    known = {name: releases(name)[0] for name in {stem.rsplit("-", 1)[0] for stem in files if "-deepspeed" not in stem}}
+    known = {
+        name: max(releases(name), key=version)
+        for name in {stem.rsplit("-", 1)[0] for stem in files if "-deepspeed" not in stem}
+    }
     pins = [Pins.read(path.read_text(encoding="utf-8")) for path in (FOLDER / "environments").glob("*.txt")]
     lines = {line for one in pins for line in one.lines}
     for package in WITHIN:

@@ -1,5 +1,6 @@
 """Every rule and every contradiction finds its own example, with this exact text (`CODE.out`), and not what is right."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,16 @@ def test_the_list_names_every_rule_once(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_page_is_current() -> None:
     assert (ROOT / "docs" / "rules.md").read_text(encoding="utf-8") == document()
+
+
+def test_a_docstring_that_python_has_dedented_reads_the_same() -> None:
+    for rule in EVERY:
+
+        def judge(*_: Any) -> Any:
+            """Stand for the rule's own function."""
+
+        judge.__doc__ = inspect.cleandoc(rule.judge.__doc__ or "")
+        assert Rule(rule.code, rule.name, rule.severity, rule.of, "", judge).documentation() == rule.documentation()
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,14 @@ class Guess(NamedTuple):
 
 
 def latest(tool: str) -> str:
-    """Return the newest release of a tool that there is a contract of; a script has none."""
-    return contracts.releases(tool)[-1] if tool != "script" else ""
+    """Return the release that a tool's files are taken for: recipec's default, else the newest that has a contract.
+
+    A script has none.
+    """
+    if tool == "script":
+        return ""
+    known = contracts.releases(tool)
+    return next((release for release in releases(tool) if release in known), known[-1])
 
 
 def named(text: str) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -101,8 +102,7 @@ class Rule(Record, frozen=True):
 
     def documentation(self) -> dict[str, str]:
         """Return the parts of its documentation: `What it does`, one for each of HEADINGS, and MEANT where it has one."""
-        lines = (self.judge.__doc__ or "").split("\n")
-        text = "\n".join([lines[0], *(line.removeprefix("    ") for line in lines[1:])]).strip()
+        text = inspect.cleandoc(self.judge.__doc__ or "")  # which Python 3.13 does by itself
         parts = re.split(_HEADING, text, flags=re.MULTILINE)
         found = {"What it does": parts[0].strip()}
         for heading, body in zip(parts[1::2], parts[2::2], strict=True):

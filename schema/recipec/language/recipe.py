@@ -55,7 +55,8 @@ class Recipe(Section):
         default="axolotl", description="The system that trains; the rest of the recipe stays the same."
     )
     versions: dict[Trainer, Text] = Field(
-        default={}, description="Release of a tool, if not the newest known one, such as {axolotl: 0.19.0}."
+        default={},
+        description="Release of a tool, if not its default (the first in methods.md), such as {axolotl: 0.21.0}.",
     )
     train: Train | None = Field(default=None, description="Training.")
     rollout: Rollout = Field(
