@@ -29,7 +29,7 @@ KINDS = {
     "start": {"scratch", "pretrained"},
     "methods": set(METHODS),
 }
-KINDS |= {"optimizer": {"adam", "schedule free", "lion", "adafactor", "sgd", "muon"}, "engines": {"shared", "apart"}}
+KINDS |= {"optimizer": {"adam", "schedule free", "lion", "adafactor", "sgd", "muon"}}
 KINDS |= {word: {"yes", "no"} for word in ("rslora", "thinks", "mask_truncated")}
 KINDS["loss"] = {loss for method in METHODS.values() for loss in method.losses}
 SECTIONS = {"model": Model, "adapter": Adapter, "optimizer": Optimizer, "objective": Objective, "rollout": Rollout}

@@ -86,7 +86,6 @@ CONDITIONS: Mapping[str, Callable[[Context, Train], str | float | None]] = {
     "rank": lambda _, s: s.adapter.rank if s.adapter is not None else None,
     "parameters": _parameters,
     "rows": _rows,
-    "engines": lambda _, s: "apart" if s.rollout is not None and s.rollout.engines is not None else "shared",
     "thinks": lambda _, s: "yes" if _thinks(s) else "no",
     "mask_truncated": lambda _, s: "yes" if s.rollout is not None and s.rollout.mask_truncated else "no",
 }

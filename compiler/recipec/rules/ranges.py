@@ -225,8 +225,7 @@ def sampling(see: Context, s: Train) -> Iterator[Fault]:
 
     Why is this bad:
     A completion of 16 tokens cannot hold thoughts and an answer: none is rewarded, and with `mask_truncated` none is in the loss.
-    Dozens of passes over the same completions learn from a policy that is long gone. A vLLM engine that takes nearly all memory of a
-    GPU leaves none to the training beside it.
+    Dozens of passes over the same completions learn from a policy that is long gone.
 
     Example:
         trainer: trl
