@@ -133,7 +133,7 @@ def test_a_folder_says_its_whole_architecture(tmp_path: Path) -> None:
     assert (known.parameters, known.embedding_parameters) == (None, 0)  # without a size of the vocabulary
 
 
-@pytest.mark.parametrize("family", ["gemma2", "qwen", "Qwen/Qwen3-8B"])  # unknown, a set of tokens, a model
+@pytest.mark.parametrize("family", ["mamba", "qwen", "Qwen/Qwen3-8B"])  # unknown, a set of tokens, a model
 def test_what_a_folder_of_another_family_leaves_out_is_not_known(tmp_path: Path, family: str) -> None:
     config = {"model_type": family, "num_hidden_layers": 3, "hidden_size": 64, "num_attention_heads": 8}
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 10, "intermediate_size": 96}))

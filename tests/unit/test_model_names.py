@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recipec.facts.models import close_model, format_of, hub_cache, known_model, model_ids
+from recipec.facts.models import format_of, hub_cache, known_model, model_ids
+from recipec.facts.spelling import close_model
 
 # Repositories that there are, or were, on the hub: none of them is a slip of another.
 REAL = """

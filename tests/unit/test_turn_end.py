@@ -42,7 +42,7 @@ def test_every_template_of_the_language_is_known() -> None:
     for name in get_args(ChatTemplate):
         assert (template(name) is None) == (name == "tokenizer"), name
     assert template("chatml") == Template("chatml", "<|im_end|>", ("<|im_start|>",))
-    assert template("mistral_v1") == Template("mistral_v1", None, ())
+    assert template("mistral_v1") == Template("mistral_v1", None, (), unlike=("mistral3", "tekken"))
     assert set(ends()) >= {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>"}
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from recipec.bounded import Unbounded, bounded
 from recipec.facts.layers import HEADS, adapter_config, modules
-from recipec.facts.models import KnownModel
+from recipec.facts.models import KnownModel, embeddings_of
 from recipec.kinds.train.continued import kept_from
 from recipec.kinds.train.records import Adapter, Train
 from recipec.rules.rule import Context, Fault, rule
@@ -16,6 +16,13 @@ from recipec.source import Plain, is_list
 from recipec.suggest import nearest
 
 EVERYWHERE = ("all-linear",)
+EMBEDDINGS = (
+    "embed_tokens",
+    "wte",
+    "embed_in",
+    "word_embeddings",
+    "tok_embeddings",
+)  # what families call those of the input
 ADDED = ("score", "classifier")  # which PEFT adds to an adapter of a reward model by itself
 # What a pattern may hold beside names: escapes, sets of characters, and what stands behind a bracket.
 _SIGNS = re.compile(r"\\.|\[\^?\]?[^\]]*\]|\(\?[a-zA-Z]*[:=!<>]*|\{[^}]*\}")
@@ -42,25 +49,34 @@ def unknown_target(see: Context, s: Train) -> Iterator[Fault]:
     if known is None or not known.linear or s.adapter is None:
         return
     heads = HEADS if s.method == "reward" else HEADS[:1]
-    names = (*known.linear, "embed_tokens", *heads)
-    there = (*modules(known), *heads)
+    names = (*known.linear, *embeddings_of(known), *heads)
+    whole = modules(known)  # empty where only the last names are known
+    there = (*whole, *heads)
     for index, target in enumerate(s.adapter.targets):
         last = target.rsplit(".", 1)[-1]
-        layers = any(one == target or one.endswith(f".{target}") for one in there) or known.layers is None
+        layers = not whole or any(one == target or one.endswith(f".{target}") for one in there)
         if target not in EVERYWHERE and (last not in names or not layers):
             message, advice = f'"{target}" is not a layer of {known.id}', f"it has {', '.join(names)}"
             if last in names:
                 advice = f"its layers are named such as {there[-len(heads) - 1]}"
             yield Fault(f"adapter.targets[{index}]", message, advice, nearest(target, names))
     for index, name in enumerate(s.adapter.also_train):
-        if not any(one.endswith(name) for one in there) and known.layers is not None:
+        if not whole:
+            last = name.rsplit(".", 1)[-1]
+            if last in EMBEDDINGS and last not in names:
+                message, advice = (
+                    f'"{name}" is not a module of {known.id}',
+                    f"its embeddings are {names[len(known.linear)]}",
+                )
+                yield Fault(f"adapter.also_train[{index}]", message, advice, names[len(known.linear)])
+        elif not any(one.endswith(name) for one in there):
             parts = dict.fromkeys(one.rsplit(".", 1)[-1] for one in there)
-            whole = [
+            all_names = [
                 one for one in parts if not one.isdigit() and one not in ("model", "layers", "act_fn", "rotary_emb")
             ]
-            message, advice = f'"{name}" is not a module of {known.id}', f"it has {', '.join(whole)}"
-            yield Fault(f"adapter.also_train[{index}]", message, advice, nearest(name, whole))
-    if s.adapter.target_pattern is not None and known.layers is not None:
+            message, advice = f'"{name}" is not a module of {known.id}', f"it has {', '.join(all_names)}"
+            yield Fault(f"adapter.also_train[{index}]", message, advice, nearest(name, all_names))
+    if s.adapter.target_pattern is not None and whole:
         yield from _of_pattern(s.adapter, known, there, names)
 
 

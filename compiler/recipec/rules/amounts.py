@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from recipec.facts.datasets import known_dataset
-from recipec.kinds.train.records import Train
+from recipec.facts.datasets import KnownDataset, known_dataset
+from recipec.kinds.init import Init
+from recipec.kinds.train.records import DataSource, Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
+BYTES = 260  # single bytes and special tokens, which need no text
+PER_MERGE = 4  # bytes of text for one merge of byte-level BPE, of which no text has so few
 EPOCHS = 200  # passes over the same rows, above which steps are meant, or nothing is learnt but the rows themselves
 
 
@@ -82,6 +86,9 @@ def of_hub(_see: Context, s: Train) -> Iterator[Fault]:
             elif known.splits and source.split.partition("[")[0] not in known.splits:
                 message = f"{source.hub} has no split {source.split}"
                 yield Fault(f"{at}.split {at}.hub", message, f"set split to one of {', '.join(known.splits)}")
+            elif source.turns and (advice := _of_turns(known, source)):
+                message = f"turns of {source.hub} have {' and '.join(known.keys)}, and other names of roles"
+                yield Fault(f"{at}.columns {at}.format {at}.hub", message, advice)
             elif known.columns and (missing := [one for one in _needed(source.columns) if one not in known.columns]):
                 message = f"{source.hub} has no column {missing[0]}"
                 yield Fault(
@@ -91,8 +98,54 @@ def of_hub(_see: Context, s: Train) -> Iterator[Fault]:
                 )
 
 
+def _of_turns(known: KnownDataset, source: DataSource) -> str:
+    """Return what to write where the turns of a dataset have keys or roles that the source does not name; else nothing."""
+    if not known.keys or source.format != "chat":
+        return ""
+    role, content = known.keys
+    names = dict(pair.split("=") for pair in known.roles)
+    told = all(names[word] in source.roles.get(word, (word,)) for word in names)
+    if told and (source.columns.get("role"), source.columns.get("content")) == (role, content):
+        return ""
+    turns = next((one for one in known.columns if one.startswith("conversation")), "messages")
+    roles = ", ".join(f"{word}: [{name}]" for word, name in names.items() if word != name)
+    return f"write columns: {{messages: {turns}, role: {role}, content: {content}}}, roles: {{{roles}}}"
+
+
 def _needed(columns: dict[str, str]) -> list[str]:
     return [column for word, column in columns.items() if word not in ("role", "content", "input", "system")]
 
 
-RULES = (many_epochs, absolute_floor, of_hub)
+@rule("L345", "vocabulary-beyond-its-text", "warning", "init", sources="")
+def vocabulary(see: Context, s: Init) -> Iterator[Fault]:
+    """Finds a new tokenizer that is to have more tokens than its text can yield.
+
+    Why is this bad:
+    Byte-level BPE merges pairs that come twice. A short text has few: the tokenizer has fewer tokens than the model has embeddings for, and
+    those that are left are never trained.
+
+    Example:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4, vocab_size: 50000}}
+        data: {train: [{path: corpus/few.jsonl, format: text}]}
+        train: {method: pretrain, learning_rate: 1e-3}
+
+    Use instead:
+        model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4, vocab_size: 512}}
+    """
+    if not see.folders:
+        return
+    local = [
+        Path(one.path) for one in s.data if one.path is not None and one.path.endswith((".json", ".jsonl", ".csv"))
+    ]
+    if len(local) < len(s.data) or not all(path.is_file() for path in local):
+        return
+    size = sum(path.stat().st_size for path in local)
+    merges = s.model.vocab_size - BYTES
+    if merges * PER_MERGE > size:
+        message = f"{size:,} bytes of rows cannot yield {s.model.vocab_size:,} tokens"
+        yield Fault(
+            "model.vocab_size", message, f"at most {BYTES + size // PER_MERGE:,} is possible, or train it on more text"
+        )
+
+
+RULES = (many_epochs, absolute_floor, of_hub, vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from fnmatch import filter as matching
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from recipec.contracts import Tasks, tasks
 from recipec.facts import pinned
+from recipec.facts.datasets import example_length
 from recipec.facts.models import KnownModel
 from recipec.kinds.evaluate import Evaluate, held
+from recipec.plural import counted
 from recipec.regular_file import read_regular
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
 
+FEW = 50  # questions, below which a score says hardly more than none
 MANY, LARGE = 2000, 1 << 20  # files of a task folder that are read, and bytes of one
 _OWN = re.compile(r"^(?:task|group|tag):[ \t]*(.*(?:\n[ \t]*-.*)*)", re.MULTILINE)
 # Asked as a user, answered as an assistant: what a model that follows instructions is trained to do, and others are not.
@@ -274,4 +278,64 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
     yield Fault("hardware.gpu", message, f"use {', or '.join(ways)}, or leave {s.model.name} out of evaluate.models")
 
 
-RULES = (unknown_task, completion_as_chat, chat_as_text, no_examples, some_examples, too_large)
+@rule("L342", "examples-that-do-not-fit", "warning", "evaluate", sources="lm-eval: Left truncation applied")
+def shots_do_not_fit(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds more worked examples than fit into the length at which a model is evaluated.
+
+    Why is this bad:
+    lm-eval cuts off what stands first, most of the examples and often half of one, and says so in a line of the log. The score is one of a broken prompt.
+
+    Example:
+        model: {base: meta-llama/Llama-2-7b-hf, max_length: 4096}
+        adapter: {rank: 16}
+        data: {train: [{path: data/rows.jsonl, format: instruction}]}
+        evaluate: {tasks: [gsm8k], few_shot: 100}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], few_shot: 5}
+    """
+    known = see.model(s.model.path)
+    room = s.max_length if isinstance(s.max_length, int) else known.context if known is not None else None
+    if room is None or not isinstance(s.few_shot, int):
+        return
+    for _, name in single(s):
+        each = example_length(name)
+        if each is not None and s.few_shot * each > room:
+            message = f"{s.few_shot} examples of {name} are about {s.few_shot * each:,} tokens or more, and there is room for {room:,}"
+            yield Fault(
+                "few_shot max_length",
+                message,
+                f"use few_shot: {max(1, room // (3 * each))} or fewer, or a larger model.max_length",
+            )
+            return
+
+
+@rule("L343", "too-few-questions", "warning", "evaluate", sources="")
+def few_questions(_see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds an evaluation of so few questions that its scores say nothing.
+
+    Why is this bad:
+    The score of n questions is known to ±1/√n: of 10, to 31 points of 100. Models that differ in everything get the same.
+
+    Example:
+        evaluate: {tasks: [gsm8k], limit: 10}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], limit: 200}
+    """
+    if isinstance(s.limit, int) and s.limit < FEW:
+        points = round(98 / math.sqrt(s.limit))
+        message = f"a score of {counted(s.limit, 'question')} is known to ±{points} points of 100"
+        yield Fault("limit", message, f"use {4 * FEW} or more, or all; allow it where it is a trial of the tools")
+
+
+RULES = (
+    shots_do_not_fit,
+    few_questions,
+    unknown_task,
+    completion_as_chat,
+    chat_as_text,
+    no_examples,
+    some_examples,
+    too_large,
+)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts.models import KnownModel
-from recipec.kinds.train.memory import GIB, in_bf16, overfull, overfull_step, told
+from recipec.kinds.evaluate import held
+from recipec.kinds.train.memory import GIB, in_bf16, least, overfull, overfull_step, told
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
+
+LARGE_SHARE = 0.9  # of a GPU's memory, beside which nothing else fits that trains
 
 
 @rule("L015", "more-than-the-memory", "error", sources="Axolotl#1813, #219, LLaMA-Factory#5771")
@@ -46,7 +49,10 @@ def _full_rows(see: Context, s: Train) -> Iterator[Fault]:
     ways += ["train.gradient_checkpointing: true"] * (not s.numerics.gradient_checkpointing)
     # its loss over pieces of the logits is that of texts: few trainers have one for pairs
     ways += ["train.liger_kernel: true"] * (logits > activations and s.method in ("sft", "pretrain"))
+    single = s.replaced(batch=s.batch.replaced(micro=1))
     paths = "model.max_length batch.micro hardware.gpu"
+    if s.batch.micro > 1 and not overfull_step(known, single):
+        paths = f"batch.micro {paths}"  # what alone makes it too much
     if not s.numerics.gradient_checkpointing and activations > logits:
         paths = f"numerics.gradient_checkpointing {paths}"
     yield Fault(paths, told(parts, s), f"use {', '.join([*ways, 'a smaller max_length'])}, or more or larger GPUs")
@@ -102,7 +108,8 @@ def _smaller(known: KnownModel, s: Train) -> str:
     halved = in_bf16(s)
     if halved is not None and not overfull(known, halved):
         ways.append("model.load_in: bf16 (half of it, and small updates are lost: L137)")
-    if s.model.load_in not in ("nf4", "fp4"):
+    packed = known.quantised is not None and not known.quantised.startswith("bnb")  # L337
+    if s.model.load_in not in ("nf4", "fp4") and not packed:
         ways.append("model.load_in: nf4 with an adapter" if s.adapter is None else "model.load_in: nf4")
     if s.parallel.strategy in ("zero2", "zero3", "fsdp2") and s.parallel.optimizer_offload == "none":
         ways.append("parallel.offload")
@@ -165,4 +172,61 @@ def host_too_small(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("hardware.host_memory_gib", message, "use more nodes, offload to nvme, or an adapter")
 
 
-RULES = (too_large, packs_too_large, rows_too_large, needless_offload, host_too_small)
+@rule(
+    "L341",
+    "engine-without-room",
+    "error",
+    sources="vLLM: Free memory on device is less than desired GPU memory utilization",
+)
+def engine_room(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a share of GPU memory in which a vLLM engine cannot hold the model, or beside which the training cannot.
+
+    Why is this bad:
+    An engine takes its share when it starts, and ends with an error if the weights alone are larger, or if the training holds more than the rest
+    of the GPU.
+
+    Example:
+        trainer: openrlhf
+        model: {base: Qwen/Qwen2.5-14B-Instruct, max_length: 4096, attention: flash_attention_2}
+        data: {train: [{path: data/prompts.jsonl, format: prompt, columns: {answer: answer}}]}
+        train: {method: grpo, learning_rate: 5e-7, save: {every: 10}, batch_size: 128}
+        rollout: {engine: vllm, gpu_memory_share: 0.1, max_new_tokens: 1024}
+        rewards: [{type: exact}]
+        hardware: {gpu: h100-80gb, per_node: 8}
+        parallel: {strategy: zero3}
+
+    Use instead:
+        rollout: {engine: vllm, gpu_memory_share: 0.5, max_new_tokens: 1024}
+    """
+    known, r = see.model(s.model.path), s.rollout
+    if known is None or known.parameters is None or r is None or r.engine != "vllm" or s.hardware.device == "cpu":
+        return
+    memory = s.hardware.memory_gib * GIB
+    weights = held(known, s.numerics.precision) / r.tensor_parallel
+    if weights > r.gpu_memory_share * memory:
+        of = f"over {r.tensor_parallel} GPUs " if r.tensor_parallel > 1 else ""
+        message = f"an engine holds {weights / GIB:.0f} GiB of weights {of}on each GPU, and its share of {s.hardware.gpu} is {r.gpu_memory_share * s.hardware.memory_gib:.0f} GiB"
+        fits = [
+            n for n in (2, 4, 8) if n > r.tensor_parallel and weights * r.tensor_parallel / n < LARGE_SHARE * memory
+        ]
+        more = weights < LARGE_SHARE * memory
+        paths = (
+            "rollout.gpu_memory_share rollout.tensor_parallel"
+            if more
+            else "rollout.tensor_parallel rollout.gpu_memory_share"
+        )
+        ways = ["a larger rollout.gpu_memory_share"] * more + [f"rollout.tensor_parallel: {n}" for n in fits[:1]]
+        yield Fault(f"{paths} rollout.engine model.path", message, f"use {', or '.join([*ways, 'larger GPUs'])}")
+    elif r.engines is None:
+        kept, rest = least(known, s)[0], (1 - r.gpu_memory_share) * memory  # its optimiser states may sleep
+        if kept > rest or r.gpu_memory_share > LARGE_SHARE:
+            message = f"an engine that shares GPUs with the training leaves it {rest / GIB:.0f} of {s.hardware.memory_gib} GiB"
+            message += f", and weights take {kept / GIB:.0f} GiB" if kept > rest else ""
+            yield Fault(
+                "rollout.gpu_memory_share rollout.engine",
+                message,
+                "use 0.3 to 0.6, or give the engines GPUs of their own by rollout.engines",
+            )
+
+
+RULES = (engine_room, too_large, packs_too_large, rows_too_large, needless_offload, host_too_small)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipec.facts.models import close_model, formats, original_of, read_json
+from recipec.facts.models import embeddings_of, formats, original_of, read_json
+from recipec.facts.repositories import instead_of
+from recipec.facts.spelling import close_model
 from recipec.facts.tokens import ends, read_template, template
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
@@ -15,28 +17,32 @@ from recipec.systems.registry import system
 
 # Ends of turns and paddings of well-known families.
 OTHERS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>", "<|end|>", "</s>")
-EMBEDDINGS = ("embed_tokens", "lm_head")
 TALKS = ("chat", "preference")
 ROWS = "trainable_token_indices"  # PEFT's option that trains single rows of the embeddings
 ADDED = "chatml"  # the template that is usually laid over models which do not have its tokens
 
 
-def _lacks(s: Train) -> list[str]:
+def _embeddings(see: Context, s: Train) -> tuple[str, str]:
+    """Return what a model's embeddings are called, those of the input and of the output."""
+    return embeddings_of(see.model(s.model.path))[0], "lm_head"
+
+
+def _lacks(see: Context, s: Train) -> list[str]:
     """Return which of the embeddings stay frozen."""
     if s.adapter is None or ROWS in s.adapter.options:
         return []
     names = (*s.adapter.also_train, *s.adapter.targets)
-    return [name for name in EMBEDDINGS if name not in names]
+    return [name for name in _embeddings(see, s) if name not in names]
 
 
-def _renders(s: Train) -> bool:
+def renders(s: Train) -> bool:
     """Return whether the chat template renders some of the rows."""
     return any(source.turns for source in (*s.data.train, *s.data.validation))
 
 
 def _markers(s: Train) -> tuple[str, ...]:
     """Return what the chat template that is laid over the model writes as single tokens, where it renders rows."""
-    used = template(s.model.chat_template) if s.model.chat_template_file is None and _renders(s) else None
+    used = template(s.model.chat_template) if s.model.chat_template_file is None and renders(s) else None
     return used.markers if used is not None else ()
 
 
@@ -64,10 +70,10 @@ def untrained_turn_markers(see: Context, s: Train) -> Iterator[Fault]:
     if known is None or known.template != "none" or s.adapter is None or s.adapter.start_from is not None:
         return
     new = [token for token in _markers(s) if token in known.tokens and token != known.eos]
-    lacks = _lacks(s)
+    lacks = _lacks(see, s)
     if new and lacks and not s.model.new_tokens:
         message = f"{known.name} is a base model: it never learnt {new[0]}, and {' and '.join(lacks)} stay frozen"
-        advice = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}], or start from the instruct model"
+        advice = f"add adapter.also_train: [{', '.join(_embeddings(see, s))}], or start from the instruct model"
         yield Fault("model.chat_template model.path", message, advice)
 
 
@@ -89,12 +95,12 @@ def new_tokens(see: Context, s: Train) -> Iterator[Fault]:
         adapter: {rank: 16, also_train: [embed_tokens, lm_head]}
     """
     known = see.tokenizer(s.model.tokenizer)
-    if known is None or not known.tokens or s.adapter is None or s.adapter.start_from is not None or not _lacks(s):
+    if known is None or not known.tokens or s.adapter is None or s.adapter.start_from is not None or not _lacks(see, s):
         return
     if system(s.trainer).trains_new_embeddings:
         return
-    frozen = f"and {' and '.join(_lacks(s))} stay frozen"
-    add = f"add adapter.also_train: [{', '.join(EMBEDDINGS)}]"
+    frozen = f"and {' and '.join(_lacks(see, s))} stay frozen"
+    add = f"add adapter.also_train: [{', '.join(_embeddings(see, s))}]"
     if s.model.new_tokens and not _foreign(s):
         message = f"{' and '.join(s.model.new_tokens)} are new to {known.name}, {frozen}"
         yield Fault("model.chat_template model.new_tokens", message, f"{add}, or use a model that has them")
@@ -126,6 +132,8 @@ def length_beyond_context(see: Context, s: Train) -> Iterator[Fault]:
     known = see.model(s.model.path)
     if s.rollout is not None:  # its lengths are those of prompts and completions: L043
         return
+    if system(s.trainer).own_program and not see.said.wrote("model.max_length"):
+        return
     if known is not None and known.context is not None and s.model.max_length > known.context:
         message = f"max_length {s.model.max_length} is beyond the context of {known.id}, {known.context} tokens"
         yield Fault("model.max_length model.path", message, "lower it, or use a model made for it", str(known.context))
@@ -149,8 +157,9 @@ def no_template(see: Context, s: Train) -> Iterator[Fault]:
     if known is None or known.template != "none" or system(s.trainer).own_program:
         return
     own = s.model.chat_template == "tokenizer" and s.model.chat_template_file is None
-    misspelt = see.model(s.model.path) is None and close_model(s.model.path) is not None  # L152 tells it
-    if own and _renders(s) and not misspelt:
+    close = close_model(s.model.path) or instead_of(s.model.path)
+    misspelt = see.model(s.model.path) is None and bool(close)  # L152 and L330 tell it
+    if own and renders(s) and not misspelt:
         advice = "name one, such as model.chat_template: chatml, or start from the instruct model"
         yield Fault("model.path", f"{known.name} has no chat template to render conversations with", advice)
 
@@ -326,7 +335,21 @@ def foreign_template(see: Context, s: Train) -> Iterator[Fault]:
         model: {base: Qwen/Qwen2.5-7B-Instruct}
     """
     known = see.tokenizer(s.model.tokenizer)
-    if known is None or not known.tokens or not _foreign(s):
+    if known is None or not known.tokens:
+        return
+    used = template(s.model.chat_template) if s.model.chat_template_file is None and renders(s) else None
+    if used is not None and known.instruct and known.ids in used.unlike:
+        message = (
+            f"{used.name} is made for another tokenizer of the family than {known.name} has: spaces around turns differ"
+        )
+        yield Fault(
+            "model.chat_template",
+            message,
+            "drop chat_template: the tokenizer has its own"
+            if known.template not in (None, "none")
+            else "use the version of its own tokenizer",
+        )
+    if not _foreign(s):
         return
     message = (
         f"{known.name} has no token {s.model.new_tokens[0]}: {s.model.chat_template} is the template of another family"
@@ -353,7 +376,7 @@ def template_file(see: Context, s: Train) -> Iterator[Fault]:
         model: {base: meta-llama/Meta-Llama-3-8B, chat_template_file: chatml.jinja, special_tokens: {eos: "<|im_end|>"}}
     """
     known, file = see.tokenizer(s.model.tokenizer), s.model.chat_template_file
-    if not see.folders or file is None or not _renders(s):
+    if not see.folders or file is None or not renders(s):
         return
     eos = s.model.special_tokens.get("eos", known.eos if known is not None else None)
     text = read_template(Path(file))
@@ -395,7 +418,7 @@ def no_place(_see: Context, s: Train) -> Iterator[Fault]:
     yet, so that nothing of it is trained on. A prompt that is plain text has no turns at all.
 
     Example:
-        model: {base: google/gemma-2-9b-it}
+        model: {base: google/gemma-2-2b-it}
         data: {train: [{path: data/rows.jsonl, format: instruction, system: Answer in Korean.}]}
 
     Use instead:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from recipec.facts.models import KnownModel, close_model, format_of, formats, is_folder, original_of
+from recipec.facts.models import KnownModel, folder_of, format_of, formats, is_folder, original_of
+from recipec.facts.repositories import instead_of, kind_of, needs_code
+from recipec.facts.spelling import close_model
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
 from recipec.plan import ModelOutput, Stage
@@ -45,8 +47,10 @@ def not_known(see: Context, _s: Train | Evaluate) -> Iterator[Fault]:
         model: {base: meta-llama/Llama-3.1-8B-Instruct}
     """
     name = _first(see)
-    if name is None or close_model(name) is not None or (is_folder(name) and not os.path.exists(name)):  # noqa: PTH110
+    if name is None or _nowhere(see, name) or close_model(name) is not None:
         return  # other findings tell it
+    if is_folder(name) and not os.path.exists(name):  # noqa: PTH110
+        return
     known = see.model(name)
     if known is not None and known.quantised is not None and not formats()[known.quantised].bits:
         return
@@ -146,4 +150,134 @@ def misspelt(see: Context, s: Train | Evaluate) -> Iterator[Fault]:
 BARE = r"(distil)?gpt2(-(medium|large|xl))?|openai-gpt|(distil)?(bert|roberta|xlm|camembert|t5|xlnet|ctrl|albert)[\w-]*"
 
 
-RULES = (not_known, unread_format, misspelt)
+def _nowhere(see: Context, name: str) -> tuple[str, ...]:
+    """Return the models that are most like a name on the hub which there is no model of; nothing where there may be one."""
+    if is_folder(name) or (see.folders and folder_of(name) is not None):
+        return ()
+    return instead_of(name) if close_model(name) is None else ()
+
+
+@rule("L330", "no-model-of-this-name", "warning", "train", "evaluate", sources="huggingface_hub: Repository Not Found")
+def nowhere(see: Context, s: Train | Evaluate) -> Iterator[Fault]:
+    """Finds the name of a size, a version or a variant that a family of models does not have.
+
+    Why is this bad:
+    The hub answers that there is no such repository: after the environment is made, and on every machine that was paid for. Only families of
+    which all names are known are judged, and only under the organisation that published them.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-8B-Instruct}
+        adapter: {rank: 16}
+
+    Use instead:
+        model: {base: Qwen/Qwen2.5-7B-Instruct}
+    """
+    name = s.model.path
+    close = _nowhere(see, name) if see.stage is not None and name == _outside(see.stage) else ()
+    if close:
+        yield Fault("model.path", f"there is no model {name} on the hub", f"the nearest are {', '.join(close)}")
+
+
+# What a kind of model is, as one would say it of it.
+KINDS = {
+    "encoder": "is an encoder, which reads text and writes none",
+    "embedding": "gives a vector for each text, and writes none",
+    "seq2seq": "is an encoder with a decoder, and what is trained and evaluated here is a decoder alone",
+    "reward": "is a reward model or a classifier: it has a head that gives scores, and none that writes",
+    "speech": "is a model of speech",
+    "pictures": "is a model of pictures",
+}
+
+
+@rule(
+    "L331",
+    "model-that-writes-nothing",
+    "error",
+    "train",
+    "evaluate",
+    sources="Transformers: Unrecognized configuration class for AutoModelForCausalLM",
+)
+def writes_nothing(see: Context, s: Train | Evaluate) -> Iterator[Fault]:
+    """Finds a model that is no decoder of text, such as an encoder, T5 or a reward model, where one is to be taught or asked to write.
+
+    Why is this bad:
+    Loading ends with an error; or, worse, the head that writes is made anew, of random weights, and a message tells so that nobody reads.
+
+    Example:
+        model: {base: google-bert/bert-base-uncased}
+
+    Use instead:
+        model: {base: Qwen/Qwen2.5-0.5B-Instruct}
+    """
+    name = s.model.path
+    if see.stage is None or name != _outside(see.stage) or system(see.stage.system).own_program:
+        return
+    kind = kind_of(name, folders=see.folders)
+    if kind not in KINDS or _right(see, s, kind):
+        return
+    yield Fault("model.path", f"{name} {KINDS[kind]}", "use a model that writes, such as an instruct model")
+
+
+def _right(see: Context, s: Train | Evaluate, kind: str) -> bool:
+    """Return whether a kind of model is right here: to give scores, or because lm-evaluation-harness asks it in its own way."""
+    assert see.stage is not None
+    if see.stage.kind == "train":
+        return getattr(s, "method", "") == "reward" and kind in ("encoder", "embedding", "reward")
+    return kind == "seq2seq" and getattr(s, "backend", "") == "hf"
+
+
+@rule("L332", "model-that-also-sees", "warning", "train", "evaluate")
+def also_sees(see: Context, s: Train | Evaluate) -> Iterator[Fault]:
+    """Finds a model that sees pictures or hears, in a recipe, whose rows are text.
+
+    Why is this bad:
+    A recipe has no words for pictures. What the model is made for is not trained, and gets worse; some trainers do not load it as a model of text.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-VL-7B-Instruct}
+        adapter: {rank: 16}
+
+    Use instead:
+        model: {base: Qwen/Qwen2.5-7B-Instruct}
+    """
+    name = s.model.path
+    if see.stage is None or name != _outside(see.stage) or system(see.stage.system).own_program:
+        return
+    if kind_of(name, folders=see.folders) == "vision":
+        message = f"{name} is made for pictures or sound beside text, and a recipe has only text"
+        yield Fault("model.path", message, "use the language model of its family; allow it where text alone is meant")
+
+
+@rule(
+    "L333",
+    "code-that-may-not-run",
+    "error",
+    "train",
+    "evaluate",
+    sources="Transformers: requires you to execute the configuration file in that repo",
+)
+def code_not_allowed(see: Context, s: Train | Evaluate) -> Iterator[Fault]:
+    """Finds a model that is loaded only by the Python code of its repository, which the recipe does not allow to run.
+
+    Why is this bad:
+    Transformers has no such architecture of its own, and asks whether it may run the code; where nobody can answer, the run ends.
+
+    Example:
+        model: {base: internlm/internlm2_5-7b-chat}
+        adapter: {rank: 16}
+
+    Use instead:
+        model: {base: internlm/internlm2_5-7b-chat, trust_remote_code: true}
+    """
+    name, trusted = s.model.path, getattr(s, "trust_remote_code", False) or getattr(s.model, "trust_remote_code", False)
+    if see.stage is None or name != _outside(see.stage) or trusted:
+        return
+    runs = system(see.stage.system)
+    if runs.own_program or runs.trusts_code or not needs_code(name, folders=see.folders):
+        return
+    paths = "model.trust_remote_code model.path" if see.stage.kind == "train" else "trust_remote_code model.path"
+    message = f"{name} is loaded by Python code of its own, which may not run"
+    yield Fault(paths, message, "read that code, and set model.trust_remote_code: true")
+
+
+RULES = (not_known, unread_format, misspelt, nowhere, writes_nothing, also_sees, code_not_allowed)

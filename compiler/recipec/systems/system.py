@@ -58,7 +58,9 @@ class System(Record, frozen=True):
     reward model is given the policy's tokens, not the text. `trains_new_embeddings`: beside an adapter it trains the embeddings
     in full where tokens are new. `own_templates`: it renders turns itself, not by a Jinja template. `dequantises`: the formats
     of quantised checkpoints that it turns into bf16 when it loads them. `fp32_copies`: the strategies under which all weights
-    are trained in fp32 whatever they are loaded in, beside ZeRO, where DeepSpeed sees to it.
+    are trained in fp32 whatever they are loaded in, beside ZeRO, where DeepSpeed sees to it. `trusts_code`: it runs the Python code
+    of a model whatever the recipe says. `requantises`: the formats of checkpoints in the place of
+    which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16.
 
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
     not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
@@ -94,3 +96,6 @@ class System(Record, frozen=True):
     reads: Mapping[str, frozenset[str]] | None = None
     pairs: frozenset[str] = frozenset()
     unpaired_turns: bool = False
+    trusts_code: bool = False
+    requantises: frozenset[str] = frozenset()
+    guards_fp16: bool = False

@@ -314,4 +314,6 @@ SYSTEM = System(
     writing_tools=frozenset(["qwen3"]),
     reads=script.READS,
     unpaired_turns=True,
+    requantises=frozenset(["mxfp4", "fp8"]),  # models/mapper.py
+    guards_fp16=True,
 )

@@ -12,11 +12,16 @@ from recipec.yaml_reader import read_text
 
 
 class KnownDataset(NamedTuple):
-    """A dataset; what is empty is not known. `subsets` are its configurations where one must be named."""
+    """A dataset; what is empty is not known. `subsets` are its configurations where one must be named.
+
+    `keys` are those of a turn, where they are not `role` and `content`, and `roles` what its turns call the roles, as `user=human`.
+    """
 
     splits: tuple[str, ...] = ()
     subsets: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
 
 @cache
@@ -29,3 +34,13 @@ def known_dataset(hub: str) -> KnownDataset | None:
         return None
     words = {word: tuple(str(one) for one in value) for word, value in row.items() if isinstance(value, list)}
     return KnownDataset(**words)
+
+
+def example_length(task: str) -> int | None:
+    """Return how many tokens a worked example of a task of lm-eval has at least, in the mean; None where it is not known."""
+    rows = plain(read_text(Source("tasks.yaml", (FOLDER / "tasks.yaml").read_text(encoding="utf-8"))))
+    if not isinstance(rows, dict):
+        return None
+    fits = [name for name in rows if task == name or task.startswith(f"{name}_")]
+    found = rows[max(fits, key=len)] if fits else None
+    return found if isinstance(found, int) else None

@@ -4,7 +4,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from recipec.facts import Gpu, gpus
+from recipec.facts import FOLDER, Gpu, gpus
+from recipec.source import Source, plain
+from recipec.yaml_reader import read_text
 
 # What drivers, shops and clouds add to a name, and what tells no two GPUs with the same memory apart.
 ADDED = {
@@ -60,6 +62,26 @@ def _same(words: tuple[str, ...], memory: int | None, gpu: Gpu) -> bool:
     nominal = held or gpu.memory_gib
     near = memory is None or memory == held or (held is None and nominal <= memory <= nominal * 1.1 + 1)
     return near and (words == own or ("rtx", *words) == own)
+
+
+def same_named(name: str) -> tuple[Gpu, ...]:
+    """Return the known GPUs of a name: those of the memory that it tells, or of any where it tells none that is sold."""
+    words, memory = _words(name.strip().lower())
+    found = [gpu for gpu in gpus().values() if gpu.sm and words and _same(words, None, gpu)]
+    return tuple([gpu for gpu in found if memory is not None and _same(words, memory, gpu)] or found)
+
+
+def capability(name: str) -> int | None:
+    """Return the compute capability × 10 of a GPU that is not among the known ones; None where it is not known either."""
+    words, _ = _words(name.strip().lower())
+    listed = plain(
+        read_text(
+            Source("compute_capabilities.yaml", (FOLDER / "compute_capabilities.yaml").read_text(encoding="utf-8"))
+        )
+    )
+    rows = listed if isinstance(listed, dict) else {}
+    found = [rows[one] for one in rows if _words(one)[0] in (words, ("rtx", *words), ("gtx", *words))]
+    return found[0] if found and isinstance(found[0], int) else None
 
 
 def declared(name: str, memory: str | float, compute_capability: float) -> Gpu:

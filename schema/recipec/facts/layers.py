@@ -1,6 +1,6 @@
 """The modules of a known model by the dotted names that Transformers gives them, and an adapter's own configuration.
 
-All families here are decoders of one build, as `named_modules()` of Transformers 5.23 lists it: a test compares.
+What has names here are decoders of one build, as `named_modules()` of Transformers 5.23 lists it: a test compares.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ NORMED = ("q_norm", "k_norm")  # of families that normalise each head's queries 
 
 @lru_cache(maxsize=16)
 def modules(known: KnownModel) -> tuple[str, ...]:
-    """Return the dotted name of every module of a known model, without a head; none where its layers are not known."""
-    if not known.linear or known.layers is None:
+    """Return the dotted name of every module of a known model, without a head; none where its layers are not known, or others."""
+    if not known.linear or known.layers is None or family_row(known.family).get("others"):
         return ()
     inner = ["self_attn", "mlp", "mlp.act_fn", "input_layernorm", "post_attention_layernorm"]
     inner += [f"self_attn.{name}" if name in ATTENTION else f"mlp.{name}" for name in known.linear]

@@ -72,7 +72,24 @@ def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
     config = read_json(folder / "config.json") if folder is not None else None
     if folder is not None and config is not None:
         return _made(path, _of_folder(folder, config))
-    return _of_name(path)
+    return _of_name(path) or (_made(path, parts) if (parts := _parts_of(path)) else None)
+
+
+@cache
+def _part_rows() -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Return the rows of `parts`: the patterns of each, and what it says."""
+    rows = re.findall(r'^  - \{of: "(.*)", (\w+: .*)\}$', _file(), re.MULTILINE)
+    return tuple((tuple(names.split(", ")), said) for names, said in rows)
+
+
+def _parts_of(name: str) -> dict[str, Plain]:
+    """Return what is known in part of a model that has no row of its own."""
+    found: dict[str, Plain] = {}
+    for patterns, said in _part_rows():
+        if any(fnmatchcase(name.lower(), pattern) for pattern in patterns):
+            row = plain(read_text(Source("models.yaml", f"{{{said}}}")))
+            found.update(row if isinstance(row, dict) else {})
+    return found
 
 
 def folder_of(path: str) -> Path | None:
@@ -143,6 +160,7 @@ def adapter_weights(known: KnownModel, rank: int, names: tuple[str, ...] | None 
         return None
     sides = {"q_proj": heads * head, "k_proj": kv * head, "v_proj": kv * head, "o_proj": heads * head}
     sides |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), ffn)
+    sides |= {"qkv_proj": (heads + 2 * kv) * head, "gate_up_proj": 2 * ffn}
     wanted = known.linear if names is None else names
     if not wanted or not set(wanted) <= set(sides) or not set(known.linear) <= set(sides):
         return None
@@ -215,72 +233,6 @@ def original_of(name: str) -> str | None:
     return rows_by_name().get(_cut(name)[0])
 
 
-OWNERS = {"meta": "meta-llama", "facebook": "meta-llama", "mistral": "mistralai", "mistral-ai": "mistralai"}
-
-
-def close_model(name: str) -> str | None:
-    """Return the row whose id somebody most likely meant by a name that is no row's; None where nothing is that close.
-
-    Two names are close where only signs between their parts differ, or a single part by a slip of the hand; never by a
-    number, as families have models of many sizes and versions.
-    """
-    owner, _, own = name.rpartition("/")
-    rows = model_ids()
-    if not owner:
-        return rows_by_name().get(plain_name(own)) or next((row for row in rows if _slip(own, row)), None)
-    there = rows_by_name().get(plain_name(own))
-    if there is not None:
-        right = there.partition("/")[0]
-        return there if OWNERS.get(owner.lower(), owner.lower()) == right.lower() or _near(owner, right) else None
-    same = [row for row in rows if row.lower().startswith(f"{owner.lower()}/")]
-    return next((row for row in same if _slip(own, row)), None)
-
-
-def _parts(name: str) -> list[str]:
-    """Return the words and numbers of a name, in which the signs between them do not count."""
-    return re.findall(r"[a-z]+|[0-9]+", plain_name(name))
-
-
-def _slip(name: str, row: str) -> bool:
-    """Return whether a name is that of a row, but for signs between its parts or one misspelt word."""
-    here, there = _parts(name), _parts(row)
-    if here == there:
-        return True
-    if len(here) != len(there):
-        return "".join(here) == "".join(there)
-    other = [(one, two) for one, two in zip(here, there, strict=True) if one != two]
-    if len(other) != 1 or len(other[0][1]) < 4 or not other[0][0].isalpha():
-        return False
-    return _near(*other[0]) and other[0][0] not in _words()
-
-
-@cache
-def _words() -> frozenset[str]:
-    """Return the words that names of models consist of: one of them in the place of another is no slip."""
-    return frozenset(word for model in model_ids() for word in _parts(model)) | {"mixtral", "ministral", "magistral"}
-
-
-def _near(word: str, right: str) -> bool:
-    """Return whether one letter is missing, too many, another or changed with its neighbour; two in a long word."""
-    word, right = word.lower(), right.lower()
-    return 0 < _distance(word, right) <= (2 if len(right) > 7 else 1)
-
-
-def _distance(one: str, two: str) -> int:
-    """Return the optimal string alignment distance of two words."""
-    before: list[int] = []
-    last = list(range(len(two) + 1))
-    for row, letter in enumerate(one, 1):
-        now = [row]
-        for column, other in enumerate(two, 1):
-            cost = min(last[column] + 1, now[-1] + 1, last[column - 1] + (letter != other))
-            if row > 1 and column > 1 and letter == two[column - 2] and one[row - 2] == other:
-                cost = min(cost, before[column - 2] + 1)
-            now.append(cost)
-        before, last = last, now
-    return last[-1]
-
-
 def _of_name(path: str) -> KnownModel | None:
     """Return what the name of a copy says: the row of the original, and how its weights are kept."""
     organisation = path.partition("/")[0]
@@ -289,6 +241,8 @@ def _of_name(path: str) -> KnownModel | None:
     listed = isinstance(copies, dict) and "exact" in copies
     origin = rows_by_name().get(name) if listed or quantised is not None else None
     fields: dict[str, Plain] = {**_fields(origin)} if origin is not None else {}
+    if quantised is not None or _kept(path) is not None:
+        fields = fields or _parts_of(path)
     quantised = quantised or _kept(path)
     if quantised is not None:
         fields["quantised"] = quantised
@@ -337,6 +291,12 @@ def family_row(name: str) -> dict[str, Plain]:
     return fields if "linear" in fields else {}
 
 
+def embeddings_of(known: KnownModel | None) -> tuple[str, ...]:
+    """Return what the embeddings of a model are called; `embed_tokens` where its family is not known."""
+    names = _texts(family_row(known.family).get("embeds")) if known is not None else ()
+    return names or ("embed_tokens",)
+
+
 def _number(fields: Mapping[str, Plain], word: str) -> int | None:
     value = fields.get(word)
     return value if isinstance(value, int) and value > 0 else None
@@ -378,23 +338,28 @@ def _made(path: str, fields: Mapping[str, Plain]) -> KnownModel:
         linear=_texts(family.get("linear")),
         quantised=_text(fields, "quantised"),
     )
-    return _counted(known, family) if family else known
+    known = _counted(known, family, _number(fields, "experts") or 1) if family else known
+    return known._replace(parameters=_number(fields, "parameters") or known.parameters)
 
 
-def _counted(known: KnownModel, family: Mapping[str, Plain]) -> KnownModel:
-    """Count the weights of a decoder with grouped-query attention and a gated feed-forward layer, as all families here.
+def _counted(known: KnownModel, family: Mapping[str, Plain], experts: int) -> KnownModel:
+    """Count the weights of a decoder with grouped-query attention and gated feed-forward layers; of others nothing is counted.
 
-    Per layer: q and o are hidden × heads·d, k and v hidden × kv_heads·d, the three of the feed-forward hidden × ffn, and
-    two norms; a family whose `bias` is 1 adds biases to q, k and v, one whose
-    `qk_norm` is 1 a norm of each head's queries and of its keys. Embeddings are vocab × hidden, twice unless tied.
+    Per layer: q and o are hidden × heads·d, k and v hidden × kv_heads·d, the three of each expert's feed-forward hidden × ffn, and
+    two norms, or as many as the family's `norms`; a family whose `bias` is 1 adds biases to q, k and v, one whose
+    `qk_norm` is 1 a norm of each head's queries and of its keys. Several experts are chosen from by hidden × experts.
+    Embeddings are vocab × hidden, twice unless tied.
     """
+    if family.get("gated") == 0:
+        return known
     vocab, layers, hidden, tied = known.vocab, known.layers, known.hidden_size, known.tied_embeddings
     heads, kv_heads, width, ffn = known.heads, known.kv_heads, known.head_size, known.ffn_size
     if vocab is None or layers is None or hidden is None or tied is None:
         return known
     if heads is None or kv_heads is None or width is None or ffn is None:
         return known
-    layer = hidden * width * (2 * heads + 2 * kv_heads) + 3 * hidden * ffn + 2 * hidden
+    layer = hidden * width * (2 * heads + 2 * kv_heads) + experts * 3 * hidden * ffn
+    layer += hidden * (_number(family, "norms") or 2) + (hidden * experts if experts > 1 else 0)
     if family.get("bias"):
         layer += width * (heads + 2 * kv_heads)
     if family.get("qk_norm"):
@@ -441,10 +406,10 @@ def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
         config = {**config, **inner}
     family = _text(config, "model_type")
     tied, kv_heads = config.get("tie_word_embeddings"), _number(config, "num_key_value_heads")
-    if family is not None and family_row(
-        family
-    ):  # what these leave out has a default; that of others is not known here
-        tied, kv_heads = bool(tied), kv_heads or _number(config, "num_attention_heads")
+    row = family_row(family) if family is not None else {}
+    if row:  # what these leave out has a default; that of others is not known here
+        tied = bool(row.get("tied")) if tied is None else bool(tied)
+        kv_heads = kv_heads or _number(config, "num_attention_heads")
     return {
         "family": family,
         "context": _number(config, "max_position_embeddings"),
@@ -453,7 +418,8 @@ def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
         "hidden": _number(config, "hidden_size"),
         "heads": _number(config, "num_attention_heads"),
         "kv_heads": kv_heads,
-        "ffn": _number(config, "intermediate_size"),
+        "ffn": _number(config, "moe_intermediate_size") or _number(config, "intermediate_size"),
+        "experts": _number(config, "num_local_experts") or _number(config, "num_experts"),
         "head_dim": _number(config, "head_dim"),
         "tied": tied,
         "template": template,

@@ -21,7 +21,8 @@ class Template(NamedTuple):
     """What a chat template writes around an answer. `end` is None where it ends one with the tokenizer's EOS token.
 
     `tokens` are the other markers that must be single tokens. `system`: what becomes of a system turn, None where it is
-    rendered; `opens` is what the template writes at the start of an answer, before what the answer says.
+    rendered; `opens` is what the template writes at the start of an answer, before what the answer says; `unlike` are the `ids`
+    of tokenizers that another version of the template was made for.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Template(NamedTuple):
     tokens: tuple[str, ...]
     system: str | None = None
     opens: str | None = None
+    unlike: tuple[str, ...] = ()
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -40,7 +42,8 @@ class Tokenizer(NamedTuple):
     """What is known of a tokenizer. None: not known, and nothing may be concluded.
 
     `template` names the chat template that it carries: `none` (it has none), `own` (some). `tokens` are its special
-    tokens, empty where they are not known. `instruct`: its model has learnt to talk through that template.
+    tokens, empty where they are not known. `instruct`: its model has learnt to talk through that template. `ids` names the
+    numbering of its tokens: texts have the same numbers by two tokenizers of the same `ids`.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Tokenizer(NamedTuple):
     tokens: tuple[str, ...]
     eos: str | None
     instruct: bool
+    ids: str | None = None
 
 
 @cache
@@ -70,6 +74,7 @@ def template(name: str) -> Template | None:
         tuple(row.get("tokens", ())),
         row.get("system"),
         row.get("opens"),
+        tuple(row.get("unlike", ())),
     )
 
 
@@ -112,7 +117,7 @@ def _made(path: str, row: Mapping[str, Any]) -> Tokenizer:
     words = _tables()["vocabularies"][row["vocabulary"]]
     instruct = row.get("instruct", False)
     eos = words.get("answer", words["eos"]) if instruct else words["eos"]
-    return Tokenizer(path, row.get("template", "none"), tuple(words["tokens"]), eos, instruct)
+    return Tokenizer(path, row.get("template", "none"), tuple(words["tokens"]), eos, instruct, row.get("ids"))
 
 
 def _of_folder(path: str) -> Tokenizer | None:

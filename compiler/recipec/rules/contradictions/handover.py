@@ -176,7 +176,7 @@ def only_judges(see: Context, recipe: Recipe) -> Iterator[Fault]:
     judges = bool(made) and all(model.head == "score" for model in made)
     if judges and recipe.evaluate is not None and recipe.evaluate.models is None:
         message = "what is trained is a reward model, which cannot write answers"
-        yield Fault("evaluate", message, "drop evaluate, or measure the model as it is: models: [base]")
+        yield Fault("evaluate.tasks", message, "drop evaluate, or measure the model as it is: models: [base]")
 
 
 @contradiction(

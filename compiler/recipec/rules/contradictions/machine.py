@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts import gpus
-from recipec.facts.gpu_names import named
+from recipec.facts.gpu_names import capability, declared, named, same_named
 from recipec.kinds.train.parallel import wants
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -68,6 +68,67 @@ def two_counts(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if count is not None and see.said.wrote("hardware.per_node") and count != recipe.hardware.per_node:
         message = f'"{name}" says {count} GPUs, and per_node {recipe.hardware.per_node}'
         yield Fault("hardware.gpu", message, "say it by per_node alone")
+
+
+@contradiction("P321", "gpu-of-another-name", "recipe", words=("hardware.gpu",), waivable=True)
+def other_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a described GPU of a known name with another compute capability, or with a memory that it is not sold with.
+
+    Why is this bad:
+    Number formats, kernels and what fits are judged by what is described. A machine that is another one refuses them when the training starts.
+
+    Example:
+        hardware: {gpu: {name: v100, memory: 32GB, compute_capability: 8.0}}
+
+    Use instead:
+        hardware: {gpu: {name: v100, memory: 32GB, compute_capability: 7.0}}
+
+    When it is meant:
+    The GPU is a part of another one, or was made for one machine alone.
+    """
+    given = recipe.hardware.gpu
+    if isinstance(given, str):
+        return
+    mine, same = declared(given.name, given.memory, given.compute_capability), same_named(given.name)
+    right = {gpu.sm for gpu in same} or {capability(given.name)} - {None}
+    if right and mine.sm not in right:
+        wanted = " or ".join(f"{sm / 10:.1f}" for sm in sorted(one for one in right if one is not None))
+        message = f"{given.name} has compute capability {wanted}, not {mine.sm / 10:.1f}"
+        yield Fault(
+            "hardware.gpu.compute_capability",
+            message,
+            f"write {wanted}, or name the GPU that is meant",
+            wanted if len(right) == 1 else None,
+        )
+    sizes = [gpu.memory_gib for gpu in same]
+    if sizes and not any(0.85 * size <= mine.memory_gib <= 1.1 * size + 1 for size in sizes):
+        sold = " or ".join(gpu.name for gpu in same)
+        message = f"{given.name} is not sold with {mine.memory_gib} GB of memory"
+        yield Fault("hardware.gpu.memory", message, f"write gpu: {sold}, or name the GPU that is meant")
+
+
+@contradiction("P322", "four-bits-on-a-cpu", words=("model.load_in", "hardware.gpu"), severity="warning", waivable=True)
+def four_bits_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds weights that bitsandbytes quantises, on a machine without a GPU.
+
+    Why is this bad:
+    Its kernels are made for GPUs. On a CPU every matrix is unpacked whenever it is used: the training takes many times as long as in bf16 or
+    fp32, and saves memory that a host has.
+
+    Example:
+        model: {base: my-lab/my-model, load_in: nf4}
+        adapter: {rank: 16}
+        hardware: {gpu: none}
+
+    Use instead:
+        model: {base: my-lab/my-model}
+
+    When it is meant:
+    The run is a trial of the tools with a small model.
+    """
+    if s.hardware.device == "cpu" and s.model.load_in in ("nf4", "fp4", "int8") and not system(s.trainer).own_program:
+        message = f"bitsandbytes computes in {s.model.load_in} on GPUs; on a CPU it unpacks every matrix at each use"
+        yield Fault("model.load_in", message, "drop load_in, or declare the GPU that it runs on")
 
 
 @contradiction("P010", "one-process-on-several-gpus", words=STRATEGY)
@@ -385,6 +446,8 @@ def launcher_variables(_see: Context, recipe: Recipe) -> Iterator[Fault]:
 
 
 RULES = (
+    other_gpu,
+    four_bits_on_cpu,
     unknown_gpu,
     two_counts,
     too_few_processes,

@@ -20,6 +20,24 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1|\[::1\]")
 INTERFACES = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
 # What turns a tracker off, by the variable that its client reads.
 OFF = {"WANDB_MODE": ("disabled",), "WANDB_DISABLED": ("true", "1", "yes")}
+# What finds errors and makes every run slow: the value of each that does.
+SLOW = {
+    "CUDA_LAUNCH_BLOCKING": (r"(?!0$).+", "makes the CPU wait for every kernel"),
+    "NCCL_DEBUG": (r"(?i)trace", "writes a line for every exchange between GPUs"),
+    "TORCH_DISTRIBUTED_DEBUG": (r"(?i)detail", "compares the shapes of every exchange between processes, before each"),
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": (r"(?!0$).+", "asks the driver for memory at every tensor"),
+    "TRITON_INTERPRET": (r"(?!0$).+", "runs Triton's kernels in Python on the CPU"),
+    "TORCH_CPP_LOG_LEVEL": (r"(?i)(debug|trace)", "writes a line for much that torch does"),
+    "CUDA_CACHE_DISABLE": (r"(?!0$).+", "compiles kernels anew in every process"),
+    "NCCL_DEBUG_SUBSYS": (r"(?i)all", "writes a line for every step of NCCL"),
+    "ACCELERATE_DEBUG_MODE": (
+        r"(?i)(1|true|yes)",
+        "compares the shapes of every exchange between processes, before each",
+    ),
+    "TORCH_USE_CUDA_DSA": (r"(?!0$).+", "lets kernels check what they do"),
+    "CUBLAS_LOGDEST_DBG": (r".+", "writes a line for every matrix product"),
+    "TORCH_SHOW_DISPATCH_TRACE": (r"(?!0$).+", "writes a line for every operation"),
+}
 IN_MEMORY = ("/dev/shm", "/run/shm", "/run/user")
 
 
@@ -165,4 +183,26 @@ def not_a_drive(_see: Context, s: Train) -> Iterator[Fault]:
             )
 
 
-RULES = (allocator, turned_off, loopback, tracking_address, project, not_a_drive)
+@contradiction("P320", "debugging-left-on", "recipe", words=("launch.environment",), severity="warning", waivable=True)
+def debugging(_see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds an environment variable that helps to find an error, and makes every run slow.
+
+    Why is this bad:
+    Such a variable is set for an hour of debugging and forgotten. The training does the same as without it, in a multiple of the time.
+
+    Example:
+        launch: {environment: {CUDA_LAUNCH_BLOCKING: "1"}}
+
+    Use instead:
+        launch: {environment: {CUDA_LAUNCH_BLOCKING: "0"}}
+
+    When it is meant:
+    The run is there to find an error, and not for its result.
+    """
+    for name, (value, does) in SLOW.items():
+        given = recipe.launch.environment.get(name)
+        if given and re.fullmatch(value, given):
+            yield Fault(_variable(name), f"{name}={given} {does}", "drop it, once the error is found")
+
+
+RULES = (debugging, allocator, turned_off, loopback, tracking_address, project, not_a_drive)

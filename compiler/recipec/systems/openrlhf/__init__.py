@@ -77,6 +77,7 @@ SYSTEM = System(
     engines_apart=True,
     keeps=frozenset(["activations"]),
     scores_tokens=True,
+    trusts_code=True,
     own_loop=True,
     needs=_need,
     job=_job,
