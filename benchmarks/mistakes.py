@@ -40,6 +40,7 @@ ENVIRONMENTS = {
     "deepspeed": "trl-1.16.0-deepspeed",
     "accelerate": "trl-1.16.0-deepspeed",
 }
+ROWS = ("data", "template")  # kinds that show when rows are prepared
 # What a machine without GPUs needs to train Axolotl's base for two steps; nothing that a mistake is about.
 ON_CPU = {
     "bf16: true": "bf16: false",
@@ -91,6 +92,21 @@ def ask_tool(tool: str, changes: list[Planted], python: Path) -> list[Answer]:
     for answer in found:
         answer["error"] = answer["error"] and _plain(answer["error"], folder)
         answer["warnings"] = sorted({_plain(text, folder) for text in answer["warnings"]})
+    return found
+
+
+def prepare(changes: list[Planted], python: Path) -> list[Answer]:
+    """Return what `axolotl preprocess` says of the rows of each configuration."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [job["file"] for job in json.loads(_jobs(changes, Path(folder)).read_text(encoding="utf-8"))]
+        question = Path(folder) / "question.json"
+        question.write_text(json.dumps(files), encoding="utf-8")
+        command = [python, HERE / "prepare_axolotl.py", question]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        found: list[Answer] = json.loads(done.stdout)
+    for answer in found:
+        answer["error"] = answer["error"] and _plain(answer["error"], folder).replace(f"{ROOT}/", "")
+        answer["warnings"] = sorted({_plain(text, folder).replace(f"{ROOT}/", "") for text in answer["warnings"]})
     return found
 
 
@@ -182,6 +198,13 @@ def judge(language: str, python: Path | None, planted_cases: list[Case]) -> dict
     right = [case.right[language] for case in planted_cases if language in case.right]
     everything = [*originals, *wrong, *right]
     answers = ask_tool(language, everything, python) if python else ask_recipe(everything)
+    if python and language == "axolotl":  # the one tool with a command that prepares rows, and trains nothing
+        rows = [case for case in planted_cases if case.kind in ROWS]
+        asked = [*originals, *(case.wrong[language] for case in rows if language in case.wrong)]
+        for change, more in zip(asked, prepare(asked, python), strict=True):
+            answer = answers[everything.index(change)]
+            answer["error"] = answer["error"] or more["error"]
+            answer["warnings"] = [*answer["warnings"], *more["warnings"]]
     known: dict[str, list[str]] = {}
     for change, answer in zip(originals, answers, strict=False):
         if answer["error"]:

@@ -1,5 +1,6 @@
 """Files that a recipe names are looked for at every place where it names them, and never stop a compile by not being here."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,17 @@ def test_hub_names_are_not_looked_for() -> None:
 def test_a_file_of_nearly_the_same_name_is_suggested() -> None:
     (told,) = compiled(MODEL + TRAIN + CHAT.replace("chat.jsonl", "chats.jsonl")).findings
     assert (told.code, told.suggestion) == ("D015", "data/chat.jsonl")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_told_and_not_opened(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "data" / "odd.jsonl"
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/zero")
+    odd = CHAT.replace("chat.jsonl", "odd.jsonl")
+    assert found(MODEL + TRAIN + odd) == [("D063", "error", "data/odd.jsonl")]
 
 
 def test_folders_that_hold_something_else_are_told(tmp_path: Path) -> None:

@@ -129,3 +129,5 @@ def _wrong_folder(one: _Named) -> Iterator[Finding]:
             yield _told(one, "D062", message, "is it the right folder?")
     elif wanted is None and folder:
         yield _told(one, "D063", f"{one.path} is a folder, not a file", "name a file in it", None, "error")
+    elif wanted is None and not os.path.isfile(one.path):  # noqa: PTH113
+        yield _told(one, "D063", f"{one.path} is a pipe or a device, not a file", "save it as a file", None, "error")
