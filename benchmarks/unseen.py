@@ -1,6 +1,6 @@
 """How many mistakes `recipe check` finds that nobody who wrote its rules had seen, and how often it is wrong about right recipes.
 
-`python benchmarks/unseen.py` judges the recipes of unseen/ and unseen/second/ anew, prints the rates, and writes them into
+`python benchmarks/unseen.py` judges the recipes of unseen/ and of each further list in it anew, prints the rates, and writes them into
 docs/comparison.md beside those of the first run. first_run.json of a list holds what was found then, before any of its recipes was
 looked at by whoever writes rules: it never changes. What was missed is mended afterwards, so that today's rates are a regression
 list's; new mistakes need a new list.
@@ -24,8 +24,8 @@ from recipec.cli import main as recipe
 
 HERE = Path(__file__).resolve().parent / "unseen"
 PAGE = HERE.parent.parent / "docs" / "comparison.md"
-DATE = "27 November 2026"
-LISTS = {"first": HERE, "second": HERE / "second"}
+LISTS = {"first": HERE, "second": HERE / "second", "third": HERE / "third"}
+DATES = {"first": "27 November 2026", "second": "27 November 2026", "third": "28 November 2026"}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")
 RIGHT = ("silent", "warning", "doubtful", "false error")
 
@@ -78,11 +78,12 @@ def judged(place: Path) -> dict[str, str]:
             os.chdir(before)
 
 
-def table(place: Path, today: dict[str, str]) -> str:
+def table(name: str, today: dict[str, str]) -> str:
     """Return the rates of the first run and of today, and what is missed or alarmed by today."""
+    place = LISTS[name]
     rows = json.loads((place / "first_run.json").read_text(encoding="utf-8"))
     first = {name: row["first"] for name, row in rows.items() if "withdrawn" not in row}
-    lines = [f"| | first run, {DATE} | today, after mending |", "|---|---|---|"]
+    lines = [f"| | first run, {DATES[name]} | today, after mending |", "|---|---|---|"]
     for part, outcomes in (("mistakes", MISTAKES), ("good", RIGHT)):
         then, now = (Counter(o for n, o in one.items() if n.startswith(part)) for one in (first, today))
         total = then.total()
@@ -108,7 +109,7 @@ def wrong(path: Path) -> str:
 def main() -> int:
     """Judge, print, and write the page."""
     for name, place in LISTS.items():
-        text = table(place, judged(place))
+        text = table(name, judged(place))
         print(text)
         page = PAGE.read_text(encoding="utf-8")
         begin, end = marks(name)

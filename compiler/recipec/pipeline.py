@@ -23,6 +23,8 @@ _ADVICE = (
     "revoke this one if it was shared"
 )
 
+PROFILES = 16  # that are not chosen, and judged as if they were
+
 
 class Compiled(Record, frozen=True):
     """What came of one recipe. `files` is empty when there are errors.
@@ -71,14 +73,38 @@ def compile_file(
 
 
 def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Finding]:
-    """Return what is wrong in the shape of the profiles that were not chosen, beside what is wrong anyway."""
+    """Return what is wrong with the profiles that were not chosen, beside what is wrong anyway.
+
+    A shape is wrong with whatever else is chosen. What contradicts or does not fit is a warning: another profile, chosen
+    together with it, may mend it.
+    """
     told = {(finding.code, finding.message) for finding in findings}
-    return [
-        finding._replace(help="; ".join([*filter(None, [finding.help]), f"with the profile {name}"]))
-        for name, other in composed.others.items()
-        for finding in bind_course(other)[1]
-        if (finding.code, finding.message) not in told
-    ]
+    found: list[Finding] = []
+    for number, (name, other) in enumerate(composed.others.items()):
+        shape = bind_course(other)[1]
+        whole = number < PROFILES and not shape and not errors(findings)
+        more = errors(compile_tree(other, composed).findings) if whole else []
+        new = [finding for finding in (*shape, *more) if (finding.code, finding.message) not in told]
+        for finding in new:
+            advice = "; ".join([*filter(None, [finding.help]), f"with the profile {name}"])
+            span = finding.span if finding in shape else _of_profile(composed.tree, other, finding.span)
+            found.append(finding._replace(span=span, help=advice, severity="error" if finding in shape else "warning"))
+    return found
+
+
+def _of_profile(tree: Node, other: Mapping, span: Span | None) -> Span | None:
+    """Return the place in a profile that a finding is about: what it says in the section that the finding points into.
+
+    Where it says nothing there, the first thing that it says: without it, there would be no finding.
+    """
+    before = {node.span for _, node in leaves(tree)}
+    own = {path: node.span for path, node in leaves(other) if node.span not in before}
+    section = next((path[:-1] for path, node in leaves(other) if span in (node.span, key_span(other, path))), None)
+    if span in own.values() or section is None:
+        return span
+    return next(
+        (place for path, place in own.items() if path[: len(section)] == section), next(iter(own.values()), span)
+    )
 
 
 def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:

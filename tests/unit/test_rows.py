@@ -427,6 +427,17 @@ def test_a_file_that_is_given_twice(here: Path) -> None:
         assert findings(here, hub % f", {word}") == []
 
 
+def test_validation_on_what_is_trained_on(here: Path) -> None:
+    both = "{train: [{path: %s, format: chat}], validation: [{path: %s, format: chat}]}"
+    gone = "D021 «b.jsonl» b.jsonl is validation and training data: data.train[0]"
+    assert f"warning {gone}" in findings(here, both % ("b.jsonl", "b.jsonl"))
+    assert [one for one in findings(here, both % ("b.jsonl", "c.jsonl")) if "D021" in one] == []
+    assert [one[:12] for one in findings(here, both % ("a.jsonl", "a.jsonl"))] == ["warning D013"]  # row by row
+    hub = "{train: [{hub: o/r, format: chat}], validation: [{hub: o/r, format: chat%s}]}"
+    assert findings(here, hub % "") == ["warning D021 «o/r» o/r is validation and training data: data.train[0]"]
+    assert findings(here, hub % ", split: test") == []
+
+
 def test_rows_that_two_files_share(here: Path) -> None:
     two = "{train: [{path: a.jsonl, format: chat}, {path: b.jsonl, format: chat}]%s}"
     (here / "b.jsonl").write_text("".join(CHATS[17:32]))  # 3 of 15

@@ -281,7 +281,6 @@ def test_what_it_does_another_way_is_told(sections: dict[str, str], message: str
     ("sections", "word"),
     [
         ({**of("pretrain", TEXTS), "model": "{base: m/m, chat_template: llama3}"}, "model.chat_template"),
-        ({"data": f"{{train: [{CHAT}], group_by_length: true}}"}, "data.group_by_length"),
         ({"model": "{base: m/m, chat_template_file: a.jinja}"}, "model.chat_template_file"),
         ({"adapter": "{target_pattern: 'q.*'}"}, "adapter.target_pattern"),
         (

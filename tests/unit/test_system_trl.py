@@ -115,7 +115,6 @@ def test_a_check_holds_on_one_side_only(what: str, words: dict[str, str], others
 
 # words that TRL has nothing for in such a stage: T002 tells them, instead of nobody
 DROPPED = [
-    ("data.group_by_length", {"data": ", group_by_length: true"}),
     ("data.train_on", {"source": "{hub: o/rows, format: text}", "data": ", train_on: all"}),
     ("data.train_on", {"source": "{hub: o/rows, format: text}", "data": ", train_on: all, holdout: 5"}),
     ("data.validation[0].weight", {"data": ", validation: [{hub: o/more, format: chat, weight: 2}]"}),

@@ -63,7 +63,6 @@ def test_refusal(said: str, words: Words, others: Words) -> None:
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("data.group_by_length", {"data": ", group_by_length: true"}),
         ("adapter.target_pattern", {"adapter": ", target_pattern: .*q_proj"}),
         ("data.validation[0].weight", {"data": ", validation: [{hub: o/r, format: chat, weight: 2}]"}),
     ],

@@ -35,4 +35,4 @@ def test_the_page_says_how_they_are_judged_today(name: str) -> None:
     assert "traceback" not in today.values()
     begin, end = unseen.marks(name)
     page = unseen.PAGE.read_text(encoding="utf-8")
-    assert page.partition(begin)[2].partition(end)[0] == unseen.table(unseen.LISTS[name], today)
+    assert page.partition(begin)[2].partition(end)[0] == unseen.table(name, today)

@@ -27,6 +27,7 @@ ROWS = [
 KINDS = {
     "adapter": {"none", "lora", "other", "vectors", "prompt"},
     "start": {"scratch", "pretrained"},
+    "size": {"known", "named"},
     "methods": set(METHODS),
 }
 KINDS |= {"optimizer": {"adam", "schedule free", "lion", "adafactor", "sgd", "muon"}}

@@ -174,9 +174,7 @@ def _twice(said: Said, s: Train) -> Iterator[Finding]:
     for index, source in enumerate(s.data.train):
         if source.path is not None and not source.path.isprintable():
             continue
-        place = os.path.realpath(source.path) if source.path is not None else source.hub
-        about = (source.subset, source.split, source.revision, source.format, str(source.columns))
-        before = first.setdefault((place, *about), index)
+        before = first.setdefault(_place(source), index)
         if before == index:
             continue
         here = indexed("data.train", index)
@@ -186,6 +184,21 @@ def _twice(said: Said, s: Train) -> Iterator[Finding]:
         more = " beside data.validation" if s.data.holdout else ""
         advice = f"drop one of them; to take its rows twice, set weight: 2{more}"
         yield _told(said, "D021", where, message, advice, None, "error" if s.data.holdout else "warning")
+    for index, source in enumerate(s.data.validation):
+        compared = source.path is not None and os.path.exists(source.path)  # noqa: PTH110  # row by row
+        if _place(source) in first and not compared:
+            where = f"{indexed('data.validation', index)}.{'path' if source.path is not None else 'hub'}"
+            message = (
+                f"{source.path or source.hub} is validation and training data: data.train[{first[_place(source)]}]"
+            )
+            advice = "name other rows, or cut them from the training rows: holdout: 2%"
+            yield _told(said, "D021", where, message, advice)
+
+
+def _place(source: DataSource) -> tuple[object, ...]:
+    """Return what two mentions of the same rows have in common."""
+    place = os.path.realpath(source.path) if source.path is not None else source.hub
+    return (place, source.subset, source.split, source.revision, source.format, str(source.columns))
 
 
 def _together(said: Said, s: Train, seen: dict[str, list[Seen]]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
 
@@ -52,12 +53,18 @@ def _rows(see: Context, s: Train) -> int | None:
     return total
 
 
+_SIZE = re.compile(r"(?:^|[-_])(\d{1,3}(?:\.\d+)?)b(?=$|[-_.])", re.IGNORECASE)  # granite-3.1-8b-instruct
+
+
 def _parameters(see: Context, s: Train) -> float | None:
-    """Return how many weights the model has, of one from scratch by its sizes; None where that is not known."""
+    """Return how many weights the model has: as is known, of one from scratch by its sizes, else as its name says, or None."""
     sizes = see.said.recipe.model.from_scratch
     known = see.model(s.model.path)
-    if known is not None or sizes is None:
-        return known.parameters if known is not None else None
+    if known is not None and known.parameters is not None:
+        return known.parameters
+    if sizes is None:
+        named = _SIZE.search(s.model.path.rpartition("/")[2])
+        return float(named[1]) * 1e9 if named else None
     width, inner = sizes.hidden_size, sizes.intermediate_size or 4 * sizes.hidden_size
     keys = width // sizes.heads * (sizes.kv_heads or sizes.heads)
     layer = 2 * width * width + 2 * width * keys + 3 * width * inner  # queries and output; keys and values; gated
@@ -85,6 +92,7 @@ CONDITIONS: Mapping[str, Callable[[Context, Train], str | float | None]] = {
     "rslora": lambda _, s: "yes" if s.adapter is not None and s.adapter.rslora else "no",
     "rank": lambda _, s: s.adapter.rank if s.adapter is not None else None,
     "parameters": _parameters,
+    "size": lambda see, s: "known" if see.model(s.model.path) is not None else "named",
     "rows": _rows,
     "thinks": lambda _, s: "yes" if _thinks(s) else "no",
     "mask_truncated": lambda _, s: "yes" if s.rollout is not None and s.rollout.mask_truncated else "no",

@@ -33,7 +33,18 @@ def too_large(see: Context, s: Train) -> Iterator[Fault]:
         return
     parts = overfull(known, s)
     if parts:
-        yield Fault("hardware.gpu", told(parts, s), _smaller(known, s))
+        yield Fault(_to_blame(known, s), told(parts, s), _smaller(known, s))
+
+
+def _to_blame(known: KnownModel, s: Train) -> str:
+    """Return the plan paths that a reviewer points at: the strategy, or the format of the weights, where another one fits."""
+    sharded = s.replaced(parallel=s.parallel.replaced(strategy="fsdp2"))
+    packed = s.replaced(model=s.model.replaced(load_in="nf4"))
+    if s.parallel.strategy not in ("single", "zero3", "fsdp2") and not overfull(known, sharded):
+        return "parallel.strategy hardware.gpu"
+    if s.adapter is not None and s.model.load_in not in ("nf4", "fp4") and not overfull(known, packed):
+        return "model.load_in hardware.gpu"
+    return "hardware.gpu"
 
 
 def _full_rows(see: Context, s: Train) -> Iterator[Fault]:

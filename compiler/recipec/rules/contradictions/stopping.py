@@ -36,11 +36,11 @@ def early_stopping(see: Context, s: Train) -> Iterator[Fault]:
         return
     elif not isinstance(every, int) or not isinstance(save, int) or save % every:
         advice = "set evaluate_every in steps, and save.every to a multiple of it"
-        message = "the best checkpoint could not be kept"
+        message, blamed = "the best checkpoint could not be kept", "train.early_stopping"
         if isinstance(every, int) and isinstance(save, int):
             message += f": a checkpoint every {save} steps, and a validation every {every}"
-        blamed = ("train.save.every", "train.evaluate_every")[:: 1 if isinstance(every, int) else -1]
-        yield Fault(next(filter(see.said.wrote, blamed), "train.early_stopping"), message, advice)
+            blamed = next(filter(see.said.wrote, ("train.save.every", "train.evaluate_every")), blamed)
+        yield Fault(blamed, message, advice)
 
 
 @contradiction(

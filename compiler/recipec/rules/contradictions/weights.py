@@ -121,4 +121,24 @@ def embedding_rate(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.embedding_learning_rate", "the embeddings stay frozen", advice)
 
 
-RULES = (disagreement, scratch, decomposed, embedding_rate)
+@contradiction(
+    "P309", "initial-weights-of-a-trained-adapter", words=("adapter.init", "adapter.start_from", "parent_adapter")
+)
+def trained_already(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a way to initialise an adapter that is not new, but continued.
+
+    Why is this bad:
+    An adapter that is loaded has weights. What is written of its first ones is never done.
+
+    Example:
+        adapter: {start_from: my-lab/my-adapter, init: olora}
+
+    Use instead:
+        adapter: {start_from: my-lab/my-adapter}
+    """
+    continued = see.said.wrote("adapter.start_from") or see.said.part.parent_adapter == "continue"
+    if s.adapter is not None and continued and s.adapter.init != "default":
+        yield Fault("adapter.init", "an adapter that is continued has its weights already", "drop init, or start_from")
+
+
+RULES = (disagreement, scratch, decomposed, embedding_rate, trained_already)

@@ -144,6 +144,9 @@ def settings(s: Train) -> tuple[Row, ...]:
         flag("neat_packing", "data.packing", "attention stays within a row").when("method", "sft"),
         flag("streaming", "data.streaming"),
         choice("disable_shuffling", "data.shuffle", {False: True}),
+        choice("train_sampling_strategy", "data.group_by_length", {True: "group_by_length"})
+        .when("method", "sft", "pretrain")
+        .unless("data.streaming", True),
     )
 
 

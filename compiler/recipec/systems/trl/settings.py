@@ -104,6 +104,13 @@ def _of_importance(loss: Any, level: Any) -> dict[str, Any]:
 BETA = same("beta", "objective.beta")
 LENGTH = same("max_length", "model.max_length")
 ORDER = choice("train_sampling_strategy", "data.shuffle", {False: "sequential"})
+# It takes the lengths from the column `input_ids`, which only texts have, of a data set whose rows can be counted.
+GROUPED = made(
+    "train_sampling_strategy",
+    lambda shuffle, grouped: "group_by_length" if grouped else OMIT if shuffle else "sequential",
+    "data.shuffle",
+    "data.group_by_length",
+).unless("data.streaming", True)
 SAMPLING: tuple[Row, ...] = (
     BETA,
     same("num_generations", "rollout.completions"),
@@ -119,7 +126,8 @@ SAMPLING: tuple[Row, ...] = (
 METHODS: dict[str, tuple[Row, ...]] = {
     "sft": (
         LENGTH,
-        ORDER,
+        ORDER.when("data.streaming", True),
+        GROUPED,
         same("packing", "data.packing"),
         choice("eval_packing", "data.packing", {True: False}, why="so that validation loss is per row, not per pack"),
         made(
