@@ -83,7 +83,7 @@ def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Findin
     for number, (name, other) in enumerate(composed.others.items()):
         shape = bind_course(other)[1]
         whole = number < PROFILES and not shape and not errors(findings)
-        more = errors(compile_tree(other, composed).findings) if whole else []
+        more = errors(compile_tree(other, composed, written=False).findings) if whole else []
         new = [finding for finding in (*shape, *more) if (finding.code, finding.message) not in told]
         for finding in new:
             advice = "; ".join([*filter(None, [finding.help]), f"with the profile {name}"])
@@ -107,8 +107,11 @@ def _of_profile(tree: Node, other: Mapping, span: Span | None) -> Span | None:
     )
 
 
-def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
-    """Compile a located tree, made as `composed` says. Raises RecipeError when it is no mapping."""
+def compile_tree(tree: Node, composed: Composed | None = None, *, written: bool = True) -> Compiled:
+    """Compile a located tree, made as `composed` says; files are made where they are to be `written`.
+
+    Raises RecipeError when it is no mapping.
+    """
     if not isinstance(tree, Mapping):
         raise no_mapping(tree)
     course, findings = bind_course(tree)
@@ -133,7 +136,7 @@ def compile_tree(tree: Node, composed: Composed | None = None) -> Compiled:
     weighty = _of(findings, note=False)
     if errors(weighty):
         return Compiled(recipe.name, {}, weighty, None)
-    files = files_of(course, decision, placed, findings, composed)
+    files = files_of(course, decision, placed, findings, composed) if written else {}
     return Compiled(recipe.name, files, weighty, decision.resolved, tidy([*notes, *_of(findings, note=True)]))
 
 
