@@ -24,8 +24,13 @@ from recipec.cli import main as recipe
 
 HERE = Path(__file__).resolve().parent / "unseen"
 PAGE = HERE.parent.parent / "docs" / "comparison.md"
-LISTS = {"first": HERE, "second": HERE / "second", "third": HERE / "third"}
-DATES = {"first": "27 November 2026", "second": "27 November 2026", "third": "28 November 2026"}
+LISTS = {"first": HERE, "second": HERE / "second", "third": HERE / "third", "fourth": HERE / "fourth"}
+DATES = {
+    "first": "27 November 2026",
+    "second": "27 November 2026",
+    "third": "28 November 2026",
+    "fourth": "28 November 2026",
+}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")
 RIGHT = ("silent", "warning", "doubtful", "false error")
 
@@ -103,7 +108,7 @@ def _share(count: int, total: int) -> str:
 def wrong(path: Path) -> str:
     """Return what a mistake is, as its first line says."""
     line = path.read_text(encoding="utf-8").partition("\n")[0]
-    return re.sub(r"^# wrong: | \(lines? [0-9, ]+\)$", "", line)
+    return re.sub(r"^# (?:wrong: )?| \(lines? [0-9, ]+\)$", "", line)
 
 
 def main() -> int:

@@ -45,8 +45,15 @@ def build() -> dict[str, Node]:
     return {
         "from_pretrained": node("map", keys=loading),
         "get_peft_model": node("map", keys=made | looked_up(adapter) | named(adapter)),
+        "UnslothTrainingArguments": node("map", keys=documents["SFTConfig"]["keys"] | arguments()),
         **{name: documents[name] for name in CONFIGS},
     }
+
+
+def arguments() -> dict[str, Node]:
+    """Return what Unsloth's own arguments of a training have beside those of TRL's SFTConfig."""
+    init = method("../trainer.py", "UnslothTrainingArguments", "__init__")
+    return {name: node("float", "null") for name in named(init) if name.endswith(("_rate", "_ratio"))}
 
 
 def method(file: str, owner: str, name: str) -> ast.FunctionDef:

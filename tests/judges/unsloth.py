@@ -2,7 +2,8 @@
 
 A job: {"file": ".../train.py", "gpu": null | {"sm": "sm_86", "bf16": true}}. The script must compile. Its calls of
 `from_pretrained` and `get_peft_model`, which swallow unknown keywords, are held against the signatures in Unsloth's
-source, whose GPU code cannot be imported here. TRL's configuration class is really called.
+source, whose GPU code cannot be imported here. TRL's configuration class is really called, for
+Unsloth's own too, which takes a few words and hands on the others.
 """
 
 import ast
@@ -15,7 +16,12 @@ from unittest.mock import patch
 from judging import Job, run
 
 MODELS = Path(str(util.find_spec("unsloth").submodule_search_locations[0])) / "models"
-PLACES = {"from_pretrained": ("loader.py", "FastLanguageModel"), "get_peft_model": ("llama.py", "FastLlamaModel")}
+PLACES = {
+    "from_pretrained": ("loader.py", "FastLanguageModel"),
+    "get_peft_model": ("llama.py", "FastLlamaModel"),
+    "__init__": ("../trainer.py", "UnslothTrainingArguments"),
+}
+OWN = "UnslothTrainingArguments"
 
 
 @cache
@@ -47,6 +53,10 @@ def judge(job: Job) -> list[str]:
         called.add(name)
         if name in PLACES:
             unknown += [str(word.arg) for word in keywords if word.arg not in parameters(name)]
+        elif name == OWN:  # SFTConfig, and words of its own
+            theirs = [word for word in keywords if word.arg not in parameters("__init__")]
+            kept += ast.parse("from trl import SFTConfig").body
+            kept.append(ast.Expr(ast.Call(ast.Name("SFTConfig", ast.Load()), [], theirs)))
         elif name.endswith("Config"):
             kept.append(part)
     if "from_pretrained" not in called or len(kept) < 2:
@@ -56,7 +66,7 @@ def judge(job: Job) -> list[str]:
         patch.object(training, "is_torch_bf16_gpu_available", lambda: bool(gpu and gpu["bf16"])),
         patch.object(training, "is_torch_tf32_available", lambda: bool(gpu) and int(gpu["sm"][3:]) >= 80),
     ):
-        exec(compile(ast.Module(kept, []), job["file"], "exec"), {"__name__": "judged"})
+        exec(compile(ast.fix_missing_locations(ast.Module(kept, [])), job["file"], "exec"), {"__name__": "judged"})
     return unknown
 
 

@@ -236,4 +236,4 @@ def test_a_null_that_is_written_is_meant(word: str) -> None:
 def test_an_empty_value_of_a_stage_is_told_there() -> None:
     stages = "stages:\n  - name: first\n    adapter:\n      alpha:\n"
     found = [(one.code, one.message) for one in findings(RECIPE + stages)]
-    assert found == [("P222", "stages[0].adapter.alpha is left empty: the default is: 2 × rank")]
+    assert found == [("P222", "stages[0].adapter.alpha is left empty: the default is: 2 × rank, with rslora 2 × √rank")]

@@ -144,6 +144,31 @@ evaluate: {tasks: [gsm8k]}
     assert talks == {"evaluate-base": True, "evaluate-sft": True, "evaluate-dpo": True, "evaluate-kto": True}
 
 
+@pytest.mark.parametrize(
+    ("base", "tasks", "talks"),
+    [
+        ("Qwen/Qwen2.5-3B-Instruct", "ifeval", True),
+        ("Qwen/Qwen2.5-3B-Instruct", "'ifeval,arc_challenge_chat'", True),
+        ("Qwen/Qwen2.5-3B-Instruct", "ifeval, mmlu", False),
+        ("Qwen/Qwen2.5-3B", "ifeval", False),
+        ("my-lab/my-model", "ifeval", False),
+    ],
+)
+def test_a_model_that_follows_instructions_is_asked_as_one(base: str, tasks: str, talks: bool) -> None:
+    text = f"""recipe: 1
+name: x
+model: {{base: {base}, max_length: 512}}
+adapter: {{rank: 16}}
+hardware: {{gpu: a100-80gb}}
+data: {{train: [{{path: a.jsonl, format: completion}}]}}
+train: {{learning_rate: 1e-4}}
+evaluate: {{tasks: [{tasks}]}}
+"""
+    found = compile_tree(read_text(Source("x.yaml", text)))
+    assert found.resolved is not None
+    assert [one.body.model.chat_template for one in found.resolved.plan.of_kind("evaluate")] == [talks, talks]
+
+
 def test_the_tracker_hears_of_the_model() -> None:
     found = configuration(compiled("{tasks: [arc_easy]}", more="track: {wandb: {project: p, entity: e}}\n"))
     assert found["wandb_args"] == {"project": "p", "name": "x-base", "entity": "e"}

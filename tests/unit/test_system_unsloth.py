@@ -78,6 +78,14 @@ def test_all_weights_in_fp32_are_nothing_to_tell() -> None:
     assert codes == [[], []]
 
 
+def test_embeddings_have_a_rate_of_their_own_in_unsloths_own_trainer() -> None:
+    words = BASE % ("", 8, ", also_train: [embed_tokens]", "", ", embedding_learning_rate: 1e-5", "l4")
+    script = compile_tree(read_text(Source("recipe.yaml", words))).files["10-train/train.py"]
+    assert "embedding_learning_rate=1e-05," in script
+    assert "UnslothTrainer(" in script
+    assert "SFTTrainer" not in script
+
+
 def test_misspelt_options_are_found_in_the_contract() -> None:
     found = findings(adapter=", options: {layers_to_transfrom: [0]}")
     assert any("layers_to_transfrom" in line for line in found), found

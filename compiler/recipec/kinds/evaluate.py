@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Decided, Said, plain, section
-from recipec.facts.models import KnownModel, fitting, is_folder, known_model
+from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
@@ -17,6 +17,10 @@ from recipec.render.markdown import inert
 T = TypeVar("T")
 ENOUGH = 8192  # tokens: five examples of the longest usual tasks, and an answer
 LONG = re.compile(r"babilong|infinitebench|longbench|longproc|niah|ruler|scrolls|libra")  # tasks that are about length
+# Asked as a user, answered as an assistant: what a model that follows instructions is trained to do, and others are not.
+CHATS = re.compile(
+    r"(?:leaderboard_)?ifeval(?:_\w+)?|leaderboard_instruction_following|arc_challenge_chat|\w+_instruct"
+)
 FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
 LAST = "tuned"  # the name that the last model has beside its own
 
@@ -198,12 +202,24 @@ def _as_trained(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Dec
     return decided.replaced(origins={"": decided.origins[""].replaced(reads=reads)})
 
 
+def asks(task: str) -> bool:
+    """Return whether a task is asked as a user and answered as an assistant."""
+    return CHATS.fullmatch(task) is not None
+
+
 def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: Handed) -> Decided[Subject]:
-    """A model is given conversations where it has a template, and something of the course was trained on them."""
+    """A model is given conversations where it has a template, and something of the course was trained on them.
+
+    So is one that follows instructions where all tasks are answered as an assistant does.
+    """
     model = handed.model
     any_talks = any(one.model.conversations for one in graph.models.values())
     talks = model.conversations or (handed.name == "base" and any_talks)
-    if talks and model.template == "none" and given.chat_template is None:
+    asked = all(asks(task) for text in given.tasks for task in text.split(","))
+    if not talks and asked and given.chat_template is None and follows(known_model(handed.root, folders=False)):
+        words = ("evaluate.tasks", "model.base")
+        template = say.rule(True, "the model follows instructions, and the tasks ask for answers", *words)
+    elif talks and model.template == "none" and given.chat_template is None:
         template = say.rule(False, f"{model.tokenizer} has no chat template", kind="fact")
     else:
         template = say.take("evaluate.chat_template", given.chat_template, talks, "as in the model's training")

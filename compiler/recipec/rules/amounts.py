@@ -10,6 +10,7 @@ from recipec.kinds.init import Init
 from recipec.kinds.train.records import DataSource, Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.suggest import nearest
+from recipec.systems.registry import system
 
 BYTES = 260  # single bytes and special tokens, which need no text
 PER_MERGE = 4  # bytes of text for one merge of byte-level BPE, of which no text has so few
@@ -69,11 +70,14 @@ def of_hub(_see: Context, s: Train) -> Iterator[Fault]:
                 yield Fault(f"{at}.split {at}.hub", message, f"set split to one of {', '.join(known.splits)}")
             elif source.turns and (advice := _of_turns(known, source)):
                 message = f"turns of {source.hub} have {' and '.join(known.keys)}, and other names of roles"
-                yield Fault(f"{at}.columns {at}.format {at}.hub", message, advice)
-            elif known.columns and (missing := [one for one in _needed(source.columns) if one not in known.columns]):
+                renamed = set(known.keys) <= set(source.columns.values())
+                yield Fault(f"{at}.roles " * renamed + f"{at}.columns {at}.format {at}.hub", message, advice)
+            elif missing := [
+                column for column in _needed(known, source, s) if known.columns and column not in known.columns
+            ]:
                 message = f"{source.hub} has no column {missing[0]}"
                 yield Fault(
-                    f"{at}.format {at}.hub",
+                    f"{at}.columns {at}.format {at}.hub",
                     message,
                     f"it has {', '.join(known.columns)}: choose the format, or map columns",
                 )
@@ -93,8 +97,12 @@ def _of_turns(known: KnownDataset, source: DataSource) -> str:
     return f"write columns: {{messages: {turns}, role: {role}, content: {content}}}, roles: {{{roles}}}"
 
 
-def _needed(columns: dict[str, str]) -> list[str]:
-    return [column for word, column in columns.items() if word not in ("role", "content", "input", "system")]
+def _needed(known: KnownDataset, source: DataSource, s: Train) -> list[str]:
+    """Return the columns that rows must have; a prompt is not one where the answers begin with it, and the trainer finds it."""
+    free = ["role", "content", "input", "system"]
+    if known.whole and source.format == "preference" and not system(s.trainer).pairs:
+        free.append("messages")
+    return [column for word, column in source.columns.items() if word not in free]
 
 
 @rule("L345", "vocabulary-beyond-its-text", "warning", "init", sources="")

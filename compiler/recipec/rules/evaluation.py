@@ -10,9 +10,9 @@ from pathlib import Path
 
 from recipec.contracts import Tasks, tasks
 from recipec.facts import pinned
-from recipec.facts.datasets import example_length
-from recipec.facts.models import KnownModel
-from recipec.kinds.evaluate import Evaluate, held
+from recipec.facts.datasets import example_length, most_examples
+from recipec.facts.models import follows
+from recipec.kinds.evaluate import Evaluate, asks, held
 from recipec.plural import counted
 from recipec.regular_file import read_regular
 from recipec.rules.rule import Context, Fault, rule
@@ -21,10 +21,6 @@ from recipec.suggest import nearest
 FEW = 50  # questions, below which a score says hardly more than none
 MANY, LARGE = 2000, 1 << 20  # files of a task folder that are read, and bytes of one
 _OWN = re.compile(r"^(?:task|group|tag):[ \t]*(.*(?:\n[ \t]*-.*)*)", re.MULTILINE)
-# Asked as a user, answered as an assistant: what a model that follows instructions is trained to do, and others are not.
-CHATS = re.compile(
-    r"(?:leaderboard_)?ifeval(?:_\w+)?|leaderboard_instruction_following|arc_challenge_chat|\w+_instruct"
-)
 COMPLETES = re.compile(r"humaneval\w*")  # the answer is the rest of a function whose beginning is the prompt
 TWIN = "{}_instruct"
 
@@ -113,7 +109,7 @@ def completion_as_chat(see: Context, s: Evaluate) -> Iterator[Fault]:
         return
     for index, name in single(s):
         twin = TWIN.format(name)
-        if CHATS.fullmatch(name) or not known.runs_code(name):
+        if asks(name) or not known.runs_code(name):
             continue
         if twin in known:
             message = f"{name} is to be completed, not answered: with the chat template its score says nothing"
@@ -132,7 +128,9 @@ def _examples(see: Context, s: Evaluate) -> tuple[list[str], list[tuple[str, int
     local = own(s.task_folder) if s.task_folder is not None and see.folders else set[str]()
     if local is None or (s.task_folder is not None and not see.folders):
         return [], []  # a task of one's own goes before one of the same name
-    most = [(name, known.most_examples(name)) for _, name in single(s) if name not in local]
+    names = [name for _, name in single(s) if name not in local]
+    brought = [(name, known.most_examples(name)) for name in names]
+    most = [(name, most_examples(name) if count is None else count) for name, count in brought]
     none = [name for name, count in most if count == 0]
     return none, [(name, count) for name, count in most if count is not None and 0 < count < s.few_shot]
 
@@ -144,7 +142,7 @@ def no_examples(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds a number of worked examples for tasks that are always asked without any, or more than a task brings.
 
     Why is this bad:
-    A task that sets 0 itself keeps it, without a message that anybody sees: its score is one without examples. One that brings its own
+    A task that sets 0 itself keeps it, without a message that anybody sees: its score is one without examples. One that has few
     examples ends with an error where more are asked for, after the training.
 
     Example:
@@ -190,16 +188,6 @@ def some_examples(see: Context, s: Evaluate) -> Iterator[Fault]:
         yield Fault("few_shot", message, "allow it where that is meant, or evaluate them by a recipe of their own")
 
 
-def follows(known: KnownModel | None) -> bool:
-    """Return whether a model is known to follow instructions: it has a template, and is no base model by its name."""
-    if known is None or known.template in (None, "none"):
-        return False
-    words = re.split(r"[-_.]", known.id.lower().rpartition("/")[2])
-    return bool({"instruct", "chat", "it", "sft", "dpo", "zephyr"} & set(words)) or (
-        known.family == "qwen3" and "base" not in words  # of which the base models are the ones that say so
-    )
-
-
 @rule("L142", "chat-task-as-text", "warning", "evaluate", sources="lm-eval#1841, #2676")
 def chat_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds a task of instructions for a model that follows them, asked without its chat template.
@@ -212,17 +200,17 @@ def chat_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
         name: example
         model: {base: meta-llama/Llama-3.1-8B-Instruct}
         hardware: {gpu: a100-80gb}
-        evaluate: {tasks: [ifeval]}
+        evaluate: {tasks: [ifeval, mmlu]}
 
     Use instead:
-        evaluate: {tasks: [ifeval], chat_template: true}
+        evaluate: {tasks: [ifeval, mmlu], chat_template: true}
     """
     if s.model.chat_template or s.model.template == "none" or not follows(see.model(s.model.path)):
         return
     if any(one.model.conversations for one in see.graph.models.values()):  # L025 tells it of what is trained on them
         return
     for index, name in single(s):
-        if CHATS.fullmatch(name):
+        if asks(name):
             message = f"{name} asks for an answer, and {s.model.name} is asked without its chat template"
             yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: true")
 

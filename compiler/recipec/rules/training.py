@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
+from recipec.systems.registry import system
 
 PULLED = ("dpo", "ipo", "kto", "simpo", "cpo", "orpo")
 AFTER_SFT = ("dpo", "ipo", "kto", "simpo", "cpo")
@@ -75,10 +76,10 @@ def never_logged(see: Context, s: Train) -> Iterator[Fault]:
 
 @rule("L043", "completion-beyond-context", "error", sources="")
 def completion_too_long(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds completions that may be as long as the model's whole context, which leaves no room for a prompt.
+    """Finds completions that may be as long as the model's whole context, or as `max_length`, which leaves no room for a prompt.
 
     Why is this bad:
-    An engine refuses such a length when it starts; others sample positions that the model never learnt.
+    An engine refuses such a length when it starts; others sample positions that the model never learnt, or that are cut off before the loss.
 
     Example:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
@@ -93,9 +94,13 @@ def completion_too_long(see: Context, s: Train) -> Iterator[Fault]:
         rollout: {max_new_tokens: 1024}
     """
     known = see.model(s.model.path)
-    if s.rollout is None or known is None or known.context is None:
+    if s.rollout is None:
         return
-    if s.rollout.max_new_tokens >= known.context:
+    bounded = system(s.trainer).joint_length or see.said.wrote("model.max_length")
+    if bounded and s.rollout.max_new_tokens >= s.model.max_length:
+        message = f"{s.rollout.max_new_tokens} new tokens leave no room for a prompt in the max_length of {s.model.max_length}"
+        yield Fault("rollout.max_new_tokens model.max_length", message, "raise model.max_length, or lower it")
+    elif known is not None and known.context is not None and s.rollout.max_new_tokens >= known.context:
         message = (
             f"{s.rollout.max_new_tokens} new tokens leave no room for a prompt in the {known.context} of {known.id}"
         )

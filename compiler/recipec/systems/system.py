@@ -60,7 +60,8 @@ class System(Record, frozen=True):
     of quantised checkpoints that it turns into bf16 when it loads them. `fp32_copies`: the strategies under which all weights
     are trained in fp32 whatever they are loaded in, beside ZeRO, where DeepSpeed sees to it. `trusts_code`: it runs the Python code
     of a model whatever the recipe says. `requantises`: the formats of checkpoints in the place of
-    which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16.
+    which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
+    a prompt and what is sampled after it together.
 
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
     not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
@@ -99,3 +100,4 @@ class System(Record, frozen=True):
     trusts_code: bool = False
     requantises: frozenset[str] = frozenset()
     guards_fp16: bool = False
+    joint_length: bool = False

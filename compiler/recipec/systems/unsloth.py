@@ -25,6 +25,7 @@ from recipec.systems.trl import script, settings
 
 TOOL = "unsloth"
 METHODS = ("pretrain", "sft", "dpo", "ipo", "kto", "orpo", "grpo")
+CAUSAL = ("pretrain", "sft")
 FULL = ("embed_tokens", "lm_head")  # what its fast path trains in full beside a LoRA
 INITS = ("default", "gaussian", "orthogonal")
 OWN = (
@@ -68,6 +69,10 @@ ADAPTER: tuple[Row, ...] = (
     same("init_lora_weights", "adapter.init").unless("adapter.init", "default"),
     CHECKPOINTING,
     SEED,
+)
+# trainer.py: it splits the optimiser's groups in the trainer of next tokens only
+EMBEDDING: tuple[Row, ...] = (
+    same("embedding_learning_rate", "optimizer.embedding_learning_rate").when("method", *CAUSAL),
 )
 DECIDED = tuple(row.key for row in ADAPTER)
 
@@ -187,29 +192,38 @@ def _grouped(group: str, rows: Iterable[Row]) -> list[Row]:
 
 
 def _sheets(s: Train, _environment: str) -> list[Sheet]:
-    stem = script.TRAINERS[s.method][1]
+    _, config, _ = _classes(s)
     found = _grouped("from_pretrained", LOADING)
-    found += _grouped(f"{stem}Config", (row for row in settings.rows(s) if row.key not in OWN))
+    found += _grouped(config, (row for row in (*settings.rows(s), *EMBEDDING) if row.key not in OWN))
     if s.adapter is not None:
         more = [name for name in s.adapter.options if name not in DECIDED]
         options = (made(name, itemgetter(name), "adapter.options") for name in more)
         found += _grouped("get_peft_model", (*ADAPTER, *options))
-    own = Sheet(script.FILE, tuple(found), TOOL, s.release, f"{stem}Config", "python", _text(s), alike=ALIKE)
+    own = Sheet(script.FILE, tuple(found), TOOL, s.release, config, "python", _text(s), alike=ALIKE)
     datasets = pinned(f"{TOOL}-{s.release}", "datasets")
     return [own, Sheet(script.SETTINGS, script.setting_rows(s), "datasets", datasets, "", "json")]
 
 
+def _classes(s: Train) -> tuple[str, str, str]:
+    """Return the package of the trainer, its configuration's class and its own; Unsloth's own where embeddings have a rate."""
+    package, stem = script.TRAINERS[s.method]
+    if s.optimizer.embedding_learning_rate is not None and s.method in CAUSAL:
+        return "unsloth", "UnslothTrainingArguments", "UnslothTrainer"
+    return package, f"{stem}Config", f"{stem}Trainer"
+
+
 def _text(s: Train) -> str:
     """Return the script's template."""
-    package, stem = script.TRAINERS[s.method]
+    package, config, trainer = _classes(s)
     online = s.method in settings.ONLINE
+    early = "from transformers import EarlyStoppingCallback\n" if script.stopping(s) else ""
     adapter = _ADAPTER if s.adapter is not None else ""
     return _SCRIPT.format(
-        what=f"{stem} by Unsloth and TRL with what the recipe decided; {script.LIBRARY} brings the rows that "
+        what=f"{script.TRAINERS[s.method][1]} by Unsloth and TRL with what the recipe decided; {script.LIBRARY} brings the rows that "
         f"{script.SETTINGS} describes.",
-        package=package,
-        stem=stem,
-        early="from transformers import EarlyStoppingCallback\n" if script.stopping(s) else "",
+        config=config,
+        trainer=trainer,
+        classes=_IMPORTS[package == TOOL].format(package=package, config=config, trainer=trainer, early=early),
         imports="import rewards\nimport rows" if online and rewards.functions(s) else "import rows",
         settings=script.SETTINGS,
         quantised=_QUANTISED if s.model.load_in == "nf4" else "",
@@ -231,10 +245,7 @@ import os
 from pathlib import Path
 
 import torch
-from unsloth import FastLanguageModel  # before TRL, which it patches
-
-{early}from {package} import {stem}Config, {stem}Trainer
-
+{classes}
 {imports}
 
 settings = rows.read_settings(Path(__file__).parent / "{settings}")
@@ -242,11 +253,11 @@ model, _tokenizer = FastLanguageModel.from_pretrained(
     {{{{from_pretrained}}}}
 )
 {quantised}tokenizer = rows.load_tokenizer(settings)
-{fit}{adapter}config = {stem}Config(
-    {{{{{stem}Config}}}}
+{fit}{adapter}config = {config}(
+    {{{{{config}}}}}
 )
 train, validation = rows.load_rows(settings, tokenizer)
-trainer = {stem}Trainer(
+trainer = {trainer}(
     model=model,
     args=config,
     processing_class=tokenizer,
@@ -256,6 +267,14 @@ trainer = {stem}Trainer(
 trainer.train(resume_from_checkpoint=os.environ.get("RECIPE_RESUME_FROM") or None)
 trainer.save_model(config.output_dir)
 '''
+_IMPORTS = {
+    False: """from unsloth import FastLanguageModel  # before TRL, which it patches
+
+{early}from {package} import {config}, {trainer}
+""",
+    True: """from unsloth import FastLanguageModel, {trainer}, {config}  # before TRL, which it patches
+{early}""",
+}
 _QUANTISED = """if not getattr(model, "is_loaded_in_4bit", False):
     raise SystemExit("train.py: Unsloth has loaded 16-bit weights, for bitsandbytes cannot hold 4-bit weights here")
 """
@@ -316,4 +335,5 @@ SYSTEM = System(
     unpaired_turns=True,
     requantises=frozenset(["mxfp4", "fp8"]),  # models/mapper.py
     guards_fp16=True,
+    joint_length=True,  # of the loaded model: models/llama.py cuts what is longer
 )

@@ -15,6 +15,7 @@ class KnownDataset(NamedTuple):
     """A dataset; what is empty is not known. `subsets` are its configurations where one must be named.
 
     `rows` is about how many its first split has.
+    `whole` tells that the answers of a pair are whole conversations, which begin with the prompt.
     `keys` are those of a turn, where they are not `role` and `content`, and `roles` what its turns call the roles, as `user=human`.
     """
 
@@ -24,6 +25,7 @@ class KnownDataset(NamedTuple):
     keys: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     rows: int | None = None
+    whole: bool = False
 
     @property
     def trained(self) -> str:
@@ -48,14 +50,24 @@ def known_dataset(hub: str) -> KnownDataset | None:
         keys=words.get("keys", ()),
         roles=words.get("roles", ()),
         rows=rows if isinstance(rows, int) else None,
+        whole=row.get("pairs") == "whole",
     )
 
 
 def example_length(task: str) -> int | None:
     """Return how many tokens a worked example of a task of lm-eval has at least, in the mean; None where it is not known."""
-    rows = plain(read_text(Source("tasks.yaml", (FOLDER / "tasks.yaml").read_text(encoding="utf-8"))))
-    if not isinstance(rows, dict):
-        return None
+    rows = _of_tasks("lengths")
     fits = [name for name in rows if task == name or task.startswith(f"{name}_")]
-    found = rows[max(fits, key=len)] if fits else None
-    return found if isinstance(found, int) else None
+    return rows[max(fits, key=len)] if fits else None
+
+
+def most_examples(task: str) -> int | None:
+    """Return how many worked examples the rows of a task of lm-eval have; None where it is not known."""
+    return _of_tasks("examples").get(task)
+
+
+@cache
+def _of_tasks(what: str) -> dict[str, int]:
+    rows = plain(read_text(Source("tasks.yaml", (FOLDER / "tasks.yaml").read_text(encoding="utf-8"))))
+    found = rows.get(what) if isinstance(rows, dict) else None
+    return {name: count for name, count in found.items() if isinstance(count, int)} if isinstance(found, dict) else {}

@@ -75,6 +75,16 @@ def known_model(path: str, *, folders: bool = True) -> KnownModel | None:
     return _of_name(path) or (_made(path, parts) if (parts := _parts_of(path)) else None)
 
 
+def follows(known: KnownModel | None) -> bool:
+    """Return whether a model is known to follow instructions: it has a template, and is no base model by its name."""
+    if known is None or known.template in (None, "none"):
+        return False
+    words = re.split(r"[-_.]", known.id.lower().rpartition("/")[2])
+    return bool({"instruct", "chat", "it", "sft", "dpo", "zephyr"} & set(words)) or (
+        known.family == "qwen3" and "base" not in words  # of which the base models are the ones that say so
+    )
+
+
 @cache
 def _part_rows() -> tuple[tuple[tuple[str, ...], str], ...]:
     """Return the rows of `parts`: the patterns of each, and what it says."""

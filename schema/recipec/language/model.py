@@ -117,7 +117,10 @@ class Adapter(Section):
         description="Rank r of the low-rank update (lora, adalora, loha, lokr, vera, oft's block). Default: 16.",
     )
     alpha: float | None = Field(
-        default=None, gt=0, le=65536, description="LoRA alpha; the update is scaled by alpha / rank. Default: 2 × rank."
+        default=None,
+        gt=0,
+        le=65536,
+        description="LoRA alpha; the update is scaled by alpha / rank, with rslora by alpha / √rank. Default: 2 × rank, with rslora 2 × √rank.",
     )
     init: Literal[
         "default", "gaussian", "orthogonal", "olora", "pissa", "pissa_niter_4", "pissa_niter_16", "loftq", "eva"

@@ -86,4 +86,5 @@ SYSTEM = System(
     uses=_uses,
     reads={"chat": OF_TURNS, "preference": OF_TURNS, "prompt": OF_TURNS},
     pairs=frozenset(["messages"]),
+    joint_length=True,  # utils/agent.py leaves the rest to the prompt
 )

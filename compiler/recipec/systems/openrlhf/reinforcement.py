@@ -199,13 +199,6 @@ CHECKS: tuple[Check, ...] = (
         message="OpenRLHF cannot hand an adapter's weights to vLLM",
         advice="train all weights",
     ),
-    refuses(  # utils/agent.py leaves the rest to the prompt
-        "rollout.max_new_tokens",
-        "model.max_length",
-        when=lambda tokens, length: tokens >= length,
-        message=lambda tokens, length: f"max_new_tokens {tokens} leaves no room for a prompt in {length} tokens",
-        advice="raise model.max_length, or lower it",
-    ),
     refuses(
         "rollout.mask_truncated",
         when=bool,
