@@ -24,12 +24,19 @@ from recipec.cli import main as recipe
 
 HERE = Path(__file__).resolve().parent / "unseen"
 PAGE = HERE.parent.parent / "docs" / "comparison.md"
-LISTS = {"first": HERE, "second": HERE / "second", "third": HERE / "third", "fourth": HERE / "fourth"}
+LISTS = {
+    "first": HERE,
+    "second": HERE / "second",
+    "third": HERE / "third",
+    "fourth": HERE / "fourth",
+    "fifth": HERE / "fifth",
+}
 DATES = {
     "first": "27 November 2026",
     "second": "27 November 2026",
     "third": "28 November 2026",
     "fourth": "28 November 2026",
+    "fifth": "28 November 2026",
 }
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")
 RIGHT = ("silent", "warning", "doubtful", "false error")

@@ -21,6 +21,11 @@ LONG = re.compile(r"babilong|infinitebench|longbench|longproc|niah|ruler|scrolls
 CHATS = re.compile(
     r"(?:leaderboard_)?ifeval(?:_\w+)?|leaderboard_instruction_following|arc_challenge_chat|\w+_instruct"
 )
+# Of which the score compares the likelihoods of given answers, which is published without a template as a rule.
+CHOICES = re.compile(
+    r"(?:[ck]|global_)?mmlu(?:_(?!pro|flan|redux)\w+)?|hellaswag|arc_(?:easy|challenge)|winogrande|piqa|boolq|openbookqa|sciq|race"
+    r"|truthfulqa_mc[12]|ceval-valid|haerae|kobest|lambada\w*|wikitext|commonsense_qa"
+)
 FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
 LAST = "tuned"  # the name that the last model has beside its own
 
@@ -205,6 +210,11 @@ def _as_trained(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Dec
 def asks(task: str) -> bool:
     """Return whether a task is asked as a user and answered as an assistant."""
     return CHATS.fullmatch(task) is not None
+
+
+def compares(task: str) -> bool:
+    """Return whether a task compares the likelihoods of given answers instead of letting the model write one."""
+    return CHOICES.fullmatch(task) is not None
 
 
 def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: Handed) -> Decided[Subject]:

@@ -9,7 +9,7 @@ from recipec.facts.models import embeddings_of, formats, original_of, read_json
 from recipec.facts.repositories import instead_of
 from recipec.facts.spelling import close_model
 from recipec.facts.tokens import ends, read_template, template
-from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.evaluate import Evaluate, compares
 from recipec.kinds.train.records import Train
 from recipec.rules.contradictions.machine import could
 from recipec.rules.rule import Context, Fault, rule
@@ -191,7 +191,8 @@ def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds an evaluation without a chat template of a model that is trained on conversations.
 
     Why is this bad:
-    The prompts look like nothing that the model was trained on: its scores say little about what users will see.
+    The prompts look like nothing that the model was trained on: its scores say little about what users will see. Tasks that only compare
+    given answers are left alone where the recipe says so: their published scores are made like that.
 
     Example:
         model: {base: meta-llama/Meta-Llama-3-8B-Instruct}
@@ -203,6 +204,8 @@ def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     model = s.model
     maker = see.plan.maker(model.adapter or model.path)
     if maker is None or maker.kind != "train" or model.chat_template:
+        return
+    if see.said.wrote("evaluate.chat_template") and all(compares(one) for text in s.tasks for one in text.split(",")):
         return
     sources = maker.body.data.train
     if sources and all(source.format in TALKS for source in sources):

@@ -77,10 +77,11 @@ def no_discount(_see: Context, s: Train) -> Iterator[Fault]:
 
 @rule("L174", "rewards-that-only-punish", "error", sources="")
 def only_negative(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds rewards of which none has a positive weight.
+    """Finds rewards of which none has a positive weight, and a negative one for the right answer.
 
     Why is this bad:
-    Each reward here is higher for better answers. With a negative weight alone, the model learns to avoid them.
+    Each reward here is higher for better answers. With a negative weight alone, the model learns to avoid them; so it does with the
+    right answer, whatever else is rewarded.
 
     Example:
         trainer: trl
@@ -97,6 +98,11 @@ def only_negative(_see: Context, s: Train) -> Iterator[Fault]:
     if fixed and len(fixed) == len(s.rewards) and all(one.weight <= 0 for one in fixed):
         worst = "is 0: nothing is learnt" if not any(one.weight for one in fixed) else "is negative: wrong answers pay"
         yield Fault("rewards.0.weight", f"the weight of every reward {worst}", "give what is wanted a positive weight")
+        return
+    for index, one in enumerate(s.rewards):
+        if one.type == "exact" and one.weight < 0:
+            message = f"the right answer is rewarded with {one.weight:g}: wrong answers pay"
+            yield Fault(f"rewards.{index}.weight", message, "give what is wanted a positive weight")
 
 
 @rule("L175", "length-that-is-always-full", "warning", sources="")

@@ -82,8 +82,8 @@ def decomposed(_see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter that takes its first values from weights which are quantised.
 
     Why is this bad:
-    PiSSA takes the largest directions of each weight matrix, and EVA those of its input: PEFT refuses PiSSA on packed
-    integers when the model is loaded.
+    PiSSA takes the largest directions of each weight matrix: PEFT refuses it on packed integers when the model is loaded. LoftQ
+    quantises the weights itself, and so takes the packed integers for weights: what comes out has another shape.
 
     Example:
         model: {base: my-lab/my-model, load_in: nf4}
@@ -92,8 +92,9 @@ def decomposed(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         model: {base: my-lab/my-model, load_in: bf16}
     """
-    if s.adapter is not None and s.adapter.init.startswith("pissa") and s.model.load_in in ("nf4", "fp4", "int8"):
-        advice = "use load_in: bf16, or init: olora or loftq"
+    plain = s.adapter is not None and s.adapter.init.startswith(("pissa", "loftq"))
+    if s.adapter is not None and plain and s.model.load_in in ("nf4", "fp4", "int8"):
+        advice = "use load_in: bf16, or init: olora"
         yield Fault(
             "adapter.init", f"{s.adapter.init} needs plain weights, and these are loaded in {s.model.load_in}", advice
         )
