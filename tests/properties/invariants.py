@@ -99,7 +99,7 @@ def _caret(finding: Finding, wanted: str) -> Iterator[str]:
     row = cells(shown[head:].ljust(1))
     under = _bare("".join(row[start : start + len(carets[2])]))
     wanted = _bare(wanted)
-    if set(under.strip()) == {"*"}:  # what is shown of a secret
+    if "***" in under:  # what is shown of a secret
         wanted = hidden(wanted, named_in(finding.span.source.text))
     if under.rstrip() == wanted.rstrip() or (under and wanted.startswith(under)) or not wanted.strip():
         return

@@ -94,7 +94,7 @@ def decomposed(_see: Context, s: Train) -> Iterator[Fault]:
     """
     plain = s.adapter is not None and s.adapter.init.startswith(("pissa", "loftq"))
     if s.adapter is not None and plain and s.model.load_in in ("nf4", "fp4", "int8"):
-        advice = "use load_in: bf16, or init: olora"
+        advice = "drop init, or load the weights in bf16"
         yield Fault(
             "adapter.init", f"{s.adapter.init} needs plain weights, and these are loaded in {s.model.load_in}", advice
         )
