@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from before_training import batches, made
 
 from recipec.output import write
 from recipec.pipeline import compile_file
@@ -44,13 +45,7 @@ def place(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     rows = [[*TURNS], [*TURNS, *TURNS], [TURNS[0], {"role": "assistant", "content": "aisle " * 80}], [*TURNS]]
     lines = "".join(json.dumps({"messages": row}) + "\n" for row in rows)
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "made.yaml").write_text(MAKE, encoding="utf-8")
-    compiled = compile_file(str(folder / "made.yaml"))
-    write(folder / "build", compiled.files)
-    script = folder / "build" / "00-init"
-    python = tool_python("trl-1.16.0")
-    command = [str(python), str(script / "init_model.py"), str(script / "init.json")]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    made(folder, MAKE, tool_python("trl-1.16.0"))
     return folder
 
 
@@ -87,23 +82,6 @@ def test_what_is_trained(trainer: str, tool_python: Callable[[str], Path], place
     assert packing["sequences"] < len(kept)
 
 
-def batches(python: Path, place: Path, recipe: str, program: str, *arguments: str) -> dict[str, Any]:
-    """Return the rows of the batches of a real training, which ends before its first step: [tokens, labels] of each."""
-    compiled = compile_file(str(place / recipe))
-    folder = place / "real" / compiled.name
-    write(folder, compiled.files)
-    out = place / "batches.json"
-    stage = f"{folder}/10-train"
-    script = Path(__file__).parent / "batches" / "first_epoch.py"
-    command = [str(python), str(script), str(out), *(word.format(stage=stage) for word in (program, *arguments))]
-    variables = os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "PYTHONPATH": stage}
-    done = subprocess.run(command, cwd=place, env=variables, capture_output=True, text=True, check=False)
-    assert out.exists(), done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    out.unlink()
-    return found
-
-
 def shown(source: dict[str, Any]) -> list[list[list[int]]]:
     """Return the rows of a preview as batches have them, in an order of their own."""
     rows = source["rows"]
@@ -132,16 +110,11 @@ def test_llamafactory_trains_on_what_is_shown(tool_python: Callable[[str], Path]
     recipe = (RECIPE % "llamafactory").replace("rows.jsonl", "odd.jsonl").replace("true", "true\n  shuffle: false")
     (place / "odd.yaml").write_text(recipe.replace("shown", "odd"), encoding="utf-8")
     (place / "plain.yaml").write_text(PLAIN, encoding="utf-8")
-    prepared = place / "runs" / "odd" / "prepared"
-    prepared.mkdir(parents=True)
-    (prepared / "start").symlink_to(place)  # as run.sh does
     with ThreadPoolExecutor(3) as pool:
         preview = pool.submit(data, place, "--rows", "9", file="odd.yaml")
         plain = pool.submit(data, place, file="plain.yaml")
-        compiled = compile_file(str(place / "odd.yaml"))
-        (prepared / "dataset_info.json").write_text(compiled.files["10-train/dataset_info.json"], encoding="utf-8")
         arguments = ("train", "{stage}/llamafactory.yaml")
-        real = batches(python, place, "odd.yaml", "llamafactory.cli", *arguments)
+        real = batches(python, place, "odd.yaml", "first_epoch.py", "llamafactory.cli", *arguments)
     code, said = preview.result()
     [stage] = said["stages"]
     [source] = stage["sources"]
@@ -174,7 +147,7 @@ def test_unsloth_trains_on_what_is_shown(tool_python: Callable[[str], Path], pla
     before = set(place.rglob("*"))
     with ThreadPoolExecutor(1) as pool:
         preview = pool.submit(data, place, "--rows", "9", file="packed.yaml")
-        real = batches(python, place, "batched.yaml", "{stage}/train.py")
+        real = batches(python, place, "batched.yaml", "first_epoch.py", "{stage}/train.py")
     code, said = preview.result()
     [stage] = said["stages"]
     [source] = stage["sources"]

@@ -1,16 +1,12 @@
 """`group_by_length` puts rows of about one length into a batch: asked of the batches that each trainer makes."""
 
 import json
-import os
 import random
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from recipec.output import write
-from recipec.pipeline import compile_file
+from before_training import batches, made
 
 PROGRAMS = {
     "axolotl": ("axolotl-0.19.0", ("axolotl.cli.train", "{stage}/axolotl.yaml")),
@@ -44,11 +40,7 @@ def place(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     turns = [[{"role": "user", "content": "Go on."}, {"role": "assistant", "content": "aisle " * n}] for n in counts]
     lines = "".join(json.dumps({"messages": row}) + "\n" for row in turns)
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "made.yaml").write_text(MAKE, encoding="utf-8")
-    write(folder / "build", compile_file(str(folder / "made.yaml")).files)
-    script = folder / "build" / "00-init"
-    command = [str(tool_python("trl-1.16.0")), str(script / "init_model.py"), str(script / "init.json")]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    made(folder, MAKE, tool_python("trl-1.16.0"))
     return folder
 
 
@@ -56,23 +48,10 @@ def unlike(place: Path, trainer: str, python: Path, *, grouped: bool) -> float:
     """Return the shortest row of a batch as a share of its longest one, on average over the batches of an epoch."""
     name = f"{trainer}-{'grouped' if grouped else 'mixed'}"
     (place / f"{name}.yaml").write_text(RECIPE % (name, trainer, str(grouped).lower()), encoding="utf-8")
-    compiled = compile_file(str(place / f"{name}.yaml"))
-    write(place / "real" / name, compiled.files)
-    stage, out = f"real/{name}/10-train", place / f"{name}.json"
-    if trainer == "llamafactory":
-        prepared = place / "runs" / name / "prepared"
-        prepared.mkdir(parents=True)
-        (prepared / "start").symlink_to(place)  # as run.sh does
-        (prepared / "dataset_info.json").write_text(compiled.files["10-train/dataset_info.json"], encoding="utf-8")
-    script = Path(__file__).parent / "batches" / "lengths.py"
-    command = [str(python), str(script), str(out), *(word.format(stage=stage) for word in PROGRAMS[trainer][1])]
-    variables = os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "PYTHONPATH": stage}
-    done = subprocess.run(command, cwd=place, env=variables, capture_output=True, text=True, check=False)
-    assert out.exists(), done.stderr[-3000:]
-    batches = json.loads(out.read_text(encoding="utf-8"))
-    assert sum(map(len, batches)) == 128
-    assert {len(batch) for batch in batches} == {4}
-    return sum(min(batch) / max(batch) for batch in batches) / len(batches)
+    found = batches(python, place, f"{name}.yaml", "lengths.py", *PROGRAMS[trainer][1])
+    assert sum(map(len, found)) == 128
+    assert {len(batch) for batch in found} == {4}
+    return sum(min(batch) / max(batch) for batch in found) / len(found)
 
 
 @pytest.mark.real

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from recipec.output import write
-from recipec.pipeline import compile_file
+from before_training import made
 
 TRAINERS = {"axolotl": "axolotl-0.19.0", "trl": "trl-1.16.0", "unsloth": "unsloth-2026.10.9"}
 Q, GOOD, BAD = (
@@ -99,10 +97,7 @@ def place(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     }
     for name, rows in files.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (folder / "made.yaml").write_text(MAKE, encoding="utf-8")
-    write(folder / "build", compile_file(str(folder / "made.yaml")).files)
-    command = [str(tool_python("trl-1.16.0")), "build/00-init/init_model.py", "build/00-init/init.json"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    made(folder, MAKE, tool_python("trl-1.16.0"))
     return folder
 
 

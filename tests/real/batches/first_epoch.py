@@ -28,5 +28,6 @@ def write(trainer: Any) -> None:
     Path(OUT).write_text(json.dumps(found), encoding="utf-8")
 
 
-OUT, PROGRAM, *ARGUMENTS = sys.argv[1:]
-run(PROGRAM, ARGUMENTS, write)
+if __name__ == "__main__":  # not in the processes that datasets starts
+    OUT, PROGRAM, *ARGUMENTS = sys.argv[1:]
+    run(PROGRAM, ARGUMENTS, write)
