@@ -24,13 +24,6 @@ from recipec.cli import main as recipe
 
 HERE = Path(__file__).resolve().parent / "unseen"
 PAGE = HERE.parent.parent / "docs" / "comparison.md"
-LISTS = {
-    "first": HERE,
-    "second": HERE / "second",
-    "third": HERE / "third",
-    "fourth": HERE / "fourth",
-    "fifth": HERE / "fifth",
-}
 DATES = {
     "first": "27 November 2026",
     "second": "27 November 2026",
@@ -38,6 +31,7 @@ DATES = {
     "fourth": "28 November 2026",
     "fifth": "28 November 2026",
 }
+LISTS = {name: HERE if name == "first" else HERE / name for name in DATES}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")
 RIGHT = ("silent", "warning", "doubtful", "false error")
 

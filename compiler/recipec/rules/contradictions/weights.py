@@ -92,12 +92,10 @@ def decomposed(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         model: {base: my-lab/my-model, load_in: bf16}
     """
-    plain = s.adapter is not None and s.adapter.init.startswith(("pissa", "loftq"))
-    if s.adapter is not None and plain and s.model.load_in in ("nf4", "fp4", "int8"):
-        advice = "drop init, or load the weights in bf16"
-        yield Fault(
-            "adapter.init", f"{s.adapter.init} needs plain weights, and these are loaded in {s.model.load_in}", advice
-        )
+    init, load_in = s.adapter.init if s.adapter is not None else "", s.model.load_in
+    if init.startswith(("pissa", "loftq")) and load_in in ("nf4", "fp4", "int8"):
+        message = f"{init} needs plain weights, and these are loaded in {load_in}"
+        yield Fault("adapter.init", message, "drop init, or load the weights in bf16")
 
 
 @contradiction("P290", "rate-of-frozen-embeddings", words=("train.embedding_learning_rate", "adapter"))
