@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Wait until no other worker of the tests has processes that meet at the port of torchrun and accelerate."""
+    """Wait until no other worker of the tests has processes that meet at the port of accelerate and DeepSpeed."""
     with (Path(tempfile.gettempdir()) / "recipec-tests-29500.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from meeting import alone
 
 from recipec.output import write
 from recipec.pipeline import compile_file
@@ -71,8 +72,9 @@ def judge(ranks: list[dict[str, Any]], name: str) -> None:
 def test_launchers(place: Place) -> None:
     found = {}
     for launcher in ("accelerate", "torchrun", "deepspeed"):
-        started = place.start(HERE / "plain.yaml", launcher, f"script.launcher={launcher}", *ONE)
-        judge(ranks := place.ranks(launcher, started), launcher)
+        with alone():
+            started = place.start(HERE / "plain.yaml", launcher, f"script.launcher={launcher}", *ONE)
+            judge(ranks := place.ranks(launcher, started), launcher)
         found[launcher] = [rank["losses"] for rank in ranks]
     assert found["accelerate"] == found["torchrun"] == found["deepspeed"]
 
