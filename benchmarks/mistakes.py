@@ -1,9 +1,10 @@
 """Which clear mistakes in a training configuration are found before training, by the tools' own validation and by us.
 
-`python benchmarks/mistakes.py --environments [--train MODEL]` asks every tool and `recipe check` anew, writes
+`python benchmarks/mistakes.py --environments [--cost] [--train MODEL]` asks every tool and `recipe check` anew, writes
 mistakes/results.json and puts the tables into docs/comparison.md and README.md. Without `--environments` only
-`recipe check` is asked anew, and the tools' answers stay. MODEL is the folder of a tiny model: what Axolotl's validation
-lets through is then really trained on it. `--tables` asks nobody.
+`recipe check` is asked anew, and the tools' answers stay; `--cost` measures what a check costs, on a machine that does nothing
+else. MODEL is the folder of a tiny model: what Axolotl's validation lets through is then really trained on it. `--tables`
+asks nobody.
 
 The mistakes are planted one at a time in mistakes/bases, where each folder says one training in several languages.
 """
@@ -22,19 +23,19 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "scripts"))
 
 from mistakes_cases import BASES, FILES, HERE, ROOT, TOOLS, Case, Planted, bases, cases, located, planted, suggested
 from mistakes_tables import documents
+from tool_environment import tool_environment
 
 from recipec.cli import main as recipe
-from recipec.environments import ensure
-from recipec.facts import FOLDER
 
 RESULTS = HERE / "results.json"
 ROUNDS = 5
 # Tool → the environment whose code is asked, and the releases in it.
 ENVIRONMENTS = {
-    "axolotl": "axolotl-0.19.0-deepspeed",
+    "axolotl": "axolotl-0.21.0-deepspeed",
     "trl": "trl-1.16.0-deepspeed",
     "llamafactory": "llamafactory-0.9.5-deepspeed",
     "deepspeed": "trl-1.16.0-deepspeed",
@@ -73,10 +74,7 @@ def ask_recipe(changes: list[Planted]) -> list[Answer]:
 
 def environment(tool: str) -> Path:
     """Return the Python of a tool's environment, which is made where there is none."""
-    name = ENVIRONMENTS[tool]
-    return ensure(name, FOLDER / "environments" / f"{name}.txt", lambda line: print(line, file=sys.stderr)) / (
-        "bin/python"
-    )
+    return tool_environment(ENVIRONMENTS[tool]) / "bin" / "python"
 
 
 def ask_tool(tool: str, changes: list[Planted], python: Path) -> list[Answer]:
@@ -240,7 +238,7 @@ def _placeless(text: str) -> str:
     return re.sub(r" recipe\.yaml:\d+:", "", text)
 
 
-def ask(old: dict[str, Any], tools: bool, model: Path | None) -> dict[str, Any]:
+def ask(old: dict[str, Any], tools: bool, costs: bool, model: Path | None) -> dict[str, Any]:
     """Return everything that the tables show; what is not asked anew is taken from the old results."""
     every = cases()
     pythons = {tool: environment(tool) for tool in TOOLS} if tools else {}
@@ -255,7 +253,9 @@ def ask(old: dict[str, Any], tools: bool, model: Path | None) -> dict[str, Any]:
         if "training" in was:
             row["training"] = was["training"]
         rows.append(row)
-    found = {"releases": ENVIRONMENTS, "mistakes": rows, "cost": cost(pythons) if tools else old["cost"]}
+    found = {"releases": ENVIRONMENTS, "mistakes": rows, "cost": old.get("cost", {})}
+    if costs:
+        found["cost"] = cost(pythons or {tool: environment(tool) for tool in TOOLS})
     if model is not None:
         _trained(every, rows, environment("axolotl"), model)
     return found
@@ -282,12 +282,13 @@ def main() -> None:
     """Ask, write the results, and put them into the documents."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--environments", action="store_true", help="ask the tools too, each in its environment")
+    parser.add_argument("--cost", action="store_true", help="measure what a check costs each")
     parser.add_argument("--train", metavar="MODEL", type=lambda text: Path(text).resolve())
     parser.add_argument("--tables", action="store_true", help="ask nobody; write the tables anew")
     options = parser.parse_args()
     os.chdir(ROOT)
     old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    found = old if options.tables else ask(old, options.environments, options.train)
+    found = old if options.tables else ask(old, options.environments, options.cost, options.train)
     RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for path, text in documents(found).items():
         path.write_text(text, encoding="utf-8")

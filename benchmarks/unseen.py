@@ -30,6 +30,7 @@ DATES = {
     "third": "28 November 2026",
     "fourth": "28 November 2026",
     "fifth": "28 November 2026",
+    "sixth": "28 November 2026",
 }
 LISTS = {name: HERE if name == "first" else HERE / name for name in DATES}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")

@@ -63,7 +63,6 @@ class Wanted(NamedTuple):
     without: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     why: str = ""
-    named_only: str = ""  # why a recipe gets it only by naming its release
 
 
 BUILD = ("setuptools", "wheel", "packaging", "ninja", "py-cpuinfo")
@@ -111,7 +110,6 @@ NO_VISION = (
     "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
 )
 TRITON = "triton==3.7.1"  # what the CUDA build of torch 2.13.0 asks for; the CPU build would take any
-OF_3_12 = "it needs Python 3.12, while the other pins are made with 3.11"
 ENVIRONMENTS = {
     "axolotl-0.17.0": Wanted("Axolotl 0.17.0", ("torch==2.13.0", TRITON, "axolotl==0.17.0"), (), 1.1, 4.3, 4),
     "axolotl-0.17.0-deepspeed": Wanted(
@@ -132,9 +130,7 @@ ENVIRONMENTS = {
         5,
     ),
     # With Python 3.12, which Axolotl needs since 0.20.
-    "axolotl-0.21.0": Wanted(
-        "Axolotl 0.21.0", ("torch==2.13.0", TRITON, "axolotl==0.21.0"), (), 1.1, 4.3, 4, named_only=OF_3_12
-    ),
+    "axolotl-0.21.0": Wanted("Axolotl 0.21.0", ("torch==2.13.0", TRITON, "axolotl==0.21.0"), (), 1.1, 4.3, 4),
     "axolotl-0.21.0-deepspeed": Wanted(
         "Axolotl 0.21.0 with DeepSpeed",
         ("torch==2.13.0", TRITON, "axolotl==0.21.0", *BUILD),
@@ -142,7 +138,6 @@ ENVIRONMENTS = {
         1.1,
         4.3,
         5,
-        named_only=OF_3_12,
     ),
     "llamafactory-0.9.5": Wanted(
         "LLaMA-Factory 0.9.5", LLAMAFACTORY, (), 0.6, 2.1, 3, ("torchvision",), ("torchaudio/lib/*.so",), NO_VISION
@@ -211,8 +206,6 @@ def lock(name: str, uv: str) -> str:
     ]
     if wanted.why:
         head.insert(2, "\n".join(f"# {line}" for line in textwrap.wrap(wanted.why, 110)))
-    if wanted.named_only:
-        head.append(f"# named-only: {wanted.named_only}")
     if wanted.without:
         head.append(f"# no-dependencies: without {', '.join(wanted.without)}")
     if wanted.remove:

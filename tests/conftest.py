@@ -1,17 +1,16 @@
 """What every layer of the tests shares."""
 
 import signal
+import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from recipec.environments import ensure
-from recipec.facts import FOLDER
-
 ROOT = Path(__file__).parent.parent
-PLACES = (FOLDER / "environments", ROOT / "tests" / "conformance")  # the second: what only tests need
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from tool_environment import tool_environment  # noqa: E402
 
 
 def pytest_configure() -> None:
@@ -36,13 +35,7 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@cache
-def _environment(name: str) -> Path:
-    pins = next(path for folder in PLACES if (path := folder / f"{name}.txt").exists())
-    return ensure(name, pins, print)
-
-
 @pytest.fixture(scope="session")
 def tool_python() -> Callable[[str], Path]:
     """The real Python of a tool's environment, made from exact pins when it is not there yet."""
-    return lambda name: _environment(name) / "bin" / "python"
+    return lambda name: tool_environment(name) / "bin" / "python"

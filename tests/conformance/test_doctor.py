@@ -25,7 +25,7 @@ from .test_judges import JUDGES
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
 ENVIRONMENTS = {
-    "axolotl": "axolotl-0.19.0",
+    "axolotl": "axolotl-0.21.0",
     "llamafactory": "llamafactory-0.9.5-deepspeed",
     "trl": "trl-1.16.0-deepspeed",
     "deepspeed": "trl-1.16.0-deepspeed",
@@ -93,7 +93,7 @@ def test_axolotl_drops_what_doctor_says_it_drops(tool_python: Callable[[str], Pa
     files = corpus("axolotl/examples", "axolotl")
     assert len(files) > 100
     files = copies(files, tmp_path)  # which hold the dead keys of the files too
-    verdicts = asked(tool_python("axolotl-0.19.0"), "axolotl_fields", [{"file": file} for file in files])
+    verdicts = asked(tool_python("axolotl-0.21.0"), "axolotl_fields", [{"file": file} for file in files])
     different = {}
     for verdict in verdicts:
         assert verdict["error"] is None
@@ -110,7 +110,7 @@ def test_axolotl_drops_what_doctor_says_it_drops(tool_python: Callable[[str], Pa
 def test_no_false_alarm_on_axolotl_files(tool_python: Callable[[str], Path]) -> None:
     files = corpus("axolotl/examples", "axolotl")
     jobs = [{"file": file, "gpu": {**GPU, "count": 8}} for file in files]
-    verdicts = asked(tool_python("axolotl-0.19.0"), "axolotl", jobs)
+    verdicts = asked(tool_python("axolotl-0.21.0"), "axolotl", jobs)
     assert [v["file"] for v in verdicts if v["ok"] and errors(files[v["file"]].findings)] == []
     missed = [v for v in verdicts if v["error"] and not errors(files[v["file"]].findings)]
     assert [v for v in missed if not any(reason in v["error"] for reason in NOT_THE_FILE)] == []
@@ -198,7 +198,7 @@ def test_the_tool_itself_stops_where_a_rule_says_so(
     assert wrong == []
 
 
-@pytest.mark.parametrize("release", ["0.19.0", "0.17.0"])
+@pytest.mark.parametrize("release", ["0.21.0", "0.19.0", "0.17.0"])
 def test_axolotl_refuses_what_doctor_says_it_refuses(
     release: str, tool_python: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -276,7 +276,7 @@ def test_the_trainers_take_a_mapping_for_deepspeed(tool_python: Callable[[str], 
         path = write(tmp_path, tool, "sft", {**values, **more, **inside})
         assert [guess.tool for _, guess in examine([str(path)]).recognised] == [tool, "deepspeed"]
         job = {"file": str(path), "command": "sft", "gpu": GPU, "world": 1, "cwd": str(tmp_path)}
-        environment = "axolotl-0.19.0-deepspeed" if tool == "axolotl" else ENVIRONMENTS[tool]
+        environment = "axolotl-0.21.0-deepspeed" if tool == "axolotl" else ENVIRONMENTS[tool]
         (verdict,) = asked(tool_python(environment), tool, [job])
         assert verdict["ok"] or any(reason in verdict["error"] for reason in NOT_THE_FILE), (tool, verdict)
 
@@ -300,7 +300,7 @@ def test_axolotl_refuses_tokens_that_stay_untrained(tool_python: Callable[[str],
         {"file": str(tmp_path / str(number)), "values": {"adapter": "lora", **values}}
         for number, (values, _) in enumerate(NEW)
     ]
-    verdicts = asked(tool_python("axolotl-0.19.0"), "axolotl_tokens", jobs)
+    verdicts = asked(tool_python("axolotl-0.21.0"), "axolotl_tokens", jobs)
     theirs = ["refused" if v["error"] else "added" if v["unknown"] else "nothing" for v in verdicts]
     assert theirs == [said for _, said in NEW], verdicts
     assert all("lora_modules_to_save" in v["error"] for v in verdicts if v["error"])

@@ -38,7 +38,7 @@ CASES = [
     ("openrlhf", GRPO + "rollout: {engine: vllm, engines: 2, tensor_parallel: 4}\n", "strategy: zero3, context_parallel: 4", 2),
 ]  # fmt: skip
 FILES = {"axolotl": "axolotl.yaml", "accelerate": "accelerate.yaml", "openrlhf": "openrlhf.sh"}
-HELD = {"axolotl": "axolotl-0.19.0", "accelerate": "trl-1.16.0", "openrlhf": "openrlhf-cli"}
+HELD = {"axolotl": "axolotl-0.21.0", "accelerate": "trl-1.16.0", "openrlhf": "openrlhf-cli"}
 
 
 def job(number: int, tool: str, text: str, parallel: str, folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 JUDGES = Path(__file__).parents[1] / "judges"
-AXOLOTL, GENERAL = "axolotl-0.19.0-deepspeed", "trl-1.16.0-deepspeed"
+AXOLOTL, GENERAL = "axolotl-0.21.0-deepspeed", "trl-1.16.0-deepspeed"
 A100 = {"sm": "sm_80", "count": 4, "bf16": True}
 T4 = {"sm": "sm_75", "count": 1, "bf16": False}
 
@@ -73,7 +73,7 @@ AXOLOTL_SAMPLES = [
     Sample("renamed", CHAT + "model_type: LlamaForCausalLM\n", None, {"gpu": A100}),
     Sample("typo", CHAT + "context_parapllel_size: 2\n", "context_parapllel_size", {"gpu": A100}),
     Sample("no_plugin", CHAT + "liger_rope: true\n", "liger_rope", {"gpu": A100}),
-    Sample("bad_plugin", CHAT + LIGER.replace("liger", "ligr"), "was not loaded", {"gpu": A100}),
+    Sample("bad_plugin", CHAT + LIGER.replace("liger", "ligr"), "axolotl.integrations.ligr", {"gpu": A100}),
     Sample("nested", CHAT + "fsdp_config: {offload_parms: true}\n", "fsdp_config.offload_parms", {"gpu": A100}),
     Sample("dpo_key", DPO % ", ds_type: json", "datasets.0.ds_type", {"gpu": A100}),
     Sample("optimizer", CHAT.replace("adamw_torch", "adamw_trch"), "OptimizerNames", {"gpu": A100}),

@@ -43,7 +43,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("environment", ["trl-1.16.0", "axolotl-0.19.0"])
+@pytest.mark.parametrize("environment", ["trl-1.16.0", "axolotl-0.21.0"])
 def test_modules_are_those_of_transformers(environment: str, tool_python: Callable[[str], Path]) -> None:
     known: dict[str, Any] = {family: known_model(name, folders=False) for family, name in MODELS.items()}
     asked = json.dumps({family: [known[family].layers, PATTERNS] for family in MODELS})

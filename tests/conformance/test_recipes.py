@@ -14,7 +14,7 @@ from recipec.plan import Hardware
 ROOT = Path(__file__).parents[2]
 JUDGES = ROOT / "tests" / "judges"
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-ENVIRONMENT = "axolotl-0.19.0-deepspeed"
+ENVIRONMENT = "axolotl-0.21.0-deepspeed"
 NEWER = "trl-1.16.0-deepspeed"  # accelerate 1.15.0 and lm-eval 0.4.13, which emitted files must suit as well
 FILES = {
     "axolotl": "axolotl.yaml",

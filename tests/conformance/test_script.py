@@ -58,7 +58,7 @@ def test_launchers_read_their_command_lines(tool_python: Callable[[str], Path], 
         assert tool == launcher
         jobs += [{"tool": tool, "argv": argv}, {"tool": tool, "argv": [*argv[:1], "--nproc_per_nod", *argv[1:]]}]
         folders.append(folder)
-    judge = [tool_python("axolotl-0.19.0-deepspeed"), ROOT / "tests" / "judges" / "launchers.py"]
+    judge = [tool_python("axolotl-0.21.0-deepspeed"), ROOT / "tests" / "judges" / "launchers.py"]
     variables = os.environ | {"DS_ACCELERATOR": "cpu"}
     done = subprocess.run(judge, input=json.dumps(jobs), env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

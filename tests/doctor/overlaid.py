@@ -11,7 +11,10 @@ RULES = Path(__file__).with_name("rules.yaml")
 
 
 class Overlaid(NamedTuple):
-    """One rule's file in two states, and whether the tool itself stops at the bad one (None: it is not asked)."""
+    """One rule's file in two states, and whether the tool itself stops at the bad one (None: it is not asked).
+
+    `of` is the tool's release where it is not the newest.
+    """
 
     tool: str
     code: str
@@ -19,6 +22,7 @@ class Overlaid(NamedTuple):
     bad: dict[str, Any]
     good: dict[str, Any]
     refused: bool | None
+    of: str | None
 
 
 def overlaid() -> list[Overlaid]:
@@ -31,6 +35,7 @@ def overlaid() -> list[Overlaid]:
             row.get("document", "sft"),
             *(_laid(said["base"], row[state]) for state in ("bad", "good")),
             row["refused"],
+            row.get("of"),
         )
         for tool, said in tools.items()
         for code, row in said["rules"].items()

@@ -82,7 +82,8 @@ def test_releases_beside_a_trainer(tmp_path: Path) -> None:
     (tmp_path / "axolotl.yaml").write_text("base_model: m\nmicro_batch_size: 1\n", encoding="utf-8")
     (tmp_path / "ds.json").write_text('{"zero_optimization": {"stage": 2}}', encoding="utf-8")
     alone = examine([str(tmp_path / "ds.json")]).recognised
-    together = examine([str(tmp_path / "ds.json"), str(tmp_path / "axolotl.yaml")]).recognised
+    files = [str(tmp_path / "ds.json"), str(tmp_path / "axolotl.yaml")]
+    together = examine(files, [f"{files[1]}=axolotl-0.19.0"]).recognised
     assert (alone[0][1].release, together[0][1].release) == ("0.19.8", "0.18.9")
 
 
@@ -144,7 +145,7 @@ def test_the_corpus_is_recognised_and_breaks_nothing() -> None:
 def test_recognition_explains_itself() -> None:
     guess = recognise("x", {"base_model": "m", "micro_batch_size": 1, "sequence_len": 2})
     assert guess is not None
-    assert guess.title == "Axolotl 0.19.0"
+    assert guess.title == "Axolotl 0.21.0"
     assert guess.because == "Axolotl reads `base_model`, `micro_batch_size` and `sequence_len`"
 
 

@@ -49,7 +49,8 @@ KINDS: dict[str, tuple[str, str, list[tuple[str, int]]]] = {
     "the empty key of device_map": ("x.yaml", AXOLOTL + 'device_map: {"": 0}\nlora_alhpa: 3\n', [("T020", 8)]),
     "a null key": ("x.yaml", AXOLOTL + "device_map:\n  : 0\n", [("S021", 8)]),
     "a strategy below FSDP1": ("x.yaml", AXOLOTL + "fsdp_config:\n  sharding_strategy: SHARD_GRAD_OP\n", [("T020", 8)]),
-    "resharding below FSDP1": ("x.yaml", AXOLOTL + "fsdp_config:\n  reshard_after_forward: false\n", [("D139", 8)]),
+    "a version that Axolotl has no more": ("x.yaml", AXOLOTL + "fsdp_version: 1\nfsdp_config:\n  offload_params: true\n", [("D158", 7)]),
+    "resharding of the only version": ("x.yaml", AXOLOTL + "fsdp_config:\n  reshard_after_forward: false\n", []),
     "resharding below FSDP2": ("x.yaml", AXOLOTL + "fsdp_version: 2\nfsdp_config:\n  reshard_after_forward: false\n", []),
     "lists that LLaMA-Factory takes": ("x.yaml", FACTORY.replace(": d\n", ": [a, b]\n") + "lora_target: [q_proj, v_proj]\nadditional_target: [lm_head]\ninterleave_probs: [0.5, 0.5]\nmix_strategy: interleave_under\n", []),
     "a list that LLaMA-Factory does not take": ("x.yaml", FACTORY + "adapter_name_or_path: [a, b]\n", [("T021", 7)]),
@@ -159,7 +160,8 @@ def refusals() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("row", refusals(), ids=lambda row: f"{row['code']}-{'-'.join(row['bad'])}")
 def test_refusal_of_axolotl(row: dict[str, Any], tmp_path: Path) -> None:
-    bad = examine([str(write(tmp_path / "bad", "axolotl", "", laid("axolotl", row["bad"])))])
+    of = [f"axolotl-{row['of']}"] if "of" in row else []
+    bad = examine([str(write(tmp_path / "bad", "axolotl", "", laid("axolotl", row["bad"])))], of)
     assert row["code"] in {finding.code for finding in errors(bad.findings)}
-    good = examine([str(write(tmp_path / "good", "axolotl", "", laid("axolotl", row["good"])))])
+    good = examine([str(write(tmp_path / "good", "axolotl", "", laid("axolotl", row["good"])))], of)
     assert errors(good.findings) == []

@@ -19,11 +19,12 @@ TABLE = overlaid()
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.tool}-{row.code}")
 def test_rule(row: Overlaid, tmp_path: Path) -> None:
-    bad = examine([str(write(tmp_path / "bad", row.tool, row.document, row.bad))])
+    of = [f"{row.tool}-{row.of}"] if row.of else []
+    bad = examine([str(write(tmp_path / "bad", row.tool, row.document, row.bad))], of)
     held = ["deepspeed"] * isinstance(row.bad.get("deepspeed"), dict)  # a mapping there is a file of its own
     assert [guess.tool for _, guess in bad.recognised] == [row.tool, *held]
     assert row.code in {finding.code for finding in bad.findings}
-    good = examine([str(write(tmp_path / "good", row.tool, row.document, row.good))])
+    good = examine([str(write(tmp_path / "good", row.tool, row.document, row.good))], of)
     assert row.code not in {finding.code for finding in good.findings}
     assert errors(good.findings) == []
 

@@ -72,8 +72,8 @@ def test_a_file_that_is_named_is_read() -> None:
     Path("sub/ds.json").write_text(DS, encoding="utf-8")
     found = examine(["sub/a.yaml"])
     assert [(name, guess.tool, guess.release) for name, guess in found.recognised] == [
-        ("sub/a.yaml", "axolotl", "0.19.0"),
-        ("sub/ds.json", "deepspeed", "0.18.9"),
+        ("sub/a.yaml", "axolotl", "0.21.0"),
+        ("sub/ds.json", "deepspeed", "0.19.8"),
     ]
     assert found.recognised[1][1].because.startswith("named at sub/a.yaml:7:12; ")
     assert ("D201", "sub/ds.json", 2) in told("sub/a.yaml")
@@ -181,15 +181,15 @@ def test_placeholders_in_quotes_are_not_judged() -> None:
 
 
 def test_findings_of_one_group_are_one() -> None:
-    old = "fsdp_version: 2\nfsdp_config:\n  fsdp_offload_params: true\n  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP\n  fsdp_limit_all_gathers: true\n  fsdp_forward_prefetch: true\n"
+    old = "fsdp_version: 2\nfsdp_config:\n  fsdp_offload_params: true\n  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP\n  fsdp_limit_all_gathers: true\n  fsdp_backward_prefetch: true\n"
     rows = "datasets: [{path: a, type: alpaca, spilt: x},\n {path: b, type: alpaca, spilt: y}]\n"
     put(b_yaml=AXOLOTL.replace("datasets: [{path: rows.jsonl, ds_type: json, type: alpaca}]\n", rows) + old)
     assert told("b.yaml") == {("D103", "b.yaml", 10), ("T020", "b.yaml", 2), ("T020", "b.yaml", 12)}
     messages = [finding.message for finding in examine(["b.yaml"]).findings]
     assert messages == [
-        'Axolotl 0.19.0: datasets[0].spilt: unknown key "spilt" (also line 3)',
-        'Axolotl 0.19.0: 2 keys are deprecated: "fsdp_offload_params" (line 10), "fsdp_auto_wrap_policy" (line 11)',
-        'Axolotl 0.19.0: fsdp_config: unknown keys "fsdp_limit_all_gathers", "fsdp_forward_prefetch" (also line 13)',
+        'Axolotl 0.21.0: datasets[0].spilt: unknown key "spilt" (also line 3)',
+        'Axolotl 0.21.0: 2 keys are deprecated: "fsdp_offload_params" (line 10), "fsdp_auto_wrap_policy" (line 11)',
+        'Axolotl 0.21.0: fsdp_config: unknown keys "fsdp_limit_all_gathers", "fsdp_backward_prefetch" (also line 13)',
     ]
     assert len(examine(["b.yaml"], one_by_one=True).findings) == 6
 
@@ -197,7 +197,7 @@ def test_findings_of_one_group_are_one() -> None:
 def test_formats() -> None:
     put(b_yaml=FILES["b.yaml"])
     code, text = run("b.yaml", "--format", "line")
-    message = 'Axolotl 0.19.0: lora_alhpa: unknown key "lora_alhpa"'
+    message = 'Axolotl 0.21.0: lora_alhpa: unknown key "lora_alhpa"'
     assert (code, text) == (
         1,
         f'b.yaml:7:1: error[T020] {message}; did you mean "lora_alpha"?; Axolotl ignores it without a message\n',
@@ -208,4 +208,4 @@ def test_formats() -> None:
         "T020",
         "b.yaml",
     )
-    assert json.loads(run("b.yaml", "--json")[1])["files"][0]["tool"] == "Axolotl 0.19.0"
+    assert json.loads(run("b.yaml", "--json")[1])["files"][0]["tool"] == "Axolotl 0.21.0"

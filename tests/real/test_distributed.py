@@ -19,7 +19,7 @@ from recipec.pipeline import compile_file
 
 HERE = Path(__file__).parent
 RECIPE = HERE / "distributed" / "two-gpus.yaml"
-ENVIRONMENTS = ("axolotl-0.19.0", "axolotl-0.19.0-deepspeed")
+ENVIRONMENTS = ("axolotl-0.21.0", "axolotl-0.21.0-deepspeed")
 STRATEGIES = ("ddp", "fsdp2", "zero1", "zero2", "zero3")
 
 
@@ -36,7 +36,7 @@ def train(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     place = tmp_path_factory.mktemp("two")
     (place / "data").mkdir()
     (place / "environments").mkdir()
-    real = tool_python("axolotl-0.19.0-deepspeed").parent.parent
+    real = tool_python("axolotl-0.21.0-deepspeed").parent.parent
     for name in ENVIRONMENTS:
         (place / "environments" / name).symlink_to(real)
     words = ["tea", "coffee", "milk", "juice", "water", "cocoa", "lemonade", "cider", "soda", "smoothie"]

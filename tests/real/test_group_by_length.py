@@ -9,7 +9,7 @@ import pytest
 from before_training import batches, made
 
 PROGRAMS = {
-    "axolotl": ("axolotl-0.19.0", ("axolotl.cli.train", "{stage}/axolotl.yaml")),
+    "axolotl": ("axolotl-0.21.0", ("axolotl.cli.train", "{stage}/axolotl.yaml")),
     "trl": ("trl-1.16.0", ("{stage}/train.py",)),
     "llamafactory": ("llamafactory-0.9.5", ("llamafactory.cli", "train", "{stage}/llamafactory.yaml")),
     "unsloth": ("unsloth-2026.10.9", ("{stage}/train.py",)),

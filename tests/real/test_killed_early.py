@@ -20,6 +20,7 @@ model:
 data: {train: [{path: rows.jsonl, format: text}]}
 train: {method: pretrain, steps: 2, batch_size: 2, micro_batch_size: 2, learning_rate: 1e-3}
 hardware: {gpu: none}
+versions: {axolotl: 0.19.0}
 """
 RUN = [sys.executable, "-m", "recipec.cli", "run", "killed.yaml"]
 # Rows that take a while to write; each process says when it has them all.

@@ -16,6 +16,7 @@ import pytest
 from before_training import made
 
 TRAINERS = {"axolotl": "axolotl-0.19.0", "trl": "trl-1.16.0", "unsloth": "unsloth-2026.10.9"}
+NAMED = {"axolotl": "versions: {axolotl: 0.19.0}\n"}  # `recipe data` takes the newest with Python 3.12 alone
 Q, GOOD, BAD = (
     {"role": r, "content": c} for r, c in (("user", "Is 7 odd?"), ("assistant", "Yes."), ("assistant", "No."))
 )
@@ -108,7 +109,8 @@ def prepared(
     name = f"{trainer}-{method}-{len(sources)}"
     listed = ", ".join(f"{{path: {source}.jsonl, format: {format}}}" for source in sources)
     adapter = "" if method in ("sft", "orpo") else "adapter: {rank: 4}\n"
-    (place / f"{name}.yaml").write_text(RECIPE % (name, trainer, listed, method) + adapter, encoding="utf-8")
+    text = RECIPE % (name, trainer, listed, method) + adapter + NAMED.get(trainer, "")
+    (place / f"{name}.yaml").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "recipec.cli", "data", f"{name}.yaml", "--json", "--rows", "9"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.stdout, done.stderr

@@ -176,7 +176,7 @@ def test_a_course_of_two_stages(workplace: Path, tool_python: Callable[[str], Pa
     learnt(runs / "10-pretrain")
     learnt(runs / "20-sft")
     stages = [str(runs / name) for name in ("10-pretrain", "20-sft", "25-merge")]
-    subprocess.run([tool_python("axolotl-0.19.0"), "-c", MERGED, *stages], check=True)
+    subprocess.run([tool_python("axolotl-0.21.0"), "-c", MERGED, *stages], check=True)
     template = (runs / "25-merge" / "chat_template.jinja").read_text(encoding="utf-8")
     assert template == (workplace / "data" / "turns.jinja").read_text(encoding="utf-8")
     for model in ("pretrain", "sft"):

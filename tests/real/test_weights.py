@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 RECIPE = HERE / "distributed" / "two-gpus.yaml"
 FLOAT, BF16 = ["float32"], ["bfloat16"]
 DEEPSPEED = {
-    "axolotl": "axolotl-0.19.0-deepspeed",
+    "axolotl": "axolotl-0.21.0-deepspeed",
     "trl": "trl-1.16.0-deepspeed",
     "llamafactory": "llamafactory-0.9.5-deepspeed",
 }

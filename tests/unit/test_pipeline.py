@@ -127,7 +127,7 @@ def test_exit_codes(tmp_path: Path) -> None:
 
 def test_an_emitted_value_that_the_tool_refuses_is_found_at_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A narrower contract stands in for one, to refuse a value and a row within a list."""
-    data = json.loads((contracts.DATA / "axolotl-0.19.0.json").read_bytes())
+    data = json.loads((contracts.DATA / "axolotl-0.21.0.json").read_bytes())
     data["documents"]["config"]["keys"]["learning_rate"] = {"type": ["float"], "lt": 1e-6}
     data["documents"]["config"]["keys"]["datasets"] = {"type": ["list"], "items": {"type": ["str"]}}
     real = contracts.load

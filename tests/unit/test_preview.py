@@ -35,7 +35,7 @@ def row(pieces: list[Piece]) -> dict[str, Any]:
 def stage(rows: list[dict[str, Any]], *, dropped: int = 0, method: str = "sft") -> dict[str, Any]:
     source = {"name": "rows.jsonl", "format": "chat", "rows": rows, "lengths": [4, 40, 400, 400]}
     source |= {"trained": [1, 2, 3, 4], "dropped": dropped, "cut": 0, "more": 7}
-    about = {"stage": "train", "trainer": "axolotl", "release": "0.19.0", "method": method, "max_length": 64}
+    about = {"stage": "train", "trainer": "axolotl", "release": "0.21.0", "method": method, "max_length": 64}
     return about | {"notes": ["a note"], "packing": {"sequences": 4, "tokens": 128, "room": 256}, "sources": [source]}
 
 
@@ -158,7 +158,7 @@ def test_without_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = preview(compiled(tmp_path, "recipes/quickstart/train.jsonl"), "shown.yaml", rows=1)
     [made] = found.stages
     assert made["notes"] == [
-        "tokens are not shown: environment axolotl-0.19.0 is missing: run `recipe env create axolotl-0.19.0`"
+        "tokens are not shown: environment axolotl-0.21.0 is missing: run `recipe env create axolotl-0.21.0`"
     ]
     assert made["sources"][0]["rows"] == [
         {"texts": {"user": "Which aisle has the soda?", "assistant": "Go to the drinks aisle."}}
@@ -181,7 +181,7 @@ def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"messages": 1}\n\n{"messages": 2}\n{"messages": 3}\n', encoding="utf-8")
     made = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0].body
-    assert decides(made, 2)["release"] == "axolotl 0.19.0"
+    assert decides(made, 2)["release"] == "axolotl 0.21.0"
     local = source(messages="messages").replaced(path=str(rows))
     two, three = rows_digest(local, 2), rows_digest(local, 3)
     rows.write_text('{"messages": 1}\n{"messages": 2}\n{"messages": 4}\n', encoding="utf-8")
@@ -192,7 +192,7 @@ def test_a_snapshot_holds_what_decides_tokens(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_held_against_rows(tmp_path: Path) -> None:
     training = compiled(tmp_path, "recipes/quickstart/train.jsonl").resolved.plan.stages[0].body
-    then = stage([row([*ASKED, *SAID])]) | {"versions": {"axolotl": "0.19.0"}, "template_sha256": None}
+    then = stage([row([*ASKED, *SAID])]) | {"versions": {"axolotl": "0.21.0"}, "template_sha256": None}
     text = token_snapshot.snapshot_text([then], [training], 3)
     assert str(tmp_path) not in text
     kept = tmp_path / "shown.tokens.json"

@@ -1,4 +1,4 @@
-"""What a trainer does with rows that are too long, or do not alternate, is not told where local files have none."""
+"""What a trainer does with rows of a kind, such as those that are too long, is not told where local files have none."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,13 @@ train: {{epochs: 1, learning_rate: 1e-4}}
 hardware: {{gpu: a100-80gb{machine}}}
 """
 TURNS = [{"role": "user", "content": "Wie viele?"}, {"role": "assistant", "content": "Acht."}]
-LONG, ODD = "longer than max_length", "do not alternate"
+LONG, ODD, TEXTS = "longer than max_length", "do not alternate", "both are lists of messages"
 MACHINES = {"trl": "", "llamafactory": "", "openrlhf": ", per_node: 2"}
 
 
-def told(trainer: str, path: str, length: int = 2048) -> list[str]:
+def told(trainer: str, path: str, length: int = 2048, form: str = "", train: str = "") -> list[str]:
     """Return what is told of rows that a trainer treats another way."""
-    form = "completion" if trainer == "trl" else "chat"
+    form = form or ("completion" if trainer == "trl" else "chat")
     model = {"llamafactory": ", chat_template: qwen_25", "openrlhf": ", attention: flash_attention_2"}.get(trainer, "")
     more = "parallel: {strategy: zero2}\n" if trainer == "openrlhf" else ""
     text = RECIPE.format(
@@ -36,8 +36,10 @@ def told(trainer: str, path: str, length: int = 2048) -> list[str]:
         source=f"{{path: {path}, format: {form}}}",
         machine=MACHINES[trainer],
     )
+    text = text.replace("train: {epochs", f"train: {{{train}epochs")
     found = compile_tree(read_text(Source("rows.yaml", text + more))).findings
-    return [one.message for one in found if one.code == "T003" and (LONG in one.message or ODD in one.message)]
+    about = [one.message for one in found if one.code == "T003"]
+    return [one for one in about if any(kind in one for kind in (LONG, ODD, TEXTS))]
 
 
 def write(rows: list[Any]) -> str:
@@ -84,3 +86,28 @@ def test_turns_that_do_not_alternate_are_told_where_there_are_some(turns: list[d
     path = write([{"messages": TURNS}, {"messages": turns}])
     assert any(ODD in one for one in told("llamafactory", path)) is odd
     assert any(ODD in one for one in told("llamafactory", "elsewhere.jsonl"))
+
+
+SAID = {"role": "assistant", "content": "Acht."}, {"role": "assistant", "content": "Neun."}
+
+
+@pytest.mark.parametrize(
+    ("messages", "odd"),
+    [
+        (TURNS[:1], False),
+        ([*TURNS, TURNS[0]], False),
+        ([TURNS[0], TURNS[0]], True),
+    ],
+)
+def test_the_prompt_of_a_pair_ends_with_the_user(messages: list[Any], odd: bool) -> None:
+    path = write([{"messages": messages, "chosen": SAID[0], "rejected": SAID[1]}])
+    found = told("llamafactory", path, form="preference", train="method: dpo, ")
+    assert any(ODD in one for one in found) is odd
+    assert any(ODD in one for one in told("llamafactory", "elsewhere.jsonl", form="preference", train="method: dpo, "))
+
+
+def test_answers_that_are_lists_of_turns_are_not_told_to_be_so() -> None:
+    """An answer that is a text is a mistake in the rows, which is told there."""
+    path = write([{"messages": TURNS[:1], "chosen": [SAID[0]], "rejected": [SAID[1]]}])
+    assert told("openrlhf", path, form="preference", train="method: dpo, ") == []
+    assert any(TEXTS in one for one in told("openrlhf", "elsewhere.jsonl", form="preference", train="method: dpo, "))

@@ -20,8 +20,11 @@ parallel: {PARALLEL}
 FLASH = ", attention: flash_attention_2"
 
 
-def compiled(trainer: str, parallel: str, model: str = "", more: str = "", train: str = "") -> Compiled:
+def compiled(
+    trainer: str, parallel: str, model: str = "", more: str = "", train: str = "", release: str = ""
+) -> Compiled:
     text = TEXT.replace("TRAINER", trainer).replace("MODEL", model).replace("MORE", more).replace("TRAIN", train)
+    text += f"versions: {{{trainer}: {release}}}\n" if release else ""
     return compile_tree(read_text(Source("x.yaml", text.replace("PARALLEL", parallel))))
 
 
@@ -45,11 +48,15 @@ def test_axolotl_is_told_of_groups_and_shards() -> None:
     assert not set(sizes) & set(alone)
 
 
-def test_ring_attention_is_in_the_environment() -> None:
-    found = compiled("axolotl", "strategy: fsdp2, context_parallel: 2", FLASH)
+@pytest.mark.parametrize(
+    ("release", "added", "package"),
+    [("0.21.0", "ringmaster", "axolotl-ringmaster"), ("0.19.0", "ring-flash-attn", "ring-flash-attn")],
+)
+def test_what_shares_sequences_is_in_the_environment(release: str, added: str, package: str) -> None:
+    found = compiled("axolotl", "strategy: fsdp2, context_parallel: 2", FLASH, release=release)
     (name,) = [path for path in found.files if path.startswith("environments/")]
-    assert name == "environments/axolotl-0.19.0-flash-attn-ring-flash-attn.txt"
-    assert "\nring-flash-attn==" in found.files[name]
+    assert name == f"environments/axolotl-{release}-flash-attn-{added}.txt"
+    assert f"\n{package}==" in found.files[name]
     assert "\nflash-attn==" in found.files[name]
 
 
@@ -86,10 +93,11 @@ TENSOR = "strategy: fsdp2, tensor_parallel: 2"
 @pytest.mark.parametrize(
     ("trainer", "parallel", "words", "message"),
     [
-        ("axolotl", CONTEXT, {}, "Axolotl's context parallelism is ring attention of Flash Attention 2"),
+        ("axolotl", CONTEXT, {}, "Axolotl's context parallelism trains with Flash Attention 2 whatever the number of heads"),
+        ("axolotl", CONTEXT, {"release": "0.19.0"}, "Axolotl's context parallelism is ring attention of Flash Attention 2"),
         ("axolotl", "strategy: zero3, context_parallel: 2", {"model": FLASH}, "Axolotl has context_parallel beside FSDP2 only"),
         ("axolotl", "strategy: ddp, tensor_parallel: 2", {}, "Axolotl has tensor_parallel beside FSDP2 only"),
-        ("axolotl", CONTEXT, {"model": FLASH, "more": ", packing: true", "train": ", micro_batch_size: 2"}, "Axolotl's ring attention takes one packed row at a time"),
+        ("axolotl", CONTEXT, {"model": FLASH, "more": ", packing: true", "train": ", micro_batch_size: 2", "release": "0.19.0"}, "Axolotl's ring attention takes one packed row at a time"),
         ("axolotl", TENSOR, {"train": ", liger_kernel: true"}, "Liger's kernels need whole layers"),
         ("axolotl", TENSOR, {"model": ", load_in: nf4", "train": "}\nadapter: {rank: 8"}, "weights in nf4 cannot be split by heads"),
         ("trl", "strategy: zero3, context_parallel: 2", {}, "TRL has context parallelism with FSDP2 only"),
@@ -169,7 +177,7 @@ def test_what_is_missing_for_ring_attention_is_told_at_the_word_that_asks_for_it
     for word, given in (("TRAINER", trainer), ("MODEL", ""), ("MORE", ""), ("TRAIN", ", micro_batch_size: 1")):
         text = text.replace(word, given)
     found = compile_tree(read_text(Source("x.yaml", text))).findings
-    one = next(one for one in found if "ring attention" in one.message)
+    one = next(one for one in found if "Flash Attention 2" in one.message)
     assert one.span is not None
     assert (text.splitlines()[one.span.line - 1].partition(":")[0], one.help) == ("parallel", advice)
 

@@ -317,7 +317,7 @@ def test_methods_of_the_causal_builder_group_by_length(method: str) -> None:
 def test_its_file_reads_back_as_plan_values(text: str, read: dict[str, Any]) -> None:
     result = compiled(text)
     document: Any = plain(read_text(Source("axolotl.yaml", result.files["10-train/axolotl.yaml"])))
-    found = read_back(axolotl.ROWS, document, "0.19.0")
+    found = read_back(axolotl.ROWS, document, "0.21.0")
     assert found | read == found
     assert result.resolved is not None
     values = flattened(result.resolved.plan.stages[0].body)
@@ -346,7 +346,7 @@ def test_prepared_data_is_dropped_where_the_rows_have_changed(tmp_path: Path) ->
     """A stand-in for `axolotl` leaves a file as prepared data; it shows what of it the next run finds."""
     result = compiled(sft().replace("a.jsonl", "it's.jsonl"))
     write(tmp_path / "build", result.files)
-    tool = tmp_path / "environments" / "axolotl-0.19.0" / "bin"
+    tool = tmp_path / "environments" / "axolotl-0.21.0" / "bin"
     tool.mkdir(parents=True)
     (tool / "python").symlink_to(sys.executable)
     (tool / "axolotl").write_text("#!/bin/sh\nls runs/t/prepared\ntouch runs/t/prepared/tokenised\n")

@@ -206,7 +206,7 @@ def test_liger_and_checkpoints_of_the_model_alone_on_trl() -> None:
     assert "liger-kernel" not in plain
     own = compiled(train={"liger_kernel": True}).resolved
     assert own is not None
-    assert next(iter(own.plan.of_kind("train"))).environment == "axolotl-0.19.0"  # which holds Liger anyway
+    assert next(iter(own.plan.of_kind("train"))).environment == "axolotl-0.21.0"  # which holds Liger anyway
 
 
 def test_every_template_of_llamafactory_has_a_name() -> None:

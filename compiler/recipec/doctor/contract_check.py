@@ -12,6 +12,7 @@ from recipec.diagnostics import Finding
 from recipec.doctor.reading import Read, number
 from recipec.doctor.recognise import EXPERIMENTAL, TITLES, TRAINERS, Guess, latest, pinned_beside
 from recipec.doctor.renamed import FATE, MOVED
+from recipec.facts import is_between
 from recipec.source import Mapping, Node, Path, Plain, Scalar, Span, beginning, dotted, find, key_span, plain
 from recipec.yaml_reader import scalar_value
 
@@ -30,6 +31,7 @@ _IGNORED_AT = {
     "deepspeed": range(1, 2),
 }  # how deep a tool drops unknown keys without a message
 _STRATEGY = ("sharding_strategy", "fsdp_sharding_strategy")
+_OF_FSDP1 = ("sharding_strategy", "forward_prefetch")
 
 
 class File(NamedTuple):
@@ -95,8 +97,14 @@ def as_taken(file: File) -> File:
     return file._replace(values=values)
 
 
+def _only_fsdp2(file: File) -> bool:
+    return file.guess.tool == "axolotl" and is_between(file.guess.release, "0.21.0", "")
+
+
 def fsdp_version(file: File) -> int:
-    """Return the FSDP version that Axolotl takes; its own default is the first."""
+    """Return the FSDP version that Axolotl takes; its own default is the first, and since 0.21 there is only the second."""
+    if _only_fsdp2(file):
+        return 2
     said = file.get("fsdp_version") or file.get("fsdp_config.version") or file.get("fsdp_config.fsdp_version") or 1
     return 2 if str(said) == "2" else 1
 
@@ -222,6 +230,8 @@ def _dead(file: File, problem: Problem) -> Finding:
     key = str(problem.path[-1])
     fate = FATE["experimental" if guess.document in EXPERIMENTAL else guess.tool][len(problem.path) > 1]
     instead, why = MOVED.get(guess.tool, {}).get(key, (problem.suggestion, ""))
+    if problem.path[0] == "fsdp_config" and key.removeprefix("fsdp_") in _OF_FSDP1 and _only_fsdp2(file):
+        fate = "Axolotl refuses it since 0.21, which has no FSDP1"
     if guess.tool == "axolotl" and key in _STRATEGY and fsdp_version(file) == 1:
         instead, why = _strategy(_value(file, problem.path))
     advice = f"{why}; {fate}" if why else fate

@@ -144,8 +144,9 @@ class Judge:
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
         self.row_count = 0
         self.odd_turns = (
-            False  # in a conversation so far: user and assistant do not alternate, or the user has the last word
+            False  # in a conversation so far: user and assistant do not alternate, or the wrong one ends it
         )
+        self.text_answers = False  # so far: a pair beside messages has an answer that is a text
         self.numbers: dict[str, bool] = {}  # of a column of CSV: are all its values numbers so far
 
     def at_end(self) -> Iterator[RowProblem]:
@@ -178,6 +179,8 @@ class Judge:
             for problem in self._of_column(where, name, column, row.get(column)):
                 wrong = wrong or problem.severity == "error"
                 yield problem
+        answers = [row.get(source.columns[side]) for side in ("chosen", "rejected") if side in source.columns]
+        self.text_answers = self.text_answers or any(isinstance(answer, str) for answer in answers)
         if not wrong:
             yield from self._of_answers(where, row)
             yield from self._of_texts(where, row)
@@ -282,7 +285,10 @@ class Judge:
         if chat_ends(self.source, name, order):
             message = f"{where}: the user has the last word, of which nothing is learnt"
             yield RowProblem("D035", name, message, "end each conversation with an answer", None, "warning")
-        self.odd_turns = self.odd_turns or spoken != usual or (name == "messages" and order[-1] != "assistant")
+        ends = (
+            "user" if "chosen" in self.source.columns else "assistant"
+        )  # whose turn is the last of a prompt, of a row
+        self.odd_turns = self.odd_turns or spoken != usual or (name == "messages" and order[-1] != ends)
         chat, use = self.source.format == "chat" and name == "messages", self.source.use
         if chat and "assistant" not in order:
             message = f"{where}: no assistant turn"

@@ -32,7 +32,8 @@ class RowSurvey(NamedTuple):
 
     `labels` counts the rows that are labelled good and bad. No row has more than `longest` tokens, whatever the tokenizer and the
     template, where all were read; None where that is not known. `odd_turns`: in some conversation user and assistant do not
-    alternate, or the assistant does not speak last. `blanks`: some text begins or ends with space.
+    alternate, or the assistant does not speak last (of the prompt of a pair, the user). `blanks`: some text begins or ends with
+    space. `text_answers`: an answer of some pair is a text, not turns.
     """
 
     problems: list[RowProblem]
@@ -42,6 +43,7 @@ class RowSurvey(NamedTuple):
     longest: int | None = None
     odd_turns: bool = True
     blanks: bool = True
+    text_answers: bool = True
 
 
 def survey_rows(source: RowSource) -> RowSurvey | None:
@@ -95,7 +97,8 @@ def _surveyed(
     longest = surveyor.longest if whole else None
     odd = not whole or surveyor.judge_of.odd_turns or "D002" in surveyor.problems
     blanks = not whole or surveyor.blanks
-    return RowSurvey(report, total, surveyor.row_hashes, surveyor.labels, longest, odd, blanks)
+    texts = not whole or surveyor.judge_of.text_answers or "D002" in surveyor.problems
+    return RowSurvey(report, total, surveyor.row_hashes, surveyor.labels, longest, odd, blanks, texts)
 
 
 def _of_parquet(source: RowSource, path: Path) -> RowSurvey:

@@ -87,7 +87,8 @@ def absent(s: Train, environment: str) -> frozenset[str]:
         found.append(survey)
     none = ["long"] * all((one.longest or 0) <= s.model.max_length for one in found)
     none += ["odd turns"] * (not any(one.odd_turns for one in found))
-    return frozenset([*none, *["blanks"] * (not any(one.blanks for one in found))])
+    none += ["blanks"] * (not any(one.blanks for one in found))
+    return frozenset([*none, *["text answers"] * (not any(one.text_answers for one in found))])
 
 
 def counted_rows(s: Train, source: DataSource, environment: str) -> int | None:

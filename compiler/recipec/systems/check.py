@@ -10,7 +10,7 @@ from recipec.plan import Record
 from recipec.source import is_tuple
 
 Said = Literal["", "written", "other"]
-RowsOf = Literal["", "long", "odd turns", "blanks"]
+RowsOf = Literal["", "long", "odd turns", "blanks", "text answers"]
 Values = Mapping[str, Any]  # every plan path of a stage, those of sections too, with its value
 
 
@@ -60,7 +60,7 @@ class Check(Record, frozen=True):
     `paths` are the plan paths whose values `when`, and `message` and `advice` where these are functions, are given; the
     first is to blame. A `*` in them stands for each item of a tuple of records: the check is made of every one.
     `said`: it is told only to a user who wrote the value (`written`), or wrote another than would be taken anyway
-    (`other`), since nobody else counts on it. `rows`: only of rows that are too long, or whose turns do not alternate: it is not
+    (`other`), since nobody else counts on it. `rows`: only of rows of that kind, such as those that are too long: it is not
     told where local files have none. `harmless`: it is said, and nothing need be done about it.
     """
 

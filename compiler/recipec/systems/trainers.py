@@ -54,14 +54,14 @@ def unsplit(tool: str, *paths: str) -> tuple[Check, ...]:
     )
 
 
-def ring(tool: str) -> Check:
+def ring(tool: str, message: str = "") -> Check:
     """Return the check of a trainer whose processes share sequences by ring attention, which Flash Attention 2 computes."""
     return refuses(
         "model.attention",
         CONTEXT,
         "hardware.sm",
         when=lambda attention, parts, _sm: parts > 1 and attention != "flash_attention_2",
-        message=f"{tool}'s context parallelism is ring attention of Flash Attention 2",
+        message=message or f"{tool}'s context parallelism is ring attention of Flash Attention 2",
         advice=lambda _attention, _parts, sm: (
             "set model.attention: flash_attention_2"
             if sm >= 80

@@ -13,6 +13,7 @@ ADDED = (
     "liger",
     "ray",
     "ring-flash-attn",
+    "ringmaster",
     "schedulefree",
 )  # pins that other environments add to theirs, in the order of names
 
@@ -40,15 +41,11 @@ def gpus() -> dict[str, Gpu]:
 
 @cache
 def releases(tool: str) -> tuple[str, ...]:
-    """Return the releases of a tool that there are exact pins of, the newest first; the first is the default.
-
-    Those whose pins say `# named-only: WHY` come last: a recipe gets them by naming them.
-    """
+    """Return the releases of a tool that there are exact pins of, the newest first; the first is the default."""
     begin, end = f"{tool}-", ".txt"
     names = [path.name for path in (FOLDER / "environments").iterdir()]
     found = [name[len(begin) : -len(end)] for name in names if name.startswith(begin) and name.endswith(end)]
-    ordered = sorted((r for r in found if "-" not in r), key=version, reverse=True)
-    return tuple(sorted(ordered, key=lambda release: "\n# named-only: " in pins(f"{tool}-{release}")))
+    return tuple(sorted((r for r in found if "-" not in r), key=version, reverse=True))
 
 
 @lru_cache(maxsize=256)

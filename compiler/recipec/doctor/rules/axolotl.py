@@ -1,4 +1,4 @@
-"""What contradicts itself in an Axolotl file. Facts: `axolotl/utils/schemas/validation.py` and `peft.py` of 0.17 and 0.19."""
+"""What contradicts itself in an Axolotl file. Facts: `axolotl/utils/schemas/validation.py` and `peft.py` of 0.17 to 0.21."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from recipec.doctor.contract_check import File, fsdp_version
 from recipec.doctor.rules import Fault, both, number, rule, whole
+from recipec.facts import is_between
 from recipec.facts.models import known_model
 
 ISOLATING = ("flash", "flex", "xformers", "sage", "sdpa", "eager")
@@ -217,8 +218,14 @@ def optimizer_that_cannot_shard(file: File) -> Iterator[Fault]:
 
 @rule("D124", "axolotl")
 def loading_four_bits_on_one_rank(file: File) -> Iterator[Fault]:
-    """Axolotl 0.19 refuses this combination: the other ranks would wait for sizes that never match."""
+    """Axolotl refuses this combination since 0.19: the other ranks would wait for sizes that never match.
+
+    Since 0.21 it loads QLoRA's weights in another way, unless it is told not to.
+    """
     path = _fsdp(file, "cpu_ram_efficient_loading")
+    staged = file.get("qlora_sharded_model_loading", file.get("adapter") == "qlora")
+    if staged and is_between(file.guess.release, "0.21.0", ""):
+        return
     if path and file.get("load_in_4bit") and fsdp_version(file) == 2 and file.guess.release != "0.17.0":
         yield Fault(
             path, "FSDP2 cannot load 4-bit weights on one rank only", "write `cpu_ram_efficient_loading: false`"

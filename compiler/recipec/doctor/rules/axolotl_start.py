@@ -1,7 +1,7 @@
 """What Axolotl refuses when it starts, as far as one file decides it: its validators, condition by condition.
 
-Facts: `axolotl/utils/schemas/validation.py`, `config.py`, `peft.py`, `fsdp.py` and `datasets.py` of 0.17 and 0.19. A condition
-that the older release does not have says so by `since`.
+Facts: `axolotl/utils/schemas/validation.py`, `config.py`, `peft.py`, `fsdp.py` and `datasets.py` of 0.17, 0.19 and 0.21. A
+condition that not every release has says so by `since` and `until`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import NamedTuple
 from recipec.doctor.contract_check import File
 from recipec.doctor.contract_check import fsdp_version as version
 from recipec.doctor.rules import Fault, both, number, rule
+from recipec.facts import is_between
 
-NEW = "0.19.0"
+NEW, RINGMASTER = "0.19.0", "0.21.0"  # the latter has another context parallelism, and no FSDP1
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 PREFERENCES = ("dpo", "ipo", "kto", "orpo")
 OLD_ATTENTION = {
@@ -39,11 +40,12 @@ class Refusal(NamedTuple):
     message: str
     advice: str
     since: str = ""
+    until: str = ""
 
 
-def refuse(where: Callable[[File], str | None], message: str, advice: str, since: str = "") -> Refusal:
-    """Return a condition."""
-    return Refusal(where, message, advice, since)
+def refuse(where: Callable[[File], str | None], message: str, advice: str, since: str = "", until: str = "") -> Refusal:
+    """Return a condition of the releases from `since` on and before `until`, where these are given."""
+    return Refusal(where, message, advice, since, until)
 
 
 def shards(file: File) -> bool:
@@ -93,7 +95,7 @@ def when(key: str, holds: Callable[[File], object]) -> Callable[[File], str | No
 def tell(file: File, refusals: tuple[Refusal, ...]) -> Iterator[Fault]:
     """Yield what holds of a file."""
     for refusal in refusals:
-        if refusal.since == NEW and file.guess.release == "0.17.0":
+        if not is_between(file.guess.release, refusal.since, refusal.until):
             continue
         path = refusal.where(file)
         if path is not None:
@@ -142,11 +144,29 @@ CONTEXT = (
         _no_ring,
         "context parallelism needs flash attention",
         "write `attn_implementation: flash_attention_2`, or delete context_parallel_size",
+        until=RINGMASTER,
     ),
     refuse(
         _micro_batch,
         "context parallelism with packing takes one sequence at a time",
         "write `micro_batch_size: 1`, and more gradient_accumulation_steps",
+        until=RINGMASTER,
+    ),
+    refuse(
+        lambda file: (
+            "attn_implementation"
+            if _degree(file)[0] and not file.get("use_glm_dsa_kernels") and attention(file) == "eager"
+            else None
+        ),
+        "context parallelism wraps kernels of attention, and eager has none",
+        "write `attn_implementation: flash_attention_2`",
+        since=RINGMASTER,
+    ),
+    refuse(
+        lambda file: _degree(file)[0] if file.get("rl") and file.get("deepspeed") and _degree(file)[0] else None,
+        "context parallelism of {rl} does not go with DeepSpeed",
+        "take FSDP2",
+        since=RINGMASTER,
     ),
     refuse(
         _liger,
@@ -195,6 +215,7 @@ RL = (
         "Liger's DPO loss has no IPO",
         "delete dpo_use_liger_kernel, or take another loss",
         NEW,
+        RINGMASTER,
     ),
     refuse(
         lambda file: "trl.multi_objective_aggregation"
@@ -263,7 +284,7 @@ OPTIMISERS = (
     refuse(_any("polora", OWN_RATES), "polora sets its own step sizes and ignores {key}", "delete {key}, or take another optimiser"),
     refuse(_any("polora", ("relora_steps",)), "polora does not go with ReLoRA", "delete relora_steps, or take another optimiser"),
     refuse(_about("q_galore_adamw8bit", "optimizer", lambda file: file.get("adapter")), "q_galore_adamw8bit trains whole matrices and does not go with an adapter", "delete adapter, or take another optimiser"),
-    refuse(_about("q_galore_adamw8bit", "fsdp_config", lambda file: shards(file) and version(file) == 2 and file.get("fsdp_config.use_orig_params") is not True), "q_galore_adamw8bit under FSDP2 needs `use_orig_params: true`", "add it to fsdp_config"),
+    refuse(_about("q_galore_adamw8bit", "fsdp_config", lambda file: shards(file) and version(file) == 2 and file.get("fsdp_config.use_orig_params") is not True), "q_galore_adamw8bit under FSDP2 needs `use_orig_params: true`", "add it to fsdp_config", until=RINGMASTER),
 )  # fmt: skip
 
 
@@ -273,19 +294,36 @@ def optimisers_elsewhere(file: File) -> Iterator[Fault]:
     yield from tell(file, OPTIMISERS)
 
 
+def _falcon(file: File) -> bool:
+    return "falcon" in str(file.get("base_model", "")).lower()
+
+
+def _only_second(file: File) -> bool:
+    """Return whether the release has FSDP2 only."""
+    return is_between(file.guess.release, RINGMASTER, "")
+
+
 SHARDING = (
     refuse(
-        lambda file: quantised(file) if version(file) == 2 and shards(file) | ("fsdp_version" in file.values) and file.get("rl") in PREFERENCES else None,
+        lambda file: quantised(file) if version(file) == 2 and shards(file) | (not _only_second(file) and "fsdp_version" in file.values) and file.get("rl") in PREFERENCES else None,
         "FSDP2 cannot train {rl} on a base model in {bits}",
-        "delete {bits}, take DeepSpeed, or write `fsdp_version: 1`",
+        "delete {bits}, or take DeepSpeed",
+    ),
+    refuse(lambda file: "fsdp" if file.get("fsdp") else None, "the list `fsdp` belongs to FSDP1, which Axolotl has no more since 0.21", "delete it: `fsdp_config` alone turns FSDP2 on", since=RINGMASTER),
+    refuse(
+        lambda file: next((path for path in ("fsdp_version", "fsdp_config.fsdp_version", "fsdp_config.version") if str(file.get(path, 2)) != "2"), None),
+        "Axolotl has no FSDP1 any more since 0.21",
+        "write `fsdp_version: 2`",
+        since=RINGMASTER,
     ),
     refuse(
         lambda file: fsdp(file, "cpu_offload_pin_memory") if file.get(str(fsdp(file, "cpu_offload_pin_memory"))) is False and str(file.get("fsdp_version")) != "2" else None,
         "FSDP1 always pins the memory that it offloads to",
         "delete it, or write `fsdp_version: 2`",
+        until=RINGMASTER,
     ),
     refuse(
-        lambda file: fsdp(file, "cpu_offload_pin_memory") if file.get(str(fsdp(file, "cpu_offload_pin_memory"))) is False and str(file.get("fsdp_version")) == "2" and not file.get(str(fsdp(file, "offload_params"))) else None,
+        lambda file: fsdp(file, "cpu_offload_pin_memory") if file.get(str(fsdp(file, "cpu_offload_pin_memory"))) is False and (_only_second(file) or str(file.get("fsdp_version")) == "2") and not file.get(str(fsdp(file, "offload_params"))) else None,
         "nothing is offloaded, so no memory is pinned",
         "add `offload_params: true`, or delete it",
     ),
@@ -300,6 +338,13 @@ SHARDING = (
         when("fp8_enable_fsdp_float8_all_gather", lambda file: file.get("fsdp_version") != 2),
         "fp8_enable_fsdp_float8_all_gather needs FSDP2",
         "write `fsdp_version: 2` at the top of the file",
+        until=RINGMASTER,
+    ),
+    refuse(
+        when("fp8_enable_fsdp_float8_all_gather", lambda file: not file.get("fsdp_config")),
+        "fp8_enable_fsdp_float8_all_gather needs FSDP2",
+        "add an fsdp_config, or delete it",
+        since=RINGMASTER,
     ),
     refuse(
         when("fp8_enable_fsdp_float8_all_gather", lambda file: file.get("fp8_config.recipe", "tensorwise") != "tensorwise"),
@@ -308,7 +353,28 @@ SHARDING = (
         NEW,
     ),
     refuse(lambda file: "fp8_config" if file.get("fp8_config") is not None and not file.get("fp8") else None, "fp8_config without fp8", "add `fp8: true`, or delete it", NEW),
-    refuse(when("fsdp", lambda file: "falcon" in str(file.get("base_model", "")).lower()), "Axolotl has no FSDP for Falcon", "take DeepSpeed"),
+    refuse(when("fsdp", lambda file: _falcon(file)), "Axolotl has no FSDP for Falcon", "take DeepSpeed", until=RINGMASTER),
+    refuse(when("fsdp_config", lambda file: _falcon(file)), "Axolotl has no FSDP for Falcon", "take DeepSpeed", since=RINGMASTER),
+    refuse(
+        lambda file: "expert_parallel_size" if more_than_one(file, "expert_parallel_size") and not file.get("fsdp_config") else None,
+        "expert parallelism needs FSDP2",
+        "add an fsdp_config, or delete expert_parallel_size",
+        since=RINGMASTER,
+    ),
+    refuse(
+        lambda file: fsdp(file, "state_dict_type") or "fsdp_config"
+        if more_than_one(file, "expert_parallel_size") and file.get("fsdp_config") and file.get(str(fsdp(file, "state_dict_type"))) != "FULL_STATE_DICT"
+        else None,
+        "of experts on several GPUs, only a full state dict holds all",
+        "write `state_dict_type: FULL_STATE_DICT` in fsdp_config",
+        since=RINGMASTER,
+    ),
+    refuse(
+        lambda file: "expert_parallel_size" if more_than_one(file, "expert_parallel_size") and more_than_one(file, "tensor_parallel_size") else None,
+        "expert parallelism does not go with tensor parallelism",
+        "delete one of them",
+        since=RINGMASTER,
+    ),
     refuse(
         lambda file: next((key for key in (*KERNELS, "lora_embedding_kernel") if file.get(key)), None) if file.get("fsdp_config") is not None and version(file) == 1 else None,
         "{key} does not go with FSDP1",

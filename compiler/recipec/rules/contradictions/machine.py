@@ -244,8 +244,11 @@ def could(s: Train, *strategies: str) -> str:
     return " or ".join(filter(None, (", ".join(able[:-1]), *able[-1:])))
 
 
-def _to_nvme(s: Train) -> bool:
-    return "nvme" in (s.parallel.optimizer_offload, s.parallel.parameter_offload) and s.parallel.strategy != "fsdp2"
+def _to_nvme(s: Train) -> str | None:
+    """Return the word that offloads to NVMe."""
+    word = "optimizer" if s.parallel.optimizer_offload == "nvme" else "parameters"
+    offloads = "nvme" in (s.parallel.optimizer_offload, s.parallel.parameter_offload)
+    return f"parallel.offload.{word}" if offloads and s.parallel.strategy != "fsdp2" else None
 
 
 @contradiction("P015", "nvme-without-zero3", words=OFFLOAD)
@@ -262,8 +265,9 @@ def nvme_strategy(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         parallel: {strategy: zero3, offload: {optimizer: nvme, nvme_path: /nvme}}
     """
-    if _to_nvme(s) and s.parallel.strategy != "zero3":
-        yield Fault("parallel.offload", "offload to NVMe needs ZeRO stage 3", "use strategy: zero3")
+    word = _to_nvme(s)
+    if word and s.parallel.strategy != "zero3":
+        yield Fault(word, "offload to NVMe needs ZeRO stage 3", "use strategy: zero3")
 
 
 @contradiction("P016", "nvme-without-a-folder", words=OFFLOAD)
@@ -280,9 +284,10 @@ def nvme_folder(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         parallel: {strategy: zero3, offload: {optimizer: nvme, nvme_path: /nvme}}
     """
-    if _to_nvme(s) and s.parallel.nvme_path is None:
+    word = _to_nvme(s)
+    if word and s.parallel.nvme_path is None:
         advice = "set parallel.offload.nvme_path"
-        yield Fault("parallel.offload", "offload to NVMe needs a folder", advice)
+        yield Fault(word, "offload to NVMe needs a folder", advice)
 
 
 @contradiction("P017", "nvme-folder-without-offload", words=OFFLOAD)

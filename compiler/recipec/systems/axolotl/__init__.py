@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from recipec.facts import is_between
 from recipec.job import Beside, DropStale, DropTorn, Job, Step
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
@@ -231,7 +232,8 @@ def _new_head(_seed: int, method: str, kind: str | None, start: str | None) -> b
     return method == "reward" and (kind is None or start is not None)
 
 
-# utils/schemas/validation.py and liger/args.py of 0.19; what shards beside them must be FSDP2 (docs/nd_parallelism.qmd)
+RINGMASTER = "0.21.0"  # the release whose context parallelism is another package's
+# utils/schemas/validation.py and liger/args.py; what shards beside them must be FSDP2 (docs/nd_parallelism.qmd)
 SPLIT_CHECKS: tuple[Check, ...] = (
     *(
         refuses(
@@ -254,14 +256,19 @@ SPLIT_CHECKS: tuple[Check, ...] = (
                 ),
                 advice="drop context_parallel",
             ),
-            trainers.ring("Axolotl"),
+            trainers.ring("Axolotl").at(until=RINGMASTER),
+            # integrations/context_parallel/plugin.py of 0.21: what heads cannot share goes in a ring, whose other kernels
+            # have no backward pass
+            trainers.ring(
+                "Axolotl", "Axolotl's context parallelism trains with Flash Attention 2 whatever the number of heads"
+            ).at(since=RINGMASTER),
             refuses(
                 "batch.micro",
                 "data.packing",
                 when=lambda micro, packing: micro > 1 and packing,
                 message="Axolotl's ring attention takes one packed row at a time",
                 advice="set train.micro_batch_size: 1",
-            ),
+            ).at(until=RINGMASTER),
         )
     ),
     *(
@@ -435,8 +442,11 @@ def _uses(s: Train) -> tuple[str, ...]:
 
 def _need(s: Train) -> Need:
     need = trainers.need(s)
-    ring = s.parallel.context_parallel > 1 and "flash-attn" in need.extras
-    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if ring else need
+    if s.parallel.context_parallel == 1:
+        return need
+    if is_between(s.release, RINGMASTER, ""):
+        return need.replaced(extras=need.extras | {"ringmaster"})
+    return need.replaced(extras=need.extras | {"ring-flash-attn"}) if "flash-attn" in need.extras else need
 
 
 SYSTEM = System(

@@ -178,5 +178,7 @@ CHECKS: tuple[Check, ...] = (
         when=lambda _format, columns: _talks(columns),
         message="OpenRLHF adds the chosen and rejected answers to the messages: both are lists of messages",
         advice="give [{role: assistant, content: …}] in the data, not a text",
-    ).when("method", *PAIRED),
+    )
+    .when("method", *PAIRED)
+    .of_rows("text answers"),
 )

@@ -84,6 +84,6 @@ need() {  # data file
   echo "no file $1: run this from the folder that the paths of the recipe start at" >&2
   exit 2
 }
-make_environment axolotl-0.19.0 ''
+make_environment axolotl-0.21.0 ''
 bash "$here/10-train/run.sh"
 trap - EXIT

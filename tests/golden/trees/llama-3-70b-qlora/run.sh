@@ -73,5 +73,5 @@ need() {  # data file
   exit 2
 }
 need data/chat.jsonl
-make_environment axolotl-0.19.0 ''
+make_environment axolotl-0.21.0 ''
 bash "$here/10-train/run.sh"

@@ -73,7 +73,7 @@ need() {  # data file
   exit 2
 }
 need data/medical.jsonl
-make_environment axolotl-0.19.0 ''
+make_environment axolotl-0.21.0 ''
 bash "$here/10-train/run.sh"
 bash "$here/20-evaluate-base/run.sh"
 bash "$here/20-evaluate-tuned/run.sh"

@@ -74,7 +74,7 @@ need() {  # data file
 }
 need data/articles.jsonl
 need data/chat.jsonl
-make_environment axolotl-0.19.0 ''
+make_environment axolotl-0.21.0 ''
 bash "$here/10-pretrain/run.sh"
 bash "$here/20-sft/run.sh"
 bash "$here/25-merge/run.sh"

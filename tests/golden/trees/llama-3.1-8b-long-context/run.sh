@@ -73,5 +73,5 @@ need() {  # data file
   exit 2
 }
 need data/long.jsonl
-make_environment axolotl-0.19.0-flash-attn-ring-flash-attn flash-attn
+make_environment axolotl-0.21.0-flash-attn-ringmaster flash-attn
 bash "$here/10-train/run.sh"

@@ -74,5 +74,5 @@ need() {  # data file
 }
 need data/code.jsonl
 need data/instructions.jsonl
-make_environment axolotl-0.19.0 ''
+make_environment axolotl-0.21.0 ''
 bash "$here/10-train/run.sh"

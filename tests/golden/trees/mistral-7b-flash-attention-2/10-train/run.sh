@@ -3,7 +3,7 @@
 # Run it from the folder that the recipe's paths start at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-environment=axolotl-0.19.0-flash-attn
+environment=axolotl-0.21.0-flash-attn
 bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"
 [ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }
 PATH="$(cd "$bin" && pwd):$PATH"
