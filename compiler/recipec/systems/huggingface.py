@@ -178,6 +178,16 @@ def without_steps(length: float, unit: str) -> bool:
     return isinstance(length, float) and unit != "steps"
 
 
+def _decay_back(steps: Any) -> dict[str, Any]:
+    return {} if steps is OMIT else {"optimizer.decay": steps}
+
+
+# a word of `lr_scheduler_kwargs`; without it Transformers makes no such schedule
+DECAY = made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount", back=_decay_back).when(
+    "optimizer.scheduler", "warmup_stable_decay"
+)
+
+
 UPCAST = (
     differs(  # accelerate/utils/fsdp_utils.py, fsdp2_prepare_model
         "model.load_in",

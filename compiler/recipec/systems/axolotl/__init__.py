@@ -149,9 +149,7 @@ ROWS: tuple[Row, ...] = (
     *within(
         "lr_scheduler_kwargs",
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
-        made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount").when(
-            "optimizer.scheduler", "warmup_stable_decay"
-        ),
+        huggingface.DECAY,
         made(
             "decay_share",
             lambda decay, unit: decay if without_steps(decay, unit) else OMIT,
