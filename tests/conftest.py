@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from recipec.environments import ensure
-from recipec.facts import FOLDER
+from recipec.facts import has_pins, pins
 
 ROOT = Path(__file__).parent.parent
-PLACES = (FOLDER / "environments", ROOT / "tests" / "conformance")  # the second: what only tests need
+OF_TESTS = ROOT / "tests" / "conformance"  # the pins that only tests need
 
 
 def pytest_configure() -> None:
@@ -38,8 +38,7 @@ def _at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @cache
 def _environment(name: str) -> Path:
-    pins = next(path for folder in PLACES if (path := folder / f"{name}.txt").exists())
-    return ensure(name, pins, print)
+    return ensure(name, pins(name) if has_pins(name) else OF_TESTS / f"{name}.txt", print)
 
 
 @pytest.fixture(scope="session")

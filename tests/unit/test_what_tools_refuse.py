@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from recipec.diagnostics import Finding, errors
 from recipec.doctor import examine
 from recipec.edit import flow
-from recipec.facts import pins
+from recipec.facts import pins, releases
 from recipec.language.model import OtherTemplate
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source
@@ -187,6 +187,34 @@ def test_a_raw_key_may_say_what_the_recipe_says(raw: Any, codes: list[str]) -> N
 def test_a_tracker_beside_what_the_trainer_cannot_do(trainer: str, method: str) -> None:
     track = {"mlflow": {"tracking_uri": "http://m:5000"}}
     assert {one.code for one in wrong(trainer=trainer, train={"method": method}, track=track)} & {"T001", "P048"}
+
+
+TRACKED = [
+    ("axolotl", "axolotl-0.19.0-mlflow"),
+    ("trl", "trl-1.16.0"),
+    ("llamafactory", "llamafactory-0.9.5"),
+]
+
+
+@pytest.mark.parametrize(("trainer", "environment"), TRACKED)
+def test_mlflow_is_added_where_the_pins_have_none(trainer: str, environment: str) -> None:
+    for uri, folder in (("http://m:5000", False), ("databricks", False), ("mlruns", True), ("file:/runs", True)):
+        found = compiled(trainer=trainer, adapter=LORA, track={"mlflow": {"tracking_uri": uri}})
+        assert found.resolved is not None
+        stage = next(iter(found.resolved.plan.of_kind("train")))
+        assert stage.environment == environment
+        assert errors(found.findings) == []
+        assert "\nmlflow-skinny==" in pins(environment)
+        assert ("MLFLOW_ALLOW_FILE_STORE" in found.files["10-train/run.sh"]) is folder
+
+
+def test_added_pins_are_of_what_an_environment_lacks() -> None:
+    for release in releases("axolotl"):
+        for base in (f"axolotl-{release}", f"axolotl-{release}-deepspeed"):
+            names = [
+                line.partition("==")[0] for line in pins(f"{base}-mlflow").splitlines() if not line.startswith("#")
+            ]
+            assert len(names) == len(set(names))
 
 
 def test_liger_and_checkpoints_of_the_model_alone_on_trl() -> None:

@@ -11,6 +11,7 @@ FOLDER = Path(__file__).parent
 ADDED = (
     "flash-attn",
     "liger",
+    "mlflow",
     "ray",
     "ring-flash-attn",
     "schedulefree",

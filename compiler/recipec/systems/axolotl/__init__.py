@@ -212,6 +212,7 @@ ROWS: tuple[Row, ...] = (
     present("use_mlflow", "track.mlflow_uri"),
     same("mlflow_tracking_uri", "track.mlflow_uri"),
     same("mlflow_experiment_name", "track.mlflow_experiment"),
+    same("mlflow_run_name", "track.run_name").when("track.mlflow_uri"),
     present("use_trackio", "track.trackio_project"),
     same("trackio_project_name", "track.trackio_project"),
     same("trackio_space_id", "track.trackio_space"),
@@ -384,7 +385,7 @@ def _job(s: Train) -> Job:
         resume="--resume-from-checkpoint=",
         steps=_drop_bad_rows(s),
         imports_emitted=bool(_files(s)),
-        variables={} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"},
+        variables=trainers.allowing_folder(s) | ({} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}),
     )
 
 
