@@ -41,10 +41,10 @@ print(json.dumps([
 def tell(workplace: Path, tool_python: Callable[[str], Path]) -> Callable[..., Any]:  # noqa: F811
     """Train with a tracker, and return what a script finds where the numbers went, in the same environment."""
 
-    def run(trainer: str, track: str, script: str) -> Any:
+    def run(trainer: str, track: str, script: str, release: str = "") -> Any:
         recipe = workplace / "told.yaml"
         recipe.write_text(RECIPE.format(trainer=trainer, track=track), encoding="utf-8")
-        compiled = compile_file(str(recipe))
+        compiled = compile_file(str(recipe), [f"versions.{trainer}={release}"] if release else ())
         assert errors(compiled.findings) == []
         write(workplace / "build", compiled.files)
         (workplace / "environments").mkdir()
@@ -52,6 +52,7 @@ def tell(workplace: Path, tool_python: Callable[[str], Path]) -> Callable[..., A
         for name in names:
             (workplace / "environments" / name).symlink_to(tool_python(name).parent.parent)
         known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1"}
+        known["PYTHONPATH"] = str(Path(__file__).parent / "no_gpu") if release == "0.17.0" else ""
         known["RECIPE_ENVIRONMENTS"] = str(workplace / "environments")
         words: Any = {"cwd": workplace, "capture_output": True, "text": True, "check": False, "timeout": 900}
         done = subprocess.run(["bash", "build/run.sh"], env=known, **words)
@@ -70,3 +71,21 @@ def test_mlflow_gets_the_losses(trainer: str, tell: Callable[..., Any]) -> None:
     """Axolotl's pins hold no MLflow: it is added. TRL's hold it, and both need leave to write into a folder."""
     found = tell(trainer, "mlflow: {tracking_uri: mlruns, experiment: teas}", MLFLOW)
     assert found == [["teas", "told", "FINISHED", [[1, True], [2, True]]]]
+
+
+TRACKIO = """
+import json
+from pathlib import Path
+from trackio.sqlite_storage import SQLiteStorage
+print(json.dumps([
+    [project, run, [row["train/loss"] > 0 for row in SQLiteStorage.get_logs(project, run) if "train/loss" in row]]
+    for project in SQLiteStorage.get_projects() for run in SQLiteStorage.get_runs(project)
+]))
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("trainer", "release"), [("axolotl", "0.17.0"), ("trl", "1.16.0"), ("unsloth", "2026.10.9")])
+def test_trackio_gets_the_losses(trainer: str, release: str, tell: Callable[..., Any]) -> None:
+    found = tell(trainer, "trackio: {project: teas}", TRACKIO, release=release)
+    assert found == [["teas", "told", [True, True]]]

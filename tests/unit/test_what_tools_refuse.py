@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from recipec.diagnostics import Finding, errors
 from recipec.doctor import examine
 from recipec.edit import flow
-from recipec.facts import pins, releases
+from recipec.facts import has_pins, pins, releases
 from recipec.language.model import OtherTemplate
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source
@@ -208,13 +208,29 @@ def test_mlflow_is_added_where_the_pins_have_none(trainer: str, environment: str
         assert ("MLFLOW_ALLOW_FILE_STORE" in found.files["10-train/run.sh"]) is folder
 
 
-def test_added_pins_are_of_what_an_environment_lacks() -> None:
-    for release in releases("axolotl"):
-        for base in (f"axolotl-{release}", f"axolotl-{release}-deepspeed"):
-            names = [
-                line.partition("==")[0] for line in pins(f"{base}-mlflow").splitlines() if not line.startswith("#")
+def test_trackio_is_added_or_refused() -> None:
+    for trainer in ("trl", "unsloth", "llamafactory"):
+        found = compiled(
+            trainer=trainer, adapter=LORA, track={"trackio": {"project": "p"}}, hardware={"per_node": 1}
+        )
+        if trainer == "llamafactory":
+            assert [one.message for one in errors(found.findings)] == [
+                "LLaMA-Factory's Gradio excludes every Trackio that its Transformers can log to"
             ]
-            assert len(names) == len(set(names))
+            continue
+        assert errors(found.findings) == []
+        assert found.resolved is not None
+        environment = next(iter(found.resolved.plan.of_kind("train"))).environment
+        assert environment.endswith("-trackio")
+        assert "\ntrackio==" in pins(environment)
+
+
+@pytest.mark.parametrize(("tool", "added"), [("axolotl", "mlflow"), ("trl", "trackio"), ("unsloth", "trackio")])
+def test_added_pins_are_of_what_an_environment_lacks(tool: str, added: str) -> None:
+    bases = [f"{tool}-{release}{more}" for release in releases(tool) for more in ("", "-deepspeed")]
+    for base in filter(has_pins, bases):
+        names = [line.partition("==")[0] for line in pins(f"{base}-{added}").splitlines() if not line.startswith("#")]
+        assert len(names) == len(set(names))
 
 
 def test_liger_and_checkpoints_of_the_model_alone_on_trl() -> None:

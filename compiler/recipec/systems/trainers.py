@@ -21,19 +21,20 @@ def need(
     base: str = "",
     brings: frozenset[str] = frozenset(),
     holds: frozenset[str] = EVALUATES,
-    reports: bool = True,
+    adds: frozenset[str] = frozenset(["mlflow", "trackio"]),
 ) -> Need:
     """Return the environment of a training: the trainer's own (or `base`), with what it needs beyond what that `brings`.
 
-    `reports`: the trainer can be told of every tracker.
+    `adds`: the trackers that the trainer can be told of, and whose packages an environment may lack.
     """
     extras = ["deepspeed"] if s.parallel.strategy.startswith("zero") else []
     extras += ["flash-attn"] if s.model.attention == "flash_attention_2" else []
     own = base or (f"{s.trainer}-{s.release}" if s.release in releases(s.trainer) else GENERAL)
     wanted = {
         "liger": ("liger-kernel", s.numerics.liger_kernel),
-        "mlflow": ("mlflow-skinny", reports and s.track.mlflow_uri is not None),
+        "mlflow": ("mlflow-skinny", "mlflow" in adds and s.track.mlflow_uri is not None),
         "schedulefree": ("schedulefree", s.optimizer.name == "adamw_schedule_free"),
+        "trackio": ("trackio", "trackio" in adds and s.track.trackio_project is not None),
     }
     held = pins(own) if has_pins(own) else None
     extras += [name for name, (package, wants) in wanted.items() if wants and held and f"\n{package}==" not in held]

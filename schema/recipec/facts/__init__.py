@@ -15,6 +15,7 @@ ADDED = (
     "ray",
     "ring-flash-attn",
     "schedulefree",
+    "trackio",
 )  # pins that other environments add to theirs, in the order of names
 
 

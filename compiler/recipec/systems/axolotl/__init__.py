@@ -347,6 +347,12 @@ CHECKS: tuple[Check, ...] = (
         message=lambda _patience, method: f"Axolotl does not stop {method} early",
         advice=f"drop it, or use one of {', '.join(data.CAUSAL)}",
     ).unless("method", *data.CAUSAL),
+    refuses(  # its trackio.init has no bucket_id, which TrackioCallback of its Transformers passes
+        "track.trackio_project",
+        when=lambda project: project is not None,
+        message="Axolotl 0.19 pins a Trackio that its Transformers cannot call: the training ends at its first step",
+        advice="name another release in versions.axolotl, or use wandb or tensorboard",
+    ).at(since="0.19.0", until="0.20.0"),
     differs(
         "optimizer.warmup",
         when=lambda warmup: warmup == 1 and not isinstance(warmup, float),

@@ -28,7 +28,7 @@ from recipec.systems.huggingface import (
     without_steps,
 )
 from recipec.systems.llamafactory import data
-from recipec.systems.system import System
+from recipec.systems.system import Need, System
 from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
 
 TOOL = "llamafactory"
@@ -220,6 +220,12 @@ CHECKS: tuple[Check, ...] = (
         message="LLaMA-Factory cannot go back to the best checkpoint of a reward model",
         advice="drop early_stopping, or use another trainer",
     ),
+    refuses(  # trackio.init takes bucket_id, which TrackioCallback passes, in releases that need gradio 6, or gradio-client 2
+        "track.trackio_project",
+        when=lambda project: project is not None,
+        message="LLaMA-Factory's Gradio excludes every Trackio that its Transformers can log to",
+        advice="use wandb, mlflow or tensorboard",
+    ),
     refuses(
         "adapter.init",
         "parallel.strategy",
@@ -333,6 +339,10 @@ def _uses(s: Train) -> tuple[str, ...]:
     return (*found, "objective.loss") if s.method in ("dpo", "kto") else found
 
 
+def _need(s: Train) -> Need:
+    return trainers.need(s, adds=frozenset(["mlflow"]))
+
+
 SYSTEM = System(
     "llamafactory",
     kinds=frozenset(["train"]),
@@ -351,7 +361,7 @@ SYSTEM = System(
     dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     own_templates=True,
-    needs=trainers.need,
+    needs=_need,
     job=_job,
     checks=_checks,
     uses=_uses,

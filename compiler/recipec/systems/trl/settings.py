@@ -57,7 +57,15 @@ TRAINING: tuple[Row, ...] = (
     *huggingface.CHECKPOINTING,
     *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),
     *base(
-        "save_strategy", "save_total_limit", "save_only_model", "eval_strategy", "logging_steps", "report_to", "seed"
+        "save_strategy",
+        "save_total_limit",
+        "save_only_model",
+        "eval_strategy",
+        "logging_steps",
+        "report_to",
+        "project",
+        "trackio_space_id",
+        "seed",
     ),
     # to be the best, a checkpoint must be measured: `EarlyStoppingCallback` of the script counts those that are not
     present("load_best_model_at_end", "watch.early_stopping").unless("method", *ONLINE),
