@@ -67,6 +67,7 @@ class Wanted(NamedTuple):
 
 BUILD = ("setuptools", "wheel", "packaging", "ninja", "py-cpuinfo")
 TRACKERS = ("mlflow-skinny", "tensorboard", "wandb")
+TRACKIO = "pillow<13"  # what Trackio asks for, which trackio.txt adds to an environment; TensorBoard would take any
 TRL = (
     "torch==2.13.0",
     "transformers==5.23.0",
@@ -77,6 +78,7 @@ TRL = (
     "lm-eval[hf]==0.4.13",
     "bitsandbytes==0.50.2",
     *TRACKERS,
+    TRACKIO,
 )
 TRL_1_9 = (
     "torch==2.13.0",
@@ -87,6 +89,7 @@ TRL_1_9 = (
     "lm-eval[hf]==0.4.11",
     "bitsandbytes==0.50.2",
     *TRACKERS,
+    TRACKIO,
 )
 UNSLOTH = (
     "triton==3.7.1",  # the one that the CUDA build of torch wants; the CPU build leaves it open

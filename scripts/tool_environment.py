@@ -35,9 +35,8 @@ class Older(NamedTuple):
     instead: Mapping[str, str]  # package → the newest release for the older Python
 
 
-OLDER = {
-    "axolotl-0.21.0-deepspeed": Older("3.11", "axolotl", {"networkx": "3.6.1", "scipy": "1.17.1"}),
-}
+# What the name of an environment begins with.
+OLDER = {"axolotl-0.21.0": Older("3.11", "axolotl", {"networkx": "3.6.1", "scipy": "1.17.1"})}
 SAME = {"axolotl-0.21.0": "axolotl-0.21.0-deepspeed"}  # made once: one that holds more serves for one that holds less
 
 
@@ -47,7 +46,7 @@ def tool_environment(name: str) -> Path:
     name = SAME.get(name, name)
     own = ONLY_TESTS / f"{name}.txt"
     text = own.read_text(encoding="utf-8") if own.exists() else pins(name)
-    older = OLDER.get(name)
+    older = next((how for begin, how in OLDER.items() if name.startswith(begin)), None)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pins.txt"
         file.write_text(_for_older(text, older) if older else text, encoding="utf-8")
@@ -60,7 +59,8 @@ def tool_environment(name: str) -> Path:
 def _for_older(text: str, older: Older) -> str:
     """Return the pins of everything but the tool, without hashes: other releases have others."""
     read = Pins.read(text)
-    lines = [f"# python: {older.python}", f"# build-without-isolation: {' '.join(read.unisolated)}"]
+    lines = [f"# python: {older.python}"]
+    lines += [f"# build-without-isolation: {' '.join(read.unisolated)}"] if read.unisolated else []
     for name, _, release in (line.partition("==") for line in read.lines):
         if name != older.tool:
             lines.append(f"{name}=={older.instead.get(name, release)}")

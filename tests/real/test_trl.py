@@ -335,6 +335,8 @@ def test_what_the_trainer_itself_can_do_is_done(
         "plain": (scratch, "learning_rate: 1e-2, steps: 6, scheduler: inverse_sqrt, warmup: 2"),
         "noisy": (scratch, "learning_rate: 1e-2, steps: 6, scheduler: inverse_sqrt, warmup: 2, neftune_alpha: 50"),
         "twice": (scratch, "learning_rate: 1e-2, steps: 6, scheduler: cosine_with_restarts, cycles: 2"),
+        # 36 rows are 9 steps, of which ceil(4.5) decay
+        "decays": (scratch, "learning_rate: 1e-2, epochs: 1, scheduler: warmup_stable_decay, warmup: 2, decay: 50%"),
         # nothing is learnt at this rate: the first validation stays the best
         "stops": (
             "base: runs/plain/00-init, chat_template_file: own.jinja",
@@ -355,6 +357,8 @@ def test_what_the_trainer_itself_can_do_is_done(
     # after two steps of warmup, base × √(2 / step)
     assert rates["plain"] == pytest.approx([0.0, 5e-3, *(1e-2 * math.sqrt(2 / step) for step in range(2, 6))], rel=1e-3)
     assert rates["twice"][3] == pytest.approx(1e-2)  # the second cosine begins
+    falls = [0.5 + 0.5 * math.cos(math.pi * step / 5) for step in range(5)]
+    assert rates["decays"] == pytest.approx([1e-2 * share for share in (0, 0.5, 1, 1, *falls)])
     first = {name: next(row["loss"] for row in logged[name] if "loss" in row) for name in ("plain", "noisy")}
     assert abs(first["plain"] - first["noisy"]) > 1e-3
     assert [row["step"] for row in logged["stops"] if "eval_loss" in row] == [2, 4, 6]

@@ -154,7 +154,7 @@ def test_schedules_stopping_and_kernels_become_its_keys() -> None:
             ", scheduler: warmup_stable_decay, decay: 20, liger_kernel: true, neftune_alpha: 5, early_stopping: 3, "
             "evaluate_every: 10, save: {every: 20, only_model: true}, embedding_learning_rate: 1e-5"
         )
-        + "track: {trackio: {project: p}}\n"
+        + "track: {tensorboard: true}\n"
     )
     for line in (
         "lr_scheduler_kwargs:",
@@ -164,9 +164,22 @@ def test_schedules_stopping_and_kernels_become_its_keys() -> None:
         "neftune_noise_alpha: 5.0",
         "save_only_model: true",
         "liger_fused_linear_cross_entropy: true",
-        "use_trackio: true",
+        "use_tensorboard: true",
     ):
         assert line in lines
+
+
+@pytest.mark.parametrize("release", ["0.17.0", "0.19.0", "0.21.0"])
+def test_the_project_of_trackio_is_handed_on_where_trackio_can_be_called(release: str) -> None:
+    text = sft() + f"track: {{trackio: {{project: p, space: o/s}}}}\nversions: {{axolotl: {release}}}\n"
+    if release == "0.19.0":
+        assert [finding.code for finding in compiled(text).findings] == ["T001"]
+        return
+    lines = emitted(text)
+    for line in ("use_trackio: true", "trackio_project_name: p", "trackio_space_id: o/s"):
+        assert line in lines
+    assert any("recipe_plugins.TrackioProject" in line for line in lines)
+    assert "class TrackioProject(BasePlugin):" in emitted(text, "10-train/recipe_plugins.py")
 
 
 @pytest.mark.parametrize(("warmup", "told"), [("1", ["T003"]), ("0", []), ("2", []), ("50%", [])])

@@ -181,8 +181,8 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ),
         (
             {"train": "{learning_rate: 1e-4, scheduler: warmup_stable_decay, decay: 10%}"},
-            "cannot do warmup_stable_decay",
-            {"train": "{learning_rate: 1e-4, scheduler: cosine}"},
+            "LLaMA-Factory takes decay in steps",
+            {"train": "{learning_rate: 1e-4, scheduler: warmup_stable_decay, decay: 10%, steps: 90}"},
         ),
         (
             {

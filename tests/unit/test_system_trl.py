@@ -96,7 +96,6 @@ CHECKS = [
      "data": ", streaming: true, holdout: 5"}, {"data": ", streaming: true"}),
     ("T001 TRL has no chat template gemma3", {"model": ", chat_template: gemma3"}, {"model": ", chat_template: gemma"}),
     ("T001 muon is not supported", {"train": ", optimizer: muon"}, {"train": ", optimizer: lion"}),
-    ("T001 trl cannot do warmup_stable_decay", {"train": ", scheduler: warmup_stable_decay, decay: 5"}, {"train": ", scheduler: polynomial"}),
     ("T001 Transformers cannot load the best checkpoint under fsdp2", {"hardware": "l4, per_node: 2", "data": ", holdout: 5%",
      "more": "parallel: {strategy: fsdp2}\n", "train": ", early_stopping: 2, save: {only_model: true}"},
      {"more": "parallel: {strategy: ddp}\n"}),

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from recipec.diagnostics import Finding, errors
 from recipec.doctor import examine
 from recipec.edit import flow
-from recipec.facts import pins
+from recipec.facts import has_pins, pins, releases
 from recipec.language.model import OtherTemplate
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source
@@ -187,6 +187,48 @@ def test_a_raw_key_may_say_what_the_recipe_says(raw: Any, codes: list[str]) -> N
 def test_a_tracker_beside_what_the_trainer_cannot_do(trainer: str, method: str) -> None:
     track = {"mlflow": {"tracking_uri": "http://m:5000"}}
     assert {one.code for one in wrong(trainer=trainer, train={"method": method}, track=track)} & {"T001", "P048"}
+
+
+TRACKED = [
+    ("axolotl", "axolotl-0.19.0-mlflow"),
+    ("trl", "trl-1.16.0"),
+    ("llamafactory", "llamafactory-0.9.5"),
+]
+
+
+@pytest.mark.parametrize(("trainer", "environment"), TRACKED)
+def test_mlflow_is_added_where_the_pins_have_none(trainer: str, environment: str) -> None:
+    for uri, folder in (("http://m:5000", False), ("databricks", False), ("mlruns", True), ("file:/runs", True)):
+        found = compiled(trainer=trainer, adapter=LORA, track={"mlflow": {"tracking_uri": uri}})
+        assert found.resolved is not None
+        stage = next(iter(found.resolved.plan.of_kind("train")))
+        assert stage.environment == environment
+        assert errors(found.findings) == []
+        assert "\nmlflow-skinny==" in pins(environment)
+        assert ("MLFLOW_ALLOW_FILE_STORE" in found.files["10-train/run.sh"]) is folder
+
+
+def test_trackio_is_added_or_refused() -> None:
+    for trainer in ("trl", "unsloth", "llamafactory"):
+        found = compiled(trainer=trainer, adapter=LORA, track={"trackio": {"project": "p"}}, hardware={"per_node": 1})
+        if trainer == "llamafactory":
+            assert [one.message for one in errors(found.findings)] == [
+                "LLaMA-Factory's Gradio excludes every Trackio that its Transformers can log to"
+            ]
+            continue
+        assert errors(found.findings) == []
+        assert found.resolved is not None
+        environment = next(iter(found.resolved.plan.of_kind("train"))).environment
+        assert environment.endswith("-trackio")
+        assert "\ntrackio==" in pins(environment)
+
+
+@pytest.mark.parametrize(("tool", "added"), [("axolotl", "mlflow"), ("trl", "trackio"), ("unsloth", "trackio")])
+def test_added_pins_are_of_what_an_environment_lacks(tool: str, added: str) -> None:
+    bases = [f"{tool}-{release}{more}" for release in releases(tool) for more in ("", "-deepspeed")]
+    for base in filter(has_pins, bases):
+        names = [line.partition("==")[0] for line in pins(f"{base}-{added}").splitlines() if not line.startswith("#")]
+        assert len(names) == len(set(names))
 
 
 def test_liger_and_checkpoints_of_the_model_alone_on_trl() -> None:

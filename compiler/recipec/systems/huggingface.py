@@ -53,14 +53,15 @@ RECOMPUTED = "ZeRO-3 cannot recompute beside an adapter otherwise"
 REENTRANT = "re-entrant checkpointing breaks LoRA under DDP"
 
 
-def report_to(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str] | str:
+def report_to(wandb: str | None, mlflow: str | None, tensorboard: bool, trackio: str | None) -> list[str] | str:
     """Return the value of `report_to`: the names of the trackers in use, or that there is none."""
-    return trackers(wandb, mlflow, tensorboard) or "none"
+    return trackers(wandb, mlflow, tensorboard, trackio) or "none"
 
 
-def trackers(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
+def trackers(wandb: str | None, mlflow: str | None, tensorboard: bool, trackio: str | None = None) -> list[str]:
     """Return the names that `report_to` has for the trackers in use."""
-    return ["wandb"] * (wandb is not None) + ["mlflow"] * (mlflow is not None) + ["tensorboard"] * tensorboard
+    used = {"wandb": wandb is not None, "mlflow": mlflow is not None, "tensorboard": tensorboard}
+    return [name for name, wanted in {**used, "trackio": trackio is not None}.items() if wanted]
 
 
 TRACKERS = ("track.wandb_project", "track.mlflow_uri", "track.tensorboard")
@@ -100,7 +101,9 @@ _ROWS = (
     flag("save_only_model", "watch.save_only_model"),
     per_unit("eval_strategy", "eval_steps", "watch.evaluate_every"),
     same("logging_steps", "watch.log_every"),
-    made("report_to", report_to, *TRACKERS),
+    made("report_to", report_to, *TRACKERS, "track.trackio_project"),
+    same("project", "track.trackio_project"),
+    same("trackio_space_id", "track.trackio_space"),
     same("seed", "seed"),
     # bitsandbytes, as transformers.BitsAndBytesConfig and TRL's ModelConfig have it
     choice("load_in_4bit", "model.load_in", dict.fromkeys(FOUR_BIT, True)),
@@ -176,6 +179,16 @@ def in_steps(length: float, unit: str, amount: float) -> Any:
 def without_steps(length: float, unit: str) -> bool:
     """Return whether a length is a share of steps whose number is not known."""
     return isinstance(length, float) and unit != "steps"
+
+
+def _decay_back(steps: Any) -> dict[str, Any]:
+    return {} if steps is OMIT else {"optimizer.decay": steps}
+
+
+# a word of `lr_scheduler_kwargs`; without it Transformers makes no such schedule
+DECAY = made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount", back=_decay_back).when(
+    "optimizer.scheduler", "warmup_stable_decay"
+)
 
 
 UPCAST = (

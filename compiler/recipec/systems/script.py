@@ -188,8 +188,8 @@ def _uses(s: Train) -> tuple[str, ...]:
 
 def _need(s: Train) -> Need:
     if s.script is not None and s.script.launcher == "ray":
-        return trainers.need(s, base=RAY, holds=frozenset())
-    need = trainers.need(s, holds=frozenset())
+        return trainers.need(s, base=RAY, holds=frozenset(), adds=frozenset())
+    need = trainers.need(s, holds=frozenset(), adds=frozenset())
     started = s.script is not None and s.script.launcher == "deepspeed"
     return need.replaced(extras=need.extras | {"deepspeed"}) if started else need
 

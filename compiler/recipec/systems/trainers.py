@@ -11,19 +11,33 @@ from recipec.systems.table import Row
 
 GENERAL = "trl-1.16.0"  # makes, merges and evaluates models where no trainer's environment does
 CONTEXT, TENSOR = "parallel.context_parallel", "parallel.tensor_parallel"
+HOSTED = ("databricks", "databricks-uc", "uc")  # the places of MLflow that have no address
 EVALUATES = frozenset(["lm-eval", "peft", "transformers"])
 
 
-def need(s: Train, *, base: str = "", brings: frozenset[str] = frozenset(), holds: frozenset[str] = EVALUATES) -> Need:
-    """Return the environment of a training: the trainer's own (or `base`), with what it needs beyond what that `brings`."""
+def need(
+    s: Train,
+    *,
+    base: str = "",
+    brings: frozenset[str] = frozenset(),
+    holds: frozenset[str] = EVALUATES,
+    adds: frozenset[str] = frozenset(["mlflow", "trackio"]),
+) -> Need:
+    """Return the environment of a training: the trainer's own (or `base`), with what it needs beyond what that `brings`.
+
+    `adds`: the trackers that the trainer can be told of, and whose packages an environment may lack.
+    """
     extras = ["deepspeed"] if s.parallel.strategy.startswith("zero") else []
     extras += ["flash-attn"] if s.model.attention == "flash_attention_2" else []
     own = base or (f"{s.trainer}-{s.release}" if s.release in releases(s.trainer) else GENERAL)
-    if s.numerics.liger_kernel and has_pins(own) and "\nliger-kernel==" not in pins(own):
-        extras.append("liger")
-    free = s.optimizer.name == "adamw_schedule_free"
-    if free and has_pins(own) and "\nschedulefree==" not in pins(own):
-        extras.append("schedulefree")
+    wanted = {
+        "liger": ("liger-kernel", s.numerics.liger_kernel),
+        "mlflow": ("mlflow-skinny", "mlflow" in adds and s.track.mlflow_uri is not None),
+        "schedulefree": ("schedulefree", s.optimizer.name == "adamw_schedule_free"),
+        "trackio": ("trackio", "trackio" in adds and s.track.trackio_project is not None),
+    }
+    held = pins(own) if has_pins(own) else None
+    extras += [name for name, (package, wants) in wanted.items() if wants and held and f"\n{package}==" not in held]
     return Need(own, frozenset(extras) - brings, holds=holds)
 
 
@@ -78,4 +92,11 @@ def tracking(s: Train) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
         "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None} | allowing_folder(s)
+
+
+def allowing_folder(s: Train) -> dict[str, str]:
+    """Return the variable without which MLflow refuses to write into a folder, where the recipe names one."""
+    uri = s.track.mlflow_uri
+    folder = uri is not None and (uri.startswith("file:") or (":" not in uri and uri not in HOSTED))
+    return {"MLFLOW_ALLOW_FILE_STORE": "true"} if folder else {}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any
+from typing import Any, get_args
 
 from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.train.records import Train
+from recipec.language.train import Scheduler
 from recipec.render.python_writer import Expression, literal
 from recipec.systems import rewards, trainers
 from recipec.systems.check import Check, refuses
@@ -215,14 +216,16 @@ def _classes(s: Train) -> tuple[str, str, str]:
 def _text(s: Train) -> str:
     """Return the script's template."""
     package, config, trainer = _classes(s)
-    online = s.method in settings.ONLINE
+    online, decays = s.method in settings.ONLINE, script.decays_by_share(s)
     early = "from transformers import EarlyStoppingCallback\n" if script.stopping(s) else ""
     adapter = _ADAPTER if s.adapter is not None else ""
     return _SCRIPT.format(
         what=f"{script.TRAINERS[s.method][1]} by Unsloth and TRL with what the recipe decided; {script.LIBRARY} brings the rows that "
         f"{script.SETTINGS} describes.",
         config=config,
-        trainer=trainer,
+        trainer=script.DECAYING if decays else trainer,
+        decaying=script.decaying(s, trainer) + "\n" if decays else "",
+        math="import math\n" if decays else "",
         classes=_IMPORTS[package == TOOL].format(package=package, config=config, trainer=trainer, early=early),
         imports="import rewards\nimport rows" if online and rewards.functions(s) else "import rows",
         settings=script.SETTINGS,
@@ -241,7 +244,7 @@ def _judges(s: Train) -> list[str]:
 
 _SCRIPT = '''"""{what}"""
 
-import os
+{math}import os
 from pathlib import Path
 
 import torch
@@ -257,7 +260,7 @@ model, _tokenizer = FastLanguageModel.from_pretrained(
     {{{{{config}}}}}
 )
 train, validation = rows.load_rows(settings, tokenizer)
-trainer = {trainer}(
+{decaying}trainer = {trainer}(
     model=model,
     args=config,
     processing_class=tokenizer,
@@ -319,7 +322,7 @@ SYSTEM = System(
         "method": frozenset(METHODS),
         "parallel.strategy": frozenset(["single"]),
         "adapter.type": frozenset(["lora"]),
-        "optimizer.scheduler": frozenset(settings.SCHEDULERS),
+        "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
     needs=trainers.need,

@@ -11,10 +11,12 @@ FOLDER = Path(__file__).parent
 ADDED = (
     "flash-attn",
     "liger",
+    "mlflow",
     "ray",
     "ring-flash-attn",
     "ringmaster",
     "schedulefree",
+    "trackio",
 )  # pins that other environments add to theirs, in the order of names
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from math import prod
 
-from recipec.facts import has_pins, pins, releases
+from recipec.facts import pins, releases
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.parallel import MACHINE, SIZES
 from recipec.kinds.train.records import Train
@@ -301,49 +302,34 @@ def part_of_an_epoch(see: Context, s: Train) -> Iterator[Fault]:
             yield Fault("train.evaluate_every", message, "give a share of all steps, such as 25%")
 
 
-TRACKERS = {
-    "wandb": "wandb_project",
-    "mlflow": "mlflow_uri",
-    "trackio": "trackio_project",
-    "tensorboard": "tensorboard",
-}
+_DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(?:\+\w+)?:")
 
 
 @contradiction("P243", "tracker-that-is-not-installed", words=("track", "trainer", "versions"), waivable=True)
 def tracker(see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a tracker whose package is not among the exact pins of the trainer's environment.
+    """Finds a database as MLflow's store, which needs packages that are not among the exact pins of the trainer's environment.
 
     Why is this bad:
-    The trainer asks for the package when it starts, after the model is loaded, and ends with an ImportError.
+    The environment has MLflow's client, which logs to a server or into a folder. The trainer asks for the store after the model
+    is loaded, and ends with an error.
 
     Example:
-        track: {mlflow: {tracking_uri: "http://mlflow.example:5000"}}
+        track: {mlflow: {tracking_uri: "sqlite:///mlflow.db"}}
 
     Use instead:
-        track: {wandb: {project: my-project}}
+        track: {mlflow: {tracking_uri: mlruns}}
 
     When it is meant:
-    The training is started by hand in an environment of one's own that has the package.
+    The training is started by hand in an environment of one's own that has the whole of MLflow.
     """
-    if see.stage is None or system(s.trainer).own_program or not has_pins(see.stage.environment):
+    store = _DATABASE.match(s.track.mlflow_uri or "")
+    if store is None or see.stage is None or s.release not in releases(s.trainer):  # the last is told by P094
         return
-    if s.release not in releases(s.trainer):  # told by P094
-        return
-    held = pins(see.stage.environment)
-    # mlflow-skinny is the same module without its server
-    missing = [
-        one
-        for one, leaf in TRACKERS.items()
-        if getattr(s.track, leaf) and f"\n{one}==" not in held and f"\n{one}-skinny==" not in held
-    ]
-    values = flattened(see.stage.body) if missing else {}
+    values, held = flattened(see.stage.body), pins(see.stage.environment)
     able = all(values.get(path) in (None, *known) for path, known in system(s.trainer).can.items())
-    acting = heard(see.stage) if missing and able else ()
-    for package in missing:
-        if f"track.{TRACKERS[package]}" in acting:
-            others = [one for one in ("wandb", "tensorboard") if f"\n{one}==" in held]
-            message = f"the environment {see.stage.environment} has no {package}"
-            yield Fault(f"track.{package}", message, f"use {' or '.join(others)}")
+    if able and "\nsqlalchemy==" not in held and "track.mlflow_uri" in heard(see.stage):
+        message = f"the environment {see.stage.environment} has no packages for a database ({store[1]})"
+        yield Fault("track.mlflow.tracking_uri", message, "give the address of a server, or a folder")
 
 
 @contradiction("P094", "unknown-release", words=("versions", "trainer"))

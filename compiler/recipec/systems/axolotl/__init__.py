@@ -150,9 +150,7 @@ ROWS: tuple[Row, ...] = (
     *within(
         "lr_scheduler_kwargs",
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
-        made("num_decay_steps", in_steps, "optimizer.decay", "length.unit", "length.amount").when(
-            "optimizer.scheduler", "warmup_stable_decay"
-        ),
+        huggingface.DECAY,
         made(
             "decay_share",
             lambda decay, unit: decay if without_steps(decay, unit) else OMIT,
@@ -215,6 +213,7 @@ ROWS: tuple[Row, ...] = (
     present("use_mlflow", "track.mlflow_uri"),
     same("mlflow_tracking_uri", "track.mlflow_uri"),
     same("mlflow_experiment_name", "track.mlflow_experiment"),
+    same("mlflow_run_name", "track.run_name").when("track.mlflow_uri"),
     present("use_trackio", "track.trackio_project"),
     same("trackio_project_name", "track.trackio_project"),
     same("trackio_space_id", "track.trackio_space"),
@@ -355,6 +354,12 @@ CHECKS: tuple[Check, ...] = (
         message=lambda _patience, method: f"Axolotl does not stop {method} early",
         advice=f"drop it, or use one of {', '.join(data.CAUSAL)}",
     ).unless("method", *data.CAUSAL),
+    refuses(  # its trackio.init has no bucket_id, which TrackioCallback of its Transformers passes
+        "track.trackio_project",
+        when=lambda project: project is not None,
+        message="Axolotl 0.19 pins a Trackio that its Transformers cannot call: the training ends at its first step",
+        advice="name another release in versions.axolotl, or use wandb or tensorboard",
+    ).at(since="0.19.0", until="0.20.0"),
     differs(
         "optimizer.warmup",
         when=lambda warmup: warmup == 1 and not isinstance(warmup, float),
@@ -393,7 +398,7 @@ def _job(s: Train) -> Job:
         resume="--resume-from-checkpoint=",
         steps=_drop_bad_rows(s),
         imports_emitted=bool(_files(s)),
-        variables={} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"},
+        variables=trainers.allowing_folder(s) | ({} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}),
     )
 
 

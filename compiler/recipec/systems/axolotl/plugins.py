@@ -13,13 +13,16 @@ from recipec.systems.table import OMIT, Row
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 FLOAT_WEIGHTS, DECAY_SHARE = f"{OWN_PLUGINS}.FloatWeights", f"{OWN_PLUGINS}.DecayShare"
+TRACKIO_PROJECT = f"{OWN_PLUGINS}.TrackioProject"
 
 
-def _own(load_in: str, precision: str, strategy: str, scheduler: str, decay: float, unit: str) -> list[str]:
+def _own(
+    load_in: str, precision: str, strategy: str, scheduler: str, decay: float, unit: str, trackio: str | None
+) -> list[str]:
     """Return plugins of ours. DeepSpeed keeps fp32 copies of the weights by itself."""
     floats = load_in == "fp32" != precision and not strategy.startswith("zero")
     share = scheduler == "warmup_stable_decay" and without_steps(decay, unit)
-    return [FLOAT_WEIGHTS] * floats + [DECAY_SHARE] * share
+    return [FLOAT_WEIGHTS] * floats + [DECAY_SHARE] * share + [TRACKIO_PROJECT] * (trackio is not None)
 
 
 def _all(liger: bool, *own: Any) -> Any:
@@ -42,6 +45,7 @@ ROW = Row(
         "optimizer.scheduler",
         "optimizer.decay",
         "length.unit",
+        "track.trackio_project",
     ),
     _all,
     _back,
@@ -51,6 +55,6 @@ ROW = Row(
 
 def files(s: Train) -> dict[str, str]:
     """Return the module of our plugins, where one of them is used."""
-    o = s.optimizer
-    own = _own(s.model.load_in, s.numerics.precision, s.parallel.strategy, o.scheduler, o.decay, s.length.unit)
+    o, how = s.optimizer, (s.model.load_in, s.numerics.precision, s.parallel.strategy)
+    own = _own(*how, o.scheduler, o.decay, s.length.unit, s.track.trackio_project)
     return {f"{OWN_PLUGINS}.py": program("axolotl_plugins.py")} if own else {}

@@ -10,12 +10,25 @@ from typing import Any, get_args
 from recipec.job import Beside, Copy, Folder, Job, LinkToStart, Step, Word
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
+from recipec.source import is_mapping
 from recipec.systems import accelerate, deepspeed, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import ALIKE, BASE, OPTIMIZERS, REENTRANT, TRACKERS, UPCAST, base, reentrant, trackers
+from recipec.systems.huggingface import (
+    ALIKE,
+    BASE,
+    OPTIMIZERS,
+    REENTRANT,
+    TRACKERS,
+    UPCAST,
+    base,
+    in_steps,
+    reentrant,
+    trackers,
+    without_steps,
+)
 from recipec.systems.llamafactory import data
-from recipec.systems.system import System
+from recipec.systems.system import Need, System
 from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
 
 TOOL = "llamafactory"
@@ -31,6 +44,17 @@ PISSA = {"pissa": -1, "pissa_niter_4": 4, "pissa_niter_16": 16}  # iterations of
 def _disabled(checkpointing: bool, strategy: str) -> Any:
     """Under FSDP2 accelerate checkpoints the activations, and the trainer must not."""
     return True if strategy == "fsdp2" or not checkpointing else OMIT
+
+
+def _divided(decay: float, unit: str, amount: float) -> Any:
+    """Return how the steps are divided: a number of stable ones of its own LLaMA-Factory only sets where there is no such key."""
+    steps = in_steps(decay, unit, amount)
+    return OMIT if steps is OMIT else {"num_decay_steps": steps, "num_stable_steps": None}
+
+
+def _divided_back(words: Any) -> dict[str, Any]:
+    told: dict[str, Any] = words if is_mapping(words) else {}
+    return {"optimizer.decay": told["num_decay_steps"]} if "num_decay_steps" in told else {}
 
 
 def _report_to(wandb: str | None, mlflow: str | None, tensorboard: bool) -> list[str]:
@@ -86,6 +110,15 @@ TRAINING: tuple[Row, ...] = (
         "lr_scheduler_kwargs",
         same("min_lr_rate", "optimizer.min_lr_ratio").when("optimizer.scheduler", "cosine_with_min_lr"),
     ),
+    made(
+        "lr_scheduler_kwargs",
+        _divided,
+        "optimizer.decay",
+        "length.unit",
+        "length.amount",
+        back=_divided_back,
+        why="null: what is left of the steps; unsaid, a third of those after warmup",
+    ).when("optimizer.scheduler", "warmup_stable_decay"),
     nonzero("warmup_steps", "optimizer.warmup", "below 1: fraction of all steps"),
     *base("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     choice("bf16", "numerics.precision", {"bf16": True}),
@@ -173,12 +206,25 @@ CHECKS: tuple[Check, ...] = (
         message=lambda _start_from, kind: f"LLaMA-Factory cannot continue training {kind}",
         advice="use lora",
     ).unless("adapter.type", "lora"),
+    refuses(  # train/trainer_utils.py: a third of the steps would be stable, and the rest decay
+        "optimizer.decay",
+        "length.unit",
+        when=without_steps,
+        message="LLaMA-Factory takes decay in steps",
+        advice="give a number of steps, or train.steps instead of epochs",
+    ).when("optimizer.scheduler", "warmup_stable_decay"),
     refuses(
         "watch.early_stopping",
         "method",
         when=lambda patience, method: patience is not None and method == "reward",
         message="LLaMA-Factory cannot go back to the best checkpoint of a reward model",
         advice="drop early_stopping, or use another trainer",
+    ),
+    refuses(  # trackio.init takes bucket_id, which TrackioCallback passes, in releases that need gradio 6, or gradio-client 2
+        "track.trackio_project",
+        when=lambda project: project is not None,
+        message="LLaMA-Factory's Gradio excludes every Trackio that its Transformers can log to",
+        advice="use wandb, mlflow or tensorboard",
     ),
     refuses(
         "adapter.init",
@@ -293,6 +339,10 @@ def _uses(s: Train) -> tuple[str, ...]:
     return (*found, "objective.loss") if s.method in ("dpo", "kto") else found
 
 
+def _need(s: Train) -> Need:
+    return trainers.need(s, adds=frozenset(["mlflow"]))
+
+
 SYSTEM = System(
     "llamafactory",
     kinds=frozenset(["train"]),
@@ -300,8 +350,7 @@ SYSTEM = System(
         "method": frozenset(STAGES),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(["lora", "oft"]),
-        # warmup_stable_decay it divides itself: a third of the steps is stable, the rest decays
-        "optimizer.scheduler": frozenset(get_args(Scheduler)) - {"warmup_stable_decay"},
+        "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
     fp32_copies=frozenset(["fsdp2"]),
@@ -312,7 +361,7 @@ SYSTEM = System(
     dequantises=frozenset(["fp8", "mxfp4"]),  # model/model_utils/quantization.py
     trains_new_embeddings=True,
     own_templates=True,
-    needs=trainers.need,
+    needs=_need,
     job=_job,
     checks=_checks,
     uses=_uses,

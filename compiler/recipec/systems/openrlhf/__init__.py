@@ -59,7 +59,7 @@ def _uses(s: Train) -> tuple[str, ...]:
 
 
 def _need(s: Train) -> Need:
-    need = trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]))
+    need = trainers.need(s, brings=frozenset(["deepspeed", "flash-attn"]), adds=frozenset())
     return need.replaced(extras=need.extras | {"ring-flash-attn"}) if s.parallel.context_parallel > 1 else need
 
 

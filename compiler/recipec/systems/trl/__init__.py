@@ -6,11 +6,12 @@ experimental. Whatever else a recipe can say goes into `train.py`, whose rows ar
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.train.records import DataSource, Train
+from recipec.language.train import Scheduler
 from recipec.systems import accelerate, rewards, trainers
 from recipec.systems.check import Check, differs
 from recipec.systems.document import Sheet
@@ -69,6 +70,7 @@ def by_command(s: Train) -> bool:
         and not script.grows(s)
         and s.model.chat_template_file is None
         and not script.stopping(s)
+        and not script.decays_by_share(s)
         and _plain(s)
     )
 
@@ -214,7 +216,7 @@ SYSTEM = System(
         "method": frozenset(script.TRAINERS),
         "parallel.strategy": frozenset(["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]),
         "adapter.type": frozenset(adapters.KINDS),
-        "optimizer.scheduler": frozenset(settings.SCHEDULERS),
+        "optimizer.scheduler": frozenset(get_args(Scheduler)),
     },
     sheets=_sheets,
     fp32_copies=frozenset(["fsdp2"]),

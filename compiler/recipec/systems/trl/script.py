@@ -10,7 +10,7 @@ from recipec.source import is_mapping
 from recipec.systems import rewards
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
-from recipec.systems.huggingface import ALIKE, FOUR_BIT, base
+from recipec.systems.huggingface import ALIKE, FOUR_BIT, base, without_steps
 from recipec.systems.programs import reading_turns
 from recipec.systems.system import OF_TURNS
 from recipec.systems.table import Row, constant, made, same
@@ -177,6 +177,16 @@ def stopping(s: Train) -> str:
     return f"EarlyStoppingCallback(early_stopping_patience={patience})" if patience is not None else ""
 
 
+def decays_by_share(s: Train) -> bool:
+    """Return whether the learning rate decays over a share of steps whose number only the trainer knows."""
+    return s.optimizer.scheduler == "warmup_stable_decay" and without_steps(s.optimizer.decay, s.length.unit)
+
+
+def decaying(s: Train, trainer: str) -> str:
+    """Return the class of the trainer, of which `trainer` is the base, that counts the steps of such a decay."""
+    return _DECAYING.format(base=trainer, share=s.optimizer.decay, percent=s.optimizer.decay * 100)
+
+
 def _text(s: Train) -> str:
     """Return the script's template."""
     package, stem = TRAINERS[s.method]
@@ -197,6 +207,7 @@ def _text(s: Train) -> str:
     parts = [
         f'"""{stem} by TRL with what the recipe decided; {LIBRARY} brings the rows that {SETTINGS} describes."""',
         "",
+        *["import math"] * decays_by_share(s),
         "import os",
         "from pathlib import Path",
         "",
@@ -248,6 +259,9 @@ def _text(s: Train) -> str:
     if adapter is not None and plus:
         parts.append(_LORA_PLUS.format(base=trainer, ratio=adapter.lora_plus_ratio))
         trainer = "LoraPlusTrainer"
+    if decays_by_share(s):
+        parts.append(decaying(s, trainer))
+        trainer = DECAYING
     if allocates:
         parts.append(_ADALORA)
     if allocates or stops:
@@ -264,6 +278,18 @@ def _text(s: Train) -> str:
     return "\n".join(parts) + "\n"
 
 
+DECAYING = "DecayingTrainer"
+_DECAYING = '''
+
+class DecayingTrainer({base}):
+    """The learning rate decays over the last {percent:g}% of all steps, which are counted here."""
+
+    def create_scheduler(self, num_training_steps, *arguments, **more):
+        words = {{"num_decay_steps": math.ceil({share!r} * num_training_steps)}}
+        self.args.lr_scheduler_kwargs = words | (self.args.lr_scheduler_kwargs or {{}})
+        return super().create_scheduler(num_training_steps, *arguments, **more)
+
+'''
 _LORA_PLUS = '''
 
 class LoraPlusTrainer({base}):

@@ -17,20 +17,12 @@ from recipec.systems.table import (
     flag,
     gathered,
     made,
-    named,
     nonzero,
     present,
     same,
     within,
 )
 
-SCHEDULERS = {
-    name: name
-    for name in (
-        "cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr", "cosine_with_restarts", "polynomial",
-        "inverse_sqrt",
-    )
-}  # fmt: skip
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 QUANTISED = (*FOUR_BIT, "int8")
 ONLINE = ("grpo", "rloo")
@@ -53,19 +45,27 @@ TRAINING: tuple[Row, ...] = (
     # what a file says of validation alone tells neither of the two
     made("per_device_eval_batch_size", lambda micro: micro, "batch.micro").unless("method", *ONLINE),
     made("per_device_eval_batch_size", lambda group: group, "rollout.completions").when("method", *ONLINE),
-    *base("gradient_accumulation_steps", "num_train_epochs", "optim", "learning_rate"),
-    named("lr_scheduler_type", "optimizer.scheduler", SCHEDULERS),
+    *base("gradient_accumulation_steps", "num_train_epochs", "optim", "learning_rate", "lr_scheduler_type"),
     *within(
         "lr_scheduler_kwargs",
         same("min_lr_rate", "optimizer.min_lr_ratio").when("optimizer.scheduler", "cosine_with_min_lr"),
         same("num_cycles", "optimizer.cycles").when("optimizer.scheduler", "cosine_with_restarts"),
+        huggingface.DECAY,  # as a share of steps that only the trainer counts: `script.decaying`
     ),
     *base("warmup_steps", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     *base("bf16", "fp16", "tf32", "use_cpu", "gradient_checkpointing"),
     *huggingface.CHECKPOINTING,
     *base("torch_compile", "trust_remote_code", "dataloader_num_workers", "dataloader_pin_memory"),
     *base(
-        "save_strategy", "save_total_limit", "save_only_model", "eval_strategy", "logging_steps", "report_to", "seed"
+        "save_strategy",
+        "save_total_limit",
+        "save_only_model",
+        "eval_strategy",
+        "logging_steps",
+        "report_to",
+        "project",
+        "trackio_space_id",
+        "seed",
     ),
     # to be the best, a checkpoint must be measured: `EarlyStoppingCallback` of the script counts those that are not
     present("load_best_model_at_end", "watch.early_stopping").unless("method", *ONLINE),

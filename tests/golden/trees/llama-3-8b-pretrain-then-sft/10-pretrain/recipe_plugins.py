@@ -1,4 +1,5 @@
-"""What Axolotl has no keys for: the format of the weights apart from that of the computation, a decay as a share of all steps."""
+"""What Axolotl has no keys for, or drops: the format of the weights apart from that of the computation, a decay as a share of all
+steps, the project of Trackio."""
 
 import math
 
@@ -13,6 +14,14 @@ class FloatWeights(BasePlugin):
     def load_datasets(self, cfg, preprocess=False):  # noqa: ARG002
         """Say the format, in the last hook before Axolotl reads it; the rows are its own."""
         cfg.torch_dtype = torch.float32
+
+
+class TrackioProject(BasePlugin):
+    """Hands the project on, which Axolotl reads and Transformers never gets."""
+
+    def get_training_args(self, cfg):
+        """Return the words of Transformers' arguments."""
+        return {"project": cfg.trackio_project_name}
 
 
 class DecayShare(BasePlugin):

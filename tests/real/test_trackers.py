@@ -1,0 +1,91 @@
+"""What a training logs arrives at the tracker that the recipe names, in the environment that the recipe gets."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trains import workplace  # noqa: F401  # the fixture
+
+from recipec.diagnostics import errors
+from recipec.output import write
+from recipec.pipeline import compile_file
+
+RECIPE = """
+recipe: 1
+name: told
+trainer: {trainer}
+model: {{from_scratch: {{family: llama, hidden_size: 64, layers: 2, heads: 4, vocab_size: 400}}, max_length: 64}}
+data: {{train: [{{path: data/instructions.jsonl, format: instruction}}]}}
+train: {{learning_rate: 1e-3, steps: 2, micro_batch_size: 2, log_every: 1}}
+hardware: {{gpu: none}}
+track: {{{track}}}
+"""
+MLFLOW = """
+import json
+import mlflow
+runs = mlflow.MlflowClient("file:mlruns")
+found = [run for one in runs.search_experiments() for run in runs.search_runs([one.experiment_id])]
+print(json.dumps([
+    [runs.get_experiment(run.info.experiment_id).name, run.info.run_name, run.info.status,
+     [[point.step, point.value > 0] for point in runs.get_metric_history(run.info.run_id, "loss")]]
+    for run in found
+]))
+"""
+
+
+@pytest.fixture
+def tell(workplace: Path, tool_python: Callable[[str], Path]) -> Callable[..., Any]:  # noqa: F811
+    """Train with a tracker, and return what a script finds where the numbers went, in the same environment."""
+
+    def run(trainer: str, track: str, script: str, release: str = "") -> Any:
+        recipe = workplace / "told.yaml"
+        recipe.write_text(RECIPE.format(trainer=trainer, track=track), encoding="utf-8")
+        compiled = compile_file(str(recipe), [f"versions.{trainer}={release}"] if release else ())
+        assert errors(compiled.findings) == []
+        write(workplace / "build", compiled.files)
+        (workplace / "environments").mkdir()
+        names = [Path(file).stem for file in compiled.files if file.startswith("environments/")]
+        for name in names:
+            (workplace / "environments" / name).symlink_to(tool_python(name).parent.parent)
+        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1"}
+        known["PYTHONPATH"] = str(Path(__file__).parent / "no_gpu") if release == "0.17.0" else ""
+        known["RECIPE_ENVIRONMENTS"] = str(workplace / "environments")
+        words: Any = {"cwd": workplace, "capture_output": True, "text": True, "check": False, "timeout": 900}
+        done = subprocess.run(["bash", "build/run.sh"], env=known, **words)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        known["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        asked = subprocess.run([tool_python(names[-1]), "-c", script], env=known, **words)
+        assert asked.returncode == 0, asked.stderr[-4000:]
+        return json.loads(asked.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("trainer", ["axolotl", "trl"])
+def test_mlflow_gets_the_losses(trainer: str, tell: Callable[..., Any]) -> None:
+    """Axolotl's pins hold no MLflow: it is added. TRL's hold it, and both need leave to write into a folder."""
+    found = tell(trainer, "mlflow: {tracking_uri: mlruns, experiment: teas}", MLFLOW)
+    assert found == [["teas", "told", "FINISHED", [[1, True], [2, True]]]]
+
+
+TRACKIO = """
+import json
+from pathlib import Path
+from trackio.sqlite_storage import SQLiteStorage
+print(json.dumps([
+    [project, run, [row["train/loss"] > 0 for row in SQLiteStorage.get_logs(project, run) if "train/loss" in row]]
+    for project in SQLiteStorage.get_projects() for run in SQLiteStorage.get_runs(project)
+]))
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("trainer", "release"), [("axolotl", "0.17.0"), ("trl", "1.16.0"), ("unsloth", "2026.10.9")])
+def test_trackio_gets_the_losses(trainer: str, release: str, tell: Callable[..., Any]) -> None:
+    found = tell(trainer, "trackio: {project: teas}", TRACKIO, release=release)
+    assert found == [["teas", "told", [True, True]]]
