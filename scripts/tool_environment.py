@@ -37,7 +37,10 @@ class Older(NamedTuple):
 
 # What the name of an environment begins with.
 OLDER = {"axolotl-0.21.0": Older("3.11", "axolotl", {"networkx": "3.6.1", "scipy": "1.17.1"})}
-SAME = {"axolotl-0.21.0": "axolotl-0.21.0-deepspeed"}  # made once: one that holds more serves for one that holds less
+SAME = {  # made once: one that holds more serves for one that holds less
+    "axolotl-0.21.0": "axolotl-0.21.0-deepspeed",
+    "axolotl-0.21.0-mlflow": "axolotl-0.21.0-deepspeed-mlflow",
+}
 
 
 @cache

@@ -15,7 +15,7 @@ TINY = sorted((ROOT / "tests" / "real" / "recipes").glob("*.yaml"))
 REAL = sorted((ROOT / "recipes").glob("*.yaml"))
 RELEASES = {
     "0.17.0": "axolotl-0.17.0",
-    "0.19.0": "axolotl-0.19.0-deepspeed",
+    "0.19.0": "axolotl-0.19.0",
     "0.21.0": "axolotl-0.21.0-deepspeed",
 }
 

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 # tool and release -> the environment that holds it
 HELD = {
     ("axolotl", "0.17.0"): "axolotl-0.17.0",
-    ("axolotl", "0.19.0"): "axolotl-0.19.0-deepspeed",
+    ("axolotl", "0.19.0"): "axolotl-0.19.0",
     ("axolotl", "0.21.0"): "axolotl-0.21.0-deepspeed",
-    ("deepspeed", "0.18.9"): "axolotl-0.19.0-deepspeed",
-    ("accelerate", "1.13.0"): "axolotl-0.19.0-deepspeed",
-    ("lm_eval", "0.4.11"): "axolotl-0.19.0-deepspeed",
+    ("deepspeed", "0.18.9"): "llamafactory-0.9.5-deepspeed",
+    ("accelerate", "1.13.0"): "axolotl-0.19.0",
+    ("lm_eval", "0.4.11"): "axolotl-0.19.0",
     ("llamafactory", "0.9.5"): "llamafactory-0.9.5-deepspeed",
     ("accelerate", "1.11.0"): "llamafactory-0.9.5-deepspeed",
     ("openrlhf", "0.11.2"): "openrlhf-cli",
