@@ -85,7 +85,9 @@ print(json.dumps([
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("trainer", "release"), [("axolotl", "0.17.0"), ("trl", "1.16.0"), ("unsloth", "2026.10.9")])
+@pytest.mark.parametrize(
+    ("trainer", "release"), [("axolotl", "0.21.0"), ("axolotl", "0.17.0"), ("trl", "1.16.0"), ("unsloth", "2026.10.9")]
+)
 def test_trackio_gets_the_losses(trainer: str, release: str, tell: Callable[..., Any]) -> None:
     found = tell(trainer, "trackio: {project: teas}", TRACKIO, release=release)
     assert found == [["teas", "told", [True, True]]]

@@ -190,7 +190,7 @@ def test_a_tracker_beside_what_the_trainer_cannot_do(trainer: str, method: str) 
 
 
 TRACKED = [
-    ("axolotl", "axolotl-0.19.0-mlflow"),
+    ("axolotl", f"axolotl-{releases('axolotl')[0]}-mlflow"),
     ("trl", "trl-1.16.0"),
     ("llamafactory", "llamafactory-0.9.5"),
 ]
