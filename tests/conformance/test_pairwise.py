@@ -24,7 +24,7 @@ from .test_recipes import gpu
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = {
-    "axolotl": "axolotl-0.21.0-deepspeed",
+    "axolotl": "axolotl-0.21.0-deepspeed-mlflow",  # the judge makes the trackers too
     "trl": "trl-1.16.0-deepspeed",
     "llamafactory": "llamafactory-0.9.5-deepspeed",
     "unsloth": "unsloth-2026.10.9",
