@@ -155,15 +155,8 @@ def test_every_reason_is_of_something_that_is_refused() -> None:
     assert [reason for reason in every if reason.says not in ours] == []
 
 
-# Axolotl 0.21 ends with "TypeError: '>' not supported between instances of 'NoneType' and 'int'" on 15 of the recipes that we
-# accept; which of its comparisons that is, and what we should emit or refuse there, is not found yet.
-UNEXPLAINED = pytest.mark.xfail(reason="15 recipes end in a TypeError of Axolotl 0.21 that is not explained yet")
-
-
 @pytest.mark.conformance
-@pytest.mark.parametrize(
-    "trainer", [pytest.param(name, marks=UNEXPLAINED if name == "axolotl" else ()) for name in ENVIRONMENTS]
-)
+@pytest.mark.parametrize("trainer", ENVIRONMENTS)
 def test_we_and_the_tool_agree(trainer: str, tool_python: Callable[[str], Path], tmp_path: Path) -> None:
     found, python, known = covering(trainer), tool_python(ENVIRONMENTS[trainer]), reasons(trainer)
     (packages,) = python.parent.parent.glob("lib/python*/site-packages")

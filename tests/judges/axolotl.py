@@ -128,6 +128,7 @@ def started(cfg: Any, gpu: dict[str, Any]) -> None:
     model, tokenizer = tiny(reward=bool(cfg.reward_model))
     for key in ("deepspeed", "fsdp_config", "fsdp", "dataset_num_proc", "plugins", "torch_compile", "use_wandb"):
         cfg[key] = None
+    cfg.eval_table_size = cfg.eval_table_size or 0  # as normalize_config does; with MLflow it is compared
     kind = "reward" if cfg.reward_model else cfg.rl or ""
     rows = import_module("datasets").Dataset.from_list(ROWS[kind])
     with (
