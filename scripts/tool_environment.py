@@ -10,10 +10,8 @@ one, and the few packages that cannot be are taken in an earlier release.
 from __future__ import annotations
 
 import fcntl
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -50,10 +48,7 @@ def tool_environment(name: str) -> Path:
     own = ONLY_TESTS / f"{name}.txt"
     text = own.read_text(encoding="utf-8") if own.exists() else pins(name)
     older = next((how for begin, how in OLDER.items() if name.startswith(begin)), None)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pins.txt"
-        file.write_text(_for_older(text, older) if older else text, encoding="utf-8")
-        made = ensure(name, file, lambda line: print(line, file=sys.stderr))
+    made = ensure(name, _for_older(text, older) if older else text, lambda line: print(line, file=sys.stderr))
     if older:
         _install(made, f"{older.tool}=={Pins.read(text).version(older.tool)}")
     return made
@@ -79,7 +74,7 @@ def _install(environment: Path, requirement: str) -> None:
             return
         pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
         quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--ignore-requires-python"]
-        subprocess.run([*pip, "install", *quiet, requirement], check=True, env=dict(os.environ), stdout=sys.stderr)
+        subprocess.run([*pip, "install", *quiet, requirement], check=True, stdout=sys.stderr)
 
 
 if __name__ == "__main__":

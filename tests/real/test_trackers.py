@@ -1,18 +1,13 @@
 """What a training logs arrives at the tracker that the recipe names, in the environment that the recipe gets."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_trains import workplace  # noqa: F401  # the fixture
-
-from recipec.diagnostics import errors
-from recipec.output import write
-from recipec.pipeline import compile_file
+from test_trains import run, workplace  # noqa: F401  # the fixture
 
 RECIPE = """
 recipe: 1
@@ -41,28 +36,21 @@ print(json.dumps([
 def tell(workplace: Path, tool_python: Callable[[str], Path]) -> Callable[..., Any]:  # noqa: F811
     """Train with a tracker, and return what a script finds where the numbers went, in the same environment."""
 
-    def run(trainer: str, track: str, script: str, release: str = "") -> Any:
+    def told(trainer: str, track: str, script: str, release: str = "") -> Any:
         recipe = workplace / "told.yaml"
-        recipe.write_text(RECIPE.format(trainer=trainer, track=track), encoding="utf-8")
-        compiled = compile_file(str(recipe), [f"versions.{trainer}={release}"] if release else ())
-        assert errors(compiled.findings) == []
-        write(workplace / "build", compiled.files)
-        (workplace / "environments").mkdir()
-        names = [Path(file).stem for file in compiled.files if file.startswith("environments/")]
-        for name in names:
-            (workplace / "environments" / name).symlink_to(tool_python(name).parent.parent)
-        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1"}
-        known["PYTHONPATH"] = str(Path(__file__).parent / "no_gpu") if release == "0.17.0" else ""
-        known["RECIPE_ENVIRONMENTS"] = str(workplace / "environments")
-        words: Any = {"cwd": workplace, "capture_output": True, "text": True, "check": False, "timeout": 900}
-        done = subprocess.run(["bash", "build/run.sh"], env=known, **words)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-        known["MLFLOW_ALLOW_FILE_STORE"] = "true"
-        asked = subprocess.run([tool_python(names[-1]), "-c", script], env=known, **words)
+        named = f"versions: {{{trainer}: {release}}}\n" if release else ""
+        recipe.write_text(RECIPE.format(trainer=trainer, track=track) + named, encoding="utf-8")
+        run(recipe, workplace, tool_python)
+        known = {"HOME": str(workplace), "MLFLOW_ALLOW_FILE_STORE": "true"}
+        plan = json.loads((workplace / "build" / "told" / "plan.json").read_text(encoding="utf-8"))
+        python = workplace / "environments" / plan["plan"]["stages"][-1]["environment"] / "bin" / "python"
+        asked = subprocess.run(
+            [python, "-c", script], cwd=workplace, env=known, capture_output=True, text=True, check=False
+        )
         assert asked.returncode == 0, asked.stderr[-4000:]
         return json.loads(asked.stdout.splitlines()[-1])
 
-    return run
+    return told
 
 
 @pytest.mark.real

@@ -97,13 +97,14 @@ def as_taken(file: File) -> File:
     return file._replace(values=values)
 
 
-def _only_fsdp2(file: File) -> bool:
+def only_fsdp2(file: File) -> bool:
+    """Return whether the file is of a release of Axolotl that has no FSDP1 any more."""
     return file.guess.tool == "axolotl" and is_between(file.guess.release, "0.21.0", "")
 
 
 def fsdp_version(file: File) -> int:
     """Return the FSDP version that Axolotl takes; its own default is the first, and since 0.21 there is only the second."""
-    if _only_fsdp2(file):
+    if only_fsdp2(file):
         return 2
     said = file.get("fsdp_version") or file.get("fsdp_config.version") or file.get("fsdp_config.fsdp_version") or 1
     return 2 if str(said) == "2" else 1
@@ -230,7 +231,7 @@ def _dead(file: File, problem: Problem) -> Finding:
     key = str(problem.path[-1])
     fate = FATE["experimental" if guess.document in EXPERIMENTAL else guess.tool][len(problem.path) > 1]
     instead, why = MOVED.get(guess.tool, {}).get(key, (problem.suggestion, ""))
-    if problem.path[0] == "fsdp_config" and key.removeprefix("fsdp_") in _OF_FSDP1 and _only_fsdp2(file):
+    if problem.path[0] == "fsdp_config" and key.removeprefix("fsdp_") in _OF_FSDP1 and only_fsdp2(file):
         fate = "Axolotl refuses it since 0.21, which has no FSDP1"
     if guess.tool == "axolotl" and key in _STRATEGY and fsdp_version(file) == 1:
         instead, why = _strategy(_value(file, problem.path))

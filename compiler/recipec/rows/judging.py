@@ -143,9 +143,8 @@ class Judge:
         self.known_roles = {spelt for names in source.roles.values() for spelt in names} | set(ROLES)
         self.role_of = {spelt: role for role, names in source.roles.items() for spelt in names}
         self.row_count = 0
-        self.odd_turns = (
-            False  # in a conversation so far: user and assistant do not alternate, or the wrong one ends it
-        )
+        # In a conversation so far, user and assistant do not alternate, or the wrong one ends it.
+        self.odd_turns = False
         self.text_answers = False  # so far: a pair beside messages has an answer that is a text
         self.numbers: dict[str, bool] = {}  # of a column of CSV: are all its values numbers so far
 
@@ -285,9 +284,7 @@ class Judge:
         if chat_ends(self.source, name, order):
             message = f"{where}: the user has the last word, of which nothing is learnt"
             yield RowProblem("D035", name, message, "end each conversation with an answer", None, "warning")
-        ends = (
-            "user" if "chosen" in self.source.columns else "assistant"
-        )  # whose turn is the last of a prompt, of a row
+        ends = "user" if "chosen" in self.source.columns else "assistant"  # the messages of a pair are its prompt
         self.odd_turns = self.odd_turns or spoken != usual or (name == "messages" and order[-1] != ends)
         chat, use = self.source.format == "chat" and name == "messages", self.source.use
         if chat and "assistant" not in order:

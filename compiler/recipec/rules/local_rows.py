@@ -85,10 +85,13 @@ def absent(s: Train, environment: str) -> frozenset[str]:
         if survey is None or survey.total is None or survey.longest is None:
             return frozenset()
         found.append(survey)
-    none = ["long"] * all((one.longest or 0) <= s.model.max_length for one in found)
-    none += ["odd turns"] * (not any(one.odd_turns for one in found))
-    none += ["blanks"] * (not any(one.blanks for one in found))
-    return frozenset([*none, *["text answers"] * (not any(one.text_answers for one in found))])
+    some = {
+        "long": any((one.longest or 0) > s.model.max_length for one in found),
+        "odd turns": any(one.odd_turns for one in found),
+        "blanks": any(one.blanks for one in found),
+        "text answers": any(one.text_answers for one in found),
+    }
+    return frozenset(kind for kind, there in some.items() if not there)
 
 
 def counted_rows(s: Train, source: DataSource, environment: str) -> int | None:

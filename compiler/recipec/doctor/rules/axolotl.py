@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recipec.doctor.contract_check import File, fsdp_version
+from recipec.doctor.contract_check import File, fsdp_version, only_fsdp2
 from recipec.doctor.rules import Fault, both, number, rule, whole
-from recipec.facts import is_between
 from recipec.facts.models import known_model
 
 ISOLATING = ("flash", "flex", "xformers", "sage", "sdpa", "eager")
@@ -224,7 +223,7 @@ def loading_four_bits_on_one_rank(file: File) -> Iterator[Fault]:
     """
     path = _fsdp(file, "cpu_ram_efficient_loading")
     staged = file.get("qlora_sharded_model_loading", file.get("adapter") == "qlora")
-    if staged and is_between(file.guess.release, "0.21.0", ""):
+    if staged and only_fsdp2(file):
         return
     if path and file.get("load_in_4bit") and fsdp_version(file) == 2 and file.guess.release != "0.17.0":
         yield Fault(

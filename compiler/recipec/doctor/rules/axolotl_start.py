@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from recipec.doctor.contract_check import File
+from recipec.doctor.contract_check import File, only_fsdp2
 from recipec.doctor.contract_check import fsdp_version as version
 from recipec.doctor.rules import Fault, both, number, rule
 from recipec.facts import is_between
@@ -298,14 +298,9 @@ def _falcon(file: File) -> bool:
     return "falcon" in str(file.get("base_model", "")).lower()
 
 
-def _only_second(file: File) -> bool:
-    """Return whether the release has FSDP2 only."""
-    return is_between(file.guess.release, RINGMASTER, "")
-
-
 SHARDING = (
     refuse(
-        lambda file: quantised(file) if version(file) == 2 and shards(file) | (not _only_second(file) and "fsdp_version" in file.values) and file.get("rl") in PREFERENCES else None,
+        lambda file: quantised(file) if version(file) == 2 and shards(file) | (not only_fsdp2(file) and "fsdp_version" in file.values) and file.get("rl") in PREFERENCES else None,
         "FSDP2 cannot train {rl} on a base model in {bits}",
         "delete {bits}, or take DeepSpeed",
     ),
@@ -323,7 +318,7 @@ SHARDING = (
         until=RINGMASTER,
     ),
     refuse(
-        lambda file: fsdp(file, "cpu_offload_pin_memory") if file.get(str(fsdp(file, "cpu_offload_pin_memory"))) is False and (_only_second(file) or str(file.get("fsdp_version")) == "2") and not file.get(str(fsdp(file, "offload_params"))) else None,
+        lambda file: fsdp(file, "cpu_offload_pin_memory") if file.get(str(fsdp(file, "cpu_offload_pin_memory"))) is False and (only_fsdp2(file) or str(file.get("fsdp_version")) == "2") and not file.get(str(fsdp(file, "offload_params"))) else None,
         "nothing is offloaded, so no memory is pinned",
         "add `offload_params: true`, or delete it",
     ),
@@ -353,8 +348,8 @@ SHARDING = (
         NEW,
     ),
     refuse(lambda file: "fp8_config" if file.get("fp8_config") is not None and not file.get("fp8") else None, "fp8_config without fp8", "add `fp8: true`, or delete it", NEW),
-    refuse(when("fsdp", lambda file: _falcon(file)), "Axolotl has no FSDP for Falcon", "take DeepSpeed", until=RINGMASTER),
-    refuse(when("fsdp_config", lambda file: _falcon(file)), "Axolotl has no FSDP for Falcon", "take DeepSpeed", since=RINGMASTER),
+    refuse(when("fsdp", _falcon), "Axolotl has no FSDP for Falcon", "take DeepSpeed", until=RINGMASTER),
+    refuse(when("fsdp_config", _falcon), "Axolotl has no FSDP for Falcon", "take DeepSpeed", since=RINGMASTER),
     refuse(
         lambda file: "expert_parallel_size" if more_than_one(file, "expert_parallel_size") and not file.get("fsdp_config") else None,
         "expert parallelism needs FSDP2",
