@@ -146,7 +146,7 @@ def _unused(course: Course, used: set[str], decision: Decision) -> list[Finding]
         advice = advice or "drop it: nothing in this recipe could act on it"
         if any(system(stage.system).own_program for stage in resolved.plan.stages):
             advice = "give it to the script by script.arguments, as ${plan:…}, or drop it"
-        stages = ", ".join(stage.id for stage in resolved.plan.stages)
+        stages = ", ".join(stage.name for stage in resolved.plan.stages)
         keeping = sorted(_keeping(text, resolved))
         advice += f"; beside {', '.join(keeping)} it does not act" if keeping else ""
         found.append(Finding("T002", f"{text} has no effect on {stages}", span, help=advice))

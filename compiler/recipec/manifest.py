@@ -92,8 +92,8 @@ class Manifest(Record, frozen=True):
     files: dict[str, Emitted]
 
     def stage(self, name: str) -> Stage[Any] | None:
-        """Return the stage of a name, or of an id."""
-        return next((stage for stage in self.plan.stages if name in (stage.name, stage.id)), None)
+        """Return the stage of a name."""
+        return next((stage for stage in self.plan.stages if name == stage.name), None)
 
     def value(self, path: str) -> Any:
         """Return the value at a plan path (`train.batch.micro`). Raises LookupError when there is none."""

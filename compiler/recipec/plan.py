@@ -123,7 +123,7 @@ Output = ModelOutput | ScoresOutput | RowsOutput | ServiceOutput
 
 
 class Input(Record, frozen=True):
-    """What a stage takes: `stage` is the id of the stage that makes it, None where it comes from outside."""
+    """What a stage takes: `stage` is the name of the stage that makes it, None where it comes from outside."""
 
     stage: str | None
     output: Output
@@ -155,13 +155,12 @@ B = TypeVar("B", covariant=True)
 
 
 class Stage(Record, Generic[B], frozen=True):
-    """One stage of whatever kind. `id` is its folder, `name` starts the paths of its values; `body` is its kind's own.
+    """One stage of whatever kind. `name` is its folder, and starts the paths of its values; `body` is its kind's own.
 
-    `system` does it, in `environment`. `after` are the ids of the stages that it waits for, `output` is the folder that
+    `system` does it, in `environment`. `after` are the names of the stages that it waits for, `output` is the folder that
     it writes, `resumable` whether it resumes from a checkpoint there.
     """
 
-    id: str
     name: str
     kind: str
     system: str
@@ -177,7 +176,7 @@ class Stage(Record, Generic[B], frozen=True):
 
     @property
     def after(self) -> tuple[str, ...]:
-        """The ids of the stages that make what it takes, each once."""
+        """The names of the stages that make what it takes, each once."""
         return tuple(dict.fromkeys(one.stage for one in self.inputs if one.stage is not None))
 
 

@@ -67,7 +67,7 @@ def preview(
     path = snapshot.path_of(file, compiled.name)
     earlier = None if write_snapshot else snapshot.read(path)
     trainings: list[Stage[Train]] = list(compiled.resolved.plan.of_kind("train"))
-    chosen = [one for one in trainings if stage in (None, one.name, one.id)]
+    chosen = [one for one in trainings if stage in (None, one.name)]
     if not chosen:
         known = ", ".join(one.name for one in trainings) or "none"
         message = f'the recipe has no training stage "{stage}"' if stage else "the recipe has no training stage"
@@ -202,7 +202,7 @@ def _python(compiled: Compiled, stage: Train, file: str) -> tuple[Path | None, s
         if maker is not None and not Path(path).exists():
             return (
                 None,
-                f"tokens are not shown: {path} is missing, which stage {maker.id} creates: run `recipe run {file}`",
+                f"tokens are not shown: {path} is missing, which stage {maker.name} creates: run `recipe run {file}`",
             )
     name, pins = _environment(compiled, stage)
     folder = folder_of(name, pins)
@@ -233,7 +233,7 @@ def _prepare(python: Path, compiled: Compiled, whole: Stage[Train], rows: int) -
     with tempfile.TemporaryDirectory(prefix="recipe-data-") as place, Signals() as signals:
         scratch, stage = Path(place), whole.body
         write(scratch / "build", compiled.files)
-        folder = scratch / "build" / whole.id
+        folder = scratch / "build" / whole.name
         request = _request(stage, folder, scratch, rows)
         (scratch / "request.json").write_text(json.dumps(request), encoding="utf-8")
         command = [str(python), str(_script(stage.trainer) or TEMPLATE_SCRIPT)]

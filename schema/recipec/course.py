@@ -1,5 +1,6 @@
 """A recipe as the stages that it lists: its own words, or those of each of its `stages` merged over them."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,7 +15,10 @@ from recipec.suggest import nearest
 
 HEAD = frozenset(["name", "start_from", "parent_adapter", "merge"])  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
+# What models, sections and folders of a run are called, and what the names of stages that are made beside a course's own begin with.
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "hardware"])
+FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
+MADE = re.compile(r"(?:evaluate|prepared)-.+")
 NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 
 
@@ -132,9 +136,12 @@ def _in_a_section(path: Path) -> bool:
 def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     """Check the names of stages: each once, none that means something else, each start a stage before."""
     known: list[str] = []
+    parts = tuple(parts)
+    merges = {f"{part.name}-merge" for part in parts}
     for part in parts:
+        taken = part.name in RESERVED | FOLDERS | merges or MADE.fullmatch(part.name) is not None
         for word, wrong, message, advice in (
-            ("name", part.name in RESERVED, f'"{part.name}" is a reserved name', "choose another name"),
+            ("name", taken, f'"{part.name}" is a reserved name', "choose another name"),
             ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",

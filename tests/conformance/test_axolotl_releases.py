@@ -33,7 +33,7 @@ def test_the_release_accepts_what_we_emit(release: str, tool_python: Callable[[s
                 continue
             assert [found for found in compiled.findings if found.code != "T003"] == [], recipe
             write(tmp_path / compiled.name, compiled.files)
-            here = tmp_path / compiled.name / stage.id
+            here = tmp_path / compiled.name / stage.name
             machine = stage.body.hardware
             gpu = {"sm": f"sm_{machine.sm}", "count": machine.world, "bf16": machine.bf16, "nodes": machine.nodes}
             jobs.append(

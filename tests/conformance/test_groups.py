@@ -50,7 +50,7 @@ def job(number: int, tool: str, text: str, parallel: str, folder: Path) -> dict[
         path = folder / str(number) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
-    found: dict[str, Any] = {"file": str(folder / str(number) / stage.id / FILES[tool])}
+    found: dict[str, Any] = {"file": str(folder / str(number) / stage.name / FILES[tool])}
     gpu = {"sm": "sm_90", "count": 16, "bf16": True, "nodes": 2}
     more = {"axolotl": {"gpu": gpu}, "accelerate": {"arguments": ["--main_process_ip", "10.0.0.1"], "world": 16}}
     return {**found, **more.get(tool, {"world": 16}), "data_parallel": stage.body.batch.data_parallel}

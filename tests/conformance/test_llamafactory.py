@@ -45,7 +45,7 @@ def test_llamafactory_accepts_what_we_emit(tool_python: Callable[[str], Path], t
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         for stage in compiled.resolved.plan.of_kind("train"):
-            here, machine = folder / stage.id, stage.body.hardware
+            here, machine = folder / stage.name, stage.body.hardware
             job = {"file": str(here / "llamafactory.yaml"), "cwd": str(here), "world": machine.world}
             jobs.append({**job, "gpu": gpu(machine)})
             if (here / "accelerate.yaml").exists():

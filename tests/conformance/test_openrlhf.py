@@ -34,9 +34,9 @@ def test_it_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_path: P
         assert compiled.resolved is not None
         for stage in compiled.resolved.plan.of_kind("train"):
             if stage.system == "openrlhf":
-                file = tmp_path / compiled.name / f"{stage.id}.sh"
+                file = tmp_path / compiled.name / f"{stage.name}.sh"
                 file.parent.mkdir(exist_ok=True)
-                file.write_text(compiled.files[f"{stage.id}/openrlhf.sh"], encoding="utf-8")
+                file.write_text(compiled.files[f"{stage.name}/openrlhf.sh"], encoding="utf-8")
                 jobs.append({"file": str(file), "world": stage.body.hardware.world})
                 methods.add(stage.body.method)
     assert methods == {"sft", "reward", "dpo", "ipo", "grpo", "rloo", "ppo"}

@@ -57,7 +57,7 @@ class Asked(NamedTuple):
 
 def questions(trainer: str, stage: Stage[Any], files: dict[str, str], folder: Path, text: str) -> list[Asked]:
     """Write what is emitted for a stage, and return what there is to ask of it."""
-    here, machine = folder / stage.id, stage.body.hardware
+    here, machine = folder / stage.name, stage.body.hardware
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
@@ -144,7 +144,7 @@ def in_spite_of(refused: list[Refused], trainer: str, folder: Path) -> tuple[lis
 
 
 def _own(files: dict[str, str]) -> dict[str, str]:
-    return {name: text for name, text in files.items() if name.startswith("10-train/")}
+    return {name: text for name, text in files.items() if name.startswith("train/")}
 
 
 def test_every_reason_is_of_something_that_is_refused() -> None:

@@ -50,7 +50,7 @@ def test_the_tool_accepts_what_we_emit(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
             machine = stage.body.hardware
-            for file in sorted((tmp_path / compiled.name / stage.id).glob(FILES[tool])):
+            for file in sorted((tmp_path / compiled.name / stage.name).glob(FILES[tool])):
                 cwd = ROOT if tool == "lm_eval" else file.parent
                 jobs.append({"file": str(file), "cwd": str(cwd), "gpu": gpu(machine), "world": machine.world})
                 if tool == "accelerate" and machine.nodes > 1:

@@ -38,13 +38,13 @@ def called(launcher: str, nodes: int, folder: Path) -> list[str]:
         for name in ("python", launcher):
             (folder / environment / "bin" / name).write_text(STUB)
             (folder / environment / "bin" / name).chmod(0o755)
-    sign = folder / "runs" / json.loads(compiled.files["plan.json"])["recipe"]["name"] / "nodes" / "10-train"
+    sign = folder / "runs" / json.loads(compiled.files["plan.json"])["recipe"]["name"] / "nodes" / "train"
     sign.parent.mkdir(parents=True)
     sign.touch()
     os.utime(sign, (time.time() + 3600,) * 2)  # node 0 is there, and stays
     variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": str(folder)}
     variables |= {"NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1"}
-    subprocess.run(["bash", "build/10-train/run.sh"], cwd=folder, env=variables, check=True)
+    subprocess.run(["bash", "build/train/run.sh"], cwd=folder, env=variables, check=True)
     return (folder / "argv").read_text().split("\0")[:-1]
 
 
@@ -69,13 +69,13 @@ def test_launchers_read_their_command_lines(tool_python: Callable[[str], Path], 
         assert read[script] == "plain.py"
         assert read[arguments][-3:] == ["--note", f"it's $(id) of {2 * nodes}", "--quiet"]
         assert isinstance(wrong, str) or "--nproc_per_nod" in str(wrong), launcher  # a wrong option does not pass
-    hosts = (tmp_path / "deepspeed-2" / "build" / "10-train" / "hostfile").read_text()
+    hosts = (tmp_path / "deepspeed-2" / "build" / "train" / "hostfile").read_text()
     assert hosts == "node-0 slots=2\nnode-1 slots=2\n"
 
 
 def test_ray_trains_with_the_planned_workers() -> None:
     compiled = compile_file(str(RECIPE), ["script.launcher=ray", "hardware.nodes=3", "hardware.gpu=a100-80gb"])
-    text: Any = compiled.files["10-train/ray_train.py"]
+    text: Any = compiled.files["train/ray_train.py"]
     compile(text, "ray_train.py", "exec")
     assert "num_workers=6,  # over all nodes" in text
     assert "use_gpu=True," in text

@@ -58,8 +58,8 @@ def test_trl_accepts_what_we_emit(release: str, tool_python: Callable[[str], Pat
             machine = stage.body.hardware
             gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}
             for name in ("trl.yaml", "train.py"):
-                if (text := compiled.files.get(f"{stage.id}/{name}")) is not None:
-                    path = tmp_path / compiled.name / stage.id / name
+                if (text := compiled.files.get(f"{stage.name}/{name}")) is not None:
+                    path = tmp_path / compiled.name / stage.name / name
                     path.parent.mkdir(parents=True)
                     path.write_text(text, encoding="utf-8")
                     jobs.append({"file": str(path), "command": COMMANDS.get(stage.body.method), "gpu": gpu})

@@ -59,9 +59,9 @@ def test_unsloth_accepts_what_we_emit(tool_python: Callable[[str], Path], tmp_pa
         compiled = compile_file(str(recipe))
         assert compiled.resolved is not None, [finding.message for finding in compiled.findings]
         for stage in compiled.resolved.plan.of_kind("train"):
-            path = tmp_path / compiled.name / stage.id / "train.py"
+            path = tmp_path / compiled.name / stage.name / "train.py"
             path.parent.mkdir(parents=True)
-            path.write_text(compiled.files[f"{stage.id}/train.py"], encoding="utf-8")
+            path.write_text(compiled.files[f"{stage.name}/train.py"], encoding="utf-8")
             machine = stage.body.hardware
             gpu = None if machine.device == "cpu" else {"sm": f"sm_{machine.sm}", "bf16": machine.bf16}
             jobs.append({"file": str(path), "gpu": gpu})

@@ -65,8 +65,8 @@ def effects(recipe: Any) -> Effects:
     found: Effects = {f"! {finding.code}": finding.severity for finding in compiled.findings}
     if compiled.resolved is not None and compiled.files:
         for stage in compiled.resolved.plan.stages:
-            found |= {f"{stage.id} {what}": value for what, value in of_stage(stage)}
-            found[f"{stage.id} run.sh:"] = compiled.files[f"{stage.id}/run.sh"]
+            found |= {f"{stage.name} {what}": value for what, value in of_stage(stage)}
+            found[f"{stage.name} run.sh:"] = compiled.files[f"{stage.name}/run.sh"]
     return found
 
 

@@ -116,7 +116,7 @@ def _files(files: dict[str, str]) -> Iterator[str]:
     written = manifest.read(files["plan.json"])
     if manifest.write(written) != files["plan.json"]:
         yield "plan.json: written anew, it is another text"
-    stages = {stage.id: stage for stage in written.plan.stages}
+    stages = {stage.name: stage for stage in written.plan.stages}
     seen: dict[str, dict[str, dict[str, Any]]] = {id: {} for id in stages}
     for name, text in files.items():
         stage, _, file = name.partition("/")

@@ -16,7 +16,7 @@ def made(place: Path, recipe: str, python: Path) -> None:
     """Make the model with random weights that a recipe begins with, in `runs/` of a folder."""
     (place / "made.yaml").write_text(recipe, encoding="utf-8")
     write(place / "build", compile_file(str(place / "made.yaml")).files)
-    script = place / "build" / "00-init"
+    script = place / "build" / "init"
     command = [str(python), str(script / "init_model.py"), str(script / "init.json")]
     subprocess.run(command, cwd=place, check=True, capture_output=True)
 
@@ -26,14 +26,14 @@ def batches(python: Path, place: Path, recipe: str, script: str, program: str, *
     compiled = compile_file(str(place / recipe))
     folder = place / "real" / compiled.name
     write(folder, compiled.files)
-    listed = compiled.files.get("10-train/dataset_info.json")
+    listed = compiled.files.get("train/dataset_info.json")
     if listed is not None:  # LLaMA-Factory's, which run.sh puts there
         prepared = place / "runs" / compiled.name / "prepared"
         prepared.mkdir(parents=True)
         (prepared / "start").symlink_to(place)
         (prepared / "dataset_info.json").write_text(listed, encoding="utf-8")
     out = place / "batches.json"
-    stage = f"{folder}/10-train"
+    stage = f"{folder}/train"
     command = [
         str(python),
         str(SCRIPTS / script),

@@ -29,7 +29,7 @@ hardware: {gpu: none}
 RECIPE = """recipe: 1
 name: shown
 trainer: %s
-model: {base: runs/made/00-init, max_length: 64, chat_template: chatml}
+model: {base: runs/made/init, max_length: 64, chat_template: chatml}
 data:
   train: [{path: rows.jsonl, format: chat}]
   packing: true
@@ -94,7 +94,7 @@ ODD = [TURNS[0], TURNS[0], TURNS[1]]
 PLAIN = """recipe: 1
 name: plain
 trainer: llamafactory
-model: {base: runs/made/00-init, max_length: 64}
+model: {base: runs/made/init, max_length: 64}
 data: {train: [{path: plain.jsonl, format: completion}]}
 train: {epochs: 1, micro_batch_size: 2, learning_rate: 1e-5}
 hardware: {gpu: none}
@@ -200,7 +200,7 @@ def test_the_page(tool_python: Callable[[str], Path], tmp_path: Path) -> None:
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     compiled = compile_file(str(tmp_path / "recipes" / "quickstart.yaml"))
     write(tmp_path / "build", compiled.files)
-    init = tmp_path / "build" / "00-init"
+    init = tmp_path / "build" / "init"
     python = str(tool_python("axolotl-0.19.0"))
     subprocess.run([python, init / "init_model.py", init / "init.json"], cwd=tmp_path, check=True, capture_output=True)
     [shown] = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)

@@ -37,8 +37,8 @@ def test_the_rates_of_ten_steps(
     packing = ", packing: true" if method == "pretrain" else ""
     recipe = workplace / "decay.yaml"
     recipe.write_text(RECIPE.format(trainer=trainer, rows=ROWS[method], packing=packing, method=method, train=train))
-    output = run(recipe, workplace, tool_python) / "10-train"
-    assert (workplace / "build" / "decay" / "10-train" / "trl.yaml").exists() is (trainer == "trl")
+    output = run(recipe, workplace, tool_python) / "train"
+    assert (workplace / "build" / "decay" / "train" / "trl.yaml").exists() is (trainer == "trl")
     rates = [row["learning_rate"] / 1e-3 for row in history(output) if "loss" in row]
     # 2 steps that warm up, 5 that are stable, 3 that decay by a cosine
     assert rates == pytest.approx([0, 0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.25], abs=1e-3)

@@ -76,13 +76,13 @@ def _train(place: Path, strategy: str) -> Run:
         "PYTHONPATH": str(HERE / "shim"),
         "HF_HUB_OFFLINE": "1",
     }
-    for stage in ("00-init", "10-train"):
+    for stage in ("init", "train"):
         script = f"build/{strategy}/{stage}/run.sh"
         ended = subprocess.run(
             ["bash", script], cwd=place, env=variables, capture_output=True, text=True, check=False, timeout=900
         )
         assert ended.returncode == 0, (ended.stdout + ended.stderr)[-6000:]
-    state = json.loads((place / "runs" / strategy / "10-train" / "checkpoint-5" / "trainer_state.json").read_text())
+    state = json.loads((place / "runs" / strategy / "train" / "checkpoint-5" / "trainer_state.json").read_text())
     losses = [row["loss"] for row in state["log_history"] if "loss" in row]
     return Run(losses, [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))])
 

@@ -25,7 +25,7 @@ hardware: {gpu: none}
 RECIPE = """recipe: 1
 name: %s
 trainer: %s
-model: {base: runs/made/00-init, max_length: 512, chat_template: chatml}
+model: {base: runs/made/init, max_length: 512, chat_template: chatml}
 data: {train: [{path: rows.jsonl, format: chat}], group_by_length: %s}
 train: {epochs: 1, batch_size: 4, micro_batch_size: 4, learning_rate: 1e-5}
 hardware: {gpu: none}

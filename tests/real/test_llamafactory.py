@@ -84,37 +84,37 @@ def shown(said: str, what: str) -> list[str]:
 def test_chat_then_dpo(train: Train, shell: Callable[..., str], workplace: Path) -> None:  # noqa: F811
     said = train("chat-lora-merge-dpo")
     runs = workplace / "runs" / "chat-lora-merge-dpo"
-    first = losses(runs / "10-sft")
-    assert (runs / "10-sft" / "adapter_model.safetensors").exists()
-    assert (runs / "15-merge" / "model.safetensors").exists()
-    assert losses(runs / "20-dpo")
+    first = losses(runs / "sft")
+    assert (runs / "sft" / "adapter_model.safetensors").exists()
+    assert (runs / "merge" / "model.safetensors").exists()
+    assert losses(runs / "dpo")
     text, trained = shown(said, "inputs")[0], shown(said, "labels")[0]
     assert re.fullmatch(
         r"<\|im_start\|>user\nIs \w+ a drink, number \d\?<\|im_end\|>\n<\|im_start\|>assistant\n(Yes, \w+ is a drink\.)<\|im_end\|>\n?",
         text,
     )
     assert trained.strip() == text[text.rindex("Yes") :].strip()  # the answer and its end, nothing else
-    again = shell("build/chat-lora-merge-dpo/10-sft/run.sh", RECIPE_RESUME_FROM=str(runs / "10-sft" / "checkpoint-2"))
+    again = shell("build/chat-lora-merge-dpo/sft/run.sh", RECIPE_RESUME_FROM=str(runs / "sft" / "checkpoint-2"))
     assert again.count("{'loss'") == 2  # steps 3 and 4 of 4
-    assert losses(runs / "10-sft") == pytest.approx(first, abs=1e-4)
+    assert losses(runs / "sft") == pytest.approx(first, abs=1e-4)
 
 
 @pytest.mark.real
 def test_preferences(train: Train, workplace: Path) -> None:  # noqa: F811
     train("preferences")
     runs = workplace / "runs" / "preferences"
-    for stage in ("10-orpo", "20-simpo", "30-reward-model"):
+    for stage in ("orpo", "simpo", "reward-model"):
         assert losses(runs / stage)
-    assert (runs / "30-reward-model" / "value_head.safetensors").exists()
+    assert (runs / "reward-model" / "value_head.safetensors").exists()
 
 
 @pytest.mark.real
 def test_every_format(train: Train, workplace: Path) -> None:  # noqa: F811
     said = train("texts")
     runs = workplace / "runs" / "texts"
-    for stage in ("10-streamed", "20-packed", "30-kto", "40-oft"):
+    for stage in ("streamed", "packed", "kto", "oft"):
         assert losses(runs / stage)
-    assert json.loads((runs / "40-oft" / "adapter_config.json").read_text())["peft_type"] == "OFT"
+    assert json.loads((runs / "oft" / "adapter_config.json").read_text())["peft_type"] == "OFT"
     labels = shown(said, "labels")
     packed = [line for line in labels[0].splitlines() if line]
     assert len(packed) > 1  # several rows, of each the answer alone

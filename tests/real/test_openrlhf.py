@@ -49,7 +49,7 @@ class Nodes:
         self.folder = folder
         files = compile_file(RECIPE, ["hardware.nodes=2", "train.batch_size=128"]).files
         for name in ("run.sh", "openrlhf.sh"):
-            (folder / name).write_text(files[f"10-train/{name}"], encoding="utf-8")
+            (folder / name).write_text(files[f"train/{name}"], encoding="utf-8")
         package = folder / "stand_in" / "openrlhf" / "cli"
         package.mkdir(parents=True)
         (package / "train_ppo_ray.py").write_text(STAND_IN, encoding="utf-8")

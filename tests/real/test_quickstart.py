@@ -16,7 +16,7 @@ RUN = [sys.executable, "-m", "recipec.cli", "run", "recipes/quickstart.yaml"]
 
 def score(folder: Path, model: str, task: str, metric: str) -> float:
     """Return one score of a model in the newest results of a run."""
-    newest = max(folder.glob(f"20-evaluate-{model}/**/results_*.json"), key=lambda path: path.stat().st_mtime)
+    newest = max(folder.glob(f"evaluate-{model}/**/results_*.json"), key=lambda path: path.stat().st_mtime)
     value: float = json.loads(newest.read_text())["results"][task][f"{metric},none"]
     return value
 
@@ -25,7 +25,7 @@ def score(folder: Path, model: str, task: str, metric: str) -> float:
 def test_it_learns_and_survives_a_kill(tmp_path: Path) -> None:
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     first = subprocess.Popen(RUN, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    output = tmp_path / "runs" / "quickstart" / "10-train"
+    output = tmp_path / "runs" / "quickstart" / "train"
     deadline = time.monotonic() + 1500
     while not (output / "checkpoint-100" / "trainer_state.json").exists():
         assert first.poll() is None, "it ended before its first checkpoint"

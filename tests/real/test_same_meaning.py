@@ -36,7 +36,7 @@ hardware: {gpu: none}
 SAME = """recipe: 1
 name: %s
 trainer: %s
-model: {base: runs/made/00-init, max_length: 96}
+model: {base: runs/made/init, max_length: 96}
 data: {train: [{path: rows.jsonl, format: chat}]}
 train: {epochs: 2, batch_size: 8, micro_batch_size: 2, learning_rate: 1e-2, scheduler: linear, warmup: 3, weight_decay: 0.1}
 allow: {learning-rate-that-diverges: the model is tiny}
@@ -67,7 +67,7 @@ def place(tool_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     for name in {GENERAL, *(f"{trainer}-{releases(trainer)[0]}" for trainer in TRAINERS)}:
         (folder / "environments" / name).symlink_to(tool_python(name).parent.parent)
     (folder / "rows.jsonl").write_text((json.dumps(ROW) + "\n") * 48, encoding="utf-8")
-    bash(folder, MAKE, "00-init")
+    bash(folder, MAKE, "init")
     return folder
 
 
@@ -101,7 +101,7 @@ def train(place: Path) -> Callable[[str, str], Training]:
             name = f"{trainer}-{kind}"
             events = place / f"{name}.jsonl"
             recipe = SAME % (name, trainer) + KINDS[kind]
-            bash(place, recipe, "10-train", PYTHONPATH=str(HOOK), RECIPE_EVENTS=str(events))
+            bash(place, recipe, "train", PYTHONPATH=str(HOOK), RECIPE_EVENTS=str(events))
             rows: list[dict[str, Any]] = [json.loads(line) for line in events.read_text().splitlines()]
             begin = next(row for row in rows if row["event"] == "begin")
             logged = [(row["step"], row["lr"], row["loss"]) for row in rows if row["event"] == "log"]

@@ -38,7 +38,7 @@ class Place:
                 link.symlink_to(self._python(environment).parent.parent)
         base = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
         base |= {"RECIPE_ENVIRONMENTS": "environments", "RAY_STORAGE": "ray", **variables}
-        command = ["bash", f"build/{name}/10-train/run.sh"]
+        command = ["bash", f"build/{name}/train/run.sh"]
         return subprocess.Popen(
             command, cwd=self.folder, env=base, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -48,9 +48,7 @@ class Place:
         for process in started:
             said = process.communicate(timeout=400)[0]
             assert process.returncode == 0, said[-5000:]
-        return [
-            json.loads(p.read_text()) for p in sorted((self.folder / "runs" / name / "10-train").glob("rank*.json"))
-        ]
+        return [json.loads(p.read_text()) for p in sorted((self.folder / "runs" / name / "train").glob("rank*.json"))]
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def judge(ranks: list[dict[str, Any]], name: str) -> None:
     assert [(rank["rank"], rank["world"]) for rank in ranks] == [(0, 2), (1, 2)]
     assert ranks[0]["losses"] != ranks[1]["losses"]
     assert ranks[0]["weights"] == ranks[1]["weights"]
-    expected = ["--output-dir", f"runs/{name}/10-train", "--steps", "5", "--batch-size", "4", "--learning-rate", "0.1"]
+    expected = ["--output-dir", f"runs/{name}/train", "--steps", "5", "--batch-size", "4", "--learning-rate", "0.1"]
     assert ranks[0]["arguments"] == [*expected, "--note", "it's $(id) of 2", "--quiet"]
     assert ranks[1]["word"] == "heard"
 
@@ -102,8 +100,8 @@ def test_a_plain_loop_is_complete_when_it_ends_well(launcher: str, tmp_path: Pat
     command += ["--set", "hardware.gpu=none", "--set", "hardware.per_node=1", "--set", f"script.launcher={launcher}"]
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10-train: complete" in done.stdout
-    assert list(tmp_path.glob("runs/*/10-train/" + ("rank0.json" if torchrun else "model.pt")))
+    assert "train: complete" in done.stdout
+    assert list(tmp_path.glob("runs/*/train/" + ("rank0.json" if torchrun else "model.pt")))
 
 
 @pytest.mark.real

@@ -49,7 +49,7 @@ hardware: {gpu: none}
 RECIPE = """recipe: 1
 name: %s
 trainer: %s
-model: {base: runs/made/00-init, max_length: 2048, chat_template: qwen3}
+model: {base: runs/made/init, max_length: 2048, chat_template: qwen3}
 data: {train: [%s]}
 train: {method: %s, epochs: 1, batch_size: 1, micro_batch_size: 1, learning_rate: 1e-5}
 hardware: {gpu: none}

@@ -137,7 +137,7 @@ def learnt(output: Path) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_trains(recipe: Path, workplace: Path, tool_python: Callable[[str], Path]) -> None:
-    output = run(recipe, workplace, tool_python) / "10-train"
+    output = run(recipe, workplace, tool_python) / "train"
     learnt(output)
     if "lora" in recipe.stem:
         assert (output / "adapter_model.safetensors").exists()
@@ -145,7 +145,7 @@ def test_trains(recipe: Path, workplace: Path, tool_python: Callable[[str], Path
         rates = [row["learning_rate"] / 1e-3 for row in history(output) if "loss" in row]
         assert rates == pytest.approx([0, 0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.25], abs=1e-3)
     if "merge: true" in recipe.read_text():
-        assert (output.parent / "15-merge" / "model.safetensors").exists()
+        assert (output.parent / "merge" / "model.safetensors").exists()
 
 
 MERGED = """
@@ -173,12 +173,12 @@ def test_a_course_of_two_stages(workplace: Path, tool_python: Callable[[str], Pa
     tasks.mkdir()
     (tasks / "drinks.yaml").write_text(TASK, encoding="utf-8")
     runs = run(Path(__file__).parent / "course.yaml", workplace, tool_python)
-    learnt(runs / "10-pretrain")
-    learnt(runs / "20-sft")
-    stages = [str(runs / name) for name in ("10-pretrain", "20-sft", "25-merge")]
+    learnt(runs / "pretrain")
+    learnt(runs / "sft")
+    stages = [str(runs / name) for name in ("pretrain", "sft", "merge")]
     subprocess.run([tool_python("axolotl-0.21.0"), "-c", MERGED, *stages], check=True)
-    template = (runs / "25-merge" / "chat_template.jinja").read_text(encoding="utf-8")
+    template = (runs / "merge" / "chat_template.jinja").read_text(encoding="utf-8")
     assert template == (workplace / "data" / "turns.jinja").read_text(encoding="utf-8")
     for model in ("pretrain", "sft"):
-        results = next((runs / f"30-evaluate-{model}").glob("**/results_*.json"))
+        results = next((runs / f"evaluate-{model}").glob("**/results_*.json"))
         assert "acc,none" in json.loads(results.read_text())["results"]["drinks"]

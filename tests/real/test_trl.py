@@ -62,14 +62,14 @@ from pathlib import Path
 
 first, verdicts, compare = None, {}, "adapters" in sys.argv
 for name, command in json.loads(sys.argv[1]):
-    folder, run = Path("build", name, "10-train"), Path("runs", name)
+    folder, run = Path("build", name, "train"), Path("runs", name)
     try:
         if first is None:
-            first = run / "00-init"
-            sys.argv = ["init_model.py", str(folder.parent / "00-init" / "init.json")]
-            runpy.run_path(str(folder.parent / "00-init" / "init_model.py"), run_name="__main__")
+            first = run / "init"
+            sys.argv = ["init_model.py", str(folder.parent / "init" / "init.json")]
+            runpy.run_path(str(folder.parent / "init" / "init_model.py"), run_name="__main__")
         else:
-            shutil.copytree(first, run / "00-init")
+            shutil.copytree(first, run / "init")
         for beside in ("rows", "rewards"):
             sys.modules.pop(beside, None)
         sys.path.insert(0, str(folder.resolve()))
@@ -84,10 +84,10 @@ for name, command in json.loads(sys.argv[1]):
             import torch
             from peft import PeftModel
             from transformers import AutoModelForCausalLM
-            base = AutoModelForCausalLM.from_pretrained(run / "00-init")
-            plain = PeftModel.from_pretrained(base, run / "10-train").eval()
+            base = AutoModelForCausalLM.from_pretrained(run / "init")
+            plain = PeftModel.from_pretrained(base, run / "train").eval()
             ids = torch.arange(5, 25)[None]
-            untouched = AutoModelForCausalLM.from_pretrained(run / "00-init")
+            untouched = AutoModelForCausalLM.from_pretrained(run / "init")
             with torch.no_grad():
                 learners = plain if name == "nf4" else trained.eval()  # bitsandbytes repacks 4-bit weights on a CPU
                 now, then, learnt = (m(input_ids=ids).logits[:, -20:] for m in (plain, untouched, learners))
@@ -204,7 +204,7 @@ def test_every_method_trains(environment: str, data: Path, tool_python: Callable
     verdicts = drive(tool_python(environment), tmp_path, variables, names)
     assert {name: wrong for name, wrong in verdicts.items() if wrong} == {}
     for name, _ in names:
-        output = tmp_path / "runs" / name / "10-train"
+        output = tmp_path / "runs" / name / "train"
         found = losses(output)
         assert found
         assert all(math.isfinite(loss) for loss in found)
@@ -249,14 +249,14 @@ def test_run_sh_trains_and_resumes(
     name = emitted(HERE / "trl" / f"{recipe}.yaml", tmp_path, f"hardware.per_node={processes}")
     with alone():
         run_script(tmp_path, f"build/{name}/run.sh", variables)
-    output = tmp_path / "runs" / name / "10-train"
+    output = tmp_path / "runs" / name / "train"
     whole = losses(output)
     assert len(whole) == 4
     assert (output / "model.safetensors").exists()
     (output / "checkpoint-4" / "trainer_state.json").unlink()
     resuming = variables | {"RECIPE_RESUME_FROM": str(output / "checkpoint-2")}
     with alone():
-        run_script(tmp_path, f"build/{name}/10-train/run.sh", resuming)
+        run_script(tmp_path, f"build/{name}/train/run.sh", resuming)
     assert losses(output) == pytest.approx(whole, abs=1e-4)
 
 
@@ -277,13 +277,13 @@ def test_two_ranks_share_the_work_by_every_strategy(
         evidence = tmp_path / "evidence" / strategy
         evidence.mkdir(parents=True)
         if found:
-            shutil.copytree(tmp_path / "runs" / STRATEGIES[0] / "00-init", tmp_path / "runs" / name / "00-init")
+            shutil.copytree(tmp_path / "runs" / STRATEGIES[0] / "init", tmp_path / "runs" / name / "init")
         else:
-            run_script(tmp_path, f"build/{name}/00-init/run.sh", variables)
+            run_script(tmp_path, f"build/{name}/init/run.sh", variables)
         with alone():
-            run_script(tmp_path, f"build/{name}/10-train/run.sh", variables | {"RECIPEC_EVIDENCE": str(evidence)})
-        found[strategy] = losses(tmp_path / "runs" / name / "10-train")
-        assert (tmp_path / "runs" / name / "10-train" / "model.safetensors").exists()
+            run_script(tmp_path, f"build/{name}/train/run.sh", variables | {"RECIPEC_EVIDENCE": str(evidence)})
+        found[strategy] = losses(tmp_path / "runs" / name / "train")
+        assert (tmp_path / "runs" / name / "train" / "model.safetensors").exists()
         ranks = [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))]
         assert [rank["world"] for rank in ranks] == [2, 2]
         for rank in ranks:
@@ -339,7 +339,7 @@ def test_what_the_trainer_itself_can_do_is_done(
         "decays": (scratch, "learning_rate: 1e-2, epochs: 1, scheduler: warmup_stable_decay, warmup: 2, decay: 50%"),
         # nothing is learnt at this rate: the first validation stays the best
         "stops": (
-            "base: runs/plain/00-init, chat_template_file: own.jinja",
+            "base: runs/plain/init, chat_template_file: own.jinja",
             "learning_rate: 1e-12, steps: 40, early_stopping: 2",
         ),
     }
@@ -352,7 +352,7 @@ def test_what_the_trainer_itself_can_do_is_done(
         names.append((emitted(recipe, tmp_path, f"versions={{trl: {release}}}"), "sft"))
     verdicts = drive(tool_python(environment), tmp_path, variables, names)
     assert {name: wrong for name, wrong in verdicts.items() if wrong} == {}
-    logged = {name: history(tmp_path / "runs" / name / "10-train") for name in recipes}
+    logged = {name: history(tmp_path / "runs" / name / "train") for name in recipes}
     rates = {name: [row["learning_rate"] for row in rows if "learning_rate" in row] for name, rows in logged.items()}
     # after two steps of warmup, base × √(2 / step)
     assert rates["plain"] == pytest.approx([0.0, 5e-3, *(1e-2 * math.sqrt(2 / step) for step in range(2, 6))], rel=1e-3)
@@ -362,7 +362,7 @@ def test_what_the_trainer_itself_can_do_is_done(
     first = {name: next(row["loss"] for row in logged[name] if "loss" in row) for name in ("plain", "noisy")}
     assert abs(first["plain"] - first["noisy"]) > 1e-3
     assert [row["step"] for row in logged["stops"] if "eval_loss" in row] == [2, 4, 6]
-    saved = tmp_path / "runs" / "stops" / "10-train"
+    saved = tmp_path / "runs" / "stops" / "train"
     files = "".join(
         file.read_text(encoding="utf-8") for file in [*saved.glob("*.jinja"), saved / "tokenizer_config.json"]
     )

@@ -66,27 +66,27 @@ def test_every_method_trains_and_resumes(workplace: Path, tool_python: Callable[
 
     run("run.sh")
     runs = workplace / "runs" / compiled.name
-    for stage in ("10-texts", "20-chats", "30-pairs", "40-one-sided", "50-odds", "60-rewarded", "70-fields"):
+    for stage in ("texts", "chats", "pairs", "one-sided", "odds", "rewarded", "fields"):
         assert losses(runs / stage)
         assert (runs / stage / "tokenizer.json").exists()
-    assert (runs / "10-texts" / "model.safetensors").exists()
+    assert (runs / "texts" / "model.safetensors").exists()
     adapters = {}
-    for stage in ("20-chats", "30-pairs", "40-one-sided", "50-odds", "60-rewarded"):
+    for stage in ("chats", "pairs", "one-sided", "odds", "rewarded"):
         adapters[stage] = json.loads((runs / stage / "adapter_config.json").read_text())
         assert adapters[stage]["r"] == 4
         names = tensors(runs / stage / "adapter_model.safetensors")
-        assert all(".lora_" in name or stage == "40-one-sided" for name in names)
-    assert adapters["20-chats"]["use_rslora"] is adapters["30-pairs"]["use_rslora"] is True
-    assert set(adapters["40-one-sided"]["modules_to_save"]) == {"embed_tokens", "lm_head"}
-    assert len(adapters["20-chats"]["target_modules"]) == 14  # seven projections of each of two layers
+        assert all(".lora_" in name or stage == "one-sided" for name in names)
+    assert adapters["chats"]["use_rslora"] is adapters["pairs"]["use_rslora"] is True
+    assert set(adapters["one-sided"]["modules_to_save"]) == {"embed_tokens", "lm_head"}
+    assert len(adapters["chats"]["target_modules"]) == 14  # seven projections of each of two layers
 
     rates = "import sys, torch; print([g['initial_lr'] for g in torch.load(sys.argv[1])['param_groups']])"
-    states = runs / "70-fields" / "checkpoint-2" / "optimizer.pt"
+    states = runs / "fields" / "checkpoint-2" / "optimizer.pt"
     said = subprocess.run([tool_python(ENVIRONMENT), "-c", rates, states], capture_output=True, text=True, check=True)
     assert json.loads(said.stdout) == [0.01, 0.001]  # the adapter's, and that of embed_tokens and lm_head
 
-    whole = losses(runs / "20-chats")
-    first = runs / "20-chats" / "checkpoint-2"
-    shutil.rmtree(runs / "20-chats" / "checkpoint-4")
-    run("20-chats/run.sh", RECIPE_RESUME_FROM=str(first.relative_to(workplace)))
-    assert losses(runs / "20-chats") == pytest.approx(whole, rel=1e-4)
+    whole = losses(runs / "chats")
+    first = runs / "chats" / "checkpoint-2"
+    shutil.rmtree(runs / "chats" / "checkpoint-4")
+    run("chats/run.sh", RECIPE_RESUME_FROM=str(first.relative_to(workplace)))
+    assert losses(runs / "chats") == pytest.approx(whole, rel=1e-4)

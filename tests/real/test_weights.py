@@ -63,10 +63,10 @@ def formats(
         "RECIPE_ENVIRONMENTS": str(place / "environments"),
         "HF_HUB_OFFLINE": "1",
     }
-    for stage in ("00-init", "10-train"):
-        if stage == "10-train" and "model.load_in=bf16" in settings:  # as models of the hub are saved
-            subprocess.run([real / "bin" / "python", "-c", TO_BF16, place / "runs" / "case" / "00-init"], check=True)
-        more = {"RECIPEC_FORMATS": str(told), "PYTHONPATH": str(HERE / "shim")} if stage == "10-train" else {}
+    for stage in ("init", "train"):
+        if stage == "train" and "model.load_in=bf16" in settings:  # as models of the hub are saved
+            subprocess.run([real / "bin" / "python", "-c", TO_BF16, place / "runs" / "case" / "init"], check=True)
+        more = {"RECIPEC_FORMATS": str(told), "PYTHONPATH": str(HERE / "shim")} if stage == "train" else {}
         done = subprocess.run(
             ["bash", f"build/{stage}/run.sh"],
             cwd=place,

@@ -45,10 +45,10 @@ ROW = '{"text": "a"}\n'
 
 # Waits for ever, in short sleeps: a shell that gets a signal just before it starts a long one sits that one out.
 FOREVER = "while :; do sleep 0.1; done"
-INIT = 'mkdir -p runs/demo/00-init; echo made > runs/demo/00-init/model; echo "made a model"'
+INIT = 'mkdir -p runs/demo/init; echo made > runs/demo/init/model; echo "made a model"'
 # Six steps with a checkpoint each, as a trainer writes them: trainer_state.json last.
 TRAIN = """
-    output=runs/demo/10-train; mkdir -p $output
+    output=runs/demo/train; mkdir -p $output
     step=0
     if [ -n "${RECIPE_RESUME_FROM:-}" ]; then step=${RECIPE_RESUME_FROM##*-}; fi
     say() { printf '{"event": "%s", "time": %s, "step": %s, "total": 6%s}\\n' "$1" "$EPOCHREALTIME" "$step" "${2:-}" \\
@@ -65,7 +65,7 @@ TRAIN = """
     say end
     echo final > $output/model
 """
-EVALUATE = 'mkdir -p runs/demo/20-evaluate-MODEL; echo "{}" > runs/demo/20-evaluate-MODEL/results_2026.json'
+EVALUATE = 'mkdir -p runs/demo/evaluate-MODEL; echo "{}" > runs/demo/evaluate-MODEL/results_2026.json'
 
 
 def make(
@@ -83,11 +83,11 @@ def make(
     """
     build = folder / "build" / "demo"
     files = {
-        "00-init/run.sh": _script(init),
-        "10-train/run.sh": _script(train),
-        "10-train/axolotl.yaml": config + "\noptimizer: adamw_wrong\n",
-        "20-evaluate-base/run.sh": _script(evaluate.replace("MODEL", "base")),
-        "20-evaluate-tuned/run.sh": _script(evaluate.replace("MODEL", "tuned")),
+        "init/run.sh": _script(init),
+        "train/run.sh": _script(train),
+        "train/axolotl.yaml": config + "\noptimizer: adamw_wrong\n",
+        "evaluate-base/run.sh": _script(evaluate.replace("MODEL", "base")),
+        "evaluate-tuned/run.sh": _script(evaluate.replace("MODEL", "tuned")),
         "environments/tiny.txt": PINS,
     }
     for name, text in files.items():
@@ -97,7 +97,7 @@ def make(
     if not (folder / "data" / "train.jsonl").exists():
         (folder / "data" / "train.jsonl").write_text(ROW)
     (folder / "recipe.yaml").write_text(RECIPE)
-    lines = {"10-train/axolotl.yaml": {"optimizer": Line(2, ("train.optimizer.name",))}}
+    lines = {"train/axolotl.yaml": {"optimizer": Line(2, ("train.optimizer.name",))}}
     emitted = {name: Emitted(_sha(text), lines.get(name, {})) for name, text in files.items()}
     whole = compiled()
     stages = tuple(one.replaced(system=trainer) if one.kind == "train" else one for one in whole.plan.stages)

@@ -17,7 +17,7 @@ def read(files: Mapping[str, str], stage: Stage[Any], sheets: Iterable[Sheet]) -
     found = {}
     for sheet in sheets:
         if sheet.kind in ("yaml", "json"):
-            text = files[f"{stage.id}/{sheet.file}"]
+            text = files[f"{stage.name}/{sheet.file}"]
             document = json.loads(text) if sheet.kind == "json" else plain(read_text(Source(sheet.file, text)))
             assert isinstance(document, dict)
             found[sheet.file] = read_back(sheet.rows, document, sheet.release)

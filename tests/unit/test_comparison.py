@@ -58,9 +58,9 @@ def test_all_languages_of_a_base_say_the_same_training(base: str) -> None:
         files = compile_file(f"benchmarks/mistakes/bases/{base}/recipe.yaml", [f"trainer={trainer}"]).files
         for name in (f"{trainer}.yaml", *(("ds_config.json", "accelerate.yaml") if trainer == "axolotl" else ())):
             path = BASES / base / name
-            if f"10-train/{name}" not in files or not path.exists():
+            if f"train/{name}" not in files or not path.exists():
                 continue
-            emitted, written = (yaml.load(text) for text in (files[f"10-train/{name}"], path.read_text("utf-8")))
+            emitted, written = (yaml.load(text) for text in (files[f"train/{name}"], path.read_text("utf-8")))
             shared = set(emitted) & set(written) - {"datasets", "test_datasets", "dataset_dir", "deepspeed_config"}
             if "trl" in shared:  # a block of Axolotl's, in which the file leaves to Axolotl what we write out
                 emitted["trl"] = {key: value for key, value in emitted["trl"].items() if key in written["trl"]}

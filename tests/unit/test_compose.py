@@ -193,10 +193,8 @@ def test_what_a_recipe_is_made_of(child: str, capsys: pytest.CaptureFixture[str]
 
 def test_secrets_are_expanded_by_the_shell_and_nowhere_else(child: str, tmp_path: Path) -> None:
     files = good(compile_file(child)).files
-    assert {name for name, text in files.items() if "HF_TOKEN" in text} == {"10-train/run.sh", "run.sh", "plan.json"}
-    lines = [
-        line for line in files["10-train/run.sh"].splitlines() if line.startswith(("export HF_TOKEN", "export TEXT"))
-    ]
+    assert {name for name, text in files.items() if "HF_TOKEN" in text} == {"train/run.sh", "run.sh", "plan.json"}
+    lines = [line for line in files["train/run.sh"].splitlines() if line.startswith(("export HF_TOKEN", "export TEXT"))]
     script = "\n".join(["set -euo pipefail", *lines, 'printf "%s|%s" "$HF_TOKEN" "$TEXT"'])
     told = subprocess.run(["bash", "-c", script], env={"HF_TOKEN": "a 'b\" $c", "USER_NAME": "$(me)"}, capture_output=True, text=True, check=False)  # fmt: skip
     assert told.stdout == "a 'b\" $c|it's $(me) $(id)"

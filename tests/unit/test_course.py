@@ -52,7 +52,7 @@ def test_an_adapter_is_merged_before_the_next_stage() -> None:
     assert (merge.body.base, merge.body.adapter) == ("org/base", first.output)
     assert second.body.model.path == merge.output
     assert second.body.adapter is None
-    assert (merge.after, second.after) == ((first.id,), (merge.id,))
+    assert (merge.after, second.after) == ((first.name,), (merge.name,))
 
 
 def test_an_adapter_is_trained_further() -> None:
@@ -73,8 +73,8 @@ def test_stages_are_evaluated_by_name() -> None:
     text = HEAD + FIRST + SECOND % "parent_adapter: merge" + "evaluate: {tasks: [gsm8k]}\n"
     base, first, second = (s for s in stages(text) if s.kind == "evaluate")
     assert [s.body.model.name for s in (base, first, second)] == ["base", "first", "second"]
-    assert first.body.model.adapter == "runs/course/10-first"
-    assert [s.after for s in (base, first, second)] == [(), ("10-first",), ("20-second",)]
+    assert first.body.model.adapter == "runs/course/first"
+    assert [s.after for s in (base, first, second)] == [(), ("first",), ("second",)]
 
 
 def test_explain_reaches_into_a_stage() -> None:
@@ -101,7 +101,7 @@ def test_what_a_stage_lacks_is_told_where_it_stands() -> None:
 def test_the_shared_words_that_no_stage_uses_are_named() -> None:
     text = HEAD.replace("batch_size: 8", "batch_size: 8, warmup: 3%") + FIRST + "    train: {warmup: 5%}\n"
     (finding,) = compiled(text).findings
-    assert (finding.code, finding.message) == ("T002", "train.warmup has no effect on 10-first")
+    assert (finding.code, finding.message) == ("T002", "train.warmup has no effect on first")
 
 
 def test_names_are_judged() -> None:
@@ -146,7 +146,7 @@ def test_edges_come_from_what_is_named() -> None:
     kto = "  - {name: kto, start_from: %s, data: {train: [{path: c.jsonl, format: unpaired-preference}]}, train: {method: kto, learning_rate: 1e-6, micro_batch_size: 2}}"
     text = EVALUATED.replace("name: course\n", "name: course\ntrainer: trl\n") % "\n".join([LONG, SHORT, kto])
     after = {s.name: s.after for s in compiled_stages(text % "long")}
-    assert (after["short"], after["kto"]) == (("10-long",), ("10-long",))
+    assert (after["short"], after["kto"]) == (("long",), ("long",))
     assert {s.name: s.after for s in compiled_stages(text % "base")}["kto"] == ()
     assert all(s.body.model.chat_template for s in compiled_stages(text % "long") if s.kind == "evaluate")
 
@@ -164,17 +164,17 @@ def test_adapters_are_merged_as_a_stage() -> None:
     single = compiled(two + "  - {name: merged, merge: one}\n")
     assert single.resolved is not None
     merged = single.resolved.plan.stages[-1]
-    assert (merged.id, merged.kind, merged.after) == ("30-merged", "merge", ("10-one",))
-    settings = json.loads(single.files["30-merged/merge.json"])
-    assert (settings["base"], settings["adapter"]) == ("org/base", "runs/course/10-one")
+    assert (merged.name, merged.kind, merged.after) == ("merged", "merge", ("one",))
+    settings = json.loads(single.files["merged/merge.json"])
+    assert (settings["base"], settings["adapter"]) == ("org/base", "runs/course/one")
     assert "adapters" not in settings
     several = compiled(two + "  - {name: merged, merge: {adapters: {one: 0.7, two: 0.3}, how: ties, density: 0.5}}\n")
     assert several.resolved is not None
-    assert several.resolved.plan.stages[-1].after == ("10-one", "20-two")
-    settings = json.loads(several.files["30-merged/merge.json"])
+    assert several.resolved.plan.stages[-1].after == ("one", "two")
+    settings = json.loads(several.files["merged/merge.json"])
     assert settings["adapters"] == [
-        {"adapter": "runs/course/10-one", "weight": 0.7},
-        {"adapter": "runs/course/20-two", "weight": 0.3},
+        {"adapter": "runs/course/one", "weight": 0.7},
+        {"adapter": "runs/course/two", "weight": 0.3},
     ]
     assert (settings["how"], settings["density"]) == ("ties", 0.5)
 
@@ -184,4 +184,4 @@ def test_a_model_from_scratch_is_made_before_the_first_of_several_stages() -> No
     text = (HEAD + FIRST + SECOND % "parent_adapter: merge").replace("{base: org/base, max_length: 512}", scratch)
     text = text.replace("gpu: a100-80gb", "gpu: none").replace("train: {batch_size: 8, learning_rate: 1e-4}\n", "")
     text = text.replace("    data: {train: [{path: a", "    train: {learning_rate: 1e-4}\n    data: {train: [{path: a")
-    assert [s.id for s in compiled_stages(text)] == ["00-init", "10-first", "15-merge", "20-second"]
+    assert [s.name for s in compiled_stages(text)] == ["init", "first", "merge", "second"]

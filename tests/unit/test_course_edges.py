@@ -33,16 +33,14 @@ def test_a_stage_of_another_base_takes_that_base(tmp_path: Path) -> None:
 def test_a_base_beside_what_an_earlier_stage_left_is_told(tmp_path: Path) -> None:
     own = "{name: two, model: {base: lab/other, chat_template: llama3}}"
     found = findings(tmp_path, CHAT + f"model: {{base: meta-llama/Meta-Llama-3-8B}}\nstages: [{{name: one}}, {own}]\n")
-    assert ("T002", "stages[1].model.base has no effect on 10-one, 20-two") in [
-        (one.code, one.message) for one in found
-    ]
+    assert ("T002", "stages[1].model.base has no effect on one, two") in [(one.code, one.message) for one in found]
 
 
 def test_a_model_from_scratch_has_positions_for_the_longest_training(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     scratch = "model: {from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 2}, max_length: 256}\n"
     path.write_text(HEAD + CHAT + scratch + "stages: [{name: one}, {name: two, model: {max_length: 512}}]\n")
-    assert json.loads(api.compile(path).files["00-init/config.json"])["max_position_embeddings"] == 512
+    assert json.loads(api.compile(path).files["init/config.json"])["max_position_embeddings"] == 512
 
 
 def test_a_misspelt_stage_to_start_from_is_suggested(tmp_path: Path) -> None:
@@ -101,20 +99,20 @@ def test_a_policy_starts_from_the_base_and_is_judged_by_the_stage_that_it_names(
     taken = [(one.stage, one.output.place, getattr(one.output, "head", None)) for one in ppo.inputs]
     assert taken == [
         (None, "meta-llama/Llama-3.1-8B-Instruct", "next token"),
-        ("10-rm", "runs/judged/10-rm", "score"),
+        ("rm", "runs/judged/rm", "score"),
     ]
-    assert (ppo.body.model.path, ppo.body.rewards[0].path) == ("meta-llama/Llama-3.1-8B-Instruct", "runs/judged/10-rm")
+    assert (ppo.body.model.path, ppo.body.rewards[0].path) == ("meta-llama/Llama-3.1-8B-Instruct", "runs/judged/rm")
     assert all("rm" not in read.path for read in ppo.reads)
-    script = api.compile(path).files["20-ppo/openrlhf.sh"]
+    script = api.compile(path).files["ppo/openrlhf.sh"]
     assert "--actor.model_name_or_path meta-llama/Llama-3.1-8B-Instruct" in script
-    assert "--reward.model_name_or_path runs/judged/10-rm" in script
-    assert "--critic.model_name_or_path runs/judged/10-rm" in script
+    assert "--reward.model_name_or_path runs/judged/rm" in script
+    assert "--critic.model_name_or_path runs/judged/rm" in script
     # a reward model writes no answers: of the three, base and policy are evaluated
     assert [name for name in stages if name.startswith("evaluate")] == ["evaluate-base", "evaluate-ppo"]
 
 
 def test_a_policy_that_would_start_from_its_judge_is_told_what_to_name(tmp_path: Path) -> None:
-    text = JUDGED.replace("    start_from: base\n", "").replace("stage: rm", "path: runs/judged/10-rm")
+    text = JUDGED.replace("    start_from: base\n", "").replace("stage: rm", "path: runs/judged/rm")
     (tmp_path / "c.yaml").write_text(text)
     found = compile_file(str(tmp_path / "c.yaml")).findings
     assert [(one.code, one.span and one.span.line) for one in found] == [("P119", 9), ("P231", 13)]
@@ -129,4 +127,4 @@ def test_tuned_is_the_last_model_that_can_write(tmp_path: Path) -> None:
     stages = "stages: [{name: sft}, {name: rm, data: {train: [{path: p.jsonl, format: preference}]}, train: {method: reward}}]\n"
     evaluate = "evaluate: {tasks: [gsm8k], models: [tuned]}\n"
     path.write_text(HEAD + CHAT + "trainer: trl\nmodel: {base: lab/model}\n" + stages + evaluate)
-    assert next(stage.inputs[0].stage for stage in api.plan(path).stages if stage.kind == "evaluate") == "10-sft"
+    assert next(stage.inputs[0].stage for stage in api.plan(path).stages if stage.kind == "evaluate") == "sft"

@@ -77,12 +77,12 @@ def test_a_plan_that_cannot_be_read_is_told_why(build: Path) -> None:
 def test_a_stage_waits_only_for_stages_before_it(build: Path) -> None:
     whole = compiled()
     first, second, *rest = whole.plan.stages
-    itself = second.replaced(inputs=(*second.inputs, Input(second.id, second.outputs[0])))
+    itself = second.replaced(inputs=(*second.inputs, Input(second.name, second.outputs[0])))
     for stages in ((second, first, *rest), (first, itself, *rest)):
         changed = whole.replaced(plan=whole.plan.replaced(stages=stages))
         (build / "plan.json").write_text(manifest.write(changed))
-        lost = "00-init" if stages[0] is second else "10-train"
-        assert refusal(build).message == f"the plan lacks the stage {lost}, which 10-train waits for"
+        lost = "init" if stages[0] is second else "train"
+        assert refusal(build).message == f"the plan lacks the stage {lost}, which train waits for"
 
 
 def test_the_recipe_is_shown_only_as_it_was_compiled(build: Path, tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_place_that_is_none_in_the_recipe_is_none(build: Path, at: str) -> Non
 
 def test_a_run_reads_the_files_of_its_stages_and_environments(build: Path) -> None:
     found = load(build)
-    more = dict.fromkeys(("run.sh", "PLAN.md", "10-train-more/x", "environments/other.txt"), Emitted(""))
+    more = dict.fromkeys(("run.sh", "PLAN.md", "train-more/x", "environments/other.txt"), Emitted(""))
     with_more = found._replace(manifest=found.manifest.replaced(files=found.manifest.files | more))
     assert sorted(with_more.files_read()) == sorted(found.manifest.files)
-    assert with_more.files_of(found.stages[1]) == ["10-train/axolotl.yaml", "10-train/run.sh"]
+    assert with_more.files_of(found.stages[1]) == ["train/axolotl.yaml", "train/run.sh"]
     assert errors(with_more) == []  # so that PLAN.md may be edited
 
 
@@ -150,8 +150,8 @@ def test_what_a_stage_makes_is_not_missing(build: Path) -> None:
 
 
 def test_everything_that_would_stop_a_run_is_told_at_once(build: Path, tmp_path: Path) -> None:
-    (build / "10-train" / "axolotl.yaml").write_text("mine\n")
-    (build / "00-init" / "run.sh").unlink()
+    (build / "train" / "axolotl.yaml").write_text("mine\n")
+    (build / "init" / "run.sh").unlink()
     Path("data/train.jsonl").unlink()
     found = {finding.code + str(Path(str(finding.file)).name): finding for finding in preflight(load(build), allow_edited=False)}  # fmt: skip
     assert sorted(found) == ["E004axolotl.yaml", "E004run.sh", "E005None"]

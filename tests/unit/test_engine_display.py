@@ -28,12 +28,12 @@ from recipec.terminal import Shown, json_text, shown
 ENGINE = "import sys; from pathlib import Path; from recipec.engine import run; sys.exit(run(Path('build/demo'), Path('runs')))"
 # Waits until a file `go` is there, so that the reader can go away first.
 WAITS = """
-    mkdir -p runs/demo/10-train; touch ready
+    mkdir -p runs/demo/train; touch ready
     until [ -e go ]; do sleep 0.05; done
     for event in begin end; do
       printf '{"event": "%s", "time": 1, "step": 1, "total": 1}\\n' $event >> "$RECIPE_EVENTS"
     done
-    echo made > runs/demo/10-train/model
+    echo made > runs/demo/train/model
 """
 
 
@@ -99,7 +99,7 @@ def test_a_run_goes_on_after_a_hang_up_and_still_hears_an_interrupt(place: Path)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     code, said = finish(process)
-    assert (code, "interrupt sent to 10-train" in said) == (130, True), said
+    assert (code, "interrupt sent to train" in said) == (130, True), said
 
 
 def test_a_run_goes_on_when_the_reader_of_its_output_has_ended(place: Path) -> None:
@@ -198,10 +198,10 @@ def test_output_that_is_read_in_pieces_stays_harmless(place: Path) -> None:
     """Two reads of a log meet within an escape, and within a character of several bytes."""
     make(place)
     assert run_here()[0] == 0
-    log = Path("runs/demo/logs/00-init.log")
+    log = Path("runs/demo/logs/init.log")
     for before in range((1 << 16) - 8, 1 << 16):
         log.write_bytes(b"a" * before + ("\x1b]52;c;é\x07\x1b[31mé").encode())
-        assert "".join(logs(Path("runs/demo"), "00-init")) == "a" * before + "\\x1b]52;c;é\\x07é"
+        assert "".join(logs(Path("runs/demo"), "init")) == "a" * before + "\\x1b]52;c;é\\x07é"
 
 
 @pytest.mark.parametrize("display", [PlainDisplay, LiveDisplay])

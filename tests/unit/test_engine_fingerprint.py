@@ -20,7 +20,7 @@ train: {epochs: 1, learning_rate: 1e-3, batch_size: 1}
 hardware: {gpu: none}
 evaluate: {tasks: [shelf], task_folder: tasks, models: [base]}
 """
-TRAIN, BASE, TUNED = "10-train", "20-evaluate-base", "20-evaluate-tuned"
+TRAIN, BASE, TUNED = "train", "evaluate-base", "evaluate-tuned"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ BOTH = RECIPE.replace("[base]", "[base, tuned]")
         ("tasks/shelf.yaml", {BASE, TUNED}),
         ("asked/rows.jsonl", {BASE, TUNED}),
         ("asked/words.jsonl", {BASE, TUNED}),
-        ("runs/demo/10-train/model", set()),
+        ("runs/demo/train/model", set()),
         ("unrelated.jsonl", set()),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_comment_changes_nothing(place: Path) -> None:
 def test_what_a_run_writes_is_no_part_of_a_folder_around_it(place: Path) -> None:
     around = RECIPE.replace("task_folder: tasks", "task_folder: .")
     before = found(around)
-    for name in ("10-train/model", "logs/10-train.log", "record.jsonl"):
+    for name in ("train/model", "logs/train.log", "record.jsonl"):
         path = Path("runs/demo", name)
         path.parent.mkdir(exist_ok=True)
         path.write_text("new")

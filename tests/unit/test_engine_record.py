@@ -41,37 +41,37 @@ def test_the_record_tells_what_ran_with_what_and_how_it_ended(place: Path) -> No
     assert began["packages"] == {"tiny": [line for line in PINS.splitlines() if "#" not in line]}
     ready = recorded("environment-ready", name="tiny")
     assert Path(ready["folder"]) == Path("runs/demo/.environments/tiny").resolve()
-    stage, ended = recorded("stage-started", stage="10-train"), recorded("stage-finished", stage="10-train")
+    stage, ended = recorded("stage-started", stage="train"), recorded("stage-finished", stage="train")
     assert (stage["attempt"], stage["resumed_from"], len(stage["fingerprint"])) == (1, None, 64)
     assert [ended[word] for word in ("attempt", "exit_code", "step", "total", "loss")] == [1, 0, 6, 6, 4.5]
-    assert ended["fingerprint"] == stage["fingerprint"] != recorded("stage-started", stage="00-init")["fingerprint"]
+    assert ended["fingerprint"] == stage["fingerprint"] != recorded("stage-started", stage="init")["fingerprint"]
     assert 0 < ended["seconds"] < LIMIT
     assert recorded("run-finished")["exit_code"] == 0
     assert Path("runs/demo/lock").read_text().startswith(f"process {os.getpid()}, since 2")
-    log = Path("runs/demo/logs/00-init.log").read_text().splitlines()
-    assert log[0].startswith("==== 00-init, attempt 1, 2")
+    log = Path("runs/demo/logs/init.log").read_text().splitlines()
+    assert log[0].startswith("==== init, attempt 1, 2")
     assert log[1] == "made a model"
     assert log[2].startswith("==== exit 0 after ")
     Path("recipe.yaml").write_text("another\n")
     assert run_here()[0] == 0
     assert not Path("runs/demo/recipe.yaml").exists()  # it is not what ran
     assert Path("runs/demo/lock").read_text().count("process") == 1
-    assert recorded("stage-skipped", stage="10-train")["fingerprint"] == stage["fingerprint"]
+    assert recorded("stage-skipped", stage="train")["fingerprint"] == stage["fingerprint"]
 
 
 def test_the_record_of_a_failure_says_why_and_whom_to_blame(place: Path) -> None:
     make(place, train='echo "ValueError: adamw_wrong"; exit 7')
     code, said = run_here()
     assert code == 3
-    assert "demo failed in 10-train (exit code 7). Its last output:\n    ValueError: adamw_wrong\n" in said
+    assert "demo failed in train (exit code 7). Its last output:\n    ValueError: adamw_wrong\n" in said
     row = recorded("stage-failed")
     assert (row["reason"], row["exit_code"], row["error"]) == ("exit code 7", 7, ["ValueError: adamw_wrong"])
-    emitted = "build/demo/10-train/axolotl.yaml:2 optimizer"
+    emitted = "build/demo/train/axolotl.yaml:2 optimizer"
     assert row["blame"] == [{"where": "recipe.yaml:4:20", "path": "train.optimizer.name", "emitted": emitted}]
     assert f"  see recipe.yaml:4:20: train.optimizer.name (emitted as {emitted})" in said
     assert recorded("run-failed")["exit_code"] == 3
     assert said.splitlines()[-1].startswith("failed; fix the cause and run the same command again")
-    assert "10-train: running (attempt 2)" in run_here()[1]
+    assert "train: running (attempt 2)" in run_here()[1]
     assert recorded("stage-failed")["attempt"] == 2
 
 
@@ -81,13 +81,13 @@ def test_what_a_changed_recipe_leaves_behind_is_set_aside_and_told(place: Path) 
     make(place, config="a: 2")
     code, said = run_here(fresh=True)
     assert code == 0, said
-    assert "10-train: --fresh; its earlier results are now in runs/demo/10-train.previous" in said
+    assert "train: --fresh; its earlier results are now in runs/demo/train.previous" in said
     assert "its recipe, data or inputs changed" not in said
-    row = recorded("stage-set-aside", stage="10-train")
-    assert (row["moved_to"], row["why"]) == ("runs/demo/10-train.previous", "--fresh")
-    for name in ("10-train.jsonl.previous", "10-train.jsonl"):
+    row = recorded("stage-set-aside", stage="train")
+    assert (row["moved_to"], row["why"]) == ("runs/demo/train.previous", "--fresh")
+    for name in ("train.jsonl.previous", "train.jsonl"):
         assert Path("runs/demo/events", name).read_text().count('"begin"') == 1
-    assert recorded("stage-started", stage="10-train")["attempt"] == 2
+    assert recorded("stage-started", stage="train")["attempt"] == 2
 
 
 def test_what_is_complete_is_renewed_where_everything_is_and_that_is_asked_for(place: Path) -> None:
@@ -101,17 +101,17 @@ def test_what_is_complete_is_renewed_where_everything_is_and_that_is_asked_for(p
 def test_a_training_that_resumes_is_told_from_where(place: Path) -> None:
     make(place, train=TRAIN.replace("done", "if [ $step = 3 ] && [ ! -e again ]; then touch again; exit 1; fi; done"))
     assert run_here()[0] == 3
-    Path("runs/demo/10-train/checkpoint-3/trainer_state.json").unlink()
+    Path("runs/demo/train/checkpoint-3/trainer_state.json").unlink()
     code, said = run_here()
     assert code == 0, said
-    assert "10-train: an incomplete checkpoint is now runs/demo/10-train/incomplete-checkpoint-3" in said
-    assert "10-train: resuming from runs/demo/10-train/checkpoint-2" in said
-    assert "10-train: running (attempt 2, resuming from runs/demo/10-train/checkpoint-2)" in said
-    moved = "runs/demo/10-train/incomplete-checkpoint-3"
-    assert recorded("checkpoint-set-aside").items() >= {"stage": "10-train", "moved_to": moved}.items()
-    assert recorded("stage-started", stage="10-train")["resumed_from"] == "runs/demo/10-train/checkpoint-2"
-    log = Path("runs/demo/logs/10-train.log").read_text()
-    assert ", resuming from runs/demo/10-train/checkpoint-2 ====" in log
+    assert "train: an incomplete checkpoint is now runs/demo/train/incomplete-checkpoint-3" in said
+    assert "train: resuming from runs/demo/train/checkpoint-2" in said
+    assert "train: running (attempt 2, resuming from runs/demo/train/checkpoint-2)" in said
+    moved = "runs/demo/train/incomplete-checkpoint-3"
+    assert recorded("checkpoint-set-aside").items() >= {"stage": "train", "moved_to": moved}.items()
+    assert recorded("stage-started", stage="train")["resumed_from"] == "runs/demo/train/checkpoint-2"
+    log = Path("runs/demo/logs/train.log").read_text()
+    assert ", resuming from runs/demo/train/checkpoint-2 ====" in log
 
 
 def test_a_signal_between_two_stages_ends_the_run(place: Path) -> None:
@@ -132,19 +132,19 @@ def test_what_outlived_a_killed_run_is_ended_before_the_next(place: Path) -> Non
     try:
         record = Record(Path("runs/demo/record.jsonl"))
         record.path.parent.mkdir(parents=True)
-        record.add("stage-started", stage="00-init", pid=left.pid, pid_started=start_of(left.pid))
-        record.add("stage-interrupted", stage="00-init")
+        record.add("stage-started", stage="init", pid=left.pid, pid_started=start_of(left.pid))
+        record.add("stage-interrupted", stage="init")
         code, said = finish(start(place))
         assert code == 0, said
         assert left.wait(timeout=LIMIT) == -signal.SIGTERM
     finally:
         left.kill()
         left.wait()
-    assert f"00-init: ending processes of the killed run (process group {left.pid})" in said
-    assert recorded("leftovers-ended").items() >= {"stage": "00-init", "group": left.pid}.items()
+    assert f"init: ending processes of the killed run (process group {left.pid})" in said
+    assert recorded("leftovers-ended").items() >= {"stage": "init", "group": left.pid}.items()
     other = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
-        record.add("stage-started", stage="00-init", pid=other.pid, pid_started="a process of that number before it")
+        record.add("stage-started", stage="init", pid=other.pid, pid_started="a process of that number before it")
         assert "ending" not in run_here()[1]
         assert other.poll() is None
     finally:

@@ -48,14 +48,14 @@ def test_runs_every_stage_and_records_it(place: Path) -> None:
     make(place)
     code, said = finish(start(place))
     assert code == 0, said
-    assert "10-train: complete" in said
-    assert "10-train: complete (0 s, step 6/6, loss 4.5)" in said
+    assert "train: complete" in said
+    assert "train: complete (0 s, step 6/6, loss 4.5)" in said
     assert events(place)[0] == "run-started"
     assert events(place)[-1] == "run-finished"
     found = status(place / "runs/demo")
     assert found["state"] == "complete"
     assert [row["state"] for row in found["stages"]] == ["complete"] * 4
-    assert "made a model" in "".join(logs(Path("runs/demo"), "00-init"))
+    assert "made a model" in "".join(logs(Path("runs/demo"), "init"))
     assert Path("runs/demo/plan.json").read_bytes() == Path("build/demo/plan.json").read_bytes()
     assert "optimizer" in Path("runs/demo/recipe.yaml").read_text()
 
@@ -83,9 +83,9 @@ def test_a_failure_shows_the_error_and_the_line_to_blame(place: Path) -> None:
     assert code == 3, said
     assert "ValueError: 'adamw_wrong' is no optimizer" in said
     assert "see recipe.yaml:4:20: train.optimizer.name" in said
-    assert "runs/demo/logs/10-train.log" in said
+    assert "runs/demo/logs/train.log" in said
     assert "5/10" not in said
-    assert "Traceback" in Path("runs/demo/logs/10-train.log").read_text()
+    assert "Traceback" in Path("runs/demo/logs/train.log").read_text()
     found = status(Path("runs/demo"))
     assert [row["state"] for row in found["stages"]] == ["complete", "failed", "waiting", "waiting"]
     assert events(place)[-1] == "run-failed"
@@ -95,7 +95,7 @@ def test_exit_0_without_a_result_is_a_failure(place: Path) -> None:
     make(place, init="true")
     code, said = run_here()
     assert code == 3
-    assert "runs/demo/00-init is empty or missing" in said
+    assert "runs/demo/init is empty or missing" in said
 
 
 def test_exit_0_before_the_last_step_is_a_failure(place: Path) -> None:
@@ -126,14 +126,14 @@ def test_a_signal_is_passed_on_and_never_called_complete(place: Path, number: si
     code, said = finish(process)
     assert code == 130, said
     names = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
-    assert f"{names[number]} sent to 10-train; waiting for it to stop" in said
+    assert f"{names[number]} sent to train; waiting for it to stop" in said
     assert ("press Ctrl-C again" in said) is (number == signal.SIGINT)
     assert recorded("stage-interrupted")["signal"] == number.name
     assert recorded("run-interrupted")["exit_code"] == 130
     assert said.splitlines()[-1] == "interrupted; run the same command again to continue from here"
     assert Path("saved").exists()
     assert not Path("went-on").exists()
-    assert events(place, "10-train") == ["stage-started", "stage-interrupted"]
+    assert events(place, "train") == ["stage-started", "stage-interrupted"]
     assert events(place)[-1] == "run-interrupted"
     found = status(Path("runs/demo"))
     assert (found["state"], found["stages"][1]["state"]) == ("interrupted", "interrupted")
@@ -163,15 +163,15 @@ def test_after_a_kill_it_resumes_from_the_last_whole_checkpoint(place: Path) -> 
     found = status(Path("runs/demo"))
     assert found["state"] == GONE
     wait_for(lambda: status(Path("runs/demo"))["stages"][1]["state"] == GONE)
-    assert found["stages"][1]["checkpoint"] == "runs/demo/10-train/checkpoint-3"
-    assert f"10-train{' ' * 11}{GONE}" in status_text(status(Path("runs/demo")))
+    assert found["stages"][1]["checkpoint"] == "runs/demo/train/checkpoint-3"
+    assert f"train{' ' * 11}{GONE}" in status_text(status(Path("runs/demo")))
     code, said = run_here()
     assert code == 0, said
-    assert "an incomplete checkpoint is now runs/demo/10-train/incomplete-checkpoint-4" in said
-    assert "resuming from runs/demo/10-train/checkpoint-3" in said
-    assert "00-init: skipped" in said
-    assert "resumed from runs/demo/10-train/checkpoint-3" in Path("runs/demo/logs/10-train.log").read_text()
-    assert Path("runs/demo/10-train/incomplete-checkpoint-4/model").exists()
+    assert "an incomplete checkpoint is now runs/demo/train/incomplete-checkpoint-4" in said
+    assert "resuming from runs/demo/train/checkpoint-3" in said
+    assert "init: skipped" in said
+    assert "resumed from runs/demo/train/checkpoint-3" in Path("runs/demo/logs/train.log").read_text()
+    assert Path("runs/demo/train/incomplete-checkpoint-4/model").exists()
     assert status(Path("runs/demo"))["stages"][1]["attempts"] == 2
 
 
@@ -198,16 +198,16 @@ def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
     make(place, config="a: 2")
     code, said = run_here()
     assert code == 1
-    assert "have changed since the checkpoints in runs/demo/10-train were written" in said
-    assert "--fresh to move them to runs/demo/10-train.previous" in said
+    assert "have changed since the checkpoints in runs/demo/train were written" in said
+    assert "--fresh to move them to runs/demo/train.previous" in said
     assert events(place).count("stage-started") == 4
     code, said = run_here(fresh=True)
     assert code == 0, said
-    assert Path("runs/demo/10-train.previous/checkpoint-6").is_dir()
-    assert "00-init: skipped" in said
-    assert "20-evaluate-base: skipped" in said
-    assert events(place, "20-evaluate-base").count("stage-finished") == 1
-    assert events(place, "20-evaluate-tuned").count("stage-finished") == 2
+    assert Path("runs/demo/train.previous/checkpoint-6").is_dir()
+    assert "init: skipped" in said
+    assert "evaluate-base: skipped" in said
+    assert events(place, "evaluate-base").count("stage-finished") == 1
+    assert events(place, "evaluate-tuned").count("stage-finished") == 2
 
 
 def test_changed_data_counts_as_another_recipe(place: Path) -> None:
@@ -219,21 +219,21 @@ def test_changed_data_counts_as_another_recipe(place: Path) -> None:
 
 def test_checkpoints_without_a_record_are_not_trusted(place: Path) -> None:
     make(place)
-    Path("runs/demo/10-train/checkpoint-2").mkdir(parents=True)
+    Path("runs/demo/train/checkpoint-2").mkdir(parents=True)
     code, said = run_here()
     assert code == 1
-    assert "no recorded run of 10-train wrote" in said
+    assert "no recorded run of train wrote" in said
 
 
 def test_a_changed_evaluation_moves_its_old_results_aside(place: Path) -> None:
     make(place)
     assert run_here()[0] == 0
-    make(place, evaluate="mkdir -p runs/demo/20-evaluate-MODEL; touch runs/demo/20-evaluate-MODEL/new")
+    make(place, evaluate="mkdir -p runs/demo/evaluate-MODEL; touch runs/demo/evaluate-MODEL/new")
     code, said = run_here()
     assert code == 0, said
-    assert "10-train: skipped" in said
-    assert [path.name for path in Path("runs/demo/20-evaluate-base.previous").iterdir()] == ["results_2026.json"]
-    assert [path.name for path in Path("runs/demo/20-evaluate-base").iterdir()] == ["new"]
+    assert "train: skipped" in said
+    assert [path.name for path in Path("runs/demo/evaluate-base.previous").iterdir()] == ["results_2026.json"]
+    assert [path.name for path in Path("runs/demo/evaluate-base").iterdir()] == ["new"]
 
 
 def test_one_run_at_a_time(place: Path) -> None:
@@ -266,7 +266,7 @@ def test_what_is_needed_is_there_or_made_by_a_stage(place: Path) -> None:
     build = load(make(place))
     reads = (
         FileRead("shop.jinja", at="shared.yaml:7:3"),
-        FileRead("runs/demo/00-init/rows.jsonl", at="recipe.yaml:3:23"),
+        FileRead("runs/demo/init/rows.jsonl", at="recipe.yaml:3:23"),
         FileRead("Qwen/Qwen3-0.6B", at="recipe.yaml:6:3", needed=False),
     )
     stages = tuple(stage.replaced(reads=(*stage.reads, *reads)) for stage in build.stages)
@@ -277,7 +277,7 @@ def test_what_is_needed_is_there_or_made_by_a_stage(place: Path) -> None:
 
 def test_edited_files_stop_a_run_unless_allowed(place: Path) -> None:
     build = make(place)
-    (build / "10-train" / "axolotl.yaml").write_text("a: 3\n")
+    (build / "train" / "axolotl.yaml").write_text("a: 3\n")
     with pytest.raises(RecipeError) as caught:
         run(build, Path("runs"))
     assert "edited by hand" in render(caught.value.findings)
@@ -301,7 +301,7 @@ def test_a_plan_that_is_not_whole_is_an_error(place: Path) -> None:
     Path("build").mkdir()
     for broken, message in (
         (whole.replaced(environments={}), "lacks the environment tiny"),
-        (whole.replaced(plan=whole.plan.replaced(stages=whole.plan.stages[1:])), "lacks the stage 00-init"),
+        (whole.replaced(plan=whole.plan.replaced(stages=whole.plan.stages[1:])), "lacks the stage init"),
     ):
         Path("build/plan.json").write_text(manifest.write(broken))
         with pytest.raises(RecipeError, match=message):
@@ -361,23 +361,23 @@ def test_a_signal_while_an_environment_is_made_ends_the_run(place: Path, monkeyp
 
 def test_exit_0_without_any_step_is_a_failure(place: Path) -> None:
     """As Axolotl does when it is interrupted before its first step."""
-    make(place, train="mkdir -p runs/demo/10-train; echo half > runs/demo/10-train/model")
+    make(place, train="mkdir -p runs/demo/train; echo half > runs/demo/train/model")
     code, said = run_here()
     assert code == 3
     assert "training never started" in said
 
 
-OWN_LOOP = "mkdir -p runs/demo/10-train; echo trained > runs/demo/10-train/model"
+OWN_LOOP = "mkdir -p runs/demo/train; echo trained > runs/demo/train/model"
 
 
 @pytest.mark.parametrize("trainer", [name for name in doing("train") if system(name).own_loop])
 def test_a_loop_that_no_event_tells_of_is_judged_by_its_exit_code_and_its_output(place: Path, trainer: str) -> None:
     make(place, train=OWN_LOOP, trainer=trainer)
     code, said = run_here()
-    assert (code, "10-train: complete" in said) == (0, True), said
+    assert (code, "train: complete" in said) == (0, True), said
     make(place, train="true", trainer=trainer)
     code, said = run_here(fresh=True)
-    assert (code, "runs/demo/10-train is empty or missing" in said) == (3, True), said
+    assert (code, "runs/demo/train is empty or missing" in said) == (3, True), said
     make(place, train=OWN_LOOP + "; exit 4", trainer=trainer)
     code, said = run_here(fresh=True)
     assert (code, "exit code 4" in said) == (3, True), said

@@ -120,19 +120,19 @@ def test_a_stage_is_told_as_it_ended(run: Run) -> None:
     run.add("stage-started", 1, **ME)
     about = {"seconds": 61.5, "exit_code": 3, "step": 4, "total": 9, "reason": "exit code 3"}
     run.add("stage-failed", 1, **about)
-    assert run.stage(1) == {"stage": "10-s", "state": "failed", "attempts": 2, "checkpoint": None, "log": None, **about}
+    assert run.stage(1) == {"stage": "s", "state": "failed", "attempts": 2, "checkpoint": None, "log": None, **about}
     nothing = dict.fromkeys(about)
     assert run.stage(3) == {
-        "stage": "30-s",
+        "stage": "s",
         "state": "waiting",
         "attempts": 0,
         "checkpoint": None,
         "log": None,
         **nothing,
     }
-    run.folder.log("10-s").parent.mkdir()
-    run.folder.log("10-s").touch()
-    assert run.stage(1)["log"] == str(run.folder.log("10-s"))
+    run.folder.log("s").parent.mkdir()
+    run.folder.log("s").touch()
+    assert run.stage(1)["log"] == str(run.folder.log("s"))
 
 
 def test_a_stage_that_runs_is_told_by_its_events(run: Run) -> None:
@@ -140,11 +140,11 @@ def test_a_stage_that_runs_is_told_by_its_events(run: Run) -> None:
     run.add("stage-started", 1, **ME)
     assert "loss" not in run.stage(1)
     rows = [{"event": "begin", "step": 0, "total": 9}, {"event": "log", "step": 1, "total": 9, "loss": 2.5}]
-    run.folder.events("10-s").parent.mkdir()
-    run.folder.events("10-s").write_text("".join(json.dumps(row) + "\n" for row in rows[:1]))
+    run.folder.events("s").parent.mkdir()
+    run.folder.events("s").write_text("".join(json.dumps(row) + "\n" for row in rows[:1]))
     assert [run.stage(1)[word] for word in ("step", "total", "loss")] == [0, 9, None]
     rows += [{"event": "log", "step": 2, "total": 9, "loss": 1.5}, {"event": "eval", "step": 3, "total": 8, "loss": 7}, {"event": "no step"}]  # fmt: skip
-    run.folder.events("10-s").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"event": "lo')
+    run.folder.events("s").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"event": "lo')
     assert [run.stage(1)[word] for word in ("step", "total", "loss")] == [3, 8, 1.5]
 
 
@@ -208,15 +208,15 @@ def test_logs_come_stage_by_stage_or_of_one(run: Run) -> None:
     write_log(run, 2, b"two\n")
     write_log(run, 1, b"one \xff\n")
     assert "".join(logs(run.folder.path)) == "one \ufffd\ntwo\n"
-    assert "".join(logs(run.folder.path, "20-s")) == "two\n"
-    assert list(logs(run.folder.path, "30-s")) == []
+    assert "".join(logs(run.folder.path, "s")) == "two\n"
+    assert list(logs(run.folder.path, "s")) == []
     write_log(run, 2, b"x" * 200_000)
-    assert "".join(logs(run.folder.path, "20-s")) == "two\n" + "x" * 200_000
+    assert "".join(logs(run.folder.path, "s")) == "two\n" + "x" * 200_000
     with pytest.raises(RecipeError) as caught:
-        logs(run.folder.path, "20-t")
+        logs(run.folder.path, "t")
     (finding,) = caught.value.findings
-    assert (finding.code, finding.suggestion, finding.file) == ("E021", "20-s", str(run.folder.path))
-    assert finding.message == 'there is no stage "20-t"; there are 10-s, 20-s, 30-s'
+    assert (finding.code, finding.suggestion, finding.file) == ("E021", "s", str(run.folder.path))
+    assert finding.message == 'there is no stage "t"; there are s, s, s'
 
 
 def test_logs_are_followed_until_the_run_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,9 +113,9 @@ class Blamed:
         is_error: bool = True,
     ) -> list[Blame]:
         files = {
-            "10-train/x.yaml": Emitted("", lines),
-            "10-train/run.sh": Emitted("", {}),
-            "20-evaluate-base/y.yaml": Emitted("", {"a_key": Line(1, ("v",))}),
+            "train/x.yaml": Emitted("", lines),
+            "train/run.sh": Emitted("", {}),
+            "evaluate-base/y.yaml": Emitted("", {"a_key": Line(1, ("v",))}),
         }
         rows = {path: Written(value, at, "") for path, (value, at) in written.items()}
         build: Build = self.build._replace(manifest=self.build.manifest.replaced(written=rows, files=files))
@@ -123,7 +123,7 @@ class Blamed:
         return blame(build, stage, ErrorText((), (message,), is_error))
 
     def emitted(self, rest: str) -> str:
-        return f"{self.build.folder}/10-train/x.yaml:{rest}"
+        return f"{self.build.folder}/train/x.yaml:{rest}"
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_what_a_person_reads_of_a_failure() -> None:
     stage = compiled().plan.stages[1]
     text = failure_text(stage, "exit code 1", ErrorText(("a" * 301,), ("b",)), Path("runs/x.log"))
     assert text.splitlines() == [
-        "demo failed in 10-train (exit code 1). Its last output:",
+        "demo failed in train (exit code 1). Its last output:",
         "    " + "a" * 300,
         "    b",
         "  full output: runs/x.log",
@@ -200,7 +200,7 @@ def test_the_variables_of_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "PATH": "/bin",
         "PYTHONPATH": os.pathsep.join([str(HOOK), "/a", "/b"]),
         "PYTHONUNBUFFERED": "1",
-        "RECIPE_EVENTS": str(tmp_path / "runs/x/events/10-train.jsonl"),
+        "RECIPE_EVENTS": str(tmp_path / "runs/x/events/train.jsonl"),
         "RECIPE_ENVIRONMENTS": str(tmp_path / "runs/x/.environments"),
     }
     found = variables_of(RunFolder(Path("runs/x")), stage, Path("o/checkpoint-3"), {})

@@ -94,7 +94,7 @@ class Nodes:
     def both(self, last: dict[str, str], first: dict[str, str]) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
         """Start node 1, then node 0: a stand-in does not wait for the others, as a training does."""
         started = self.start(1, RECIPE_WAIT_SECONDS="60", **last)
-        wait_for(lambda: (self.folder / "runs/c/nodes/10-sft.1").exists())
+        wait_for(lambda: (self.folder / "runs/c/nodes/sft.1").exists())
         return started, self.start(0, **first)
 
     def order(self) -> list[str]:
@@ -121,11 +121,11 @@ def test_what_is_done_once_is_done_by_node_0_while_the_others_wait(tmp_path: Pat
         first = nodes.start(0, SLOW="2")
         said = [process.communicate(timeout=LIMIT)[0] for process in (first, last)]
         assert (first.returncode, last.returncode) == (0, 0), said
-        assert said == ["", "".join(f"node 1 waits for node 0 to begin {stage}\n" for stage in ("10-sft", "30-dpo"))]
+        assert said == ["", "".join(f"node 1 waits for node 0 to begin {stage}\n" for stage in ("sft", "dpo"))]
         order = nodes.order()
-        assert sorted(order[:2]) == ["10-sft 0", "10-sft 1"]
+        assert sorted(order[:2]) == ["sft 0", "sft 1"]
         assert order[2] == "merge 0"
-        assert sorted(order[3:]) == ["30-dpo 0", "30-dpo 1"]
+        assert sorted(order[3:]) == ["dpo 0", "dpo 1"]
     started = (tmp_path / "started").read_text()
     assert "--machine_rank 1 --main_process_ip 10.0.0.1 --main_process_port 29500" in started
 
@@ -137,7 +137,7 @@ def test_nodes_do_not_wait_for_one_that_has_failed(tmp_path: Path) -> None:
     assert first.returncode == 7
     said = last.communicate(timeout=LIMIT)[0]
     assert (last.returncode, said.splitlines()[-1]) == (1, "node 0 has failed: see its output")
-    assert set(nodes.order()) <= {"10-sft 0", "10-sft 1", "merge 0"}
+    assert set(nodes.order()) <= {"sft 0", "sft 1", "merge 0"}
 
 
 def test_nodes_do_not_wait_for_one_that_was_terminated(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_nodes_do_not_wait_for_one_that_was_terminated(tmp_path: Path) -> None:
 
 def test_all_nodes_go_on_from_the_checkpoint_of_node_0(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path)
-    origin = "runs/c/10-sft/my checkpoint-5"
+    origin = "runs/c/sft/my checkpoint-5"
     both = nodes.both({"RECIPE_RESUME_FROM": "stale"}, {"RECIPE_RESUME_FROM": origin, "SLOW": "3"})
     said = [process.communicate(timeout=LIMIT)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -165,18 +165,18 @@ def test_other_nodes_skip_what_node_0_skips(tmp_path: Path, monkeypatch: pytest.
     nodes = Nodes(tmp_path)
     monkeypatch.chdir(tmp_path)
     build = load(Path("build"))
-    with launch_nodes.passed(build.manifest.plan, ["10-sft"]):
+    with launch_nodes.passed(build.manifest.plan, ["sft"]):
         last = nodes.start(1, RECIPE_WAIT_SECONDS="60")
-        wait_for(lambda: (tmp_path / "runs/c/nodes/30-dpo.1").exists())
+        wait_for(lambda: (tmp_path / "runs/c/nodes/dpo.1").exists())
         first = subprocess.Popen(
-            ["bash", "build/30-dpo/run.sh"],
+            ["bash", "build/dpo/run.sh"],
             env={**ENVIRONMENT, "NODE_RANK": "0", "MASTER_ADDR": "10.0.0.1"},
         )
         said = last.communicate(timeout=LIMIT)[0]
         assert first.wait(LIMIT) == 0
     assert last.returncode == 0
-    assert "node 0 has 10-sft already" in said
-    assert sorted(nodes.order()) == ["30-dpo 0", "30-dpo 1"]
+    assert "node 0 has sft already" in said
+    assert sorted(nodes.order()) == ["dpo 0", "dpo 1"]
 
 
 def test_a_run_tells_the_other_nodes_what_it_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,12 +185,12 @@ def test_a_run_tells_the_other_nodes_what_it_skips(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(words.NODE, "0")
 
     def all_there(build: Build, record: Record, hashes: dict[str, str], **_: bool) -> list[runner.Decision]:
-        return [runner.Decision(stage, "skip", history_of(record.read(), stage.id)) for stage in build.stages]
+        return [runner.Decision(stage, "skip", history_of(record.read(), stage.name)) for stage in build.stages]
 
     monkeypatch.setattr(runner, "decide", all_there)
     assert run(Path("build"), Path("runs")) == 0
     signs = {path.name for path in Path("runs/c/nodes").iterdir()}
-    assert signs == {"10-sft.done", "20-merged.done", "30-dpo.done"}
+    assert signs == {"sft.done", "merged.done", "dpo.done"}
     assert nodes.order() == []
 
     def mixed(*_: object, **__: bool) -> list[runner.Decision]:
@@ -212,7 +212,7 @@ def test_nodes_of_a_ray_cluster_wait_like_all_others(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(rows)
     nodes = Nodes(tmp_path, recipe)
     last = nodes.start(1, RECIPE_WAIT_SECONDS="60")
-    wait_for(lambda: (tmp_path / "runs/c/nodes/10-train.1").exists())
+    wait_for(lambda: (tmp_path / "runs/c/nodes/train.1").exists())
     (tmp_path / "runs/c/nodes/failed").touch()
     said = last.communicate(timeout=LIMIT)[0]
     assert (last.returncode, said.splitlines()[-1]) == (1, "node 0 has failed: see its output")
@@ -222,7 +222,7 @@ def test_nodes_do_not_wait_for_ever(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path)
     last = nodes.start(1, RECIPE_WAIT_SECONDS="0")
     said = last.communicate(timeout=LIMIT)[0]
-    assert (last.returncode, "did not begin 10-sft in time (RECIPE_WAIT_SECONDS)" in said) == (3, True), said
+    assert (last.returncode, "did not begin sft in time (RECIPE_WAIT_SECONDS)" in said) == (3, True), said
 
 
 def test_a_node_without_rank_or_address_is_told(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_node_without_rank_or_address_is_told(tmp_path: Path) -> None:
     for missing, said in (("NODE_RANK", "rank of this node, from 0"), ("MASTER_ADDR", "address of node 0")):
         variables = {"PATH": os.environ["PATH"], "NODE_RANK": "0", "MASTER_ADDR": "x"}
         del variables[missing]
-        for script in ("build/run.sh", "build/10-sft/run.sh"):
+        for script in ("build/run.sh", "build/sft/run.sh"):
             done = subprocess.run(
                 ["bash", script],
                 cwd=tmp_path,
@@ -247,7 +247,7 @@ def test_a_node_without_rank_or_address_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rank", ["2", "-1", "node1", "01", ""])
 def test_a_rank_that_no_node_has_is_told(tmp_path: Path, rank: str) -> None:
     nodes = Nodes(tmp_path)
-    for script in ("build/run.sh", "build/10-sft/run.sh"):
+    for script in ("build/run.sh", "build/sft/run.sh"):
         variables = {**ENVIRONMENT, "NODE_RANK": rank, "MASTER_ADDR": "x"}
         done = subprocess.run(
             ["bash", script], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
@@ -261,7 +261,7 @@ def test_the_plan_says_how_it_is_started(tmp_path: Path) -> None:
     several = compiled(tmp_path, COURSE).files["PLAN.md"]
     assert "on each of the 2 nodes" in several
     assert "29500" in several
-    assert "Node 0 alone does `20-merged`" in several
+    assert "Node 0 alone does `merged`" in several
     alone = compiled(tmp_path, COURSE.replace(", nodes: 2", ""))
     assert "To run everything, run this folder's `run.sh`" in alone.files["PLAN.md"]
     assert not [name for name, text in alone.files.items() if name.endswith("run.sh") and words.NODE in text]
@@ -275,7 +275,7 @@ def test_a_job_of_a_ray_cluster_is_started_once(tmp_path: Path, monkeypatch: pyt
     )
     (tmp_path / "t.py").write_text("")
     files = compiled(tmp_path, text).files
-    assert words.NODE not in files["run.sh"] + files["10-train/run.sh"] + files["PLAN.md"]
+    assert words.NODE not in files["run.sh"] + files["train/run.sh"] + files["PLAN.md"]
     write(tmp_path / "build", files)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(words.NODE, raising=False)
@@ -351,9 +351,9 @@ def test_prepared_data_that_a_kill_cut_short_is_dropped(tmp_path: Path, source: 
     (tmp_path / "recipe.yaml").write_text(recipe)
     (tmp_path / "a.jsonl").write_text("{}")
     compiled = compile_file(str(tmp_path / "recipe.yaml"))
-    script = tmp_path / "10-train/run.sh"
+    script = tmp_path / "train/run.sh"
     script.parent.mkdir()
-    script.write_text(compiled.files["10-train/run.sh"])
+    script.write_text(compiled.files["train/run.sh"])
     [environment] = json.loads(compiled.files["plan.json"])["environments"]
     tool = tmp_path / "environments" / environment / "bin"
     tool.mkdir(parents=True)

@@ -77,7 +77,7 @@ def test_every_stage_of_a_course_is_looked_at() -> None:
     assert found(text) == [("D015", "warning", "data/none.jsonl")]
 
 
-@pytest.mark.parametrize("start", ["runs/files/10-train", "runs/files/10-train/checkpoint-5"])
+@pytest.mark.parametrize("start", ["runs/files/train", "runs/files/train/checkpoint-5"])
 def test_what_a_stage_leaves_counts_as_there(start: str) -> None:
     text = MODEL + TRAIN.replace("8}", f"8, start_from: {start}}}") + CHAT
     assert found(text) == []

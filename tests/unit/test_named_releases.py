@@ -37,7 +37,7 @@ def test_an_older_release_is_told_the_same(recipe: Path) -> None:
     assert after == before
     assert found.resolved is not None
     for stage in stages:
-        file = f"{stage.id}/axolotl.yaml"
+        file = f"{stage.name}/axolotl.yaml"
         assert found.files[file].startswith("# axolotl 0.19.0.")
         told, mine = (
             [line.partition("  #")[0] for line in made.files[file].splitlines()[1:]] for made in (found, usual)

@@ -33,11 +33,11 @@ def test_the_same_bytes_from_everywhere(tmp_path: Path) -> None:
 
 def test_numbers_agree_in_every_file() -> None:
     files = compile_file(str(RECIPE)).files
-    deepspeed = json.loads(files["10-train/ds_config.json"])
-    axolotl = files["10-train/axolotl.yaml"]
+    deepspeed = json.loads(files["train/ds_config.json"])
+    axolotl = files["train/axolotl.yaml"]
     assert f"micro_batch_size: {deepspeed['train_micro_batch_size_per_gpu']}\n" in axolotl
     assert f"gradient_accumulation_steps: {deepspeed['gradient_accumulation_steps']} " in axolotl
-    assert "num_processes: 4" in files["10-train/accelerate.yaml"]
+    assert "num_processes: 4" in files["train/accelerate.yaml"]
     assert (
         deepspeed["train_batch_size"]
         == deepspeed["train_micro_batch_size_per_gpu"] * deepspeed["gradient_accumulation_steps"] * 4
@@ -61,7 +61,7 @@ def test_an_error_leaves_the_old_tree_whole(tmp_path: Path) -> None:
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "10-train/axolotl.yaml"])
+@pytest.mark.parametrize("name", ["notes.txt", "train/axolotl.yaml"])
 def test_files_of_others_and_edited_files_are_never_overwritten(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "x"
     write(folder, compile_file(str(RECIPE)).files)
@@ -103,9 +103,9 @@ def test_difference_names_files_that_come_and_go(tmp_path: Path) -> None:
 def test_explain_names_the_line() -> None:
     answer = recipe("explain", str(RECIPE), "model.max_length")
     assert "recipe: llama-2-13b-zero3.yaml:5:" in answer.stdout
-    answer = recipe("explain", str(RECIPE), "10-train/axolotl.yaml:gradient_accumulation_steps")
+    answer = recipe("explain", str(RECIPE), "train/axolotl.yaml:gradient_accumulation_steps")
     assert "64 sequences per step ÷ (2 micro batch × 4 processes)" in answer.stdout
-    wrong = recipe("explain", str(RECIPE), "10-train/axolotl.yaml:gradient_acumulation_steps")
+    wrong = recipe("explain", str(RECIPE), "train/axolotl.yaml:gradient_acumulation_steps")
     assert wrong.returncode == 1
     assert "gradient_accumulation_steps" in wrong.stderr
 

@@ -87,7 +87,7 @@ def test_an_adapter_and_its_size() -> None:
     assert f": {weights:,} weights, 0.52% of 8,030,261,248" in told["trains"]
     assert (
         told["saves"]
-        == "`runs/page/10-train`: the adapter of about 168 MB; a checkpoint every epoch, all kept, each about 503 MB"
+        == "`runs/page/train`: the adapter of about 168 MB; a checkpoint every epoch, all kept, each about 503 MB"
     )
 
 
@@ -134,12 +134,12 @@ def test_which_models_need_a_licence(model: str, gated: bool) -> None:
 
 
 def test_where_each_stage_runs() -> None:
-    assert "- `10-train`, on 2 × a100-80gb: " in page()
-    assert "3 examples each, the first 50 rows only; scores go to `runs/page/20-evaluate-base`" in page()
+    assert "- `train`, on 2 × a100-80gb: " in page()
+    assert "3 examples each, the first 50 rows only; scores go to `runs/page/evaluate-base`" in page()
     several = page(RECIPE.replace("per_node: 2", "per_node: 2, nodes: 4"))
     assert "for 4 nodes of 2 × a100-80gb" in several
-    assert "- `10-train`, on all 4 nodes, 2 × a100-80gb each: " in several
-    assert "- `20-evaluate-base`, on node 0, 2 × a100-80gb: " in several
+    assert "- `train`, on all 4 nodes, 2 × a100-80gb each: " in several
+    assert "- `evaluate-base`, on node 0, 2 × a100-80gb: " in several
 
 
 def test_what_nothing_emitted_depends_on_is_not_told() -> None:

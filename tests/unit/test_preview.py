@@ -140,7 +140,7 @@ def test_rows_by_role() -> None:
 
 RECIPE = """recipe: 1
 name: shown
-model: {{base: runs/nobody/00-init}}
+model: {{base: runs/nobody/init}}
 data: {{train: [{{path: {path}, format: chat}}]}}
 train: {{epochs: 1, learning_rate: 1e-4}}
 hardware: {{gpu: none}}

@@ -60,16 +60,16 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (run / "recipe.yaml").write_text("recipe: 1\nname: </pre><b>\n")
     record = Record(run / "record.jsonl")
     record.add("run-started", pid=1, pid_started="x", packages={"tiny": ["torch==2.13.0", "iniconfig==2.1.0"]})
-    record.add("stage-started", stage="10-train", fingerprint="f", pid=1, pid_started="x")
-    record.add("stage-interrupted", stage="10-train", seconds=10.0, exit_code=0)
-    record.add("stage-started", stage="10-train", fingerprint="f", pid=1, pid_started="x")
-    record.add("stage-finished", stage="10-train", seconds=30.5, exit_code=0)
+    record.add("stage-started", stage="train", fingerprint="f", pid=1, pid_started="x")
+    record.add("stage-interrupted", stage="train", seconds=10.0, exit_code=0)
+    record.add("stage-started", stage="train", fingerprint="f", pid=1, pid_started="x")
+    record.add("stage-finished", stage="train", seconds=30.5, exit_code=0)
     record.add("run-finished", exit_code=0)
     rows = [{"event": "begin", "step": 0}] + [{"event": "log", "step": s, "loss": 9.0 - s} for s in (1, 2, 3, 4)]
     rows += [{"event": "begin", "step": 2}, {"event": "log", "step": 3, "loss": 5.5}]
     rows += [{"event": "eval", "step": 3, "loss": 6.0}, {"event": "log", "step": 4, "loss": "nan"}]
-    (run / "events" / "10-train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"torn')
-    output = Path("runs/demo/20-evaluate")
+    (run / "events" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"torn')
+    output = Path("runs/demo/evaluate")
     save(output, "base", "10-00-00", results(0.25, 80.0))
     save(output, "tuned", "09-00-00", results(0.1, 99.0))
     save(output, "tuned", "11-00-00", results(0.75, 20.0))
@@ -107,7 +107,7 @@ def test_a_missing_model_leaves_a_gap(tmp_path: Path) -> None:
 
 
 def test_a_resumed_attempt_replaces_what_it_did_again(run_dir: Path) -> None:
-    train, evaluation = losses(run_dir / "events" / "10-train.jsonl")
+    train, evaluation = losses(run_dir / "events" / "train.jsonl")
     assert train == [(1, 8.0), (2, 7.0), (3, 5.5)]
     assert evaluation == [(3, 6.0)]
 
@@ -147,16 +147,16 @@ def test_the_page_stands_alone_and_escapes_everything(run_dir: Path) -> None:
 def test_the_data_is_json_and_adds_up(run_dir: Path) -> None:
     found = json.loads(json.dumps(report_json(run_dir)))
     assert found["state"] == "complete"
-    stage = next(row for row in found["stages"] if row["stage"] == "10-train")
+    stage = next(row for row in found["stages"] if row["stage"] == "train")
     assert (stage["total_seconds"], stage["attempts"]) == (40.5, 2)
     assert found["versions"]["torch"] == "2.13.0"
     assert found["models"] == ["base", "tuned"]
 
 
 def test_a_run_that_only_began_has_a_report(run_dir: Path) -> None:
-    (run_dir / "events" / "10-train.jsonl").unlink()
+    (run_dir / "events" / "train.jsonl").unlink()
     (run_dir / "recipe.yaml").unlink()
-    for file in Path("runs/demo").glob("20-evaluate-*/**/*.json"):
+    for file in Path("runs/demo").glob("evaluate-*/**/*.json"):
         file.unlink()
     text = report_html(run_dir)
     assert "<svg" not in text
@@ -207,6 +207,6 @@ def test_facts_name_their_source() -> None:
 
 def test_facts_of_several_trainings_have_their_names() -> None:
     plan = compiled().plan
-    second = plan.stages[1].replaced(id="20-more", name="more")
+    second = plan.stages[1].replaced(id="more", name="more")
     found = [fact.name for fact in facts(compiled().replaced(plan=plan.replaced(stages=(*plan.stages, second))))]
     assert [name for name in found if name.startswith("Method")] == ["Method (train)", "Method (more)"]

@@ -184,7 +184,7 @@ def test_raw_plugins_are_added_to_ours_and_misspelt_keys_are_still_found(compile
     text = FULL_8B.replace(EIGHT, "my-lab/my-model") + ONE
     result = compiled(f"{text}overrides: {{axolotl: {{plugins: [{cut}]}}}}\n")
     assert codes(result) == set()
-    emitted = YAML(typ="safe").load(result.files["10-train/axolotl.yaml"])
+    emitted = YAML(typ="safe").load(result.files["train/axolotl.yaml"])
     assert emitted["plugins"] == ["recipe_plugins.FloatWeights", cut]
     assert codes(compiled(f"{text}overrides: {{axolotl: {{sequence_lenn: 5, plugins: [{cut}]}}}}\n")) == {"T020"}
 
@@ -202,7 +202,7 @@ hardware: {gpu: h100-80gb}
     )
     assert codes(result) == set()
     for line in ("    bf16=True,\n", '"dtype": "float32"'):
-        assert line in result.files["10-train/train.py"]
+        assert line in result.files["train/train.py"]
 
 
 def test_a_share_of_the_steps_that_decays_is_left_to_whoever_knows_their_number(
@@ -211,11 +211,11 @@ def test_a_share_of_the_steps_that_decays_is_left_to_whoever_knows_their_number(
     train = "train: {epochs: 2, learning_rate: 2e-4, warmup: 3%, scheduler: warmup_stable_decay, decay: 10%}\n"
     text = FULL_8B.replace("train: {learning_rate: 1e-5}\n", train) + ONE + "adapter: {rank: 16}\n"
     result = compiled(text)
-    emitted = YAML(typ="safe").load(result.files["10-train/axolotl.yaml"])
+    emitted = YAML(typ="safe").load(result.files["train/axolotl.yaml"])
     assert codes(result) == set()
     assert emitted["lr_scheduler_kwargs"] == {"decay_share": 0.1}
     assert emitted["plugins"] == ["recipe_plugins.DecayShare"]
-    assert "create_lr_scheduler" in result.files["10-train/recipe_plugins.py"]
+    assert "create_lr_scheduler" in result.files["train/recipe_plugins.py"]
     known = compiled(text, "train.steps=90", "train.epochs=null")
-    assert YAML(typ="safe").load(known.files["10-train/axolotl.yaml"])["lr_scheduler_kwargs"] == {"num_decay_steps": 9}
-    assert "10-train/recipe_plugins.py" not in known.files
+    assert YAML(typ="safe").load(known.files["train/axolotl.yaml"])["lr_scheduler_kwargs"] == {"num_decay_steps": 9}
+    assert "train/recipe_plugins.py" not in known.files

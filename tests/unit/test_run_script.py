@@ -17,7 +17,7 @@ from recipec.plan import Hardware, Plan, Resources, Stage
 
 PINS = "# a comment\n# python: 3.11 3.12 3.13\niniconfig==2.1.0\n"
 STAGE = Stage(
-    "10-train", "train", "train", "", "", "tiny", (), (), (), Resources("cpu", None, 1, 1), "runs/x", False, None
+    "train", "train", "train", "", "", "tiny", (), (), (), Resources("cpu", None, 1, 1), "runs/x", False, None
 )
 PLAN = Plan("x", None, Hardware("none", "cpu", 0, 0, False, 1, 1, 1, None), (STAGE,), {}, "local")
 
@@ -25,11 +25,11 @@ PLAN = Plan("x", None, Hardware("none", "cpu", 0, 0, False, 1, 1, 1, None), (STA
 def place(folder: Path) -> Path:
     """Write a build with one stage that prints the version of its environment's only package."""
     build = folder / "build"
-    (build / "10-train").mkdir(parents=True)
+    (build / "train").mkdir(parents=True)
     (build / "environments").mkdir()
     (build / "environments" / "tiny.txt").write_text(PINS)
     program = "from importlib.metadata import version; print('has', version('iniconfig'))"
-    (build / "10-train" / "run.sh").write_text(f'runs/environments/tiny/bin/python -c "{program}"\n')
+    (build / "train" / "run.sh").write_text(f'runs/environments/tiny/bin/python -c "{program}"\n')
     text = run_script([Started(STAGE, Job(()))], launcher("local"), {"tiny": Making("")}, [], PLAN, "x.yaml")
     (build / "run.sh").write_text(text)
     return build

@@ -28,7 +28,7 @@ LOCAL = "{path: data/text.jsonl, format: text}"
 def trained_on(sources: str) -> list[dict[str, Any]]:
     result = compile_tree(read_text(Source("scratch.yaml", RECIPE.replace("SOURCES", sources))))
     assert [one.code for one in result.findings if one.severity == "error"] == []
-    found: list[dict[str, Any]] = json.loads(result.files["00-init/init.json"])["tokenizer"]["train_on"]
+    found: list[dict[str, Any]] = json.loads(result.files["init/init.json"])["tokenizer"]["train_on"]
     return found
 
 

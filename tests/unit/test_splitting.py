@@ -34,7 +34,7 @@ def told(found: Compiled) -> list[str]:
 
 def document(found: Compiled, name: str) -> Any:
     assert told(found) == []
-    return plain(read_text(Source(name, found.files[f"10-train/{name}"])))
+    return plain(read_text(Source(name, found.files[f"train/{name}"])))
 
 
 def test_axolotl_is_told_of_groups_and_shards() -> None:
@@ -64,7 +64,7 @@ def test_trl_is_told_by_accelerate_and_pads_to_pieces() -> None:
     found = compiled("trl", "strategy: fsdp2, context_parallel: 4")
     sizes = document(found, "accelerate.yaml")["parallelism_config"]
     assert sizes == {"parallelism_config_dp_shard_size": 2, "parallelism_config_cp_size": 4}
-    assert "pad_to_multiple_of=8," in found.files["10-train/train.py"]
+    assert "pad_to_multiple_of=8," in found.files["train/train.py"]
 
 
 def test_a_script_that_accelerate_starts_is_told_of_both() -> None:
@@ -83,7 +83,7 @@ parallel: {strategy: fsdp2, context_parallel: 2, tensor_parallel: 2}
         "parallelism_config_cp_size": 2,
         "parallelism_config_tp_size": 2,
     }
-    assert "--batch 16" in found.files["10-train/run.sh"]
+    assert "--batch 16" in found.files["train/run.sh"]
 
 
 CONTEXT = "strategy: fsdp2, context_parallel: 2"

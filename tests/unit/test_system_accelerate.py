@@ -32,11 +32,11 @@ parallel: {parallel}
 
 
 def launcher(found: Compiled) -> Any:
-    return plain(read_text(Source("a.yaml", found.files["10-train/accelerate.yaml"])))
+    return plain(read_text(Source("a.yaml", found.files["train/accelerate.yaml"])))
 
 
 def sharding(found: Compiled) -> Any:
-    return json.loads(found.files["10-train/ds_config.json"])
+    return json.loads(found.files["train/ds_config.json"])
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

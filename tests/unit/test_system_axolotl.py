@@ -33,7 +33,7 @@ def compiled(text: str) -> Compiled:
     return compile_tree(read_text(Source("t.yaml", HEAD + text + MACHINE * ("hardware:" not in text))))
 
 
-def emitted(text: str, file: str = "10-train/axolotl.yaml") -> list[str]:
+def emitted(text: str, file: str = "train/axolotl.yaml") -> list[str]:
     result = compiled(text)
     assert result.findings == []
     return [line.partition("  # ")[0] for line in result.files[file].splitlines()]
@@ -179,7 +179,7 @@ def test_the_project_of_trackio_is_handed_on_where_trackio_can_be_called(release
     for line in ("use_trackio: true", "trackio_project_name: p", "trackio_space_id: o/s"):
         assert line in lines
     assert any("recipe_plugins.TrackioProject" in line for line in lines)
-    assert "class TrackioProject(BasePlugin):" in emitted(text, "10-train/recipe_plugins.py")
+    assert "class TrackioProject(BasePlugin):" in emitted(text, "train/recipe_plugins.py")
 
 
 @pytest.mark.parametrize(("warmup", "told"), [("1", ["T003"]), ("0", []), ("2", []), ("50%", [])])
@@ -291,7 +291,7 @@ def test_no_word_is_dropped_in_silence(method: str) -> None:
 )
 def test_a_value_that_it_cannot_take_is_told(method: str, section: str, words: str, dropped: str) -> None:
     (told,) = compiled(small(method, section, words)).findings
-    assert (told.code, told.message) == ("T002", f"{dropped} has no effect on 10-train")
+    assert (told.code, told.message) == ("T002", f"{dropped} has no effect on train")
 
 
 def test_to_say_that_scales_stay_as_they_are_without_any_is_no_mistake() -> None:
@@ -329,7 +329,7 @@ def test_methods_of_the_causal_builder_group_by_length(method: str) -> None:
 )  # fmt: skip
 def test_its_file_reads_back_as_plan_values(text: str, read: dict[str, Any]) -> None:
     result = compiled(text)
-    document: Any = plain(read_text(Source("axolotl.yaml", result.files["10-train/axolotl.yaml"])))
+    document: Any = plain(read_text(Source("axolotl.yaml", result.files["train/axolotl.yaml"])))
     found = read_back(axolotl.ROWS, document, "0.21.0")
     assert found | read == found
     assert result.resolved is not None
@@ -344,8 +344,8 @@ def test_rows_its_loaders_cannot_read_get_one_of_ours() -> None:
     loader = next(name for name in result.files if "/rows_" in name)
     assert 'ROLES = {"user": ["human"]}' in result.files[loader]
     module = loader.rpartition("/")[2].removesuffix(".py")
-    assert f"type: {module}.default" in result.files["10-train/axolotl.yaml"]
-    assert "export PYTHONPATH=" in result.files["10-train/run.sh"]
+    assert f"type: {module}.default" in result.files["train/axolotl.yaml"]
+    assert "export PYTHONPATH=" in result.files["train/run.sh"]
 
 
 def test_validation_rows_of_preferences_are_not_read_by_the_columns_of_training() -> None:
@@ -368,7 +368,7 @@ def test_prepared_data_is_dropped_where_the_rows_have_changed(tmp_path: Path) ->
     def prepared(rows: str) -> str:
         (tmp_path / "it's.jsonl").write_text(rows)
         variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": str(tmp_path / "environments")}
-        command = ["bash", "build/10-train/run.sh"]
+        command = ["bash", "build/train/run.sh"]
         return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True).stdout
 
     assert prepared("{}") == ""

@@ -42,9 +42,9 @@ def emitted(**sections: str) -> tuple[dict[str, str], dict[str, Any]]:
     """Return the YAML's lines by key, without remarks, and the list of data."""
     found = compiled(**sections)
     assert errors(found.findings) == []
-    lines = found.files["10-train/llamafactory.yaml"].splitlines()
+    lines = found.files["train/llamafactory.yaml"].splitlines()
     pairs = [line.partition("  #")[0].partition(": ") for line in lines if ": " in line and line[0] not in "# "]
-    return {key: value for key, _, value in pairs}, json.loads(found.files["10-train/dataset_info.json"])
+    return {key: value for key, _, value in pairs}, json.loads(found.files["train/dataset_info.json"])
 
 
 def refusals(**sections: str) -> list[str]:
@@ -290,7 +290,7 @@ def test_what_it_does_another_way_is_told(sections: dict[str, str], message: str
     ],
 )
 def test_what_it_does_not_hear_is_told(sections: dict[str, str], word: str) -> None:
-    assert refusals(**sections) == [f"{word} has no effect on 10-train"]
+    assert refusals(**sections) == [f"{word} has no effect on train"]
 
 
 def stage_of(**sections: str) -> tuple[Stage[Train], Compiled]:
@@ -425,10 +425,10 @@ def test_overrides_are_for_the_settings_not_for_the_list_of_data() -> None:
 
 
 def test_one_gpu_is_one_process() -> None:
-    script = compiled().files["10-train/run.sh"]
+    script = compiled().files["train/run.sh"]
     assert 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"' in script
     several = compiled(hardware="{gpu: a100-80gb, per_node: 4, nodes: 2}", parallel="{strategy: zero2}").files[
-        "10-train/run.sh"
+        "train/run.sh"
     ]
     assert '"deepspeed=$here/ds_config.json"' in several
     assert "--machine_rank" in several

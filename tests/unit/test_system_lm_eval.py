@@ -20,7 +20,7 @@ def compiled(evaluate: str, hardware: str = "{gpu: a100-80gb}", more: str = "") 
 
 
 def configuration(found: Compiled) -> Any:
-    return plain(read_text(Source("a.yaml", found.files["10-evaluate-base/lm_eval.yaml"])))
+    return plain(read_text(Source("a.yaml", found.files["evaluate-base/lm_eval.yaml"])))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -66,16 +66,16 @@ def of(base: str, backend: str, hardware: str, more: str = "") -> tuple[Any, Com
 def test_transformers_holds_a_copy_on_as_few_gpus_as_it_fits(base: str, gpus: str, copies: int, split: int) -> None:
     arguments, found = of(base, "hf", gpus)
     assert arguments.get("parallelize", False) is (split > 1)
-    script = found.files["10-evaluate-base/run.sh"]
+    script = found.files["evaluate-base/run.sh"]
     assert found.resolved is not None
     (stage,) = found.resolved.plan.stages
     assert (stage.body.copies, stage.body.gpus_per_copy) == (copies, split)
     assert stage.resources.per_node == copies * split
     if copies == 1:
         assert "lm-eval run --config" in script
-        assert "10-evaluate-base/accelerate.yaml" not in found.files
+        assert "evaluate-base/accelerate.yaml" not in found.files
         return
-    launcher = plain(read_text(Source("a.yaml", found.files["10-evaluate-base/accelerate.yaml"])))
+    launcher = plain(read_text(Source("a.yaml", found.files["evaluate-base/accelerate.yaml"])))
     assert isinstance(launcher, dict)
     assert (launcher["num_processes"], launcher["distributed_type"]) == (copies, "MULTI_GPU")
     assert "accelerate launch --config_file" in script
@@ -139,7 +139,7 @@ evaluate: {tasks: [gsm8k]}
     found = compile_tree(read_text(Source("x.yaml", text)))
     assert found.resolved is not None
     stages = {one.name: one for one in found.resolved.plan.stages}
-    assert stages["kto"].after == ("10-sft",)
+    assert stages["kto"].after == ("sft",)
     talks = {name: one.body.model.chat_template for name, one in stages.items() if one.kind == "evaluate"}
     assert talks == {"evaluate-base": True, "evaluate-sft": True, "evaluate-dpo": True, "evaluate-kto": True}
 

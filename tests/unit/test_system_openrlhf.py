@@ -243,7 +243,7 @@ def stages(path: Path) -> list[Stage[Train]]:
     return [one for one in compiled.resolved.plan.of_kind("train") if one.system == "openrlhf"]
 
 
-READ = {**STAGES, **{f"{path.stem}-{one.id}": one for path in DOCUMENTED for one in stages(path)}}
+READ = {**STAGES, **{f"{path.stem}-{one.name}": one for path in DOCUMENTED for one in stages(path)}}
 
 
 @pytest.mark.parametrize("name", READ)

@@ -72,7 +72,7 @@ def test_deepspeeds_file_is_there_for_who_reads_it() -> None:
 def test_what_nobody_is_told_has_no_effect() -> None:
     told = recipe("torchrun", f"{OUTPUT}, {STRATEGY}", more="parallel: {strategy: zero3, bucket_size: 1000}\n")
     compiled = compile_tree(read_text(Source("test.yaml", told)))
-    assert [f.message for f in errors(compiled.findings)] == ["parallel.bucket_size has no effect on 10-train"]
+    assert [f.message for f in errors(compiled.findings)] == ["parallel.bucket_size has no effect on train"]
     there = recipe("torchrun", f"{OUTPUT}, {CONFIG}", more="parallel: {strategy: zero3, bucket_size: 1000}\n")
     assert compile_tree(read_text(Source("test.yaml", there.replace(CONFIG, f"{CONFIG}, {STRATEGY}")))).findings == []
 
@@ -81,7 +81,7 @@ def test_a_source_that_is_told_has_a_format_and_the_other_has_no_effect() -> Non
     text = RECIPES["source"].replace(TEXT, f"{TEXT}, {TEXT}")
     compiled = compile_tree(read_text(Source("test.yaml", text)))
     messages = [found.message for found in errors(compiled.findings)]
-    assert messages == [f"data.train[1].{word} has no effect on 10-train" for word in ("path", "format")]
+    assert messages == [f"data.train[1].{word} has no effect on train" for word in ("path", "format")]
 
 
 def test_rays_file_says_what_the_plan_says() -> None:
@@ -121,7 +121,7 @@ hardware: {{gpu: none}}
     for tool in ("python", "torchrun"):
         (bin / tool).write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words\n')
         (bin / tool).chmod(0o755)
-    script = compiled.files["10-train/run.sh"]
+    script = compiled.files["train/run.sh"]
     (tmp_path / "run.sh").write_text(script)
     variables = {"PATH": os.environ["PATH"], "RECIPE_ENVIRONMENTS": "environments"}
     subprocess.run(["bash", "run.sh"], cwd=tmp_path, env=variables, check=True)

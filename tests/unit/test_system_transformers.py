@@ -25,7 +25,7 @@ hardware: {gpu: none}
 
 def test_settings_of_the_scripts() -> None:
     found = compile_tree(read_text(Source("x.yaml", TEXT)))
-    settings = json.loads(found.files["00-init/init.json"])
+    settings = json.loads(found.files["init/init.json"])
     columns = {"messages": "talk", "role": "role", "content": "content"}
     assert settings["tokenizer"] == {
         "train_on": [{"path": "a.jsonl", "format": "chat", "columns": columns}],
@@ -42,7 +42,7 @@ def test_settings_of_the_scripts() -> None:
                 said[name] = values
     assert (said["config.json"]["model.kv_heads"], said["init.json"]["seed"]) == (2, 7)
     assert said["init.json"]["model.vocab_size"] == 400
-    assert said["merge.json"]["adapter"] == "runs/x/10-train"
+    assert said["merge.json"]["adapter"] == "runs/x/train"
 
 
 @pytest.mark.parametrize("trainer", ["axolotl", "trl", "llamafactory", "unsloth"])
@@ -50,4 +50,4 @@ def test_to_say_that_nothing_is_merged_is_no_mistake(trainer: str) -> None:
     text = TEXT.replace("merge: true", "merge: false").replace("trainer: llamafactory", f"trainer: {trainer}")
     found = compile_tree(read_text(Source("x.yaml", text.replace("none", "l4"))))
     assert [finding for finding in found.findings if finding.code == "T002"] == []
-    assert "15-merge/run.sh" not in found.files
+    assert "merge/run.sh" not in found.files

@@ -131,7 +131,7 @@ DROPPED = [
 
 @pytest.mark.parametrize(("word", "words"), DROPPED)
 def test_what_vanishes_is_told(word: str, words: dict[str, str]) -> None:
-    assert f"T002 {word} has no effect on 10-train" in told(compiled(**words).findings)
+    assert f"T002 {word} has no effect on train" in told(compiled(**words).findings)
 
 
 ACTING = [
@@ -239,12 +239,12 @@ def test_the_templates_are_those_of_the_library() -> None:
 @pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
 def test_a_training_without_gain_stops_by_a_callback(trainer: str, method: str) -> None:
     words = {"adapter": "rank: 4", "data": ", holdout: 5%", "train": ", early_stopping: 3"}
-    script = compiled(method=method, trainer=trainer, **words).files["10-train/train.py"]
+    script = compiled(method=method, trainer=trainer, **words).files["train/train.py"]
     assert "callbacks=[EarlyStoppingCallback(early_stopping_patience=3)]" in script
     assert "load_best_model_at_end=True" in script
     assert "import EarlyStoppingCallback" in script
     del words["train"]
-    assert "EarlyStopping" not in compiled(method=method, trainer=trainer, **words).files["10-train/train.py"]
+    assert "EarlyStopping" not in compiled(method=method, trainer=trainer, **words).files["train/train.py"]
 
 
 def test_ranks_are_allocated_and_a_training_stopped_by_callbacks_side_by_side() -> None:
@@ -253,6 +253,6 @@ def test_ranks_are_allocated_and_a_training_stopped_by_callbacks_side_by_side() 
         "data": ", holdout: 5%",
         "train": ", steps: 20, early_stopping: 3, evaluate_every: 5, save: {every: 5}",
     }
-    script = compiled(**words).files["10-train/train.py"]
+    script = compiled(**words).files["train/train.py"]
     assert "callbacks=[AllocateRanks(), EarlyStoppingCallback(early_stopping_patience=3)]" in script
     assert "from transformers import EarlyStoppingCallback, TrainerCallback" in script

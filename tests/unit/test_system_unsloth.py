@@ -68,7 +68,7 @@ def test_refusal(said: str, words: Words, others: Words) -> None:
     ],
 )
 def test_what_vanishes_is_told(word: str, words: Words) -> None:
-    assert f"T002 {word} has no effect on 10-train" in findings(**words)
+    assert f"T002 {word} has no effect on train" in findings(**words)
 
 
 def test_all_weights_in_fp32_are_nothing_to_tell() -> None:
@@ -80,7 +80,7 @@ def test_all_weights_in_fp32_are_nothing_to_tell() -> None:
 
 def test_embeddings_have_a_rate_of_their_own_in_unsloths_own_trainer() -> None:
     words = BASE % ("", 8, ", also_train: [embed_tokens]", "", ", embedding_learning_rate: 1e-5", "l4")
-    script = compile_tree(read_text(Source("recipe.yaml", words))).files["10-train/train.py"]
+    script = compile_tree(read_text(Source("recipe.yaml", words))).files["train/train.py"]
     assert "embedding_learning_rate=1e-05," in script
     assert "UnslothTrainer(" in script
     assert "SFTTrainer" not in script
@@ -104,7 +104,7 @@ def test_a_gpu_has_them_all() -> None:
 
 def test_no_usage_is_reported_unless_asked() -> None:
     text = BASE % ("", 8, "", "", "", "l4")
-    silent = compile_tree(read_text(Source("recipe.yaml", text))).files["10-train/run.sh"]
-    asked = compile_tree(read_text(Source("recipe.yaml", text + "track: {telemetry: true}\n"))).files["10-train/run.sh"]
+    silent = compile_tree(read_text(Source("recipe.yaml", text))).files["train/run.sh"]
+    asked = compile_tree(read_text(Source("recipe.yaml", text + "track: {telemetry: true}\n"))).files["train/run.sh"]
     assert "UNSLOTH_DISABLE_STATISTICS=1" in silent
     assert "UNSLOTH_DISABLE_STATISTICS" not in asked

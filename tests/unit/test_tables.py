@@ -161,7 +161,7 @@ def test_a_golden_file_reads_back_as_its_plan(recipe: Path) -> None:
     for case in golden(recipe):
         for sheet, rows, filled in tables(case):
             entries = {key: entry.value for key, entry in filled.entries.items()}
-            document = parsed(TREES / recipe.stem / case.stage.id / sheet.file, sheet, entries)
+            document = parsed(TREES / recipe.stem / case.stage.name / sheet.file, sheet, entries)
             assert document.keys() == entries.keys()
             assert disagreements(case, sheet, rows, document) == []
 

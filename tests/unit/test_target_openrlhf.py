@@ -28,7 +28,7 @@ from recipec.systems.openrlhf.reinforcement import nodes_and_gpus
 ROOT = Path(__file__).parents[2]
 PPO = str(ROOT / "recipes" / "llama-3-70b-ppo-openrlhf.yaml")
 GRPO = str(ROOT / "recipes" / "qwen2.5-7b-grpo-openrlhf.yaml")
-STAGE = "10-train"
+STAGE = "train"
 
 
 def options(compiled: Compiled) -> dict[str, str]:
@@ -184,7 +184,7 @@ class Cluster:
         waiting = next(self.folder.glob("runs/*/nodes/*.1"))
         waiting.with_suffix("").write_text("\n")
         said = process.communicate(timeout=LIMIT)[1]
-        return process.returncode, said.partition("to begin 10-train\n")[2]
+        return process.returncode, said.partition("to begin train\n")[2]
 
     def run(self, **variables: str) -> tuple[int, str]:
         process = self.start(**variables)

@@ -34,7 +34,7 @@ def compiled(
 
 def emitted(found: Compiled, file: str) -> dict[str, Any]:
     assert [one.message for one in found.findings if one.severity == "error"] == []
-    values: Any = plain(read_text(Source(file, found.files[f"10-train/{file}"])))
+    values: Any = plain(read_text(Source(file, found.files[f"train/{file}"])))
     return values
 
 
@@ -147,10 +147,10 @@ def test_a_script_adds_tokens_and_fits_the_model(trainer: str) -> None:
     values = emitted(found, "settings.json")
     assert values["special_tokens"] == {"eos": "<|im_end|>"}
     assert values["new_tokens"] == ["<|im_start|>", "<|im_end|>"]
-    script = found.files["10-train/train.py"]
+    script = found.files["train/train.py"]
     assert "rows.fit_embeddings(model, tokenizer)" in script
     assert script.index("load_tokenizer") < script.index("fit_embeddings")
-    plainly = compiled("meta-llama/Meta-Llama-3-8B-Instruct", trainer=trainer).files["10-train/train.py"]
+    plainly = compiled("meta-llama/Meta-Llama-3-8B-Instruct", trainer=trainer).files["train/train.py"]
     assert "fit_embeddings" not in plainly
 
 
@@ -204,17 +204,16 @@ def test_a_later_stage_begins_with_the_tokens_that_the_one_before_left() -> None
     found = compile_tree(read_text(Source("recipe.yaml", STAGES)))
     assert [one for one in found.findings if one.severity == "error"] == []
     said = {
-        name: plain(read_text(Source(name, found.files[f"{name}/axolotl.yaml"])))
-        for name in ("10-pretrain", "20-sft", "30-dpo")
+        name: plain(read_text(Source(name, found.files[f"{name}/axolotl.yaml"]))) for name in ("pretrain", "sft", "dpo")
     }
     tokens = {name: "eot_tokens" in str(values) for name, values in said.items()}
-    assert tokens == {"10-pretrain": False, "20-sft": True, "30-dpo": False}
+    assert tokens == {"pretrain": False, "sft": True, "dpo": False}
 
 
 def test_an_adapter_is_evaluated_with_the_tokenizer_that_its_training_saved() -> None:
     more = "adapter: {rank: 8, also_train: [embed_tokens, lm_head]}\nevaluate: {tasks: [gsm8k]}\n"
     found = compiled("meta-llama/Meta-Llama-3-8B", "llama3", more=more)
-    values: Any = plain(read_text(Source("lm_eval.yaml", found.files["20-evaluate-tuned/lm_eval.yaml"])))
+    values: Any = plain(read_text(Source("lm_eval.yaml", found.files["evaluate-tuned/lm_eval.yaml"])))
     assert values["model_args"]["tokenizer"] == values["model_args"]["peft"]
 
 
@@ -238,8 +237,8 @@ def test_instructions_and_prompts_are_turns_where_the_model_talks(
     assert found.resolved is not None
     [stage] = found.resolved.plan.of_kind("train")
     assert [source.turns for source in stage.body.data.train] == [turns]
-    if "10-train/settings.json" in found.files:
-        assert json.loads(found.files["10-train/settings.json"])["train"][0]["turns"] is turns
+    if "train/settings.json" in found.files:
+        assert json.loads(found.files["train/settings.json"])["train"][0]["turns"] is turns
     else:
         assert not turns
 
@@ -249,7 +248,7 @@ def test_axolotl_reads_instructions_as_they_are_meant() -> None:
         found = compiled(base, laid, format=form)
         [row] = emitted(found, "axolotl.yaml")["datasets"]
         module = row["type"].partition(".")[0]
-        return row["type"], found.files.get(f"10-train/{module}/rows.py", "")
+        return row["type"], found.files.get(f"train/{module}/rows.py", "")
 
     assert kind(BASE) == ("alpaca", "")
     name, text = kind(INSTRUCT)
@@ -267,7 +266,7 @@ def test_axolotl_asks_with_turns() -> None:
     [name] = {row["type"] for row in values["datasets"]}
     assert values["chat_template"] == "tokenizer_default"
     found_rows: dict[str, Any] = {}
-    exec(found.files[f"10-train/{name.partition('.')[0]}.py"], found_rows)
+    exec(found.files[f"train/{name.partition('.')[0]}.py"], found_rows)
     take = found_rows["default"]({})
     system, asked = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}
     assert take({"prompt": "1 + 1?", "answer": "2"}) == {"prompt": [system, asked], "answer": "2"}
@@ -284,8 +283,8 @@ def test_openrlhf_asks_with_turns_where_the_model_talks() -> None:
         more = GRPO["more"].replace("completions: 2", "completions: 2, engine: vllm") + "parallel: {strategy: zero2}\n"
         return compiled(base, trainer="openrlhf", format=form, train=GRPO["train"], more=more)
 
-    assert "--data.apply_chat_template" in script("Qwen/Qwen2.5-7B-Instruct").files["10-train/openrlhf.sh"]
-    assert "--data.apply_chat_template" not in script("meta-llama/Llama-3.1-8B").files["10-train/openrlhf.sh"]
+    assert "--data.apply_chat_template" in script("Qwen/Qwen2.5-7B-Instruct").files["train/openrlhf.sh"]
+    assert "--data.apply_chat_template" not in script("meta-llama/Llama-3.1-8B").files["train/openrlhf.sh"]
     assert "no system prompt" in str(script("Qwen/Qwen2.5-7B-Instruct", "prompt, system: Be brief.").findings)
 
 

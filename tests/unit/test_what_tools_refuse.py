@@ -46,7 +46,7 @@ def emitted(file: str, **more: Any) -> Any:
     """Return a file of the training as values."""
     found = compiled(**more)
     assert errors(found.findings) == []
-    return YAML(typ="safe").load(found.files[f"10-train/{file}"])
+    return YAML(typ="safe").load(found.files[f"train/{file}"])
 
 
 FSDP2 = {"strategy": "fsdp2"}
@@ -205,7 +205,7 @@ def test_mlflow_is_added_where_the_pins_have_none(trainer: str, environment: str
         assert stage.environment == environment
         assert errors(found.findings) == []
         assert "\nmlflow-skinny==" in pins(environment)
-        assert ("MLFLOW_ALLOW_FILE_STORE" in found.files["10-train/run.sh"]) is folder
+        assert ("MLFLOW_ALLOW_FILE_STORE" in found.files["train/run.sh"]) is folder
 
 
 def test_trackio_is_added_or_refused() -> None:
@@ -269,5 +269,5 @@ def test_doctor_agrees_with_every_file_of_ours(tmp_path: Any) -> None:
     for name, text in found.files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    files = [str(tmp_path / "10-train" / name) for name in ("axolotl.yaml", "accelerate.yaml")]
+    files = [str(tmp_path / "train" / name) for name in ("axolotl.yaml", "accelerate.yaml")]
     assert errors(examine(files).findings) == []

@@ -38,7 +38,7 @@ def made(tmp_path: Path) -> Made:
 
 
 def zero(compiled: Compiled) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(compiled.files["10-train/ds_config.json"])["zero_optimization"]
+    found: dict[str, Any] = json.loads(compiled.files["train/ds_config.json"])["zero_optimization"]
     return found
 
 
@@ -108,7 +108,7 @@ def test_without_parameters_on_nvme_there_is_no_buffer(made: Made) -> None:
 def test_an_optimiser_on_the_cpu_has_the_cores_of_its_process(
     trainer: str, strategy: str, settings: tuple[str, ...], there: bool, made: Made, tmp_path: Path
 ) -> None:
-    script = made(*settings, model="my-lab/my-model", strategy=strategy, trainer=trainer).files["10-train/run.sh"]
+    script = made(*settings, model="my-lab/my-model", strategy=strategy, trainer=trainer).files["train/run.sh"]
     line = next((line for line in script.splitlines() if line.startswith("export OMP_NUM_THREADS")), None)
     assert (line is not None) is there
     if line is None:
@@ -146,6 +146,6 @@ def test_only_an_adapter_under_zero3_is_checkpointed_again_by_entering_again(
         strategy=strategy,
         trainer=trainer,
     )
-    emitted = "".join(text for name, text in result.files.items() if name.startswith("10-train/"))
+    emitted = "".join(text for name, text in result.files.items() if name.startswith("train/"))
     assert line in emitted
     assert emitted.count("use_reentrant") == 1

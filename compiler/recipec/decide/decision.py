@@ -35,7 +35,7 @@ def decide(course: Course) -> Decision:
     whole = Said(course.whole) if several else parts[0]
     machine, names = hardware(whole), tuple(part.name for part in course.parts)
     longest = max(part.recipe.model.max_length for part in course.parts)
-    graph = Graph(recipe.name, machine, track(whole), 10, several, {}, {}, names, "base", longest)
+    graph = Graph(recipe.name, machine, track(whole), several, {}, {}, names, "base", longest)
     graph = graph.replaced(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}
@@ -71,7 +71,6 @@ def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     if not hands:
         return graph
     return graph.replaced(
-        number=graph.number + 10,
         models={**graph.models, **hands},
         merged={**graph.merged, **merged},
         previous=list(hands)[-1],

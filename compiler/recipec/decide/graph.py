@@ -11,7 +11,7 @@ from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, Stage, Tr
 
 
 class Handed(Record, frozen=True):
-    """A model that there is to start from: the id of the stage that makes it, None for the recipe's own.
+    """A model that there is to start from: the name of the stage that makes it, None for the recipe's own.
 
     `origins` are those of `max_length`, `precision` and `trust_remote_code`; `tokenizer` is what is known of its tokenizer,
     `root` the hub name or folder of the weights that its training began with.
@@ -33,15 +33,13 @@ class Handed(Record, frozen=True):
 class Graph(Record, frozen=True):
     """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
-    `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `number`
-    the first part of the ids of what comes next, `several` whether the recipe lists its stages: those `listed`, by name;
+    `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
     `previous` is the one before in that list. `longest` is the longest sequence of all trainings, in tokens.
     """
 
     run: str
     machine: Decided[Hardware]
     track: Decided[Track]
-    number: int
     several: bool
     models: Mapping[str, Handed]
     merged: Mapping[str, Handed]
@@ -49,9 +47,9 @@ class Graph(Record, frozen=True):
     previous: str
     longest: int
 
-    def folder(self, id: str) -> str:
+    def folder(self, stage: str) -> str:
         """Return the folder of a stage's results: they stay out of the emitted files."""
-        return f"runs/{self.run}/{id}"
+        return f"runs/{self.run}/{stage}"
 
 
 class Made(Record, frozen=True):

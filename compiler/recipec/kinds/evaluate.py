@@ -110,8 +110,8 @@ def _one(
     name: str,
     handed: Handed,
 ) -> Made:
-    model, id = handed.model, f"{graph.number}-evaluate-{name}"
-    output = graph.folder(id)
+    model, stage_name = handed.model, f"evaluate-{name}"
+    output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
     copies, parts = _spread(say, graph.machine.value, given, handed)
     body = section(
@@ -140,8 +140,7 @@ def _one(
     if handed.stage is None:
         reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
     stage = Stage(
-        id=id,
-        name=f"evaluate-{name}",
+        name=stage_name,
         kind="evaluate",
         system="",
         release="",

@@ -9,8 +9,8 @@ from recipec.kinds.kind import Kind
 from recipec.kinds.train.records import DataSource
 from recipec.plan import FileRead, ModelOutput, Precision, Record, Resources, Stage
 
-ID = "00-init"
-TOKENIZER = Tokenizer(ID, "chatml", ("<s>", "<pad>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", instruct=True)
+NAME = "init"
+TOKENIZER = Tokenizer(NAME, "chatml", ("<s>", "<pad>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", instruct=True)
 
 
 class Scratch(Record, frozen=True):
@@ -62,7 +62,7 @@ def before(
     say: Said, graph: Graph, data: Decided[tuple[DataSource, ...]], precision: Precision, reads: tuple[FileRead, ...]
 ) -> Made:
     """Return the stage that makes the model of a first training, whose local data its tokenizer learns from, if it has any."""
-    output = graph.folder(ID)
+    output = graph.folder(NAME)
     local = tuple(source for source in data.value if source.path is not None)
     body = section(
         Init,
@@ -76,8 +76,7 @@ def before(
         "full", output, None, None, output, "chatml", False, sizes.max_length, precision, trust_remote_code=False
     )
     stage = Stage(
-        id=ID,
-        name="init",
+        name=NAME,
         kind="init",
         system="",
         release="",

@@ -45,9 +45,9 @@ class Merge(Record, frozen=True):
     majority: Literal["total", "frequency"] | None
 
 
-def after(say: Said, graph: Graph, id: str, handed: Handed, word: str) -> Made:
+def after(say: Said, graph: Graph, handed: Handed, word: str) -> Made:
     """Return the stage that merges what a training left, because the recipe says so at `word`."""
-    return _made(say, graph, id, f"{handed.name}-merge" if graph.several else "merge", handed.name, (handed,), word)
+    return _made(say, graph, f"{handed.name}-merge" if graph.several else "merge", handed.name, (handed,), word)
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -58,14 +58,13 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     if not known:  # an error of its own (P040 …): there is nothing that could be merged
         return ()
     name = say.part.name
-    made = _made(say, graph, f"{graph.number}-{name}", name, name, known, "merge", given)
+    made = _made(say, graph, name, name, known, "merge", given)
     return (made,)
 
 
 def _made(
     say: Said,
     graph: Graph,
-    id: str,
     name: str,
     model: str,
     parts: tuple[Handed, ...],
@@ -74,7 +73,7 @@ def _made(
 ) -> Made:
     first = parts[0]
     words = given if isinstance(given, MergeWords) else None
-    base, output = first.model, graph.folder(id)
+    base, output = first.model, graph.folder(name)
     weighed: tuple[Part, ...] = ()
     if words is not None:
         weights = dict(words.adapters)
@@ -111,7 +110,6 @@ def _made(
         conversations=any(one.model.conversations for one in parts),
     )
     stage = Stage(
-        id=id,
         name=name,
         kind="merge",
         system="",
@@ -125,7 +123,7 @@ def _made(
         resumable=False,
         body=body.value,
     )
-    return Made(stage, body.origins, Handed(model, id, left, first.origins, first.tokenizer, first.root))
+    return Made(stage, body.origins, Handed(model, name, left, first.origins, first.tokenizer, first.root))
 
 
 def _sentence(stage: Stage[Merge]) -> str:

@@ -82,7 +82,7 @@ def _before(plan: Plan, one: Started) -> list[str]:
     own = steps.lines(one.job.steps)
     if not one.job.on_each_node:
         return own
-    folder, id = quote(signs(plan)), one.stage.id
+    folder, id = quote(signs(plan)), one.stage.name
     return [
         *_asked(one.job.nodes),
         f"sign={folder}/{id}",
@@ -143,7 +143,7 @@ def _how(all: tuple[Started, ...]) -> list[str]:
     if not jobs:
         return local.how(all)
     count = max(job.nodes for job in jobs)
-    once = [f"`{one.stage.id}`" for one in all if not one.job.on_each_node]
+    once = [f"`{one.stage.name}`" for one in all if not one.job.on_each_node]
     lines = [
         f"Start all of it by the same command on each of the {count} nodes, in the folder that the recipe's paths start at."
         f" All nodes must see that folder at the same path. RANK is 0 on the first node and {count - 1} on the last:",

@@ -198,7 +198,7 @@ def run_script(
             lines.append(f"make_environment {quote(name)} {quote(making.late)}")
     several = spread(stages)
     for one in stages:
-        script = f'bash "$here/{one.stage.id}/run.sh"'
+        script = f'bash "$here/{one.stage.name}/run.sh"'
         first = several and not one.job.on_each_node  # by one node of several
         lines.append(f'[ "${words.NODE}" != 0 ] || {script}  # once' if first else script)
     lines += launcher.tail(tuple(stages))

@@ -86,7 +86,9 @@ def plan_markdown(
         lines += [f"- allowed: {inert(name)}, because {inert(reason)}" for name, reason in allowed.items()]
         lines.append("")
     lines += ["## Stages", ""]
-    lines += [f"- {code(stage.id)}, {_place(stage, plan)}: {kind(stage.kind).sentence(stage)}" for stage in plan.stages]
+    lines += [
+        f"- {code(stage.name)}, {_place(stage, plan)}: {kind(stage.kind).sentence(stage)}" for stage in plan.stages
+    ]
     for stage in plan.stages:
         section = kind(stage.kind).section(stage, plan)
         lines += ["", *section] if section else []

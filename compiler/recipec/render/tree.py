@@ -43,10 +43,10 @@ def files_of(
         assert one.emitted.job is not None  # nothing is refused where files are written
         started.append(Started(stage, one.emitted.job))
         for document in one.emitted.documents:
-            name = f"{stage.id}/{document.file}"
+            name = f"{stage.name}/{document.file}"
             files[name], lines[name] = _text(document, stage.name, resolved, recipe)
-        files |= {f"{stage.id}/{name}": text for name, text in one.emitted.files.items()}
-        files[f"{stage.id}/run.sh"] = script.stage_script(started[-1], starter, plan, recipe)
+        files |= {f"{stage.name}/{name}": text for name, text in one.emitted.files.items()}
+        files[f"{stage.name}/run.sh"] = script.stage_script(started[-1], starter, plan, recipe)
     environments = sorted({stage.environment for stage in plan.stages})
     for name in environments:
         files[f"environments/{name}.txt"] = pins(name)

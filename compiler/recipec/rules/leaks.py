@@ -48,9 +48,9 @@ def _trained(see: Context, s: Evaluate) -> Iterator[tuple[Stage[Train], DataSour
     seen: set[str] = set()
     while places:
         stage = see.plan.maker(places.pop())
-        if stage is None or stage.id in seen:
+        if stage is None or stage.name in seen:
             continue
-        seen.add(stage.id)
+        seen.add(stage.name)
         if stage.kind == "train":
             yield from ((stage, source) for source in stage.body.data.train)
         places += [getattr(one.output, "adapter", None) or getattr(one.output, "path", None) for one in stage.inputs]

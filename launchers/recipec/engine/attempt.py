@@ -44,7 +44,7 @@ def variables_of(run: RunFolder, stage: Stage[Any], resume: Path | None, base: M
     found = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
     found["PYTHONPATH"] = os.pathsep.join(part for part in (str(HOOK), base.get("PYTHONPATH", "")) if part)
     found["PYTHONUNBUFFERED"] = "1"
-    found["RECIPE_EVENTS"] = str(run.events(stage.id).absolute())
+    found["RECIPE_EVENTS"] = str(run.events(stage.name).absolute())
     found["RECIPE_ENVIRONMENTS"] = str(run.environments.absolute())
     if resume is not None:
         found["RECIPE_RESUME_FROM"] = str(resume)
@@ -64,14 +64,14 @@ def attempt(
     resume: Path | None,
 ) -> AttemptResult:
     """Run a stage once, record how it ended and, when it failed, show why."""
-    log, events = run.log(stage.id), run.events(stage.id)
+    log, events = run.log(stage.name), run.events(stage.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     events.parent.mkdir(parents=True, exist_ok=True)
     origin = f", resuming from {resume}" if resume else ""
-    display.stage(stage.id, "running", f"attempt {number}{origin}" if number > 1 or resume else stage.system)
+    display.stage(stage.name, "running", f"attempt {number}{origin}" if number > 1 or resume else stage.system)
     began = time.monotonic()
     with log.open("ab") as output:
-        output.write(f"==== {stage.id}, attempt {number}, {now()}{origin} ====\n".encode())
+        output.write(f"==== {stage.name}, attempt {number}, {now()}{origin} ====\n".encode())
         output.flush()
         begin = output.tell()
         reader = ProgressReader(events, log)
@@ -79,7 +79,7 @@ def attempt(
         with Child(command, output=output, variables=variables_of(run, stage, resume, os.environ)) as child:
             record.add(
                 "stage-started",
-                stage=stage.id,
+                stage=stage.name,
                 attempt=number,
                 fingerprint=fingerprint,
                 pid=child.pid,
@@ -90,28 +90,28 @@ def attempt(
             def passed_on(signum: int) -> None:
                 name = _SIGNAL_NAMES.get(signal.Signals(signum), str(signum))
                 again = " (press Ctrl-C again to stop it now)" if signum == signal.SIGINT else ""
-                display.say(f"{name} sent to {stage.id}; waiting for it to stop{again}")
+                display.say(f"{name} sent to {stage.name}; waiting for it to stop{again}")
 
-            code = child.wait(signals, lambda: display.progress(stage.id, reader.read()), passed_on)
+            code = child.wait(signals, lambda: display.progress(stage.name, reader.read()), passed_on)
         output.write(f"==== exit {code} after {time.monotonic() - began:.1f} s ====\n".encode())
     seconds = round(time.monotonic() - began, 1)
     last = reader.read()
-    about = {"stage": stage.id, "attempt": number, "exit_code": code, "seconds": seconds}
+    about = {"stage": stage.name, "attempt": number, "exit_code": code, "seconds": seconds}
     about |= {"step": last.step, "total": last.total, "loss": last.loss}
     if signals.received:
         record.add("stage-interrupted", **about, signal=signal.Signals(signals.received[0]).name)
-        display.stage(stage.id, "interrupted", f"after {clock(seconds)}")
+        display.stage(stage.name, "interrupted", f"after {clock(seconds)}")
         return AttemptResult("interrupted", code, seconds)
     reason = _reason(stage, reader, code)
     if reason is None:
         record.add("stage-finished", **about, fingerprint=fingerprint)
         result = f", step {last.step}/{last.total}, loss {last.loss:.4g}" if last.loss is not None else ""
-        display.stage(stage.id, "complete", clock(seconds) + result)
+        display.stage(stage.name, "complete", clock(seconds) + result)
         return AttemptResult("finished", code, seconds)
     error = error_text(last_bytes(log, LOG_TAIL, begin).decode("utf-8", "replace").rpartition("==== exit ")[0])
     culprits = blame(build, stage, error)
     record.add("stage-failed", **about, reason=reason, error=list(error.lines), blame=[c._asdict() for c in culprits])
-    display.stage(stage.id, "failed", reason)
+    display.stage(stage.name, "failed", reason)
     display.say(failure_text(stage, reason, error, log))
     for culprit in culprits:
         display.say(f"  see {culprit.where}: {culprit.path} (emitted as {culprit.emitted})")
@@ -142,7 +142,7 @@ def _own_loop(stage: Stage[Any]) -> bool:
 
 def failure_text(stage: Stage[Any], reason: str, error: ErrorText, log: Path) -> str:
     """Return what to show of a failed stage."""
-    lines = [f"{stage.system} failed in {stage.id} ({reason}). Its last output:"]
+    lines = [f"{stage.system} failed in {stage.name} ({reason}). Its last output:"]
     lines += [f"    {line[:300]}" for line in error.lines] or ["    (none)"]
     lines.append(f"  full output: {log}")
     return "\n".join(lines)

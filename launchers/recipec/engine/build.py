@@ -43,7 +43,7 @@ class Build(NamedTuple):
 
     def script(self, stage: Stage[Any]) -> Path:
         """Return the script that runs a stage."""
-        return self.folder / stage.id / SCRIPT
+        return self.folder / stage.name / SCRIPT
 
     def pins(self, environment: str) -> Path:
         """Return the file with an environment's pins."""
@@ -51,7 +51,7 @@ class Build(NamedTuple):
 
     def files_of(self, stage: Stage[Any]) -> list[str]:
         """Return the emitted files of a stage, sorted."""
-        return sorted(name for name in self.manifest.files if name.startswith(f"{stage.id}/"))
+        return sorted(name for name in self.manifest.files if name.startswith(f"{stage.name}/"))
 
     def files_read(self) -> list[str]:
         """Return the emitted files that a run reads: those of its stages and their environments."""
@@ -120,9 +120,9 @@ def read(path: Path, again: str) -> tuple[Manifest, bytes]:
     for stage in found.plan.stages:
         if stage.environment not in found.environments:
             raise _refused("E002", f"the plan lacks the environment {stage.environment}", path, again)
-        if lost := [id for id in stage.after if id not in before]:
-            raise _refused("E002", f"the plan lacks the stage {lost[0]}, which {stage.id} waits for", path, again)
-        before.add(stage.id)
+        if lost := [name for name in stage.after if name not in before]:
+            raise _refused("E002", f"the plan lacks the stage {lost[0]}, which {stage.name} waits for", path, again)
+        before.add(stage.name)
     return found, text
 
 

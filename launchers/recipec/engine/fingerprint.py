@@ -23,7 +23,7 @@ _FILE_NAME = re.compile(r"[\w./@+-]+\.(?:jsonl?|csv|tsv|parquet|txt|py)\b")
 
 
 def fingerprints(build: Build, cache: Path) -> dict[str, str]:
-    """Return the fingerprint of every stage, by id; the file `cache` keeps the hashes of data files between runs."""
+    """Return the fingerprint of every stage, by name; the file `cache` keeps the hashes of data files between runs."""
     hashes = _Hashes(cache, [Path(stage.output).absolute() for stage in build.stages])
     found: dict[str, str] = {}
     for stage in build.stages:
@@ -32,7 +32,7 @@ def fingerprints(build: Build, cache: Path) -> dict[str, str]:
             digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
         for earlier in stage.after:
             digest.update(found[earlier].encode() + b"\0")
-        found[stage.id] = digest.hexdigest()
+        found[stage.name] = digest.hexdigest()
     hashes.save()
     return found
 

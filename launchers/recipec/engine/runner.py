@@ -80,8 +80,8 @@ def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> i
         hashes = fingerprints(build, folder.hashes)
         decisions = decide(build, record, hashes, fresh=fresh)
         _begin(build, folder, record)
-        display.start(build.name, [stage.id for stage in build.stages])
-        skipped = [one.stage.id for one in decisions if one.action == "skip"] if several else []
+        display.start(build.name, [stage.name for stage in build.stages])
+        skipped = [one.stage.name for one in decisions if one.action == "skip"] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
                 code = _carry_out(build, folder, record, decisions, hashes, display, signals)
@@ -102,13 +102,13 @@ def decide(build: Build, record: Record, hashes: dict[str, str], *, fresh: bool)
     finished: dict[str, int] = {}
     mixed: list[Finding] = []
     for stage in build.stages:
-        history = history_of(lines, stage.id)
+        history = history_of(lines, stage.name)
         output = Path(stage.output)
         there = output.is_dir() and any(output.iterdir())
-        same = history.fingerprint == hashes[stage.id]
+        same = history.fingerprint == hashes[stage.name]
         newer = all(history.finished_at > finished.get(earlier, 1 << 60) for earlier in stage.after)
         if same and there and history.state == "finished" and newer:
-            finished[stage.id] = history.finished_at
+            finished[stage.name] = history.finished_at
             decisions.append(Decision(stage, "skip", history, "complete and unchanged"))
         elif there and fresh:
             decisions.append(Decision(stage, "renew", history, "--fresh"))
@@ -127,10 +127,10 @@ def decide(build: Build, record: Record, hashes: dict[str, str], *, fresh: bool)
 
 def _mixed(build: Build, stage: Stage[Any], history: StageHistory) -> Finding:
     if history.fingerprint is None:
-        message = f"{stage.output} has checkpoints that no recorded run of {stage.id} wrote"
+        message = f"{stage.output} has checkpoints that no recorded run of {stage.name} wrote"
     else:
         message = f"the recipe, its data or its pins have changed since the checkpoints in {stage.output} were written"
-    advice = f"pass --fresh to move them to {free_name(Path(stage.output), 'previous')} and start {stage.id} over"
+    advice = f"pass --fresh to move them to {free_name(Path(stage.output), 'previous')} and start {stage.name} over"
     return Finding("E010", message, help=advice, file=str(build.folder))
 
 
@@ -167,8 +167,8 @@ def _carry_out(
     todo = [decision for decision in decisions if decision.action != "skip"]
     for decision in decisions:
         if decision.action == "skip":
-            record.add("stage-skipped", stage=decision.stage.id, fingerprint=hashes[decision.stage.id])
-            display.stage(decision.stage.id, "skipped", decision.why)
+            record.add("stage-skipped", stage=decision.stage.name, fingerprint=hashes[decision.stage.name])
+            display.stage(decision.stage.name, "skipped", decision.why)
     try:
         for name in dict.fromkeys(decision.stage.environment for decision in todo):
             _provide(build, folder, name, record, display, signals)
@@ -188,8 +188,8 @@ def _carry_out(
             aside = free_name(output, "previous")
             output.rename(aside)
             _set_events_aside(folder, stage)
-            record.add("stage-set-aside", stage=stage.id, moved_to=str(aside), why=decision.why)
-            display.say(f"{stage.id}: {decision.why}; its earlier results are now in {aside}")
+            record.add("stage-set-aside", stage=stage.name, moved_to=str(aside), why=decision.why)
+            display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
         resume = _resume(stage, record, display) if stage.resumable else None
         ended = attempt(
             build,
@@ -198,7 +198,7 @@ def _carry_out(
             record,
             display,
             signals,
-            fingerprint=hashes[stage.id],
+            fingerprint=hashes[stage.name],
             number=decision.history.attempts + 1,
             resume=resume,
         )
@@ -210,7 +210,7 @@ def _carry_out(
 
 
 def _set_events_aside(folder: RunFolder, stage: Stage[Any]) -> None:
-    events = folder.events(stage.id)
+    events = folder.events(stage.name)
     if events.exists():
         events.rename(free_name(events, "previous"))
 
@@ -219,11 +219,11 @@ def _resume(stage: Stage[Any], record: Record, display: Display) -> Path | None:
     """Return the checkpoint to resume from, after moving incomplete ones to where the trainer does not see them."""
     output = Path(stage.output)
     for moved in set_incomplete_aside(output):
-        record.add("checkpoint-set-aside", stage=stage.id, moved_to=str(moved))
-        display.say(f"{stage.id}: an incomplete checkpoint is now {moved}")
+        record.add("checkpoint-set-aside", stage=stage.name, moved_to=str(moved))
+        display.say(f"{stage.name}: an incomplete checkpoint is now {moved}")
     found = last_complete(output)
     if found is not None:
-        display.say(f"{stage.id}: resuming from {found}")
+        display.say(f"{stage.name}: resuming from {found}")
     return found
 
 

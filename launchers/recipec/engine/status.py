@@ -79,12 +79,12 @@ def status(run_dir: Path) -> RunStatus:
 
 
 def _stage(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], *, living: bool) -> StageStatus:
-    history = history_of(lines, stage.id)
+    history = history_of(lines, stage.name)
     last = history.last
     checkpoint = last_complete(Path(stage.output)) if stage.resumable else None
-    log = folder.log(stage.id)
+    log = folder.log(stage.name)
     found: StageStatus = {
-        "stage": stage.id,
+        "stage": stage.name,
         "state": _STATES.get(history.state, "running"),
         "attempts": history.attempts,
         "seconds": last.get("seconds"),
@@ -98,7 +98,7 @@ def _stage(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], *,
     if history.state == "started":
         here = living or bool(group_members(int(last["pid"]), last.get("pid_started")))
         found["state"] = "running" if here else GONE
-        events = [event for event in read_lines(folder.events(stage.id)) if "step" in event]
+        events = [event for event in read_lines(folder.events(stage.name)) if "step" in event]
         if events:
             found["step"], found["total"] = events[-1]["step"], events[-1].get("total")
             losses = [event["loss"] for event in events if event.get("event") == "log"]
@@ -135,7 +135,7 @@ def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> It
     Raises RecipeError when there is no such run or stage.
     """
     folder, _lines, manifest = read_run(run_dir)
-    names = [one.id for one in manifest.plan.stages]
+    names = [one.name for one in manifest.plan.stages]
     if stage is not None and stage not in names:
         from recipec.suggest import nearest
 

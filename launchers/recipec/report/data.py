@@ -30,7 +30,7 @@ def report_data(run_dir: Path) -> dict[str, Any]:
     found = status(run_dir)
     folder, lines, manifest = read_run(run_dir)
     training = next(manifest.plan.of_kind("train"), None)
-    train, evaluation = losses(folder.events(training.id)) if training else ([], [])
+    train, evaluation = losses(folder.events(training.name)) if training else ([], [])
     recipe = folder.recipe.read_text(encoding="utf-8") if folder.recipe.exists() else None
     rows = rows_of(manifest)
     return {

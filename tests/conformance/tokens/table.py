@@ -283,7 +283,7 @@ def ask(
         scratch = folder / str(number)
         write(scratch / "build", compiled.files)
         [stage] = compiled.resolved.plan.of_kind("train")
-        questions.append(_request(stage.body, scratch / "build" / stage.id, scratch, 99))
+        questions.append(_request(stage.body, scratch / "build" / stage.name, scratch, 99))
         numbers.append(number)
     (folder / "questions.json").write_text(json.dumps(questions), encoding="utf-8")
     command = [

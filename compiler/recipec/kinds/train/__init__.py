@@ -29,7 +29,7 @@ def base(say: Said, graph: Graph) -> Handed:
     """Return the recipe's own model as what a stage can start from, or evaluate."""
     given = say.recipe.model
     scratch = given.from_scratch is not None
-    path = graph.folder(init.ID) if scratch else given.base or ""
+    path = graph.folder(init.NAME) if scratch else given.base or ""
     tokenizer = path if scratch else given.tokenizer or path
     computed = precision(say, graph.machine.value)
     length_, trust = (
@@ -54,7 +54,7 @@ def base(say: Said, graph: Graph) -> Handed:
         trust.value,
     )
     knows = init.TOKENIZER if scratch else known_tokenizer(tokenizer, folders=False)
-    return Handed("base", init.ID if scratch else None, output, origins, knows, path)
+    return Handed("base", init.NAME if scratch else None, output, origins, knows, path)
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -67,22 +67,22 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     if start is not None and start.model.adapter is not None and say.part.parent_adapter == "merge":
         merged = graph.merged.get(start.name)
         if merged is None:
-            made = merge.after(say, graph, f"{graph.number - 5:02}-merge", start, "parent_adapter")
+            made = merge.after(say, graph, start, "parent_adapter")
             before.append(made.replaced(merges=True))
             merged = made.hands
         start = merged
-    id, first = f"{graph.number}-{say.part.name}", len(graph.models) == 1
+    first = len(graph.models) == 1
     parent = start or _own(say, graph)
-    body = _body(say, graph, train, id, start, parent)
+    body = _body(say, graph, train, start, parent)
     body = models.fitted(say, body, parent.root, "model.base" if start is None else "start_from")
-    stage, handed = _stage(say, graph, id, body, parent, judges(say, train, graph))
+    stage, handed = _stage(say, graph, body, parent, judges(say, train, graph))
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
         before.append(init.before(say, graph, at, body.value.numerics.precision, local))
     found = [*before, Made(stage, body.origins, handed)]
     if body.value.adapter is not None and body.value.adapter.merge:
-        found.append(merge.after(say, graph, f"{graph.number + 5}-merge", handed, "adapter.merge"))
+        found.append(merge.after(say, graph, handed, "adapter.merge"))
     return tuple(found)
 
 
@@ -103,9 +103,7 @@ def _tokenizer(say: Said, parent: Handed) -> Tokenizer | None:
     return parent.tokenizer if given is None else known_tokenizer(given, folders=False)
 
 
-def _body(
-    say: Said, graph: Graph, train: recipe.Train, id: str, start: Handed | None, parent: Handed
-) -> Decided[Train]:
+def _body(say: Said, graph: Graph, train: recipe.Train, start: Handed | None, parent: Handed) -> Decided[Train]:
     machine, tokenizer = graph.machine, _tokenizer(say, parent)
     computed = precision(say, machine.value)
     left, name = (start.model, start.name) if start is not None else (None, None)
@@ -129,8 +127,8 @@ def _body(
         ),
         method=say.word("train.method", train.method),
         seed=say.word("seed", say.recipe.seed),
-        output=say.rule(graph.folder(id), "results of a run stay out of the emitted files", "name"),
-        model=models.model(say, computed.value, left, name, graph.folder(init.ID), turns),
+        output=say.rule(graph.folder(say.part.name), "results of a run stay out of the emitted files", "name"),
+        model=models.model(say, computed.value, left, name, graph.folder(init.NAME), turns),
         adapter=models.adapter(say, left, name),
         data=rows,
         batch=sized,
@@ -162,14 +160,13 @@ def _script(say: Said) -> Decided[Script | None]:
 
 
 def _stage(
-    say: Said, graph: Graph, id: str, body: Decided[Train], parent: Handed, judged_by: tuple[Handed, ...]
+    say: Said, graph: Graph, body: Decided[Train], parent: Handed, judged_by: tuple[Handed, ...]
 ) -> tuple[Stage[Train], Handed]:
     """Return the stage of a training and what it leaves. What it starts from is the first of its inputs."""
     s = body.value
     left = _left(s, parent.model)
     machine = s.hardware
     stage = Stage(
-        id=id,
         name=s.name,
         kind="train",
         system=s.trainer,
@@ -187,7 +184,7 @@ def _stage(
     )
     name = s.name if graph.several else "tuned"
     origins = {path.rpartition(".")[2]: body.origins[path] for path in HANDED}
-    return stage, Handed(name, id, left, origins, _taught(_tokenizer(say, parent), s), parent.root)
+    return stage, Handed(name, s.name, left, origins, _taught(_tokenizer(say, parent), s), parent.root)
 
 
 def _taught(known: Tokenizer | None, s: Train) -> Tokenizer | None:

@@ -13,9 +13,9 @@ def kept_from(plan: Plan, s: Train) -> str | None:
     adapter, seen = s.adapter, set[str]()
     while adapter is not None and adapter.start_from is not None:
         maker = plan.maker(adapter.start_from)
-        if maker is None or maker.kind != "train" or maker.id in seen:
+        if maker is None or maker.kind != "train" or maker.name in seen:
             return adapter.start_from
-        seen.add(maker.id)
+        seen.add(maker.name)
         adapter = maker.body.adapter
     return None
 

@@ -184,10 +184,10 @@ def _source(
         )
     if given.from_scratch is not None:
         return (
-            say.rule(init, "made by the stage 00-init", "model.from_scratch.family"),
+            say.rule(init, "made by the stage init", "model.from_scratch.family"),
             say.rule(None, "a local folder has no revision"),
             say.take(
-                "model.tokenizer", given.tokenizer, init, "made by the stage 00-init", "model.from_scratch.vocab_size"
+                "model.tokenizer", given.tokenizer, init, "made by the stage init", "model.from_scratch.vocab_size"
             ),
         )
     base = given.base or ""

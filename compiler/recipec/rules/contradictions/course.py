@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.kinds.evaluate import Evaluate, chosen, known
-from recipec.kinds.init import ID as INIT
+from recipec.kinds.init import NAME as INIT
 from recipec.kinds.merge import Merge
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -456,7 +456,7 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
     """
     stage = see.stage
     taken = [one.stage for one in stage.inputs] if stage is not None else []
-    makers: list[Train] = [one.body for one in see.plan.stages if one.id in taken and one.kind == "train"]
+    makers: list[Train] = [one.body for one in see.plan.stages if one.name in taken and one.kind == "train"]
     ranks = [one.adapter.rank for one in makers if one.adapter is not None]
     given = see.said.part.merge
     if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):

@@ -100,7 +100,7 @@ def unmergeable(see: Context, s: Merge) -> Iterator[Fault]:
         return  # what adapter.merge asks for is told beside the adapter
     taken = [one.stage for one in see.stage.inputs] if see.stage is not None else []
     for stage in see.plan.stages:
-        adapter = stage.body.adapter if stage.id in taken and stage.kind == "train" else None
+        adapter = stage.body.adapter if stage.name in taken and stage.kind == "train" else None
         if adapter is None:
             continue
         here = "parent_adapter" if part.kind != "merge" else "merge.adapters" if s.parts else "merge"
@@ -194,7 +194,7 @@ def path_of_a_stage(see: Context, recipe: Recipe) -> Iterator[Fault]:
         train: {learning_rate: 1e-5}
         stages:
           - {name: first}
-          - {name: second, model: {base: runs/example/10-first}}
+          - {name: second, model: {base: runs/example/first}}
 
     Use instead:
         stages:

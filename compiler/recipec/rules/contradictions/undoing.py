@@ -96,7 +96,7 @@ def columns(_see: Context, s: Train) -> Iterator[Fault]:
 
 def _parent(plan: Plan, stage: Stage[Any]) -> Stage[Train] | None:
     """Return the training whose weights a stage starts from, merged or not; None where it starts from a model of others."""
-    made = {one.id: one for one in plan.stages}
+    made = {one.name: one for one in plan.stages}
     while stage.inputs and stage.inputs[0].stage is not None:
         stage = made[stage.inputs[0].stage]
         if stage.kind == "train":
@@ -117,7 +117,7 @@ def _wanted(see: Context, stage: Stage[Any]) -> bool:
     evaluate = see.said.recipe.evaluate
     named = evaluate.models or () if evaluate is not None else ()
     for other in see.plan.stages:
-        if stage.id not in other.after:
+        if stage.name not in other.after:
             continue
         if other.kind == "train" or (other.kind == "merge" and (other.name in see.graph.listed or _wanted(see, other))):
             return True
@@ -306,7 +306,7 @@ def upside_down(see: Context, s: Train) -> Iterator[Fault]:
         return
     for later in see.plan.of_kind("train"):
         rank = order(later.body.method)
-        if rank is not None and rank > mine and any(one.id == see.stage.id for one in _ancestors(see.plan, later)):
+        if rank is not None and rank > mine and any(one.name == see.stage.name for one in _ancestors(see.plan, later)):
             return
     message = f"{s.method} after {parent.body.method}: it unlearns what {parent.name} taught"
     yield Fault("train.method", message, f"put it before {parent.name}, or drop it")

@@ -85,5 +85,5 @@ need() {  # data file
   exit 2
 }
 make_environment axolotl-0.21.0 ''
-bash "$here/10-train/run.sh"
+bash "$here/train/run.sh"
 trap - EXIT

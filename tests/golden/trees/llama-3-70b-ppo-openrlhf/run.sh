@@ -86,5 +86,5 @@ need() {  # data file
 }
 need data/prompts.jsonl
 make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
-bash "$here/10-train/run.sh"
+bash "$here/train/run.sh"
 trap - EXIT

@@ -73,4 +73,4 @@ need() {  # data file
   exit 2
 }
 make_environment vllm-0.33.0 ''
-bash "$here/10-evaluate-base/run.sh"
+bash "$here/evaluate-base/run.sh"

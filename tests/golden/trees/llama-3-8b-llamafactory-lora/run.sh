@@ -78,7 +78,7 @@ need data/support.jsonl
 need data/support_heldout.jsonl
 # llamafactory-0.9.5: without torchvision; torchaudio/lib/*.so removed
 make_environment llamafactory-0.9.5 '' --no-deps 'torchaudio/lib/*.so'
-bash "$here/10-train/run.sh"
-bash "$here/15-merge/run.sh"
-bash "$here/20-evaluate-base/run.sh"
-bash "$here/20-evaluate-tuned/run.sh"
+bash "$here/train/run.sh"
+bash "$here/merge/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-tuned/run.sh"

@@ -74,6 +74,6 @@ need() {  # data file
 }
 need data/medical.jsonl
 make_environment axolotl-0.21.0 ''
-bash "$here/10-train/run.sh"
-bash "$here/20-evaluate-base/run.sh"
-bash "$here/20-evaluate-tuned/run.sh"
+bash "$here/train/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-tuned/run.sh"

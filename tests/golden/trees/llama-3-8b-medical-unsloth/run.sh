@@ -75,7 +75,7 @@ need() {  # data file
 need recipes/data/medical_qa.jsonl
 # unsloth-2026.10.9: without torchvision, xformers
 make_environment unsloth-2026.10.9 '' --no-deps ''
-bash "$here/10-train/run.sh"
-bash "$here/15-merge/run.sh"
-bash "$here/20-evaluate-base/run.sh"
-bash "$here/20-evaluate-tuned/run.sh"
+bash "$here/train/run.sh"
+bash "$here/merge/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-tuned/run.sh"

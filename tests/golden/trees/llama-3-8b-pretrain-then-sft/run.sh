@@ -75,9 +75,9 @@ need() {  # data file
 need data/articles.jsonl
 need data/chat.jsonl
 make_environment axolotl-0.21.0 ''
-bash "$here/10-pretrain/run.sh"
-bash "$here/20-sft/run.sh"
-bash "$here/25-merge/run.sh"
-bash "$here/30-evaluate-base/run.sh"
-bash "$here/30-evaluate-pretrain/run.sh"
-bash "$here/30-evaluate-sft/run.sh"
+bash "$here/pretrain/run.sh"
+bash "$here/sft/run.sh"
+bash "$here/sft-merge/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-pretrain/run.sh"
+bash "$here/evaluate-sft/run.sh"

@@ -74,4 +74,4 @@ need() {  # data file
 }
 need data/long.jsonl
 make_environment axolotl-0.21.0-flash-attn-ringmaster flash-attn
-bash "$here/10-train/run.sh"
+bash "$here/train/run.sh"

@@ -75,5 +75,5 @@ need() {  # data file
 need data/preferences.jsonl
 need data/prompts.jsonl
 make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
-bash "$here/10-rm/run.sh"
-bash "$here/20-ppo/run.sh"
+bash "$here/rm/run.sh"
+bash "$here/ppo/run.sh"

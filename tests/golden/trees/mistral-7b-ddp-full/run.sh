@@ -75,4 +75,4 @@ need() {  # data file
 need data/code.jsonl
 need data/instructions.jsonl
 make_environment axolotl-0.21.0 ''
-bash "$here/10-train/run.sh"
+bash "$here/train/run.sh"

@@ -74,7 +74,7 @@ need() {  # data file
 }
 need recipes/data/preferences.jsonl
 make_environment trl-1.16.0 ''
-bash "$here/10-train/run.sh"
-bash "$here/15-merge/run.sh"
-bash "$here/20-evaluate-base/run.sh"
-bash "$here/20-evaluate-tuned/run.sh"
+bash "$here/train/run.sh"
+bash "$here/merge/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-tuned/run.sh"

@@ -74,4 +74,4 @@ need() {  # data file
 }
 need recipes/own-script/train.py
 make_environment trl-1.16.0 ''
-bash "$here/10-train/run.sh"
+bash "$here/train/run.sh"

@@ -75,7 +75,7 @@ need() {  # data file
 need recipes/quickstart/tasks
 need recipes/quickstart/train.jsonl
 make_environment axolotl-0.19.0 ''
-bash "$here/00-init/run.sh"
-bash "$here/10-train/run.sh"
-bash "$here/20-evaluate-base/run.sh"
-bash "$here/20-evaluate-tuned/run.sh"
+bash "$here/init/run.sh"
+bash "$here/train/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-tuned/run.sh"

@@ -76,6 +76,6 @@ need() {  # data file
 need data/preferences.jsonl
 # llamafactory-0.9.5-deepspeed: without torchvision; torchaudio/lib/*.so removed
 make_environment llamafactory-0.9.5-deepspeed deepspeed --no-deps 'torchaudio/lib/*.so'
-bash "$here/10-train/run.sh"
-bash "$here/20-evaluate-base/run.sh"
-bash "$here/20-evaluate-tuned/run.sh"
+bash "$here/train/run.sh"
+bash "$here/evaluate-base/run.sh"
+bash "$here/evaluate-tuned/run.sh"

@@ -74,4 +74,4 @@ need() {  # data file
 }
 need data/maths.jsonl
 make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
-bash "$here/10-train/run.sh"
+bash "$here/train/run.sh"

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# openrlhf 0.11.2. Written by recipec from llama-3-70b-ppo-openrlhf.yaml: change the recipe, not this file.
+set -euo pipefail
+arguments=(
+  --actor.model_name_or_path meta-llama/Meta-Llama-3-70B-Instruct  # OpenRLHF always runs code that comes with a model
+  --data.max_len 4096
+  --ds.attn_implementation flash_attention_2
+  --ds.packing_samples  # skips padding; results do not change
+  --ds.param_dtype bf16
+  --actor.gradient_checkpointing_enable
+  --ds.zero_stage 3
+  --ds.adam_offload
+  --actor.num_nodes 8
+  --actor.num_gpus_per_node 8
+  --ref.num_nodes 8
+  --ref.num_gpus_per_node 8
+  --critic.num_nodes 8
+  --critic.num_gpus_per_node 8
+  --reward.num_nodes 8
+  --reward.num_gpus_per_node 8
+  --train.colocate_all  # every model and engine shares every GPU
+  --vllm.num_engines 8
+  --vllm.tensor_parallel_size 8
+  --vllm.gpu_memory_utilization 0.5
+  --vllm.enable_sleep  # engines and training free their memory for each other
+  --ds.enable_sleep
+  --data.prompt_dataset data/prompts.jsonl
+  --data.prompt_split train
+  --data.input_key prompt  # standard names, as mapped
+  --data.apply_chat_template  # a plain-text prompt becomes a user turn
+  --reward.model_name_or_path my-lab/llama-3-70b-reward
+  --reward.clip_range -1000000 1000000  # rewards are not clipped
+  --critic.model_name_or_path my-lab/llama-3-70b-reward  # starts from the reward model, or else the policy with a new head
+  --train.batch_size 512  # completions per optimiser step
+  --train.micro_batch_size 2
+  --rollout.batch_size 512  # prompts; their completions are one optimiser step
+  --rollout.n_samples_per_prompt 1
+  --rollout.micro_batch_size 2
+  --train.num_episodes 1  # passes over the prompts
+  --train.max_epochs 1  # passes over each batch of completions
+  --data.dataloader_num_workers 4
+  --rollout.max_new_tokens 2048
+  --rollout.temperature 1.0
+  --rollout.top_p 1.0
+  --algo.advantage.estimator gae
+  --algo.advantage.lambd 1.0
+  --algo.advantage.gamma 1.0
+  --algo.kl.init_coef 0.01
+  --algo.kl.estimator k1
+  --actor.policy_loss_type ppo
+  --actor.loss_agg_mode token-mean
+  --actor.eps_clip_low_high 0.2 0.2
+  --actor.optim adam
+  --actor.adam.lr 5e-07
+  --actor.adam.betas 0.9 0.95
+  --actor.adam.eps 1e-08
+  --actor.adam.weight_decay 0.0
+  --actor.lr_scheduler cosine_with_min_lr
+  --actor.lr_warmup_ratio 0.03
+  --actor.min_lr_ratio 0.1
+  --actor.max_norm 1.0
+  --critic.optim adam
+  --critic.adam.lr 9e-06
+  --critic.adam.betas 0.9 0.95
+  --critic.adam.eps 1e-08
+  --critic.adam.weight_decay 0.0
+  --critic.lr_scheduler cosine_with_min_lr
+  --critic.lr_warmup_ratio 0.03
+  --critic.min_lr_ratio 0.1
+  --critic.max_norm 1.0
+  --train.seed 42
+  --ckpt.output_dir runs/llama-3-70b-ppo-openrlhf/train
+  --ckpt.path runs/llama-3-70b-ppo-openrlhf/train/checkpoints
+  --ckpt.save_steps 20
+  --ckpt.max_num 3
+  --ckpt.load_enable  # resumes from the last checkpoint there, if there is one
+  --logger.logging_steps 1
+  --logger.wandb.key WANDB_API_KEY  # only turns wandb on: the key comes from WANDB_API_KEY
+  --logger.wandb.project ppo
+  --logger.wandb.run_name llama-3-70b-ppo-openrlhf
+)
+exec python3 -m openrlhf.cli.train_ppo_ray "${arguments[@]}"
