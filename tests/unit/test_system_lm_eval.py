@@ -172,3 +172,20 @@ evaluate: {{tasks: [{tasks}]}}
 def test_the_tracker_hears_of_the_model() -> None:
     found = configuration(compiled("{tasks: [arc_easy]}", more="track: {wandb: {project: p, entity: e}}\n"))
     assert found["wandb_args"] == {"project": "p", "name": "x-base", "entity": "e"}
+
+
+def test_the_words_of_a_model_act_where_nothing_is_trained() -> None:
+    text = "recipe: 1\nname: x\nhardware: {gpu: a100-80gb}\nmodel: {base: m/m, load_in: fp16, attention: eager}\n"
+    hf, vllm = (
+        compile_tree(read_text(Source("x.yaml", f"{text}evaluate: {{tasks: [arc_easy], backend: {backend}}}\n")))
+        for backend in ("hf", "vllm")
+    )
+    assert (
+        configuration(hf)["model_args"] | {"dtype": "float16", "attn_implementation": "eager"}
+        == configuration(hf)["model_args"]
+    )
+    assert [finding.message for finding in vllm.findings] == ["model.attention has no effect on evaluate-base"]
+    quantised = compile_tree(
+        read_text(Source("x.yaml", text.replace("fp16", "nf4") + "evaluate: {tasks: [arc_easy]}\n"))
+    )
+    assert [finding.message for finding in quantised.findings] == ["model.load_in has no effect on evaluate-base"]

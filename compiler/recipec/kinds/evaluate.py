@@ -26,6 +26,7 @@ CHOICES = re.compile(
     r"(?:[ck]|global_)?mmlu(?:_(?!pro|flan|redux)\w+)?|hellaswag|arc_(?:easy|challenge)|winogrande|piqa|boolq|openbookqa|sciq|race"
     r"|truthfulqa_mc[12]|ceval-valid|haerae|kobest|lambada\w*|wikitext|commonsense_qa"
 )
+FORMATS: dict[str | None, Precision] = {"bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}  # of weights loaded as they are
 FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
 LAST = "tuned"  # the name that the last model has beside its own
 
@@ -49,7 +50,7 @@ class Subject(Record, frozen=True):
 class Evaluate(Record, frozen=True):
     """One evaluation of one model. `max_length` is in tokens, prompt and answer together; `model`: as many as it was made for.
 
-    `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
+    `attention` is None where transformers chooses. `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
     """
 
     seed: int
@@ -64,6 +65,7 @@ class Evaluate(Record, frozen=True):
     log_samples: bool
     allow_code_execution: bool
     precision: Precision
+    attention: str | None
     max_length: int | Literal["model"]
     trust_remote_code: bool
     copies: int
@@ -113,7 +115,11 @@ def _one(
     model, stage_name = handed.model, f"evaluate-{name}"
     output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
-    copies, parts = _spread(say, graph.machine.value, given, handed)
+    trained, loaded = len(graph.models) > 1, FORMATS.get(say.recipe.model.load_in)
+    precision = _as_trained(say, handed, "precision", model.precision, own)
+    if not trained and loaded is not None:
+        precision = say.take("model.load_in", loaded, model.precision)
+    copies, parts = _spread(say, graph.machine.value, given, handed, precision.value)
     body = section(
         Evaluate,
         seed=say.word("seed", say.recipe.seed),
@@ -127,7 +133,10 @@ def _one(
         limit=say.take("evaluate.limit", given.limit, "all", "every row"),
         log_samples=say.word("evaluate.log_samples", given.log_samples),
         allow_code_execution=say.word("evaluate.allow_code_execution", given.allow_code_execution),
-        precision=_as_trained(say, handed, "precision", model.precision, own),
+        precision=precision,
+        attention=say.take(
+            "model.attention", None if trained else say.recipe.model.attention, None, "as transformers chooses"
+        ),
         max_length=_length(say, graph, given, handed, own),
         trust_remote_code=_as_trained(say, handed, "trust_remote_code", model.trust_remote_code, own),
         copies=copies,
@@ -178,7 +187,9 @@ def held(known: KnownModel | None, precision: Precision) -> float:
     return known.parameters * (4.0 if precision == "fp32" else 2.0)
 
 
-def _spread(say: Said, on: Hardware, given: EvaluateWords, handed: Handed) -> tuple[Decided[int], Decided[int]]:
+def _spread(
+    say: Said, on: Hardware, given: EvaluateWords, handed: Handed, precision: Precision
+) -> tuple[Decided[int], Decided[int]]:
     """Return how many copies of a model answer side by side on a node, and over how many GPUs each is split.
 
     Transformers holds a copy on each GPU, or splits its layers over the fewest that hold it; vLLM splits each layer over
@@ -192,7 +203,7 @@ def _spread(say: Said, on: Hardware, given: EvaluateWords, handed: Handed) -> tu
         parts = fitting(known, on.per_node, copies=True)
         why = "as many as its attention heads allow"
     else:
-        weights, room = held(known, handed.model.precision), FILLED * on.memory_gib * 1024**3
+        weights, room = held(known, precision), FILLED * on.memory_gib * 1024**3
         parts = next((size for size in divisors if weights / size <= room), on.per_node)
         why = "its weights fit one GPU" if parts == 1 else f"its weights are {weights / 1024**3:.0f} GiB"
     copies = on.per_node // parts

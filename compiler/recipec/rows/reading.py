@@ -109,7 +109,10 @@ def _lines(path: Path) -> Iterator[Row]:
         if size <= WHOLE:
             return
         for spot in range(SPOTS):
-            stream.seek(HEAD + (size - HEAD) * spot // SPOTS)
+            place = HEAD + (size - HEAD) * spot // SPOTS
+            if place < stream.tell():  # long rows reach beyond the next place: none is read twice
+                continue
+            stream.seek(place)
             stream.readline(HEAD)
             where = f"the row after byte {stream.tell():,}"
             for _ in range(AT_EACH):

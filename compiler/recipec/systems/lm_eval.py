@@ -68,6 +68,7 @@ MODEL_ARGS: tuple[Row, ...] = (
     same("revision", "model.revision"),
     made("tokenizer", _tokenizer, "model.tokenizer", "model.path"),
     flag("trust_remote_code", "trust_remote_code"),
+    same("attn_implementation", "attention").when(*HF),
     number("max_length", "max_length").when(*HF),
     choice("parallelize", "gpus_per_copy", {1: OMIT}, other=True, why="its layers are split over GPUs").when(*HF),
     same("peft", "model.adapter").when(*HF),
