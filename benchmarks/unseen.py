@@ -31,6 +31,8 @@ DATES = {
     "fourth": "28 November 2026",
     "fifth": "28 November 2026",
     "sixth": "28 November 2026",
+    "seventh": "28 November 2026",
+    "eighth": "28 November 2026",
 }
 LISTS = {name: HERE if name == "first" else HERE / name for name in DATES}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")
@@ -110,7 +112,7 @@ def _share(count: int, total: int) -> str:
 def wrong(path: Path) -> str:
     """Return what a mistake is, as its first line says."""
     line = path.read_text(encoding="utf-8").partition("\n")[0]
-    return re.sub(r"^# (?:wrong: )?| \(lines? [0-9, ]+\)$", "", line)
+    return re.sub(r"^# (?:wrong: |MISTAKE \(lines? [0-9, ]+\): )?| \(lines? [0-9, ]+\)$", "", line)
 
 
 def main() -> int:
