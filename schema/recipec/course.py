@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from recipec.bind import bind
 from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
-from recipec.language.stages import Merge, Stage
+from recipec.language.stages import Generate, Merge, Stage
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
 from recipec.suggest import nearest
 
-HEAD = frozenset(["name", "start_from", "parent_adapter", "merge"])  # words of a stage that are not words of the recipe
+HEAD = frozenset(
+    ["name", "start_from", "parent_adapter", "merge", "generate"]
+)  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 # What models, sections and folders of a run are called, and what the names of stages that are made beside a course's own begin with.
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "hardware"])
@@ -23,7 +25,7 @@ NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 
 
 class Part(NamedTuple):
-    """One stage: the recipe as that stage sees it, and the tree with the places of its words. `kind` is `train` or `merge`.
+    """One stage: the recipe as that stage sees it, and the tree with the places of its words.
 
     In a course of several, `own` is the stage's mapping, which stands at `path` of the whole. What was `wrong` and has
     been told is in neither recipe nor tree: nothing may be concluded from its absence.
@@ -38,11 +40,16 @@ class Part(NamedTuple):
     parent_adapter: str | None = None
     wrong: tuple[Path, ...] = ()
     merge: str | Merge | None = None
+    generate: Generate | None = None
 
     @property
     def kind(self) -> str:
-        """The kind of the stage."""
-        return "train" if self.merge is None else "merge"
+        """The kind of the stage: a word of it that no training has says so."""
+        if self.merge is not None:
+            return "merge"
+        if self.generate is not None:
+            return "generate"
+        return "evaluate" if self.own is not None and "evaluate" in self.own.entries else "train"
 
 
 class Course(NamedTuple):
@@ -84,7 +91,7 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         return Course(recipe, tree, (Part("train", recipe, tree, wrong=wrong),)), findings
     # What a section lacks in one place, another may give: only the laid trees below tell what is missing.
     findings = bind(tree, may_lack=_in_a_section).findings
-    whole, found, _ = bind(without(tree, {"stages", *SHARED} - {"model"}))
+    whole, found, _ = bind(without(tree, {"stages", *SHARED} - {"model", "evaluate"}))
     findings += found
     parts: list[Part] = []
     shared = without(tree, {"stages", "evaluate"})
@@ -98,11 +105,12 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         said = {word: getattr(own.entries.get(word), "value", None) for word in HEAD}
         if recipe is not None:
             path: Path = ("stages", index)
-            there = [word for word in ("start_from", "parent_adapter", "merge") if word in own.entries]
+            there = [word for word in HEAD - {"name"} if word in own.entries]
             entries = laid.entries | {word: own.entries[word] for word in there}
             laid = Mapping(entries, laid.keys | {word: own.keys[word] for word in there}, laid.span)
             start, parent = said["start_from"], said["parent_adapter"]
-            parts.append(Part(str(said["name"]), recipe, laid, own, path, start, parent, merge=_merge(own)))
+            name, merge, rows = str(said["name"]), _merge(own), _generate(own)
+            parts.append(Part(name, recipe, laid, own, path, start, parent, merge=merge, generate=rows))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)
     bad = list(_names(tree, parts))
@@ -116,6 +124,15 @@ def _merge(own: Mapping) -> str | Merge | None:
         return node.value if isinstance(node.value, str) else None
     try:
         return Merge.model_validate(plain(node)) if node is not None else None
+    except ValidationError:
+        return None
+
+
+def _generate(own: Mapping) -> Generate | None:
+    """Return what a stage says of rows that it makes, as `_merge`."""
+    node = own.entries.get("generate")
+    try:
+        return Generate.model_validate(plain(node)) if node is not None else None
     except ValidationError:
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from recipec.decide.said import Decided
 from recipec.facts.tokens import Tokenizer
-from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, Stage, Track
+from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, Stage, Track
 
 
 class Handed(Record, frozen=True):
@@ -33,7 +33,7 @@ class Handed(Record, frozen=True):
 class Graph(Record, frozen=True):
     """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
-    `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
+    `rows` are those that stages have made, by their names. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
     `previous` is the one before in that list. `longest` is the longest sequence of all trainings, in tokens.
     """
 
@@ -43,6 +43,7 @@ class Graph(Record, frozen=True):
     several: bool
     models: Mapping[str, Handed]
     merged: Mapping[str, Handed]
+    rows: Mapping[str, RowsOutput]
     listed: tuple[str, ...]
     previous: str
     longest: int
@@ -51,9 +52,13 @@ class Graph(Record, frozen=True):
         """Return the folder of a stage's results: they stay out of the emitted files."""
         return f"runs/{self.run}/{stage}"
 
+    def made_rows(self, path: str | None) -> Input | None:
+        """Return the rows at a path as what a stage takes; None where no stage of the course makes them."""
+        return next((Input(name, rows) for name, rows in self.rows.items() if rows.place == path), None)
+
 
 class Made(Record, frozen=True):
-    """A stage that a kind decided, the origins of its leaves below its name, and the model that it hands on, if any.
+    """A stage that a kind decided, the origins of its leaves below its name, and the model or the rows that it hands on, if any.
 
     `merges`: that model stands beside the one of its name, whose adapter it has in itself.
     """
@@ -62,3 +67,4 @@ class Made(Record, frozen=True):
     origins: dict[str, Origin]
     hands: Handed | None = None
     merges: bool = False
+    rows: RowsOutput | None = None

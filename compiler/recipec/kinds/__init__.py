@@ -12,6 +12,7 @@ REGISTRY = {
     "init": "recipec.kinds.init",
     "train": "recipec.kinds.train",
     "merge": "recipec.kinds.merge",
+    "generate": "recipec.kinds.generate",
     "evaluate": "recipec.kinds.evaluate",
 }
 

@@ -96,13 +96,19 @@ def known(graph: Graph) -> dict[str, Handed]:
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
-    """Make a stage for each model that is evaluated; names that there are not are told by a rule (P080)."""
+    """Make a stage for each model that is evaluated; names that there are not are told by a rule (P080).
+
+    A stage of a course evaluates what it starts from.
+    """
     given = say.recipe.evaluate
     if given is None:
         return ()
+    if say.part.own is not None:
+        start = graph.models.get(say.part.start_from or graph.previous)
+        return () if start is None else (_one(say, graph, given, start.name, start, say.part.name),)
     models = known(graph)
     names = dict.fromkeys(name for name in chosen(say, graph) if name in models)
-    return tuple(_one(say, graph, given, name, models[name]) for name in names)
+    return tuple(_one(say, graph, given, name, models[name], f"evaluate-{name}") for name in names)
 
 
 def _one(
@@ -111,8 +117,9 @@ def _one(
     given: EvaluateWords,
     name: str,
     handed: Handed,
+    stage_name: str,
 ) -> Made:
-    model, stage_name = handed.model, f"evaluate-{name}"
+    model = handed.model
     output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
     trained, loaded = len(graph.models) > 1, FORMATS.get(say.recipe.model.load_in)

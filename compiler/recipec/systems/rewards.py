@@ -11,8 +11,9 @@ import ast
 import builtins
 import keyword
 from functools import cache
+from typing import Protocol
 
-from recipec.kinds.train.records import Reward, Train
+from recipec.kinds.train.records import Reward
 from recipec.render.python_writer import literal
 from recipec.systems.programs import program
 
@@ -83,12 +84,19 @@ def names(rewards: tuple[Reward, ...]) -> list[str]:
     return [str(r.path) if r.type == "model" else f"rewards.{name}" for name, r in named(rewards)]
 
 
-def functions(stage: Train) -> bool:
+class Judged(Protocol):
+    """The body of a stage with rewards."""
+
+    @property
+    def rewards(self) -> tuple[Reward, ...]: ...
+
+
+def functions(stage: Judged) -> bool:
     """Return whether any reward is a function, so that the file is needed."""
     return any(reward.type != "model" for reward in stage.rewards)
 
 
-def text(stage: Train, answer: str = "answer") -> str:
+def text(stage: Judged, answer: str = "answer") -> str:
     """Return the file, its functions in TRL's shape. `answer` is the column that holds the expected answers."""
     library = program(FILE)
     parts = [library.rstrip("\n")]
@@ -105,7 +113,7 @@ def text(stage: Train, answer: str = "answer") -> str:
     return "\n\n\n".join(parts) + "\n"
 
 
-def openrlhf(stage: Train) -> str:
+def openrlhf(stage: Judged) -> str:
     """Return the file in OpenRLHF's shape: one function, asked for one completion at a time, sums what is weighted."""
     library = program(FILE)
     terms = [

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Percent, Section, Text, example
+from recipec.language.base import Percent, Section, StageName, Text, example
 
 Format = Literal["chat", "instruction", "completion", "preference", "unpaired-preference", "prompt", "text"]
 
@@ -21,7 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 class DataSource(Section):
-    """One set of rows: a local file (JSONL, JSON, Parquet, CSV) or a hub dataset."""
+    """One set of rows: a local file (JSONL, JSON, Parquet, CSV), a hub dataset, or what a stage made."""
 
     model_config = example(
         {
@@ -34,9 +34,10 @@ class DataSource(Section):
 
     path: Text | None = Field(
         default=None,
-        description="Local .jsonl, .json, .parquet or .csv file, relative to the folder in which you run. Exactly one of path, hub.",
+        description="Local .jsonl, .json, .parquet or .csv file, relative to the folder in which you run. Exactly one of path, hub, stage.",
     )
     hub: Text | None = Field(default=None, description="Hub name of a dataset, `org/name`.")
+    stage: StageName | None = Field(default=None, description="Stage before this one that makes the rows.")
     subset: Text | None = Field(default=None, description="Configuration of the hub dataset.")
     split: Text = Field(default="train", description="Split of the dataset.")
     revision: Text | None = Field(default=None, description="Hub branch, tag or commit.")

@@ -67,7 +67,7 @@ class Recipe(Section):
     stages: list[Stage] | None = Field(
         default=None,
         min_length=1,
-        description="Several trainings and merges in order; the keys of each stage override those of the recipe.",
+        description="Several trainings, merges, generated rows and evaluations in order; the keys of each stage override those of the recipe.",
     )
     hardware: Hardware = Field(description="The machine.")
     parallel: Parallel = Field(default=Parallel.model_construct(), description="How the job is split over GPUs.")

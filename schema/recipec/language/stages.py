@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from recipec.language.base import Section, StageName, Text, example
-from recipec.language.data import Data
+from recipec.language.base import Count, Section, StageName, Text, example
+from recipec.language.data import Data, DataSource
+from recipec.language.evaluate import Evaluate
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel
 from recipec.language.train import Reward, Rollout, Train
@@ -63,15 +64,46 @@ class Merge(Section):
     )
 
 
+class Generate(Section):
+    """Rows that a model writes: answers to prompts, sampled as `rollout` says, judged by `rewards` where there are any."""
+
+    model_config = example(
+        {"prompts": [{"path": "data/questions.jsonl", "format": "prompt"}], "makes": "preference", "margin": 0.5}
+    )
+
+    prompts: list[DataSource] = Field(min_length=1, description="What is asked: sources of format prompt.")
+    makes: Literal["chat", "preference"] = Field(
+        default="chat",
+        description="Rows that are made: conversations, or pairs of the best and the worst answer to a prompt.",
+    )
+    keep: Literal["all", "best"] | None = Field(
+        default=None,
+        description="chat: every answer, or the best of each prompt. Default: best where there are rewards, else all.",
+    )
+    min_reward: float | None = Field(
+        default=None, description="Least reward of an answer that is kept, and of one that is chosen. Default: any."
+    )
+    margin: float | None = Field(
+        default=None, gt=0, description="preference: least difference of the two rewards. Default: any difference."
+    )
+    keep_truncated: bool = Field(
+        default=False, description="Keep answers too that rollout.max_new_tokens cut off before their end."
+    )
+    batch_size: Count = Field(default=8, description="Prompts per forward pass of one process.")
+
+
 class Stage(Section):
-    """One stage: a training, or with `merge` a merge. Keys that it does not set are taken from the recipe."""
+    """One stage: a training; with `merge` a merge, with `generate` rows, with `evaluate` scores of what it starts from.
+
+    Keys that it does not set are taken from the recipe, but for `evaluate`.
+    """
 
     model_config = example({"name": "long", "model": {"max_length": 16384}, "train": {"epochs": 1}})
 
     name: StageName = Field(description="Name of the stage, such as sft; evaluate.models names it.")
     start_from: StageName | None = Field(
         default=None,
-        description="Stage whose result is trained further, or `base` for the recipe's own model. Default: the one before, else the model.",
+        description="Stage whose result is trained further, asked or evaluated, or `base` for the recipe's own model. Default: the one before, else the model.",
     )
     parent_adapter: Literal["merge", "continue"] | None = Field(
         default=None,
@@ -80,6 +112,10 @@ class Stage(Section):
     merge: StageName | Merge | None = Field(
         default=None,
         description="Makes this a merge: the stage whose adapter is merged into its base, or several by weight.",
+    )
+    generate: Generate | None = Field(default=None, description="Makes this rows that a model writes.")
+    evaluate: Evaluate | None = Field(
+        default=None, description="Makes this an evaluation of start_from, which no other stage waits for."
     )
     model: Model | None = Field(default=None, description="Keys of the model that differ, such as max_length.")
     adapter: Adapter | None = Field(default=None, description="Adapter of this stage.")

@@ -17,7 +17,7 @@ from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
-from recipec.plan import FileRead, ModelOutput, Plan, Resources, Stage
+from recipec.plan import FileRead, Input, ModelOutput, Plan, Resources, Stage
 from recipec.plural import counted
 from recipec.render.markdown import code
 from recipec.systems.registry import system
@@ -113,7 +113,7 @@ def _body(say: Said, graph: Graph, train: recipe.Train, start: Handed | None, pa
     folder = graph.folder(f"prepared-{say.part.name}" if graph.several else "prepared")
     named = ("model.tokenizer", "model.base" if start is None else "start_from")
     talk = models.talk(say, tokenizer, named)
-    rows = data(say, machine.value, folder, talk.replaced(templated=talk.templated and not program))
+    rows = data(say, machine.value, folder, talk.replaced(templated=talk.templated and not program), graph)
     renders = not program and any(source.turns for source in (*rows.value.train, *rows.value.validation))
     turns = models.turns(say, tokenizer, named, renders=renders)
     sized = batch(say, train, machine.value)
@@ -172,9 +172,9 @@ def _stage(
         system=s.trainer,
         release=s.release,
         environment="",
-        inputs=tuple(one.input for one in (parent, *judged_by) if one.model.path),
+        inputs=(*(one.input for one in (parent, *judged_by) if one.model.path), *_rows(s, graph)),
         outputs=(left,),
-        reads=_reads(say, s, parent),
+        reads=_reads(say, s, parent, graph),
         resources=Resources(
             machine.device, machine.gpu if machine.device == "gpu" else None, machine.nodes, machine.per_node
         ),
@@ -230,7 +230,13 @@ def _template(tokenizer: str) -> str | None:
     return known.template if known is not None else None
 
 
-def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
+def _rows(s: Train, graph: Graph) -> tuple[Input, ...]:
+    """Return what earlier stages made of its rows."""
+    made = (graph.made_rows(source.path) for source in (*s.data.train, *s.data.validation))
+    return tuple(dict.fromkeys(one for one in made if one is not None))
+
+
+def _reads(say: Said, s: Train, parent: Handed, graph: Graph) -> tuple[FileRead, ...]:
     """Return every file and folder of the user that shapes a training."""
     found: dict[str, FileRead] = {}
 
@@ -241,7 +247,8 @@ def _reads(say: Said, s: Train, parent: Handed) -> tuple[FileRead, ...]:
 
     for group in ("train", "validation"):
         for index, source in enumerate(getattr(s.data, group)):
-            needs(source.path, f"data.{group}[{index}].path")
+            if graph.made_rows(source.path) is None:
+                needs(source.path, f"data.{group}[{index}].path")
     for index, reward in enumerate(s.rewards):
         if reward.path is not None and say.wrote(f"rewards[{index}].path"):
             needs(reward.path, f"rewards[{index}].path", needed=reward.type == "python")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from recipec.decide.graph import Graph
 from recipec.decide.said import Decided, Said, indexed, plain, section, several
 from recipec.kinds.train.records import Data, DataSource
 from recipec.language import data as recipe
@@ -29,7 +32,7 @@ class Talk(Record, frozen=True):
     because: tuple[str, ...]
 
 
-def data(say: Said, machine: Hardware, folder: str, talk: Talk) -> Decided[Data]:
+def data(say: Said, machine: Hardware, folder: str, talk: Talk, graph: Graph) -> Decided[Data]:
     """Name every column of every source; `folder` is where tokenised rows are kept."""
     given = say.recipe.data
     if given is None:
@@ -37,8 +40,8 @@ def data(say: Said, machine: Hardware, folder: str, talk: Talk) -> Decided[Data]
     cpu = machine.device == "cpu"
     return section(
         Data,
-        train=_sources(say, "train", given.train, talk),
-        validation=_sources(say, "validation", given.validation, talk),
+        train=several(sources(say, "data.train", given.train, talk, graph)),
+        validation=several(sources(say, "data.validation", given.validation or (), talk, graph)),
         holdout=_holdout(say, given),
         packing=say.word("data.packing", given.packing),
         train_on=say.word("data.train_on", given.train_on),
@@ -50,15 +53,19 @@ def data(say: Said, machine: Hardware, folder: str, talk: Talk) -> Decided[Data]
     )
 
 
-def _sources(
-    say: Said, group: str, given: list[recipe.DataSource] | None, talk: Talk
-) -> Decided[tuple[DataSource, ...]]:
-    return several(
-        _source(say, indexed(f"data.{group}", index), source, talk) for index, source in enumerate(given or ())
-    )
+def sources(
+    say: Said, here: str, given: Iterable[recipe.DataSource], talk: Talk, graph: Graph
+) -> Iterator[Decided[DataSource]]:
+    """Yield the sources of a list that stands at a recipe path; what a stage made stands where that wrote it."""
+    for index, source in enumerate(given):
+        yield _source(say, indexed(here, index), source, talk, graph)
 
 
-def _source(say: Said, here: str, given: recipe.DataSource, talk: Talk) -> Decided[DataSource]:
+def _source(say: Said, here: str, given: recipe.DataSource, talk: Talk, graph: Graph) -> Decided[DataSource]:
+    made = graph.rows.get(given.stage) if given.stage is not None and given.path is None else None
+    path = say.word(f"{here}.path", given.path)
+    if made is not None:
+        path = say.rule(made.place, f"what {given.stage} makes", f"{here}.stage")
     mapped = tuple(indexed(f"{here}.columns", name) for name in given.columns)
     named = [
         f"{here}.roles.{role}{item}"
@@ -68,7 +75,7 @@ def _source(say: Said, here: str, given: recipe.DataSource, talk: Talk) -> Decid
     roles = {role: tuple(names) for role, names in given.roles.items()}
     return section(
         DataSource,
-        path=say.word(f"{here}.path", given.path),
+        path=path,
         hub=say.word(f"{here}.hub", given.hub),
         subset=say.word(f"{here}.subset", given.subset),
         split=say.word(f"{here}.split", given.split),

@@ -111,10 +111,11 @@ def rewards(say: Said, train: recipe.Train, graph: Graph) -> Decided[tuple[Rewar
     """Reward functions of an online method."""
     if not METHODS[train.method].online:
         return plain(())
-    return several(_reward(say, indexed("rewards", index), one, graph) for index, one in enumerate(say.recipe.rewards))
+    return several(reward(say, indexed("rewards", index), one, graph) for index, one in enumerate(say.recipe.rewards))
 
 
-def _reward(say: Said, here: str, given: recipe.Reward, graph: Graph) -> Decided[Reward]:
+def reward(say: Said, here: str, given: recipe.Reward, graph: Graph) -> Decided[Reward]:
+    """One reward function, as the recipe says it at a path."""
     words = ("type", "weight", "pattern", "max_words", "language", "path", "function", "url")
     parts = {one: say.word(f"{here}.{one}", getattr(given, one)) for one in words}
     handed = graph.models.get(given.stage) if given.stage is not None and given.path is None else None
@@ -125,5 +126,10 @@ def _reward(say: Said, here: str, given: recipe.Reward, graph: Graph) -> Decided
 
 def judges(say: Said, train: recipe.Train, graph: Graph) -> tuple[Handed, ...]:
     """Return the reward models that earlier stages of the course made for an online method."""
-    names = [one.stage for one in say.recipe.rewards if one.path is None] if METHODS[train.method].online else []
+    return judging(say, graph) if METHODS[train.method].online else ()
+
+
+def judging(say: Said, graph: Graph) -> tuple[Handed, ...]:
+    """Return the reward models that rewards name by the earlier stages that made them."""
+    names = [one.stage for one in say.recipe.rewards if one.path is None]
     return tuple(graph.models[name] for name in dict.fromkeys(names) if name is not None and name in graph.models)
