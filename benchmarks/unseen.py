@@ -33,6 +33,8 @@ DATES = {
     "sixth": "28 November 2026",
     "seventh": "28 November 2026",
     "eighth": "28 November 2026",
+    "ninth": "28 November 2026",
+    "tenth": "28 November 2026",
 }
 LISTS = {name: HERE if name == "first" else HERE / name for name in DATES}
 MISTAKES = ("found on the right line", "found elsewhere", "missed", "traceback")

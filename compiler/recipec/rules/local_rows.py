@@ -70,6 +70,10 @@ def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) ->
             for found in survey.problems:
                 mapped = f"{here}.columns.{found.column}"
                 where = mapped if found.column and said.wrote(mapped) else f"{here}.path"
+                if (
+                    found.code == "D026" and found.severity == "error" and said.wrote("model.max_length")
+                ):  # of every row
+                    where = "model.max_length"
                 yield _told(said, found.code, where, found.message, found.advice, found.suggestion, found.severity)
     yield from _twice(said, s)
     yield from _together(said, s, seen)

@@ -208,7 +208,7 @@ def _left(s: Train, parent: ModelOutput) -> ModelOutput:
     model, adapter = s.model, s.adapter
     laid = model.chat_template != "tokenizer" or model.chat_template_file is not None
     template = "own" if laid else _template(model.tokenizer) or parent.template
-    talks = any(source.format in ("chat", "preference") for source in s.data.train)
+    talks = any(source.format in ("chat", "preference") and source.turns for source in s.data.train)
     return ModelOutput(
         "full" if adapter is None else "adapter",
         s.output if adapter is None else model.path,

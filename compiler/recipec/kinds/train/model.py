@@ -32,14 +32,19 @@ PROMPTED = ("prompt_tuning", "prefix_tuning", "p_tuning")
 
 def numerics(say: Said, train: recipe.Train, machine: Hardware, computed: Decided[Precision]) -> Decided[Numerics]:
     """What the computation is made in, and what trades time for memory."""
+    gpu = machine.device == "gpu"
+    prefix = say.recipe.adapter is not None and say.recipe.adapter.type == "prefix_tuning"
     return section(
         Numerics,
         precision=computed,
         gradient_checkpointing=say.take(
             "train.gradient_checkpointing",
             train.gradient_checkpointing,
-            machine.device == "gpu",
-            "saves memory on GPU",
+            gpu and not prefix,
+            "a learnt prefix stands in the cache, which checkpointing drops"
+            if gpu and prefix
+            else "saves memory on GPU",
+            *(["adapter.type"] if gpu and prefix else []),
         ),
         liger_kernel=say.word("train.liger_kernel", train.liger_kernel),
         torch_compile=say.word("train.torch_compile", train.torch_compile),

@@ -140,4 +140,27 @@ def trained_already(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("adapter.init", "an adapter that is continued has its weights already", "drop init, or start_from")
 
 
-RULES = (disagreement, scratch, decomposed, embedding_rate, trained_already)
+@contradiction("P246", "prefix-that-checkpointing-drops", words=("adapter.type", "train.gradient_checkpointing"))
+def dropped_prefix(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds prefix tuning with gradient checkpointing.
+
+    Why is this bad:
+    A learnt prefix stands in the cache of keys and values, and a forward pass that is made again has none. PEFT refuses the two
+    together when the model is wrapped.
+
+    Example:
+        trainer: trl
+        adapter: {type: prefix_tuning, virtual_tokens: 20}
+        train: {gradient_checkpointing: true, learning_rate: 1e-3}
+
+    Use instead:
+        trainer: trl
+        adapter: {type: prefix_tuning, virtual_tokens: 20}
+        train: {gradient_checkpointing: false, learning_rate: 1e-3}
+    """
+    if s.adapter is not None and s.adapter.type == "prefix_tuning" and s.numerics.gradient_checkpointing:
+        message = "prefix_tuning does not work with gradient checkpointing"
+        yield Fault("train.gradient_checkpointing", message, "set it to false, or use p_tuning")
+
+
+RULES = (disagreement, scratch, decomposed, embedding_rate, trained_already, dropped_prefix)
