@@ -189,9 +189,17 @@ def _says_nothing(decision: Decision, path: Path, own: Path, value: object) -> b
     """Return whether a word of a stage repeats the recipe's, or a word of the recipe the language's own default."""
     if own != path:
         above = find(decision.whole.tree, own)
+        if above is None:  # the language's own default, where the recipe says nothing else
+            return not any(
+                say.otherwise(dotted(own)) for say in decision.parts if say.place(dotted(own)) == dotted(path)
+            )
         return isinstance(above, Scalar) and above.value == value
     text = dotted(path)  # of a word that stages have too, each says how the recipe's own is bound
-    taking = [part for part in decision.parts if part.place(text) == text] if path[0] in SHARED else [decision.whole]
+    taking = (
+        [part for part in decision.parts if part.place(text) == text]
+        if path[0] in SHARED - {"evaluate"}
+        else [decision.whole]
+    )
     return bool(taking) and not any(say.otherwise(text) for say in taking)
 
 

@@ -18,6 +18,11 @@ HEAD = frozenset(
 )  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 # What models, sections and folders of a run are called, and what the names of stages that are made beside a course's own begin with.
+# The kinds of stages beside trainings: the words that a stage of each may have, one of which says that it is one.
+KINDS = {
+    "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards"]),
+    "evaluate": frozenset(["name", "start_from", "evaluate"]),
+}
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
 MADE = re.compile(r"(?:evaluate|prepared)-.+")
@@ -153,6 +158,7 @@ def _in_a_section(path: Path) -> bool:
 def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     """Check the names of stages: each once, none that means something else, each start a stage before."""
     known: list[str] = []
+    models: list[str] = []  # those that leave a model
     parts = tuple(parts)
     merges = {f"{part.name}-merge" for part in parts}
     for part in parts:
@@ -162,17 +168,19 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
             ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",
-                part.start_from is not None and part.start_from not in NO_STAGE.union(known),
-                f'"{part.start_from}" is not a stage before this one',
-                f"stages before it: {', '.join(known) or 'none'}",
+                part.start_from is not None and part.start_from not in NO_STAGE.union(models),
+                f'"{part.start_from}" {"leaves no model" if part.start_from in known else "is not a stage before this one"}',
+                f"stages before it{' that do' if part.start_from in known else ''}: {', '.join(models) or 'none'}",
             ),
         ):
             if wrong:
                 node = find(tree, (*part.path, word))
-                meant = nearest(str(part.start_from), [*known, *NO_STAGE]) if word == "start_from" else None
+                meant = nearest(str(part.start_from), [*models, *NO_STAGE]) if word == "start_from" else None
                 span = node.span if node else key_span(tree, part.path)
                 yield Finding("R009", message, span, suggestion=meant, help=advice)
         known.append(part.name)
+        own = part.own.entries if part.own is not None else {}
+        models += [part.name] if part.kind not in KINDS or not own.keys() <= KINDS[part.kind] else []
 
 
 def without(tree: Mapping, words: Iterable[str | int]) -> Mapping:

@@ -197,6 +197,26 @@ COURSES["course-merging"] = _merging(
     {"adapters": {"first": 0.6, "second": 0.4}, "how": "ties", "density": 0.5, "majority": "frequency"}
 )
 COURSES["course-merged"] = _merging("second")
+
+
+def _writing() -> dict[str, Any]:
+    """A model that writes the pairs on which it is trained further, and that is evaluated in between."""
+    recipe = _course("trl", strategy="single")
+    first, second = recipe["stages"]
+    prompts = [
+        {"path": "data/prompts.jsonl", "format": "prompt", "columns": {"answer": "solution"}, "system": "Be brief."}
+    ]
+    pairs = {
+        "name": "pairs",
+        "generate": {"prompts": prompts, "makes": "preference", "min_reward": 0.5, "margin": 0.25},
+    }
+    pairs |= {"rollout": {"completions": 6, "max_new_tokens": 99}, "rewards": [{"type": "exact"}]}
+    checked = {"name": "checked", "start_from": "first", "evaluate": {"tasks": ["gsm8k"], "few_shot": 3}}
+    second |= {"data": {"train": [{"stage": "pairs", "format": "preference"}]}, "start_from": "first"}
+    return {**recipe, "stages": [first, checked, pairs, second]}
+
+
+COURSES["course-writing"] = _writing()
 SCRATCH = {
     f"scratch-{name}": {
         "recipe": 1,

@@ -178,6 +178,8 @@ def needed(model: type[BaseModel], path: Path, recipe: dict[str, Any]) -> dict[s
         made = {"type": "length", "max_words": 9}
     if path[-1] == "from_scratch":
         made = {"family": "llama", "hidden_size": 64, "layers": 2, "heads": 4}
+    if path[-1] == "generate":
+        made = {"prompts": [{"path": "data/prompts.jsonl", "format": "prompt"}]}
     if path[-1] == "merge":
         made = {"adapters": {(recipe.get("stages") or [{"name": "first"}])[0]["name"]: 1.0}}
     if path == ("train",):

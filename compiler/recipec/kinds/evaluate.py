@@ -123,7 +123,7 @@ def _one(
     output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
     trained, loaded = len(graph.models) > 1, FORMATS.get(say.recipe.model.load_in)
-    precision = _as_trained(say, handed, "precision", model.precision, own)
+    precision: Decided[Precision] = _as_trained(say, handed, "precision", model.precision, own)
     if not trained and loaded is not None:
         precision = say.take("model.load_in", loaded, model.precision)
     copies, parts = _spread(say, graph.machine.value, given, handed, precision.value)

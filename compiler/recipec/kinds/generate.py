@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.machine import precision
-from recipec.decide.said import Said, indexed, section, several
+from recipec.decide.said import Decided, Said, indexed, section, several
 from recipec.facts.models import is_folder
 from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
 from recipec.kinds.train.data import sources
-from recipec.kinds.train.methods import reward, judging
+from recipec.kinds.train.methods import judging, reward
 from recipec.kinds.train.records import DataSource, Reward
 from recipec.plan import FileRead, Hardware, Input, Precision, Record, Resources, RowsOutput, Stage
 from recipec.plural import counted
 from recipec.render.markdown import code
 
+T = TypeVar("T")
 FILE = "rows.jsonl"
 
 
@@ -65,18 +66,25 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     judged = bool(say.recipe.rewards)
     talk = models.talk(say, parent.tokenizer, ("start_from",))
     talk = talk.replaced(templated=model.conversations or (parent.tokenizer is not None and parent.tokenizer.instruct))
-    usual = 4 if judged else 1
+    usual, named = 4 if judged else 1, "model.base" if parent.stage is None else "start_from"
+
+    def of_model(leaf: str, value: T) -> Decided[T]:
+        origin = parent.origins.get(leaf)
+        decided = say.rule(value, f"as {parent.name} has it")
+        reads = origin.reads if origin is not None else ()
+        return decided.replaced(origins={"": decided.origins[""].replaced(reads=reads)})
+
     body = section(
         Generate,
         seed=say.word("seed", say.recipe.seed),
         output=say.rule(output, "results of a run stay out of the emitted files", "name"),
-        path=say.rule(model.path, f"what {parent.name} leaves", "start_from"),
+        path=say.rule(model.path, f"that of {parent.name}", named),
         revision=say.rule(model.revision, "", "model.revision"),
-        adapter=say.rule(model.adapter, f"what {parent.name} leaves", "start_from"),
-        tokenizer=say.rule(model.tokenizer, "that of the model", "start_from"),
+        adapter=say.rule(model.adapter, f"what {parent.name} leaves", named),
+        tokenizer=say.rule(model.tokenizer, "that of the model", "model.tokenizer", named),
         precision=precision(say, on),
-        trust_remote_code=say.rule(model.trust_remote_code, "as the model says", "model.trust_remote_code"),
-        max_length=say.rule(model.max_length, "as the model says", "model.max_length"),
+        trust_remote_code=of_model("trust_remote_code", model.trust_remote_code),
+        max_length=of_model("max_length", model.max_length),
         sources=several(sources(say, "generate.prompts", given.prompts, talk, graph)),
         makes=say.word("generate.makes", given.makes),
         keep=say.take(

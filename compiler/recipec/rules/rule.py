@@ -43,7 +43,7 @@ class Context(Record, frozen=True):
 
     `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
     part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
-    machine. `usual` are the recipe paths that say what would be decided without them.
+    machine. `usual` are the recipe paths that say what would be decided without them, `whole` is what was said of all stages.
     """
 
     plan: Plan
@@ -53,6 +53,7 @@ class Context(Record, frozen=True):
     overrides: dict[str, dict[str, Any]]
     folders: bool
     usual: frozenset[str]
+    whole: Said
 
     def otherwise(self, path: str) -> bool:
         """Return whether the person wrote, at a recipe path or below it, other than what would be decided anyway."""
@@ -130,7 +131,7 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     """Return what the rules find, with or without a look at local folders."""
     resolved = decision.resolved
     raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
-    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, decision.usual)
+    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, decision.usual, decision.whole)
     subjects: dict[str, list[tuple[Context, Any]]] = {
         "recipe": [(whole, course.recipe)],
         "part": [(whole.replaced(said=said), said.recipe) for said in decision.parts],

@@ -88,7 +88,9 @@ class Judged(Protocol):
     """The body of a stage with rewards."""
 
     @property
-    def rewards(self) -> tuple[Reward, ...]: ...
+    def rewards(self) -> tuple[Reward, ...]:
+        """What judges an answer."""
+        ...
 
 
 def functions(stage: Judged) -> bool:

@@ -3,6 +3,7 @@
 from recipec.rules.contradictions import (
     course,
     data,
+    generating,
     handover,
     machine,
     methods,
@@ -26,6 +27,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *model.RULES,
             *names.RULES,
             *data.RULES,
+            *generating.RULES,
             *handover.RULES,
             *training.RULES,
             *methods.RULES,

@@ -129,8 +129,8 @@ def train_on(see: Context, s: Train) -> Iterator[Fault]:
 
 
 @contradiction("P045", "source-of-two-places", words=SOURCES)
-def one_place(_see: Context, s: Train) -> Iterator[Fault]:
-    """Finds a data source with neither path nor hub, or with both.
+def one_place(see: Context, _s: Train) -> Iterator[Fault]:
+    """Finds a data source with none of path, hub and stage, or with several.
 
     Why is this bad:
     It is not clear which rows are read.
@@ -141,10 +141,10 @@ def one_place(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat}]}
     """
-    for here, source in sources(s):
-        if (source.path is None) == (source.hub is None):
-            advice = "give the file, or the hub name"
-            yield Fault(here, "a data source needs exactly one of path, hub", advice)
+    for here, source in _written(see):
+        if sum(place is not None for place in (source.path, source.hub, source.stage)) != 1:
+            advice = "give the file, the hub name, or the stage that makes the rows"
+            yield Fault(here, "a data source needs exactly one of path, hub, stage", advice)
 
 
 @contradiction("P046", "unknown-kind-of-file", words=SOURCES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.decide.said import indexed
+from recipec.kinds.generate import Generate
 from recipec.kinds.train.methods import METHODS, PPO_WORDS, REWARD_WORDS, WORDS
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
@@ -230,8 +231,8 @@ def no_rewards(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.method", f"{s.method} needs a reward", "add rewards, such as [{type: exact}]")
 
 
-@contradiction("P078", "word-of-another-reward", words=REWARDS)
-def reward_words(see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P078", "word-of-another-reward", "train", "generate", words=REWARDS)
+def reward_words(see: Context, s: Train | Generate) -> Iterator[Fault]:
     """Finds a reward without a key that its type needs, or with one that it does not have.
 
     Why is this bad:
@@ -290,8 +291,8 @@ def no_answers(_see: Context, s: Train) -> Iterator[Fault]:
             yield Fault(indexed("rewards", index), "a reward of type exact needs a column of answers", advice)
 
 
-@contradiction("P104", "reward-function-that-cannot-be-called", words=REWARDS)
-def reward_functions(_see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P104", "reward-function-that-cannot-be-called", "train", "generate", words=REWARDS)
+def reward_functions(_see: Context, s: Train | Generate) -> Iterator[Fault]:
     """Finds a user's reward function that cannot be called with the arguments it would get.
 
     Why is this bad:

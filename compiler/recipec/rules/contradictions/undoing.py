@@ -119,9 +119,11 @@ def _wanted(see: Context, stage: Stage[Any]) -> bool:
     for other in see.plan.stages:
         if stage.name not in other.after:
             continue
-        if other.kind == "train" or (other.kind == "merge" and (other.name in see.graph.listed or _wanted(see, other))):
+        if other.kind in ("train", "generate") or (
+            other.kind == "merge" and (other.name in see.graph.listed or _wanted(see, other))
+        ):
             return True
-        if other.kind == "evaluate" and other.body.model.name in named:
+        if other.kind == "evaluate" and (other.body.model.name in named or other.name in see.graph.listed):
             return True
     return False
 

@@ -16,6 +16,12 @@ KINDS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"
 STRIDE = 1_000_003  # between the seeds of two batches
 
 
+def say(text: str) -> None:
+    """Tell whoever follows how far it is."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def prompts_of(source: dict) -> list[dict]:
     """Return the prompts of a source, as text or turns, each with the other columns of its row. Raises SystemExit."""
     from datasets import load_dataset
@@ -126,7 +132,7 @@ def answered(part: Path, settings: dict, prompts: list[dict], rank: int, world: 
             stream.write(json.dumps({"answers": found, "long": len(batch) - len(short)}, ensure_ascii=False) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        print(f"{part.stem}: {batch[-1] + 1} of {len(prompts)} prompts", flush=True)
+        say(f"{part.stem}: {batch[-1] + 1} of {len(prompts)} prompts")
 
 
 def whole_lines(part: Path) -> int:
@@ -252,7 +258,7 @@ def main(path: str) -> None:
     if rank > 0:
         return
     rows, count = rows_of(settings, prompts, parts, device)
-    print("; ".join(f"{what}: {number}" for what, number in count.items()), flush=True)
+    say("; ".join(f"{what}: {number}" for what, number in count.items()))
     if not rows:
         raise SystemExit("generate_rows.py: no row is left; the line before says what became of the answers")
     file = output / settings["file"]
