@@ -71,12 +71,20 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
+def _holds_list(field: dict[str, Any]) -> bool:
+    return any(one.get("type") == "array" for one in (field, *field.get("anyOf", ())))
+
+
 def schema_text() -> str:
     """Return the JSON Schema of a recipe, as text.
 
-    What a section needs may stand in the stages of a course, and anything in a file that the recipe extends.
+    What a section needs may stand in the stages of a course, and anything in a file that the recipe extends. `key+` of a
+    list appends to it.
     """
     schema = recipe_schema()
+    for section in (schema, *schema["$defs"].values()):
+        lists = {name: field for name, field in section["properties"].items() if _holds_list(field)}
+        section["properties"].update({f"{name}+": field for name, field in lists.items()})
     needs = {}
     for word in ("hardware", "evaluate", "script"):
         needs[word] = _needs((_target(schema["properties"][word], schema) or {}).pop("required"))
