@@ -13,3 +13,8 @@ def alone() -> Iterator[None]:
     with (Path(tempfile.gettempdir()) / "recipec-tests-29500.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def extensions(environment: Path) -> dict[str, str]:
+    """Return where DeepSpeed compiles what its processes on a CPU speak through: once for an environment, not in each home."""
+    return {"TORCH_EXTENSIONS_DIR": str(environment.parent.parent / "torch_extensions" / environment.name)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meeting import alone
+from meeting import alone, extensions
 
 from recipec.output import write
 from recipec.pipeline import compile_file
@@ -75,6 +75,7 @@ def _train(place: Path, strategy: str) -> Run:
         "RECIPEC_EVIDENCE": str(evidence),
         "PYTHONPATH": str(HERE / "shim"),
         "HF_HUB_OFFLINE": "1",
+        **extensions((place / "environments" / ENVIRONMENTS[1]).resolve()),
     }
     for stage in ("init", "train"):
         script = f"build/{strategy}/{stage}/run.sh"

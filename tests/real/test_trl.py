@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from meeting import alone
+from meeting import alone, extensions
 from ruamel.yaml import YAML
 
 from recipec.language.model import AdapterType
@@ -155,6 +155,7 @@ def place(folder: Path, data: Path, environments: dict[str, Path]) -> dict[str, 
         "RECIPE_ENVIRONMENTS": str(folder / "environments"),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        **extensions(next(iter(environments.values())).parent.parent),
     }
 
 

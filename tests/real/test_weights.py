@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from meeting import alone
+from meeting import alone, extensions
 
 from recipec.diagnostics import errors
 from recipec.output import write
@@ -62,6 +62,7 @@ def formats(
         "HOME": str(place),
         "RECIPE_ENVIRONMENTS": str(place / "environments"),
         "HF_HUB_OFFLINE": "1",
+        **extensions(real),
     }
     for stage in ("init", "train"):
         if stage == "train" and "model.load_in=bf16" in settings:  # as models of the hub are saved
