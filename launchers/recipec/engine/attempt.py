@@ -14,7 +14,7 @@ from recipec.engine.display import Display
 from recipec.engine.failure import LOG_TAIL, ErrorText, blame, error_text
 from recipec.engine.progress import ProgressReader, clock
 from recipec.engine.record import Record, RunFolder, now
-from recipec.plan import Stage
+from recipec.plan import RowsOutput, Stage
 from recipec.processes import Child, Signals
 from recipec.systems.registry import REGISTRY, system
 from recipec.tail import last_bytes
@@ -132,6 +132,9 @@ def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
     output = Path(stage.output)  # declared in the recipe: what was promised, beside the exit code
     if not output.is_dir() or not any(output.iterdir()):
         return f"exit code 0, but {stage.output} is empty or missing"
+    lost = [one.place for one in stage.outputs if isinstance(one, RowsOutput) and not Path(one.place).is_file()]
+    if lost:
+        return f"exit code 0, but {lost[0]} is missing"
     return None
 
 
