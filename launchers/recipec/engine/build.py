@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec import manifest
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import environments_folder, folder_of, is_complete, read_pins
+from recipec.environments.install import Pins
 from recipec.launch import nodes
 from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
@@ -24,12 +25,16 @@ SCRIPT = "run.sh"  # of each stage, in its folder
 
 
 class Build(NamedTuple):
-    """An emitted tree. `text` is its plan.json; `recipe` is the recipe's file, None when it is not available."""
+    """An emitted tree. `text` is its plan.json; `recipe` is the recipe's file, None when it is not available.
+
+    `contents` are its files by name where it is only looked at: then nothing of it needs to be on disk.
+    """
 
     folder: Path
     manifest: Manifest
     text: bytes
     recipe: Source | None
+    contents: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -48,6 +53,16 @@ class Build(NamedTuple):
     def pins(self, environment: str) -> Path:
         """Return the file with an environment's pins."""
         return self.folder / self.manifest.environments[environment].file
+
+    def text_of(self, name: str) -> str:
+        """Return the text of an emitted file. Raises OSError when it cannot be read."""
+        if self.contents is not None:
+            return self.contents[name]
+        return (self.folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+
+    def pins_of(self, environment: str) -> Pins:
+        """Return an environment's pins. Raises OSError when they cannot be read."""
+        return read_pins(self.text_of(self.manifest.environments[environment].file))
 
     def files_of(self, stage: Stage[Any]) -> list[str]:
         """Return the emitted files of a stage, sorted."""

@@ -56,6 +56,10 @@ class RunFolder(NamedTuple):
         """The full output of a stage, over all attempts."""
         return self.path / "logs" / f"{stage}.log"
 
+    def key(self, stage: str) -> Path:
+        """What a stage's result depends on, by name, from when it last started."""
+        return self.path / ".keys" / f"{stage}.json"
+
     def events(self, stage: str) -> Path:
         """The trainer's events, over all attempts."""
         return self.path / "events" / f"{stage}.jsonl"

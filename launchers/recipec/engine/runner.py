@@ -15,7 +15,7 @@ from recipec.engine.attempt import attempt
 from recipec.engine.build import Build, load, preflight, spread
 from recipec.engine.checkpoints import checkpoints, free_name, last_complete, set_incomplete_aside
 from recipec.engine.display import Display, display_for
-from recipec.engine.fingerprint import fingerprints
+from recipec.engine.fingerprint import Key, keys
 from recipec.engine.record import Record, RunFolder, StageHistory, history_of, now
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
 from recipec.launch import nodes
@@ -77,14 +77,14 @@ def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> i
             told.callback(nodes.give_up, build.manifest.plan)
         record = Record(folder.record)
         _end_leftovers(record, display)
-        hashes = fingerprints(build, folder.hashes)
-        decisions = decide(build, record, hashes, fresh=fresh)
+        found = keys(build, folder.hashes)
+        decisions = decide(build, record, {name: key.hash for name, key in found.items()}, fresh=fresh)
         _begin(build, folder, record)
         display.start(build.name, [stage.name for stage in build.stages])
         skipped = [one.stage.name for one in decisions if one.action == "skip"] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
-                code = _carry_out(build, folder, record, decisions, hashes, display, signals)
+                code = _carry_out(build, folder, record, decisions, found, display, signals)
         finally:
             display.stop()
         record.add({DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted"), exit_code=code)
@@ -160,14 +160,14 @@ def _carry_out(
     folder: RunFolder,
     record: Record,
     decisions: list[Decision],
-    hashes: dict[str, str],
+    keys: dict[str, Key],
     display: Display,
     signals: Signals,
 ) -> int:
     todo = [decision for decision in decisions if decision.action != "skip"]
     for decision in decisions:
         if decision.action == "skip":
-            record.add("stage-skipped", stage=decision.stage.name, fingerprint=hashes[decision.stage.name])
+            record.add("stage-skipped", stage=decision.stage.name, fingerprint=keys[decision.stage.name].hash)
             display.stage(decision.stage.name, "skipped", decision.why)
     try:
         for name in dict.fromkeys(decision.stage.environment for decision in todo):
@@ -190,6 +190,7 @@ def _carry_out(
             _set_events_aside(folder, stage)
             record.add("stage-set-aside", stage=stage.name, moved_to=str(aside), why=decision.why)
             display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
+        keys[stage.name].write(folder.key(stage.name))
         resume = _resume(stage, record, display) if stage.resumable else None
         ended = attempt(
             build,
@@ -198,7 +199,7 @@ def _carry_out(
             record,
             display,
             signals,
-            fingerprint=hashes[stage.name],
+            fingerprint=keys[stage.name].hash,
             number=decision.history.attempts + 1,
             resume=resume,
         )
