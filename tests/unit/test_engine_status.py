@@ -275,13 +275,13 @@ def test_what_became_of_a_stage() -> None:
         return history_of(lines, "a")
 
     assert history_of(lines, "a") == StageHistory(0, None, None, -1, {})
-    assert then("stage-started", fingerprint="f") == StageHistory(1, "started", "f", -1, lines[-1])
-    assert then("checkpoint-set-aside") == StageHistory(1, "started", "f", -1, lines[-2])
-    assert then("stage-failed") == StageHistory(1, "failed", "f", -1, lines[-1])
-    assert then("stage-started", fingerprint="g") == StageHistory(2, "started", "g", -1, lines[-1])
-    assert then("stage-finished") == StageHistory(2, "finished", "g", 6, lines[-1])
-    assert then("stage-skipped") == StageHistory(2, "finished", "g", 6, lines[-2])
+    assert then("stage-started", fingerprint="f") == StageHistory(1, "started", "f", -1, lines[-1], 2)
+    assert then("checkpoint-set-aside") == StageHistory(1, "started", "f", -1, lines[-2], 2)
+    assert then("stage-failed") == StageHistory(1, "failed", "f", -1, lines[-1], 2)
+    assert then("stage-started", fingerprint="g") == StageHistory(2, "started", "g", -1, lines[-1], 5)
+    assert then("stage-finished") == StageHistory(2, "finished", "g", 6, lines[-1], 5)
+    assert then("stage-skipped") == StageHistory(2, "finished", "g", 6, lines[-2], 5)
     last = lines[-2]
-    assert then("stage-set-aside") == StageHistory(2, None, None, -1, last)
+    assert then("stage-set-aside") == StageHistory(2, None, None, -1, last, 5)
     assert then("stage-started", fingerprint="g").state == "started"
-    assert then("stage-interrupted") == StageHistory(3, "interrupted", "g", -1, lines[-1])
+    assert then("stage-interrupted") == StageHistory(3, "interrupted", "g", -1, lines[-1], 9)

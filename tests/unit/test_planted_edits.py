@@ -12,9 +12,11 @@ from course_on_disk import CHAT, FILES, RECIPE, compiled, complete, folder_of, w
 
 from recipec import output
 from recipec.engine.build import Build, load
+from recipec.engine.decision import decide, graph_of
 from recipec.engine.fingerprint import keys
 from recipec.engine.record import Record
-from recipec.engine.runner import decide
+from recipec.engine.selection import Choice, choose
+from recipec.engine.standing import standings
 from recipec.pipeline import compile_file
 
 NONE: set[str] = set()
@@ -147,9 +149,11 @@ def test_an_edit_runs_again_what_it_shapes(edit: Edit) -> None:
     edit.make()
     build = edit.build()
     folder = folder_of(build)
-    found = {name: key.hash for name, key in keys(build, folder.hashes).items()}
-    decisions = decide(build, Record(folder.record), found, fresh=False)
-    assert {one.stage.name for one in decisions if one.action != "skip"} == edit.again
+    now = standings(build, folder, Record(folder.record).read(), keys(build, folder.hashes))
+    decisions = decide(build, now, choose(graph_of(build), Choice()), fresh=False)
+    assert {one.stage.name for one in decisions if one.runs} == edit.again
+    assert {name for name, one in now.items() if not one.done} == edit.again
+    assert all(one.reasons or one.history.attempts == 0 for one in now.values() if not one.done)
 
 
 @pytest.mark.usefixtures("place")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,9 +97,16 @@ class Build(NamedTuple):
         span = self.span(at)
         return span.where() if span else at
 
-    def missing(self) -> Iterator[FileRead]:
-        """Yield each file that a stage needs, that no stage makes, and that is not there."""
-        needed = {read.path: read for stage in self.stages for read in stage.reads if read.needed}
+    def stage_at(self, name: str) -> str | None:
+        """Return the first place in the recipe that says something of a stage: in its own part of it, if it has one."""
+        said = [row for path, row in self.manifest.because.items() if path.startswith(f"{name}.") and row.at]
+        own = [row for row in said if any(read.startswith(("stages[", "evaluate")) for read in row.reads)]
+        return min((row.at for row in own or said if row.at), key=_split, default=None)
+
+    def missing(self, only: Collection[str] | None = None) -> Iterator[FileRead]:
+        """Yield each file that a stage (of `only` some) needs, that no stage makes, and that is not there."""
+        stages = [stage for stage in self.stages if only is None or stage.name in only]
+        needed = {read.path: read for stage in stages for read in stage.reads if read.needed}
         return (read for read in needed.values() if not self.made(read.path) and not _readable(Path(read.path)))
 
 
@@ -112,6 +119,12 @@ def _split(at: str | None) -> tuple[str, int, int]:
     name, _, rest = (at or "").partition(":")
     line, _, column = rest.partition(":")
     return (name, int(line), int(column)) if line.isdecimal() and column.isdecimal() else (name, 0, 0)
+
+
+def of_text(folder: Path, text: bytes, recipe: Path, contents: Mapping[str, str]) -> Build:
+    """Return a tree that is only looked at, from the text of its plan.json and its files by name."""
+    found = manifest.read(text)
+    return Build(folder, found, text, _recipe_source(recipe, found.recipe), contents)
 
 
 def read(path: Path, again: str) -> tuple[Manifest, bytes]:
@@ -162,10 +175,10 @@ def _refused(code: str, message: str, path: Path, advice: str) -> RecipeError:
     return RecipeError([Finding(code, message, help=advice, file=str(path))])
 
 
-def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
-    """Return everything that would stop a run; called before any environment is created or stage started."""
+def preflight(build: Build, *, allow_edited: bool, only: Collection[str] | None = None) -> list[Finding]:
+    """Return everything that would stop a run (of `only` some stages), before an environment is made or a stage started."""
     findings = [] if allow_edited else _edited(build)
-    for read in build.missing():
+    for read in build.missing(only):
         advice = f"paths are relative to the folder you run from: {Path.cwd()}"
         span = build.span(read.at)
         file = None if span else read.at or read.path
@@ -217,9 +230,9 @@ def _edited(build: Build) -> list[Finding]:
 def _room(build: Build) -> list[Finding]:
     """Return a finding when there is too little disk space for the environments that must be created."""
     needed = 0.0
-    for name in build.manifest.environments:
-        if not is_complete(folder_of(name, build.pins(name))):
-            needed += read_pins(build.pins(name)).disk_gb or 0.0
+    for name, row in build.manifest.environments.items():
+        if not is_complete(folder_of(name, build.text_of(row.file))):
+            needed += build.pins_of(name).disk_gb or 0.0
     place = environments_folder()
     while not place.exists():
         place = place.parent

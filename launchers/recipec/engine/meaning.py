@@ -56,6 +56,11 @@ def kept(key: str, value: str) -> str:
     return value if len(value) <= LONGEST else f"sha256:{sha256(value)}"
 
 
+def is_secret(kept: str) -> bool:
+    """Return whether what was kept of a value stands for a secret."""
+    return kept.startswith(_SECRET)
+
+
 def _data(name: str, text: str) -> Any:
     """Return what a file of data says; None for a program, and for what cannot be read."""
     if name.endswith(".json"):
