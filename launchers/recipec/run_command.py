@@ -69,7 +69,7 @@ def told_of(named: str | None, runs: Path, overrides: Overrides) -> Told:
     """
     if named is None:
         named = _only(runs)
-    elif Path(named).is_file():
+    elif Path(named).is_file() and not RunFolder(runs / named).plan.is_file():
         compiled = compile_file(named, overrides.settings, overrides.profiles, overrides.variables)
         if errors(compiled.findings):
             raise RecipeError(compiled.findings)

@@ -44,7 +44,7 @@ class Reason(NamedTuple):
         """Return the machine-readable form."""
         changed = self.what in ("tool", "value", "file", "pin")
         old, new = (_shown(one) if one is not None and changed else one for one in (self.old, self.new))
-        return {"what": self.what, "name": self.name, "old": old, "new": new, "text": self.text()}
+        return {"what": self.what, "name": hidden(self.name), "old": old, "new": new, "text": self.text()}
 
 
 class Standing(NamedTuple):
@@ -102,7 +102,7 @@ def _standing(
         state = "blocked" if blocked else state
     else:
         gone = [Reason("results", stage.output)] if history.state == "finished" and not there else []
-        changed = [] if same else _changed(Key.read(folder.key(stage.name)), key, history)
+        changed: Iterator[Reason] = iter(()) if same else _changed(Key.read(folder.key(stage.name)), key, history)
         reasons = (*gone, *changed, *_parents(key, before, again))
         if state == "done" and (reasons or not same):
             state = "stale"
@@ -175,7 +175,7 @@ def _shown(value: str | None) -> str:
     digest = value.removeprefix("sha256:")
     if len(digest) == 64 and all(char in "0123456789abcdef" for char in digest):
         return f"sha256:{digest[:SHOWN_HASH]}…"
-    return value
+    return hidden(value)
 
 
 __all__ = ["Reason", "Standing", "standings"]

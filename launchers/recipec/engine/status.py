@@ -117,7 +117,8 @@ def status_text(found: RunStatus) -> str:
     lines = [head + (f", started {found['started']}" if found["started"] else "")]
     width = max((len(row["stage"]) for row in found["stages"]), default=0)
     for row in found["stages"]:
-        parts = [f"stale: {row['stale']}" if row.get("stale") else row["state"]]
+        stale = row.get("stale")
+        parts = [f"stale: {stale}" if stale else row["state"]]
         if row["step"] is not None and row["state"] != "complete":
             parts.append(f"step {row['step']}/{row['total']}")
         if row["seconds"] is not None:
@@ -127,8 +128,8 @@ def status_text(found: RunStatus) -> str:
         if row["checkpoint"] and row["state"] not in ("complete", "running"):
             parts.append(f"resumes from {row['checkpoint']}")
         lines.append(f"  {row['stage']:<{width}}  {', '.join(parts)}")
-    if found.get("note"):
-        lines.append(f"note: {found['note']}")
+    if note := found.get("note"):
+        lines.append(f"note: {note}")
     return "\n".join(lines)
 
 
