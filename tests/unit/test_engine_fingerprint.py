@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,8 @@ def test_a_key_is_written_whole_and_read_again(tmp_path: Path) -> None:
     assert again is not None
     assert (again, again.hash) == (key, key.hash)
     assert [one.name for one in path.parent.iterdir()] == ["train.json"]
-    for wrong in ("{", '{"format": 0}', '{"format": 1, "values": []}'):
+    whole = {"format": 1, **key._asdict()}
+    for wrong in ("{", "[]", *(json.dumps(whole | one) for one in ({"format": 0}, {"values": []}, {"pins": {"a": 1}}))):
         path.write_text(wrong)
         assert Key.read(path) is None
 

@@ -102,6 +102,7 @@ EDITS = [
     Edit("another evaluated model", {"evaluate-dpo"}, recipe("[base, sft, grpo]", "[base, sft, dpo, grpo]")),
     Edit("models in another order", NONE, recipe("[base, sft, grpo]", "[grpo, base, sft]")),
     Edit("a tracker", NONE, recipe("trainer: trl", "track: {wandb: {project: mine}}\ntrainer: trl")),
+    Edit("telemetry of the tools", NONE, recipe("trainer: trl", "track: {telemetry: true}\ntrainer: trl")),
     Edit("rows of the first", SFT, more("chat.jsonl", CHAT)),
     Edit("rows of the second", DPO, text("pairs.jsonl", '"b"', '"d"')),
     Edit("rows of the third", RL, text("asked.jsonl", "1 + 1", "1 + 2")),

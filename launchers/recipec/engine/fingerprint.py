@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from recipec.engine import meaning
 from recipec.engine.build import Build
 from recipec.engine.file_hashes import FileHashes, imported
@@ -53,13 +55,12 @@ class Key(NamedTuple):
     def read(cls, path: Path) -> Key | None:
         """Return what `write` wrote; None where there is no such file, or another version wrote it."""
         found = read_object(path)
-        if (
-            found is None
-            or found.get("format") != FORMAT
-            or not all(isinstance(found.get(p), dict) for p in cls._fields)
-        ):
+        if found is None or found.get("format") != FORMAT:
             return None
-        return cls(**{part: found[part] for part in cls._fields})
+        try:
+            return cls(**msgspec.convert({part: found.get(part) for part in cls._fields}, dict[str, dict[str, str]]))
+        except msgspec.ValidationError:
+            return None
 
 
 def keys(build: Build, cache: Path, *, save: bool = True) -> dict[str, Key]:
@@ -106,7 +107,7 @@ def _values(build: Build, stage: Stage[Any]) -> Iterator[tuple[str, str]]:
 def _left_out(reads: Mapping[str, tuple[str, ...]], stage: str) -> Callable[[str], bool]:
     """Return what tells whether a key only says where a stage reports."""
     named = {key for key, paths in reads.items() if meaning.reports(paths, stage)}
-    return lambda key: key in named or key in TRACKING
+    return lambda key: key in named or key in TRACKING or meaning.silences(key)
 
 
 def _placing(build: Build, stage: Stage[Any]) -> Callable[[str], str]:

@@ -17,6 +17,9 @@ from recipec.secrets import has_shape, is_named
 LONGEST = 160  # characters of a value that is kept as it is; of a longer one, its hash
 _SECRET = "secret:"
 _SETS = re.compile(r"(?:export )?(?P<key>[A-Za-z_]\w*)=(?P<value>.*)|\s+(?P<flag>--[\w.-]+)[ =]?(?P<rest>.*?)(?: \\)?")
+_TELEMETRY = re.compile(
+    r"(?:\w+_)?DO_NOT_TRACK|\w+_DISABLE_(?:TELEMETRY|STATISTICS)"
+)  # variables by which tools are told
 _NAMES = ("name", "model.name")  # of the plan: what a tracker's name of a run consists of, beside the run's own
 
 
@@ -30,6 +33,11 @@ def reports(reads: tuple[str, ...], stage: str) -> bool:
     own = [path.removeprefix(f"{stage}.") for path in reads]
     tracked = [path.startswith("track.") for path in own]
     return any(tracked) and all(is_so or path in _NAMES for is_so, path in zip(tracked, own, strict=True))
+
+
+def silences(variable: str) -> bool:
+    """Return whether a variable only says that a tool is to send no telemetry."""
+    return _TELEMETRY.fullmatch(variable) is not None
 
 
 def values(
