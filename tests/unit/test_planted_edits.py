@@ -11,6 +11,7 @@ import pytest
 from course_on_disk import CHAT, FILES, RECIPE, compiled, complete, folder_of, write
 
 from recipec import output
+from recipec.engine import foresee
 from recipec.engine.build import Build, load
 from recipec.engine.decision import decide, graph_of
 from recipec.engine.fingerprint import keys
@@ -165,3 +166,21 @@ def test_an_edit_that_is_taken_back_runs_nothing() -> None:
     assert keys(compiled(), Path("none/x"), save=False) != before
     write()
     assert keys(compiled(), Path("none/x"), save=False) == before
+
+
+@pytest.mark.usefixtures("place")
+def test_a_stage_is_the_same_under_another_name() -> None:
+    before = keys(compiled(), Path("none/x"), save=False)
+    recipe("name: grpo", "name: rl", "sft, grpo]", "sft, rl]")()
+    after = keys(compiled(), Path("none/x"), save=False)
+    assert (after["rl"].hash, after["evaluate-rl"].hash) == (before["grpo"].hash, before["evaluate-grpo"].hash)
+
+
+@pytest.mark.usefixtures("place")
+def test_nothing_goes_on_from_results_of_what_runs_again_before_it() -> None:
+    build = compiled()
+    complete(build)
+    shutil.rmtree("runs/course/sft")
+    found = {one.stage.name: one.action for one in foresee(build, Path("runs"), Choice())}
+    assert found["sft"] == "run"
+    assert {found[name] for name in SFT - {"sft"}} == {"renew"}
