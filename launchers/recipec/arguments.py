@@ -49,9 +49,32 @@ _SEVERAL_FILES = (
     *_OVERRIDES,
     *_FORMAT,
 )
+_CHOICE = (
+    _argument(
+        "--select",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EXPR",
+        help="run only these stages: name, name+, +name, @name, kind:evaluate; a comma keeps what both have",
+    ),
+    _argument(
+        "--exclude",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EXPR",
+        help="leave these stages alone, as --select",
+    ),
+    _argument("--from", dest="start", metavar="STAGE", help="run this stage, and all that is behind it, anew"),
+    _argument("--only", action="extend", nargs="+", default=[], metavar="STAGE", help="run exactly these stages"),
+    _argument("--force", action="store_true", help="run the selected stages anew although they are complete"),
+    _argument("--dry-run", action="store_true", help="print what would happen to each stage; start and write nothing"),
+)
+_RUNS = _argument("--runs", default="runs", metavar="DIR", help="folder with the runs (default: runs)")
 _RUN_NAME = (
     _argument("name", metavar="NAME", help="name of the recipe"),
-    _argument("--runs", default="runs", metavar="DIR", help="folder with the runs (default: runs)"),
+    _RUNS,
     _JSON_ONLY,
 )
 
@@ -81,6 +104,7 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             _FILE,
             _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
             _argument("--fresh", action="store_true", help="move earlier results aside and start over"),
+            *_CHOICE,
             *_COMMON,
         ),
     ),
@@ -172,7 +196,21 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
         "print the JSON Schema for recipes",
         (_argument("--example", action="store_true", help="print an example recipe instead"),),
     ),
-    "status": ("show the state of a run", _RUN_NAME),
+    "status": (
+        "show the state of a run",
+        (_argument("name", metavar="NAME", help="name of the run, or the recipe's file"), _RUNS, *_COMMON),
+    ),
+    "why": (
+        "show why a stage is done, stale, failed or not run yet",
+        (
+            _argument("stage", metavar="STAGE", help="name of the stage"),
+            _argument(
+                "name", nargs="?", metavar="RECIPE|NAME", help="recipe file or name of a run (default: the only run)"
+            ),
+            _RUNS,
+            *_COMMON,
+        ),
+    ),
     "logs": (
         "print the logs of a run's stages",
         (

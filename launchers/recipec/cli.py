@@ -21,6 +21,7 @@ from recipec.terminal import json_text, shown
 
 if TYPE_CHECKING:
     from recipec.pipeline import Compiled
+    from recipec.run_command import Told
 
 DONE, WRONG, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -244,11 +245,20 @@ def _run(options: argparse.Namespace) -> int:
     result = compile_file(options.file, options.settings, options.profiles, options.variables)
     if errors(result.findings):
         return _print_findings(result.findings, as_json=options.json)
-    folder = Path(options.out) / result.name
-    write(folder, result.files)
-    from recipec.engine import run
+    from recipec.engine import Choice, foresee, run
 
-    return run(folder, Path("runs"), fresh=options.fresh, recipe=Path(options.file))
+    folder, recipe = Path(options.out) / result.name, Path(options.file)
+    choice = Choice(tuple(options.select), tuple(options.exclude), options.start, tuple(options.only), options.force)
+    if options.dry_run:
+        from recipec.run_command import foreseen_json, foreseen_text, in_memory
+
+        decisions = foresee(in_memory(result, folder, recipe), Path("runs"), choice, fresh=options.fresh)
+        if not options.json:
+            _print(foreseen_text(result.name, decisions))
+            return DONE
+        return _print_findings(result.told, as_json=True, name=result.name, stages=foreseen_json(decisions))
+    write(folder, result.files)
+    return run(folder, Path("runs"), fresh=options.fresh, recipe=recipe, choice=choice)
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -391,11 +401,28 @@ def _schema(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _status(options: argparse.Namespace) -> int:
-    from recipec.engine import status, status_text
+def _told(options: argparse.Namespace) -> Told:
+    from recipec.run_command import Overrides, told_of
 
-    found = status(Path(options.runs) / options.name)
+    overrides = Overrides(options.settings, options.profiles, options.variables)
+    return told_of(options.name, Path(options.runs), overrides)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from recipec.engine import status_text
+    from recipec.run_command import status_of
+
+    found = status_of(_told(options))
     _print(_json(found) if options.json else status_text(found))
+    return DONE
+
+
+def _why(options: argparse.Namespace) -> int:
+    from recipec.run_command import standing_of, why_json, why_text
+
+    told = _told(options)
+    standing = standing_of(told, options.stage)
+    _print(_json(why_json(told, standing)) if options.json else why_text(told, standing))
     return DONE
 
 
@@ -454,6 +481,7 @@ FUNCTIONS = {
     "doctor": _doctor,
     "schema": _schema,
     "status": _status,
+    "why": _why,
     "logs": _logs,
     "report": _report,
     "env": _env,

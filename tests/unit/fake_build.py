@@ -22,7 +22,7 @@ from typing import Any
 
 from recipec import manifest
 from recipec.diagnostics import RecipeError, render
-from recipec.engine import run
+from recipec.engine import Choice, run
 from recipec.manifest import Emitted, Environment, Line, Manifest
 from recipec.pipeline import compile_file
 from recipec.plan import Stage
@@ -145,12 +145,12 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_here(*, fresh: bool = False) -> tuple[int, str]:
+def run_here(*, fresh: bool = False, **choice: Any) -> tuple[int, str]:
     """Run the engine on the tree in this folder; return its exit code, 1 for findings, and all that it said."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         try:
-            code = run(Path("build/demo"), Path("runs"), fresh=fresh)
+            code = run(Path("build/demo"), Path("runs"), fresh=fresh, choice=Choice(**choice))
         except RecipeError as error:
             code = 1
             said.write(render(error.findings))

@@ -198,7 +198,7 @@ def test_checkpoints_of_another_recipe_are_never_mixed(place: Path) -> None:
     make(place, config="a: 2")
     code, said = run_here()
     assert code == 1
-    assert "have changed since the checkpoints in runs/demo/train were written" in said
+    assert "the checkpoints in runs/demo/train were made from something else (axolotl.yaml:a: 1 → 2)" in said
     assert "--fresh to move them to runs/demo/train.previous" in said
     assert events(place).count("stage-started") == 4
     code, said = run_here(fresh=True)

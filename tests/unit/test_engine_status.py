@@ -33,14 +33,14 @@ class Run:
         self.folder.path.mkdir(parents=True)
         whole = compiled()
         stages = tuple(
-            whole.plan.stages[0].replaced(id=f"{n}0-s", name=f"s{n}", output=f"out/{n}", resumable=n == 2, inputs=())
+            whole.plan.stages[0].replaced(name=f"s{n}", output=f"out/{n}", resumable=n == 2, inputs=())
             for n in (1, 2, 3)
         )
         self.folder.plan.write_text(manifest.write(whole.replaced(plan=whole.plan.replaced(stages=stages))))
         self.record = Record(self.folder.record)
 
     def add(self, event: str, stage: int | None = None, **more: Any) -> None:
-        self.record.add(event, **({} if stage is None else {"stage": f"{stage}0-s"}), **more)
+        self.record.add(event, **({} if stage is None else {"stage": f"s{stage}"}), **more)
 
     @property
     def now(self) -> RunStatus:
@@ -51,7 +51,7 @@ class Run:
 
     def stage(self, number: int) -> StageStatus:
         found = self.now["stages"][number - 1]
-        assert found["stage"] == f"{number}0-s"
+        assert found["stage"] == f"s{number}"
         return found
 
 
@@ -120,19 +120,19 @@ def test_a_stage_is_told_as_it_ended(run: Run) -> None:
     run.add("stage-started", 1, **ME)
     about = {"seconds": 61.5, "exit_code": 3, "step": 4, "total": 9, "reason": "exit code 3"}
     run.add("stage-failed", 1, **about)
-    assert run.stage(1) == {"stage": "s", "state": "failed", "attempts": 2, "checkpoint": None, "log": None, **about}
+    assert run.stage(1) == {"stage": "s1", "state": "failed", "attempts": 2, "checkpoint": None, "log": None, **about}
     nothing = dict.fromkeys(about)
     assert run.stage(3) == {
-        "stage": "s",
+        "stage": "s3",
         "state": "waiting",
         "attempts": 0,
         "checkpoint": None,
         "log": None,
         **nothing,
     }
-    run.folder.log("s").parent.mkdir()
-    run.folder.log("s").touch()
-    assert run.stage(1)["log"] == str(run.folder.log("s"))
+    run.folder.log("s1").parent.mkdir()
+    run.folder.log("s1").touch()
+    assert run.stage(1)["log"] == str(run.folder.log("s1"))
 
 
 def test_a_stage_that_runs_is_told_by_its_events(run: Run) -> None:
@@ -140,11 +140,11 @@ def test_a_stage_that_runs_is_told_by_its_events(run: Run) -> None:
     run.add("stage-started", 1, **ME)
     assert "loss" not in run.stage(1)
     rows = [{"event": "begin", "step": 0, "total": 9}, {"event": "log", "step": 1, "total": 9, "loss": 2.5}]
-    run.folder.events("s").parent.mkdir()
-    run.folder.events("s").write_text("".join(json.dumps(row) + "\n" for row in rows[:1]))
+    run.folder.events("s1").parent.mkdir()
+    run.folder.events("s1").write_text("".join(json.dumps(row) + "\n" for row in rows[:1]))
     assert [run.stage(1)[word] for word in ("step", "total", "loss")] == [0, 9, None]
     rows += [{"event": "log", "step": 2, "total": 9, "loss": 1.5}, {"event": "eval", "step": 3, "total": 8, "loss": 7}, {"event": "no step"}]  # fmt: skip
-    run.folder.events("s").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"event": "lo')
+    run.folder.events("s1").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"event": "lo')
     assert [run.stage(1)[word] for word in ("step", "total", "loss")] == [3, 8, 1.5]
 
 
@@ -200,7 +200,7 @@ def test_where_there_is_no_run_there_is_no_status(
 
 def write_log(run: Run, stage: int, text: bytes) -> None:
     run.folder.log("x").parent.mkdir(exist_ok=True)
-    with run.folder.log(f"{stage}0-s").open("ab") as stream:
+    with run.folder.log(f"s{stage}").open("ab") as stream:
         stream.write(text)
 
 
@@ -208,15 +208,15 @@ def test_logs_come_stage_by_stage_or_of_one(run: Run) -> None:
     write_log(run, 2, b"two\n")
     write_log(run, 1, b"one \xff\n")
     assert "".join(logs(run.folder.path)) == "one \ufffd\ntwo\n"
-    assert "".join(logs(run.folder.path, "s")) == "two\n"
-    assert list(logs(run.folder.path, "s")) == []
+    assert "".join(logs(run.folder.path, "s2")) == "two\n"
+    assert list(logs(run.folder.path, "s3")) == []
     write_log(run, 2, b"x" * 200_000)
-    assert "".join(logs(run.folder.path, "s")) == "two\n" + "x" * 200_000
+    assert "".join(logs(run.folder.path, "s2")) == "two\n" + "x" * 200_000
     with pytest.raises(RecipeError) as caught:
-        logs(run.folder.path, "t")
+        logs(run.folder.path, "s22")
     (finding,) = caught.value.findings
-    assert (finding.code, finding.suggestion, finding.file) == ("E021", "s", str(run.folder.path))
-    assert finding.message == 'there is no stage "t"; there are s, s, s'
+    assert (finding.code, finding.suggestion, finding.file) == ("E021", "s2", str(run.folder.path))
+    assert finding.message == 'there is no stage "s22"; there are s1, s2, s3'
 
 
 def test_logs_are_followed_until_the_run_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,13 +275,13 @@ def test_what_became_of_a_stage() -> None:
         return history_of(lines, "a")
 
     assert history_of(lines, "a") == StageHistory(0, None, None, -1, {})
-    assert then("stage-started", fingerprint="f") == StageHistory(1, "started", "f", -1, lines[-1])
-    assert then("checkpoint-set-aside") == StageHistory(1, "started", "f", -1, lines[-2])
-    assert then("stage-failed") == StageHistory(1, "failed", "f", -1, lines[-1])
-    assert then("stage-started", fingerprint="g") == StageHistory(2, "started", "g", -1, lines[-1])
-    assert then("stage-finished") == StageHistory(2, "finished", "g", 6, lines[-1])
-    assert then("stage-skipped") == StageHistory(2, "finished", "g", 6, lines[-2])
+    assert then("stage-started", fingerprint="f") == StageHistory(1, "started", "f", -1, lines[-1], 2)
+    assert then("checkpoint-set-aside") == StageHistory(1, "started", "f", -1, lines[-2], 2)
+    assert then("stage-failed") == StageHistory(1, "failed", "f", -1, lines[-1], 2)
+    assert then("stage-started", fingerprint="g") == StageHistory(2, "started", "g", -1, lines[-1], 5)
+    assert then("stage-finished") == StageHistory(2, "finished", "g", 6, lines[-1], 5)
+    assert then("stage-skipped") == StageHistory(2, "finished", "g", 6, lines[-2], 5)
     last = lines[-2]
-    assert then("stage-set-aside") == StageHistory(2, None, None, -1, last)
+    assert then("stage-set-aside") == StageHistory(2, None, None, -1, last, 5)
     assert then("stage-started", fingerprint="g").state == "started"
-    assert then("stage-interrupted") == StageHistory(3, "interrupted", "g", -1, lines[-1])
+    assert then("stage-interrupted") == StageHistory(3, "interrupted", "g", -1, lines[-1], 9)

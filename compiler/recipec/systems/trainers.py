@@ -84,19 +84,19 @@ def ring(tool: str, message: str = "") -> Check:
     )
 
 
+TRACKING = ("WANDB_PROJECT", "WANDB_ENTITY", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ALLOW_FILE_STORE")
+
+
 def tracking(s: Train) -> dict[str, str]:
     """Return the variables by which Hugging Face's trainers know where to report."""
-    found = {
-        "WANDB_PROJECT": s.track.wandb_project,
-        "WANDB_ENTITY": s.track.wandb_entity,
-        "MLFLOW_TRACKING_URI": s.track.mlflow_uri,
-        "MLFLOW_EXPERIMENT_NAME": s.track.mlflow_experiment,
-    }
-    return {name: value for name, value in found.items() if value is not None} | allowing_folder(s)
+    track = s.track
+    said = (track.wandb_project, track.wandb_entity, track.mlflow_uri, track.mlflow_experiment)
+    found = zip(TRACKING, said, strict=False)
+    return {name: value for name, value in found if value is not None} | allowing_folder(s)
 
 
 def allowing_folder(s: Train) -> dict[str, str]:
     """Return the variable without which MLflow refuses to write into a folder, where the recipe names one."""
     uri = s.track.mlflow_uri
     folder = uri is not None and (uri.startswith("file:") or (":" not in uri and uri not in HOSTED))
-    return {"MLFLOW_ALLOW_FILE_STORE": "true"} if folder else {}
+    return {TRACKING[-1]: "true"} if folder else {}

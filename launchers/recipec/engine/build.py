@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec import manifest
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import environments_folder, folder_of, is_complete, read_pins
+from recipec.environments.install import Pins
 from recipec.launch import nodes
 from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
@@ -24,12 +25,16 @@ SCRIPT = "run.sh"  # of each stage, in its folder
 
 
 class Build(NamedTuple):
-    """An emitted tree. `text` is its plan.json; `recipe` is the recipe's file, None when it is not available."""
+    """An emitted tree. `text` is its plan.json; `recipe` is the recipe's file, None when it is not available.
+
+    `contents` are its files by name where it is only looked at: then nothing of it needs to be on disk.
+    """
 
     folder: Path
     manifest: Manifest
     text: bytes
     recipe: Source | None
+    contents: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -48,6 +53,16 @@ class Build(NamedTuple):
     def pins(self, environment: str) -> Path:
         """Return the file with an environment's pins."""
         return self.folder / self.manifest.environments[environment].file
+
+    def text_of(self, name: str) -> str:
+        """Return the text of an emitted file. Raises OSError when it cannot be read."""
+        if self.contents is not None:
+            return self.contents[name]
+        return (self.folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+
+    def pins_of(self, environment: str) -> Pins:
+        """Return an environment's pins. Raises OSError when they cannot be read."""
+        return read_pins(self.text_of(self.manifest.environments[environment].file))
 
     def files_of(self, stage: Stage[Any]) -> list[str]:
         """Return the emitted files of a stage, sorted."""
@@ -82,9 +97,16 @@ class Build(NamedTuple):
         span = self.span(at)
         return span.where() if span else at
 
-    def missing(self) -> Iterator[FileRead]:
-        """Yield each file that a stage needs, that no stage makes, and that is not there."""
-        needed = {read.path: read for stage in self.stages for read in stage.reads if read.needed}
+    def stage_at(self, name: str) -> str | None:
+        """Return the first place in the recipe that says something of a stage: in its own part of it, if it has one."""
+        said = [row for path, row in self.manifest.because.items() if path.startswith(f"{name}.") and row.at]
+        own = [row for row in said if any(read.startswith(("stages[", "evaluate")) for read in row.reads)]
+        return min((row.at for row in own or said if row.at), key=_split, default=None)
+
+    def missing(self, only: Collection[str] | None = None) -> Iterator[FileRead]:
+        """Yield each file that a stage (of `only` some) needs, that no stage makes, and that is not there."""
+        stages = [stage for stage in self.stages if only is None or stage.name in only]
+        needed = {read.path: read for stage in stages for read in stage.reads if read.needed}
         return (read for read in needed.values() if not self.made(read.path) and not _readable(Path(read.path)))
 
 
@@ -97,6 +119,12 @@ def _split(at: str | None) -> tuple[str, int, int]:
     name, _, rest = (at or "").partition(":")
     line, _, column = rest.partition(":")
     return (name, int(line), int(column)) if line.isdecimal() and column.isdecimal() else (name, 0, 0)
+
+
+def of_text(folder: Path, text: bytes, recipe: Path, contents: Mapping[str, str]) -> Build:
+    """Return a tree that is only looked at, from the text of its plan.json and its files by name."""
+    found = manifest.read(text)
+    return Build(folder, found, text, _recipe_source(recipe, found.recipe), contents)
 
 
 def read(path: Path, again: str) -> tuple[Manifest, bytes]:
@@ -147,10 +175,10 @@ def _refused(code: str, message: str, path: Path, advice: str) -> RecipeError:
     return RecipeError([Finding(code, message, help=advice, file=str(path))])
 
 
-def preflight(build: Build, *, allow_edited: bool) -> list[Finding]:
-    """Return everything that would stop a run; called before any environment is created or stage started."""
+def preflight(build: Build, *, allow_edited: bool, only: Collection[str] | None = None) -> list[Finding]:
+    """Return everything that would stop a run (of `only` some stages), before an environment is made or a stage started."""
     findings = [] if allow_edited else _edited(build)
-    for read in build.missing():
+    for read in build.missing(only):
         advice = f"paths are relative to the folder you run from: {Path.cwd()}"
         span = build.span(read.at)
         file = None if span else read.at or read.path
@@ -202,9 +230,9 @@ def _edited(build: Build) -> list[Finding]:
 def _room(build: Build) -> list[Finding]:
     """Return a finding when there is too little disk space for the environments that must be created."""
     needed = 0.0
-    for name in build.manifest.environments:
-        if not is_complete(folder_of(name, build.pins(name))):
-            needed += read_pins(build.pins(name)).disk_gb or 0.0
+    for name, row in build.manifest.environments.items():
+        if not is_complete(folder_of(name, build.text_of(row.file))):
+            needed += build.pins_of(name).disk_gb or 0.0
     place = environments_folder()
     while not place.exists():
         place = place.parent

@@ -1,140 +1,150 @@
-"""One hash for everything that a stage's result depends on: its files, pins and data, and the stages before it.
+"""What a stage's result depends on, in named parts: its values, files and pins, its tool, and the stages before it.
 
-Comments and layout of emitted files do not count: a new comment in a recipe must not cause another training.
+Comments, layout, names of other stages and the places of results do not count: none of them may cause another training.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from recipec.diagnostics import RecipeError
+import msgspec
+
+from recipec.engine import meaning
 from recipec.engine.build import Build
+from recipec.engine.file_hashes import FileHashes, imported
 from recipec.json_files import read_object
-from recipec.plan import Stage
+from recipec.plan import Stage, fields
+from recipec.systems.trainers import TRACKING
 
-HASHED_WHOLE = 256 << 20  # bytes; of larger files (model weights), only samples are hashed
-SAMPLES, SAMPLE_BYTES = 16, 1 << 20
+FORMAT = 1
 _FILE_NAME = re.compile(r"[\w./@+-]+\.(?:jsonl?|csv|tsv|parquet|txt|py)\b")
 
 
-def fingerprints(build: Build, cache: Path) -> dict[str, str]:
-    """Return the fingerprint of every stage, by name; the file `cache` keeps the hashes of data files between runs."""
-    hashes = _Hashes(cache, [Path(stage.output).absolute() for stage in build.stages])
-    found: dict[str, str] = {}
+class Key(NamedTuple):
+    """Everything that a stage's result depends on, by name: which of it differs says why a stage is stale.
+
+    `values` are those of emitted files (`file:key`), `files` hashes of what it reads, `pins` versions of packages,
+    `parents` the hashes of the keys of the stages that it waits for.
+    """
+
+    system: dict[str, str]
+    values: dict[str, str]
+    files: dict[str, str]
+    pins: dict[str, str]
+    parents: dict[str, str]
+
+    @property
+    def hash(self) -> str:
+        """The fingerprint: one hash for all of it. What the stages before it are called does not count."""
+        counted = [self.system, self.values, self.files, self.pins, list(self.parents.values())]
+        return meaning.sha256(json.dumps(counted, sort_keys=True))
+
+    def write(self, path: Path) -> None:
+        """Write it to a file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        said = {"format": FORMAT, "fingerprint": self.hash, **self._asdict()}
+        fresh.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Key | None:
+        """Return what `write` wrote; None where there is no such file, or another version wrote it."""
+        found = read_object(path)
+        if found is None or found.get("format") != FORMAT:
+            return None
+        try:
+            return cls(**msgspec.convert({part: found.get(part) for part in cls._fields}, dict[str, dict[str, str]]))
+        except msgspec.ValidationError:
+            return None
+
+
+def keys(build: Build, cache: Path, *, save: bool = True) -> dict[str, Key]:
+    """Return the key of every stage, by name; the file `cache` keeps the hashes of data files between runs."""
+    hashes = FileHashes(cache, [Path(stage.output).absolute() for stage in build.stages])
+    found: dict[str, Key] = {}
     for stage in build.stages:
-        digest = hashlib.sha256()
-        for part in _parts(build, stage, hashes):
-            digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
-        for earlier in stage.after:
-            digest.update(found[earlier].encode() + b"\0")
-        found[stage.name] = digest.hexdigest()
-    hashes.save()
+        found[stage.name] = Key(
+            system={"kind": stage.kind, "system": stage.system, "release": stage.release},
+            values=dict(_values(build, stage)),
+            files=dict(_files(build, stage, hashes)),
+            pins=dict(_pin(line) for line in build.pins_of(stage.environment).lines),
+            parents={earlier: found[earlier].hash for earlier in stage.after},
+        )
+    if save:
+        hashes.save()
     return found
 
 
-def _parts(build: Build, stage: Stage[Any], hashes: _Hashes) -> Iterator[str]:
-    """Yield all that shapes a stage beside earlier stages: its files, its pins, and what it reads that is here."""
-    yield f"{stage.kind} {stage.system} {stage.release}"
+def fingerprints(build: Build, cache: Path) -> dict[str, str]:
+    """Return the fingerprint of every stage, by name."""
+    return {name: key.hash for name, key in keys(build, cache).items()}
+
+
+def _pin(line: str) -> tuple[str, str]:
+    name, _, version = line.partition("==")
+    return name, version or line
+
+
+def _values(build: Build, stage: Stage[Any]) -> Iterator[tuple[str, str]]:
+    """Yield the values of a stage's emitted files; its own name, in their paths, is left out."""
+    place = _placing(build, stage)
     for name in build.files_of(stage):
-        yield f"{name} {meaning_hash(build.folder / name)}"
-    yield meaning_hash(build.pins(stage.environment))
+        lines = build.manifest.files[name].lines
+        yield from meaning.values(
+            name.removeprefix(f"{stage.name}/"),
+            build.text_of(name),
+            {key: line.line for key, line in lines.items()},
+            _left_out({key: line.reads for key, line in lines.items()}, stage.name),
+            place,
+        )
+
+
+def _left_out(reads: Mapping[str, tuple[str, ...]], stage: str) -> Callable[[str], bool]:
+    """Return what tells whether a key only says where a stage reports."""
+    named = {key for key, paths in reads.items() if meaning.reports(paths, stage)}
+    return lambda key: key in named or key in TRACKING or meaning.silences(key)
+
+
+def _placing(build: Build, stage: Stage[Any]) -> Callable[[str], str]:
+    """Return what puts, for the folders of a run in a text, what they are to a stage: its output, an input, its cache."""
+    roles = {stage.output: "<output>"}
+    for number, one in enumerate(stage.inputs, 1):
+        made = [(field, getattr(one.output, field)) for field in ("place", *fields(one.output))]
+        for field, path in made if one.stage is not None else ():
+            if isinstance(path, str) and build.made(path):
+                roles.setdefault(path, f"<input {number}>" if field == "place" else f"<input {number}: {field}>")
+    if stage.kind == "train":
+        roles.setdefault(stage.body.data.cache, "<cache>")
+    roles.setdefault(str(Path(stage.output).parent), "<run>")
+    longest_first = "|".join(re.escape(path) for path in sorted(roles, key=len, reverse=True) if path)
+    pattern = re.compile(rf"(?<![\w./-])(?:\./)?({longest_first})(?![\w.-])")
+    return lambda text: pattern.sub(lambda found: roles[found[1]], text)
+
+
+def _files(build: Build, stage: Stage[Any], hashes: FileHashes) -> Iterator[tuple[str, str]]:
     for path in sorted(_reads(stage, hashes)):
         if not build.made(path) and Path(path).exists():
-            yield f"{path} {hashes.of(Path(path).absolute())}"
+            for below, held in hashes.of(Path(path).absolute()):
+                yield f"{path}/{below}" if below else path, held
 
 
-def _reads(stage: Stage[Any], hashes: _Hashes) -> set[str]:
+def _reads(stage: Stage[Any], hashes: FileHashes) -> set[str]:
     """Return the paths that a stage reads. Tasks of lm-eval name data files in their text, so these count too."""
     found = {read.path for read in stage.reads}
     tasks = stage.body.task_folder if stage.kind == "evaluate" else None
-    for file in hashes.files(Path(tasks).absolute()) if tasks else ():
+    inside = hashes.files(Path(tasks).absolute()) if tasks else []
+    for file in inside:
         if file.suffix in (".yaml", ".yml"):
             mentioned = _FILE_NAME.findall(file.read_text(encoding="utf-8", errors="replace"))
             found |= {name for name in mentioned if Path(name).is_file()}
+    for path in [path for path in found if path.endswith(".py") and Path(path).is_file()]:
+        found |= {str(beside) for beside in imported(Path(path))}
     return found
 
 
-def meaning_hash(path: Path) -> str:
-    """Return a hash of a file's contents: parsed for YAML and JSON, without comments for scripts and pins."""
-    raw = path.read_bytes()
-    text = raw.decode("utf-8", "surrogateescape")
-    if path.suffix == ".json":
-        try:
-            return _hash(json.dumps(json.loads(text), sort_keys=True))
-        except ValueError:
-            return _hash(text)
-    if path.suffix in (".yaml", ".yml"):
-        return _hash(json.dumps(_yaml(path.name, text), sort_keys=True, default=str))
-    if path.suffix in (".sh", ".txt"):
-        lines = [line.rstrip() for line in text.splitlines()]
-        return _hash("\n".join(line for line in lines if line and not line.lstrip().startswith("#")))
-    return _hash(text)
-
-
-def _yaml(name: str, text: str) -> Any:
-    from recipec.source import Source, plain
-    from recipec.yaml_reader import read_text
-
-    try:
-        return plain(read_text(Source(name, text)))
-    except RecipeError:
-        return text
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-class _Hashes:
-    """Hashes of files and folders; a file with the same size, modification time and inode is not read again.
-
-    What the run itself writes (`outputs`, and the folder of `cache`) is no part of a folder around it.
-    """
-
-    def __init__(self, cache: Path, outputs: list[Path]) -> None:
-        self._cache = cache
-        self._new: dict[str, Any] = {}
-        self._old = read_object(cache) or {}
-        self._left_out = [cache.parent.absolute(), *outputs]
-
-    def of(self, path: Path) -> str:
-        """Return the hash of a file, or of the names and contents of all files below a folder."""
-        if path.is_file():
-            return self._file(path)
-        return _hash("".join(f"{file.relative_to(path)} {self._file(file)}\n" for file in self.files(path)))
-
-    def files(self, folder: Path) -> list[Path]:
-        """Return the files below a folder, sorted."""
-        found = (file for file in folder.rglob("*") if file.is_file() and ".git" not in file.parts)
-        return sorted(file for file in found if not any(file.is_relative_to(one) for one in self._left_out))
-
-    def save(self) -> None:
-        """Write the cache for the next run."""
-        fresh = self._cache.with_name(self._cache.name + ".new")
-        fresh.write_text(json.dumps(self._new, indent=0), encoding="utf-8")
-        fresh.replace(self._cache)
-
-    def _file(self, path: Path) -> str:
-        about = path.stat()
-        key, mark = str(path), [about.st_size, about.st_mtime_ns, about.st_ino]
-        held = self._new.get(key) or self._old.get(key)
-        if not held or held[:3] != mark:
-            held = [*mark, _content(path, about.st_size)]
-        self._new[key] = held
-        return str(held[3])
-
-
-def _content(path: Path, size: int) -> str:
-    with path.open("rb") as stream:
-        if size <= HASHED_WHOLE:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-        digest = hashlib.sha256(str(size).encode())
-        for index in range(SAMPLES):
-            stream.seek((size - SAMPLE_BYTES) * index // (SAMPLES - 1))
-            digest.update(stream.read(SAMPLE_BYTES))
-        return digest.hexdigest()
+__all__ = ["Key", "fingerprints", "keys"]

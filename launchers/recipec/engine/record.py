@@ -56,6 +56,10 @@ class RunFolder(NamedTuple):
         """The full output of a stage, over all attempts."""
         return self.path / "logs" / f"{stage}.log"
 
+    def key(self, stage: str) -> Path:
+        """What a stage's result depends on, by name, from when it last started."""
+        return self.path / ".keys" / f"{stage}.json"
+
     def events(self, stage: str) -> Path:
         """The trainer's events, over all attempts."""
         return self.path / "events" / f"{stage}.jsonl"
@@ -93,6 +97,7 @@ class StageHistory(NamedTuple):
     fingerprint: str | None  # at the last start; None after its output was moved aside
     finished_at: int  # index of the line that says it finished, -1 without one
     last: Mapping[str, Any]  # line of the last start or end
+    started_at: int = -1  # index of the line that says it started, -1 without one
 
 
 def history_of(lines: list[dict[str, Any]], stage: str) -> StageHistory:
@@ -103,7 +108,7 @@ def history_of(lines: list[dict[str, Any]], stage: str) -> StageHistory:
             continue
         match row.get("event"):
             case "stage-started":
-                history = StageHistory(history.attempts + 1, "started", row.get("fingerprint"), -1, row)
+                history = StageHistory(history.attempts + 1, "started", row.get("fingerprint"), -1, row, place)
             case "stage-finished":
                 history = history._replace(state="finished", finished_at=place, last=row)
             case "stage-failed" | "stage-interrupted" as event:

@@ -1,4 +1,4 @@
-"""A run from start to end: decide what to do with each stage, create the environments, run the stages in order."""
+"""A run from start to end: create the environments, run the stages that it was decided to run, in order."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.attempt import attempt
 from recipec.engine.build import Build, load, preflight, spread
-from recipec.engine.checkpoints import checkpoints, free_name, last_complete, set_incomplete_aside
+from recipec.engine.checkpoints import free_name, last_complete, set_incomplete_aside
+from recipec.engine.decision import Decision, decide, graph_of
 from recipec.engine.display import Display, display_for
-from recipec.engine.fingerprint import fingerprints
-from recipec.engine.record import Record, RunFolder, StageHistory, history_of, now
+from recipec.engine.fingerprint import Key, keys
+from recipec.engine.record import Record, RunFolder, now
+from recipec.engine.selection import Choice, Chosen, choose
+from recipec.engine.standing import standings
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
 from recipec.launch import nodes
 from recipec.plan import Stage
-from recipec.processes import Signals, alive, group_members, start_of, stop_group
+from recipec.processes import Signals, group_members, start_of, stop_group
 
 DONE, FAILED, INTERRUPTED = 0, 3, 130
 _CLOSING_LINES = {
@@ -28,15 +31,6 @@ _CLOSING_LINES = {
     FAILED: "failed; fix the cause and run the same command again to continue from here; `recipe status {name}` shows more",
     INTERRUPTED: "interrupted; run the same command again to continue from here",
 }
-
-
-class Decision(NamedTuple):
-    """What a run does with a stage: skip it, run it, or `renew` it: move its old output aside, then run it."""
-
-    stage: Stage[Any]
-    action: Literal["skip", "run", "renew"]
-    history: StageHistory
-    why: str = ""
 
 
 def run(
@@ -47,29 +41,45 @@ def run(
     allow_edited: bool = False,
     display: Display | None = None,
     recipe: Path | None = None,
+    choice: Choice = Choice(),  # noqa: B008  # it is frozen
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
-    Returns 0 when every stage is complete, 3 when one failed, 130 when a signal stopped the run. Complete stages whose
-    inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs of
-    changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
+    Returns 0 when every chosen stage is complete, 3 when one failed, 130 when a signal stopped the run. Complete stages
+    whose inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs
+    of changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
-    lines. Raises RecipeError, before anything is started, when the run must not begin.
+    lines; `choice` says which stages run, and which run anew. Raises RecipeError, before anything is started, when the run
+    must not begin.
     """
     build = load(build_dir, recipe)
-    if findings := preflight(build, allow_edited=allow_edited):
+    chosen = choose(graph_of(build), choice)
+    if findings := preflight(build, allow_edited=allow_edited, only=chosen.selected):
         raise RecipeError(findings)
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        return _run(build, folder, display, fresh=fresh)
+        return _run(build, folder, display, chosen, fresh=fresh)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
         raise RecipeError([Finding("E012", f"cannot be written: {what}", help=advice, file=str(place))]) from None
 
 
-def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> int:
+def foresee(build: Build, runs_root: Path, choice: Choice, *, fresh: bool = False) -> list[Decision]:
+    """Return what `run` would do with each stage; nothing is started or written. Raises RecipeError, as `run` does."""
+    chosen = choose(graph_of(build), choice)
+    if findings := preflight(build, allow_edited=True, only=chosen.selected):
+        raise RecipeError(findings)
+    folder = RunFolder(runs_root / build.name)
+    lines = Record(folder.record).read()
+    standing = standings(build, folder, lines, keys(build, folder.hashes, save=False))
+    if any(one.state == "running" for one in standing.values()):
+        raise RecipeError([_in_progress(folder, "a stage of it is running")])
+    return decide(build, standing, chosen, fresh=fresh)
+
+
+def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, fresh: bool) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
         several = spread(build)
@@ -77,61 +87,27 @@ def _run(build: Build, folder: RunFolder, display: Display, *, fresh: bool) -> i
             told.callback(nodes.give_up, build.manifest.plan)
         record = Record(folder.record)
         _end_leftovers(record, display)
-        hashes = fingerprints(build, folder.hashes)
-        decisions = decide(build, record, hashes, fresh=fresh)
+        found = keys(build, folder.hashes)
+        standing = standings(build, folder, record.read(), found)
+        decisions = decide(build, standing, chosen, fresh=fresh)
+        left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
         _begin(build, folder, record)
         display.start(build.name, [stage.name for stage in build.stages])
-        skipped = [one.stage.name for one in decisions if one.action == "skip"] if several else []
+        skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
-                code = _carry_out(build, folder, record, decisions, hashes, display, signals)
+                code = _carry_out(build, folder, record, decisions, found, display, signals)
         finally:
             display.stop()
-        record.add({DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted"), exit_code=code)
+        event = {DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted")
+        record.add(event, exit_code=code, **({"left": left} if left else {}))
         if code == DONE:
             told.pop_all()
+    if left and code == DONE:
+        display.say(f"not selected, and not complete: {', '.join(left)}")
     display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
     display.stop()
     return code
-
-
-def decide(build: Build, record: Record, hashes: dict[str, str], *, fresh: bool) -> list[Decision]:
-    """Return what to do with each stage. Raises RecipeError when results of different recipes would get mixed."""
-    lines = record.read()
-    decisions: list[Decision] = []
-    finished: dict[str, int] = {}
-    mixed: list[Finding] = []
-    for stage in build.stages:
-        history = history_of(lines, stage.name)
-        output = Path(stage.output)
-        there = output.is_dir() and any(output.iterdir())
-        same = history.fingerprint == hashes[stage.name]
-        newer = all(history.finished_at > finished.get(earlier, 1 << 60) for earlier in stage.after)
-        if same and there and history.state == "finished" and newer:
-            finished[stage.name] = history.finished_at
-            decisions.append(Decision(stage, "skip", history, "complete and unchanged"))
-        elif there and fresh:
-            decisions.append(Decision(stage, "renew", history, "--fresh"))
-        elif there and not same and checkpoints(output):
-            mixed.append(_mixed(build, stage, history))
-        elif there and not same:
-            decisions.append(Decision(stage, "renew", history, "its recipe, data or inputs changed"))
-        else:
-            decisions.append(Decision(stage, "run", history))
-    if mixed:
-        raise RecipeError(mixed)
-    if fresh and all(decision.action == "skip" for decision in decisions):
-        return [decision._replace(action="renew", why="--fresh") for decision in decisions]
-    return decisions
-
-
-def _mixed(build: Build, stage: Stage[Any], history: StageHistory) -> Finding:
-    if history.fingerprint is None:
-        message = f"{stage.output} has checkpoints that no recorded run of {stage.name} wrote"
-    else:
-        message = f"the recipe, its data or its pins have changed since the checkpoints in {stage.output} were written"
-    advice = f"pass --fresh to move them to {free_name(Path(stage.output), 'previous')} and start {stage.name} over"
-    return Finding("E010", message, help=advice, file=str(build.folder))
 
 
 def _begin(build: Build, folder: RunFolder, record: Record) -> None:
@@ -160,14 +136,15 @@ def _carry_out(
     folder: RunFolder,
     record: Record,
     decisions: list[Decision],
-    hashes: dict[str, str],
+    keys: dict[str, Key],
     display: Display,
     signals: Signals,
 ) -> int:
-    todo = [decision for decision in decisions if decision.action != "skip"]
+    todo = [decision for decision in decisions if decision.runs]
     for decision in decisions:
         if decision.action == "skip":
-            record.add("stage-skipped", stage=decision.stage.name, fingerprint=hashes[decision.stage.name])
+            record.add("stage-skipped", stage=decision.stage.name, fingerprint=keys[decision.stage.name].hash)
+        if not decision.runs:
             display.stage(decision.stage.name, "skipped", decision.why)
     try:
         for name in dict.fromkeys(decision.stage.environment for decision in todo):
@@ -190,6 +167,7 @@ def _carry_out(
             _set_events_aside(folder, stage)
             record.add("stage-set-aside", stage=stage.name, moved_to=str(aside), why=decision.why)
             display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
+        keys[stage.name].write(folder.key(stage.name))
         resume = _resume(stage, record, display) if stage.resumable else None
         ended = attempt(
             build,
@@ -198,7 +176,7 @@ def _carry_out(
             record,
             display,
             signals,
-            fingerprint=hashes[stage.name],
+            fingerprint=keys[stage.name].hash,
             number=decision.history.attempts + 1,
             resume=resume,
         )
@@ -247,14 +225,17 @@ def _locked(folder: RunFolder) -> Generator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            message = f'the run "{folder.path.name}" is already in progress ({holder})'
-            advice = "wait for it to end, or give this recipe another name"
-            raise RecipeError([Finding("E011", message, help=advice, file=str(folder.path))]) from None
+            raise RecipeError([_in_progress(folder, lock.read().strip() or "another process")]) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()}, since {now()}\n")
         lock.flush()
         yield lock
+
+
+def _in_progress(folder: RunFolder, holder: str) -> Finding:
+    message = f'the run "{folder.path.name}" is already in progress ({holder})'
+    advice = "wait for it to end, or give this recipe another name"
+    return Finding("E011", message, help=advice, file=str(folder.path))
 
 
 def _end_leftovers(record: Record, display: Display) -> None:
@@ -269,4 +250,4 @@ def _end_leftovers(record: Record, display: Display) -> None:
             return
 
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "Decision", "alive", "decide", "run"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "foresee", "run"]

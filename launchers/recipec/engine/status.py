@@ -35,6 +35,7 @@ class StageStatus(TypedDict):
     total: int | None
     reason: str | None  # why it failed
     loss: NotRequired[float | str | None]  # the last one of an attempt that has not ended; text for NaN and infinity
+    stale: NotRequired[str | None]  # the first reason why it is complete but stale
     checkpoint: str | None  # the one that the next attempt continues from
     log: str | None
 
@@ -49,12 +50,13 @@ class RunStatus(TypedDict):
     pid: int | None
     folder: str
     stages: list[StageStatus]
+    note: NotRequired[str | None]  # what could not be judged
 
 
 def status(run_dir: Path) -> RunStatus:
     """Return the state of a run and its stages, as JSON-ready data.
 
-    States: waiting, running, complete, failed, interrupted, and `stopped (process gone)` for what was killed and could
+    States: waiting, running, complete, failed, interrupted, `partly complete` for a run of some stages only, and `stopped (process gone)` for what was killed and could
     not record it. Raises RecipeError when there is no run in the folder, or one of another version.
     """
     folder, lines, manifest = read_run(run_dir)
@@ -64,7 +66,8 @@ def status(run_dir: Path) -> RunStatus:
     living = start is not None and end is None and alive(int(start["pid"]), start.get("pid_started"))
     stages = [_stage(folder, lines, stage, living=living) for stage in manifest.plan.stages]
     if end is not None:
-        state = {"run-finished": "complete", "run-failed": "failed"}.get(end["event"], "interrupted")
+        done = "partly complete" if end.get("left") else "complete"
+        state = {"run-finished": done, "run-failed": "failed"}.get(end["event"], "interrupted")
     else:
         state = "waiting" if start is None else "running" if living else GONE
     return {
@@ -114,7 +117,8 @@ def status_text(found: RunStatus) -> str:
     lines = [head + (f", started {found['started']}" if found["started"] else "")]
     width = max((len(row["stage"]) for row in found["stages"]), default=0)
     for row in found["stages"]:
-        parts = [row["state"]]
+        stale = row.get("stale")
+        parts = [f"stale: {stale}" if stale else row["state"]]
         if row["step"] is not None and row["state"] != "complete":
             parts.append(f"step {row['step']}/{row['total']}")
         if row["seconds"] is not None:
@@ -124,6 +128,8 @@ def status_text(found: RunStatus) -> str:
         if row["checkpoint"] and row["state"] not in ("complete", "running"):
             parts.append(f"resumes from {row['checkpoint']}")
         lines.append(f"  {row['stage']:<{width}}  {', '.join(parts)}")
+    if note := found.get("note"):
+        lines.append(f"note: {note}")
     return "\n".join(lines)
 
 
