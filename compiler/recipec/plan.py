@@ -199,11 +199,22 @@ class Plan(Record, frozen=True):
 
     def maker(self, place: str | None) -> Stage[Any] | None:
         """Return the stage that makes what stands at a place; None where it comes from outside."""
-        for stage in self.stages:  # a loop: rules ask often
-            for output in stage.outputs:
-                if output.place == place:
-                    return stage
-        return None
+        return _makers(self).get(place)
+
+
+_LAST: list[tuple[Plan, dict[str | None, Stage[Any]]]] = []
+
+
+def _makers(plan: Plan) -> dict[str | None, Stage[Any]]:
+    """Return the stages of a plan by the places that they make; of the plan that was last asked about, from memory."""
+    if _LAST and _LAST[0][0] is plan:
+        return _LAST[0][1]
+    found: dict[str | None, Stage[Any]] = {}
+    for stage in plan.stages:
+        for output in stage.outputs:
+            found.setdefault(output.place, stage)
+    _LAST[:] = [(plan, found)]
+    return found
 
 
 class Resolved(Record, frozen=True):

@@ -12,6 +12,7 @@ from recipec.source import visible
 
 # A whole control sequence (ECMA-48, 5.4), in both spellings of its start: nearly always a colour.
 _CONTROL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]")
+_NOT_PLAIN = re.compile(r"[^ -~\n\t]")
 _BEGUN = re.compile(r"(?:\x1b|(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8})\Z")  # one that goes on in the next piece of text
 _JOINERS = "\u200c\u200d"  # of Persian and Indic words and of emoji; they move nothing
 
@@ -44,7 +45,7 @@ def json_text(text: str) -> str:
     """Return JSON in which what does not print is escaped; its meaning is the same."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" else _json_escape(c) for c in text)
+    return _NOT_PLAIN.sub(lambda found: found[0] if found[0].isprintable() else _json_escape(found[0]), text)
 
 
 def _json_escape(character: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
+from pathlib import PurePath
 
 from recipec.decide.decision import Decision
 from recipec.decide.said import Said
@@ -37,7 +38,7 @@ class _Named:
 def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
     """Yield what is wrong with the files that the stages read, and one note of those that could not be looked at."""
     plan = decision.resolved.plan
-    made = [os.path.abspath(stage.output) for stage in plan.stages]  # noqa: PTH100
+    made = {os.path.abspath(stage.output) for stage in plan.stages}  # noqa: PTH100
     named: dict[tuple[str, Span], _Named] = {}
     for stage in plan.stages:
         for one in _named(decision.said[stage.name], stage):
@@ -45,7 +46,7 @@ def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
             if (
                 one.span not in wrong
                 and not one.path.startswith("~")
-                and not any(place == folder or place.startswith(f"{folder}/") for folder in made)
+                and made.isdisjoint((place, *map(str, PurePath(place).parents)))
             ):
                 named.setdefault((one.path, one.span), one)
     lasting = any(one.here for one in named.values() if not one.travels)

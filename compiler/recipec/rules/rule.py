@@ -43,7 +43,7 @@ class Context(Record, frozen=True):
 
     `said` is what the person wrote, as the checked stage sees it; `stage` is that stage, None for the whole recipe or a
     part that made none. Without `folders`, local folders are not looked at, so that what is found is the same on every
-    machine. `usual` are the recipe paths that say what would be decided without them, `whole` is what was said of all stages.
+    machine. `usual` are the recipe paths that say what would be decided without them, `whole` is what was said of all stages. `models` remembers what is known of models.
     """
 
     plan: Plan
@@ -54,6 +54,7 @@ class Context(Record, frozen=True):
     folders: bool
     usual: frozenset[str]
     whole: Said
+    models: dict[str, KnownModel | None]
 
     def otherwise(self, path: str) -> bool:
         """Return whether the person wrote, at a recipe path or below it, other than what would be decided anyway."""
@@ -65,6 +66,11 @@ class Context(Record, frozen=True):
 
     def model(self, path: str) -> KnownModel | None:
         """Return what is known of a model; of one that an earlier stage leaves, what is known of where that began."""
+        if path not in self.models:
+            self.models[path] = self._model(path)
+        return self.models[path]
+
+    def _model(self, path: str) -> KnownModel | None:
         stage = self.plan.maker(path)
         start = (
             next((one.output for one in stage.inputs if isinstance(one.output, ModelOutput)), None) if stage else None
@@ -131,7 +137,9 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
     """Return what the rules find, with or without a look at local folders."""
     resolved = decision.resolved
     raw = {tool: keys for tool, keys in course.recipe.overrides if keys}
-    whole = Context(resolved.plan, decision.graph, decision.whole, None, raw, folders, decision.usual, decision.whole)
+    whole = Context(
+        resolved.plan, decision.graph, decision.whole, None, raw, folders, decision.usual, decision.whole, {}
+    )
     subjects: dict[str, list[tuple[Context, Any]]] = {
         "recipe": [(whole, course.recipe)],
         "part": [(whole.replaced(said=said), said.recipe) for said in decision.parts],
