@@ -45,6 +45,7 @@ def test_no_file_is_too_long() -> None:
         for layer in (*LAYERS, "tests", "scripts", "benchmarks")
         for path in (ROOT / layer).rglob("*.py")
         if len(path.read_text().splitlines()) > 500
+        and "unseen" not in path.parts  # which others wrote, and which stays as they wrote it
     ]
     assert long == []
 

@@ -352,17 +352,6 @@ def test_a_large_file_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 HEAD = "recipe: 1\nname: t\nhardware: {gpu: none}\nmodel: {base: m/m}\ntrain: {learning_rate: 1e-4, batch_size: 4}\n"
 
 
-def test_no_row_of_a_sample_is_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Places lie nearer to one another than the rows that are read at each are long."""
-    monkeypatch.setattr(reading, "WHOLE", 20_000)
-    monkeypatch.setattr(reading, "HEAD", 5_000)
-    lines = [json.dumps({"text": f"{number} " * 200}) + "\n" for number in range(300)]
-    (tmp_path / "rows.jsonl").write_text("".join(lines))
-    found = [str(row.value) for row in reading.rows(tmp_path / "rows.jsonl")]
-    assert len(found) == len(set(found))
-    assert len(found) > 200
-
-
 def codes(folder: Path, data: str, more: str = "") -> list[str]:
     (folder / "t.yaml").write_text(HEAD + f"data: {data}\n" + more, encoding="utf-8")
     return sorted(finding.code for finding in compile_file(str(folder / "t.yaml")).findings)

@@ -11,7 +11,7 @@ import pytest
 
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source
-from recipec.systems.generation import SCRIPT
+from recipec.systems.generate_rows import SCRIPT
 from recipec.yaml_reader import read_text
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,7 +16,7 @@ REGISTRY = {
     "openrlhf": "recipec.systems.openrlhf",
     "script": "recipec.systems.script",
     "lm_eval": "recipec.systems.lm_eval",
-    "generation": "recipec.systems.generation",
+    "generate_rows": "recipec.systems.generate_rows",
     "peft": "recipec.systems.peft",
     "transformers": "recipec.systems.transformers",
 }

@@ -150,13 +150,14 @@ def judge_that_speaks(see: Context, s: Any) -> Iterator[Fault]:
         here = f"evaluate.models[{named.index(s.model.name)}]" if named and s.model.name in named else "evaluate"
         message = f"{s.model.name} is a reward model, which cannot write answers"
         yield Fault(here, message, "leave it out: benchmarks are for language models")
-    elif not isinstance(s, Train) or s.method != "reward":
+    elif (see.stage is not None and see.stage.kind == "generate") or s.method != "reward":
         name = start(see)
         by_default = "" if see.said.part.start_from is not None else "the stage before it, "
         message = f"this stage starts from {name}, {by_default}which is a reward model and cannot write answers"
         able = [one for one in before(see) if (at := see.graph.models.get(one)) and at.model.head == "next token"]
         advice = f"set start_from: {' or '.join(['base', *able])}"
-        if isinstance(s, Train) and s.rollout is not None and all(one.stage != name for one in see.said.recipe.rewards):
+        sampled = see.stage is not None and see.stage.kind == "train" and s.rollout is not None
+        if sampled and all(one.stage != name for one in see.said.recipe.rewards):
             advice += f"; to be judged by {name}: rewards: [{{type: model, stage: {name}}}]"
         yield Fault("start_from", message, advice)
 

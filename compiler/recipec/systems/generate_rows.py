@@ -79,7 +79,7 @@ def _uses(_s: Generate) -> tuple[str, ...]:
 
 
 SYSTEM = System(
-    "generation",
+    "generate_rows",
     kinds=frozenset(["generate"]),
     sheets=_sheets,
     needs=_need,
