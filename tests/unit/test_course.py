@@ -184,4 +184,4 @@ def test_a_model_from_scratch_is_made_before_the_first_of_several_stages() -> No
     text = (HEAD + FIRST + SECOND % "parent_adapter: merge").replace("{base: org/base, max_length: 512}", scratch)
     text = text.replace("gpu: a100-80gb", "gpu: none").replace("train: {batch_size: 8, learning_rate: 1e-4}\n", "")
     text = text.replace("    data: {train: [{path: a", "    train: {learning_rate: 1e-4}\n    data: {train: [{path: a")
-    assert [s.name for s in compiled_stages(text)] == ["init", "first", "merge", "second"]
+    assert [s.name for s in compiled_stages(text)] == ["init", "first", "first-merge", "second"]

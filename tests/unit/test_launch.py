@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from fake_build import LIMIT, wait_for
 from recipec.diagnostics import RecipeError
 from recipec.engine import runner
 from recipec.engine.build import Build, load, preflight
-from recipec.engine.record import Record, history_of
 from recipec.engine.runner import run
+from recipec.engine.standing import Standing
 from recipec.job import ADDRESS, PORT, RANK, Beside
 from recipec.launch import nodes as launch_nodes
 from recipec.launch import words
@@ -46,7 +47,7 @@ stages:
 # Stand-ins: what launches the training, and what merges.
 TRAINS = """#!/usr/bin/env bash
 echo "$NODE_RANK $(basename "$(dirname "$3" 2>/dev/null || true)") $*" >> started
-folder=$(grep -o "[0-9]*-[a-z]*/axolotl.yaml" <<< "$*" | cut -d/ -f1)
+folder=$(grep -o "[a-z]*/axolotl.yaml" <<< "$*" | cut -d/ -f1)
 echo "$folder $NODE_RANK" >> order
 """
 PYTHON = """#!/usr/bin/env bash
@@ -184,8 +185,8 @@ def test_a_run_tells_the_other_nodes_what_it_skips(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(words.NODE, "0")
 
-    def all_there(build: Build, record: Record, hashes: dict[str, str], **_: bool) -> list[runner.Decision]:
-        return [runner.Decision(stage, "skip", history_of(record.read(), stage.name)) for stage in build.stages]
+    def all_there(_build: Build, standings: Mapping[str, Standing], *_: object, **__: bool) -> list[runner.Decision]:
+        return [runner.Decision(one.stage, "skip", one.history) for one in standings.values()]
 
     monkeypatch.setattr(runner, "decide", all_there)
     assert run(Path("build"), Path("runs")) == 0

@@ -67,7 +67,7 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             recipe |= needed
     for word, value in YAML(typ="safe").load(block).items():
         recipe[word] = value if isinstance(value, list) else {**recipe.get(word, {}), **value}
-    if "merge:" in block:  # it combines what stages before it leave
+    if "merge:" in block or "generate:" in block:  # it takes what stages before it leave
         before = [
             {"name": "maths", "adapter": {"rank": 8}},
             {"name": "korean", "start_from": "base", "adapter": {"rank": 8}},

@@ -207,6 +207,6 @@ def test_facts_name_their_source() -> None:
 
 def test_facts_of_several_trainings_have_their_names() -> None:
     plan = compiled().plan
-    second = plan.stages[1].replaced(id="more", name="more")
+    second = plan.stages[1].replaced(name="more")
     found = [fact.name for fact in facts(compiled().replaced(plan=plan.replaced(stages=(*plan.stages, second))))]
     assert [name for name in found if name.startswith("Method")] == ["Method (train)", "Method (more)"]

@@ -16,9 +16,7 @@ from recipec.launch.script import Making, run_script
 from recipec.plan import Hardware, Plan, Resources, Stage
 
 PINS = "# a comment\n# python: 3.11 3.12 3.13\niniconfig==2.1.0\n"
-STAGE = Stage(
-    "train", "train", "train", "", "", "tiny", (), (), (), Resources("cpu", None, 1, 1), "runs/x", False, None
-)
+STAGE = Stage("train", "train", "", "", "tiny", (), (), (), Resources("cpu", None, 1, 1), "runs/x", False, None)
 PLAN = Plan("x", None, Hardware("none", "cpu", 0, 0, False, 1, 1, 1, None), (STAGE,), {}, "local")
 
 

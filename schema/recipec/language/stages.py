@@ -67,9 +67,7 @@ class Merge(Section):
 class Generate(Section):
     """Rows that a model writes: answers to prompts, sampled as `rollout` says, judged by `rewards` where there are any."""
 
-    model_config = example(
-        {"prompts": [{"path": "data/questions.jsonl", "format": "prompt"}], "makes": "preference", "margin": 0.5}
-    )
+    model_config = example({"prompts": [{"path": "data/questions.jsonl", "format": "prompt"}], "batch_size": 16})
 
     prompts: list[DataSource] = Field(min_length=1, description="What is asked: sources of format prompt.")
     makes: Literal["chat", "preference"] = Field(
