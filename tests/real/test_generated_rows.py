@@ -30,6 +30,15 @@ stages:
       batch_size: 4
     rollout: {completions: 4, max_new_tokens: 12, temperature: 1.5}
     rewards: [{type: length, max_words: 2}, {type: exact, weight: 2}]
+  - name: judge
+    start_from: sft
+    data: {train: [{stage: pairs, format: preference}]}
+    train: {method: reward}
+  - name: best
+    start_from: sft
+    generate: {prompts: [{path: data/asked.jsonl, format: prompt}], keep_truncated: true, batch_size: 5}
+    rollout: {completions: 3, max_new_tokens: 8}
+    rewards: [{type: model, stage: judge}]
   - name: dpo
     start_from: sft
     data: {train: [{stage: pairs, format: preference}]}
@@ -40,6 +49,23 @@ stages:
   - name: again
     start_from: sft
     data: {train: [{stage: answers, format: chat}]}
+"""
+
+# What a reward model gives each conversation by itself, without padding.
+SCORES = """
+import json, sys
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+scores = []
+for line in open(sys.argv[2], encoding="utf-8"):
+    text = tokenizer.apply_chat_template(json.loads(line)["messages"], tokenize=False)
+    given = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+    with torch.inference_mode():
+        scores.append(model(**{k: given[k] for k in ("input_ids", "attention_mask")}).logits[0, 0].item())
+print(json.dumps(scores))
 """
 
 
@@ -81,6 +107,15 @@ def test_rows_are_written_judged_and_trained_on(
     answers = read(runs / "answers" / "rows.jsonl")
     assert [row["messages"][0]["content"] for row in answers] == [one["prompt"] for one in asked]
     assert all(row["messages"][1]["role"] == "assistant" for row in answers)
+    best = read(runs / "best" / "rows.jsonl")
+    assert [row["messages"][0]["content"] for row in best] == [one["prompt"] for one in asked]
+    judged = subprocess.run(
+        [tool_python("trl-1.16.0"), "-c", SCORES, runs / "judge", runs / "best" / "rows.jsonl"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [row["score"] for row in best] == pytest.approx(json.loads(judged.stdout), abs=1e-4)
     for stage in ("dpo", "again"):
         assert (runs / stage / "model.safetensors").exists()
 

@@ -19,7 +19,7 @@ from recipec.rules.contradictions.course import before, left_adapter, start
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.source import is_tuple
 from recipec.suggest import nearest
-from recipec.systems.registry import system
+from recipec.systems.registry import doing, system
 
 SHAPE = ("type", "rank", "alpha", "dropout", "targets", "target_pattern", "also_train", "dora", "rslora", "virtual_tokens", "options")  # fmt: skip
 
@@ -228,8 +228,8 @@ def path_of_a_stage(see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault(word, f"{path} is what the stage {maker.name} of this recipe makes", advice)
 
 
-@contradiction("P232", "stage-that-gives-no-reward", words=("rewards", "train.method", "adapter"))
-def no_judge(see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P232", "stage-that-gives-no-reward", "train", "generate", words=("rewards", "train.method", "adapter"))
+def no_judge(see: Context, s: Any) -> Iterator[Fault]:
     """Finds a reward whose stage is no reward model that this stage could load.
 
     Why is this bad:
@@ -255,6 +255,7 @@ def no_judge(see: Context, s: Train) -> Iterator[Fault]:
             train: {method: grpo, learning_rate: 1e-6, batch_size: 8, micro_batch_size: 8}
             rewards: [{type: model, stage: judge}]
     """
+    taker = see.stage.system if see.stage is not None else see.said.recipe.trainer
     for index, given in enumerate(see.said.recipe.rewards if s.rewards else ()):
         name, here = given.stage, f"{indexed('rewards', index)}.stage"
         if name is None:
@@ -272,9 +273,19 @@ def no_judge(see: Context, s: Train) -> Iterator[Fault]:
         elif handed.model.adapter is not None:
             message = f"{name} leaves an adapter, and a reward model is loaded whole"
             yield Fault(here, message, f"set adapter.merge: true in {name}")
-        elif maker is not None and system(maker.system).scores_apart and maker.system != s.trainer:
-            message = f"{maker.system} saves the head that gives the scores apart, and {s.trainer} would begin with a random one"
-            yield Fault(here, message, f"train {name} by another trainer, such as {s.trainer}")
+        elif maker is not None and system(maker.system).scores_apart and maker.system != taker:
+            message = (
+                f"{maker.system} saves the head that gives the scores apart, and {taker} would begin with a random one"
+            )
+            able = next(
+                (
+                    one
+                    for one in (taker, *doing("train"))
+                    if "train" in system(one).kinds and not system(one).scores_apart
+                ),
+                taker,
+            )
+            yield Fault(here, message, f"train {name} by another trainer, such as {able}")
 
 
 @contradiction("P233", "reward-model-of-another-tokenizer", words=("rewards", "model.base"))

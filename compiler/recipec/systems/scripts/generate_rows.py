@@ -103,15 +103,15 @@ def answered(part: Path, settings: dict, prompts: list[dict], rank: int, world: 
     for start in mine[done:]:
         batch = list(range(start, min(start + size, len(prompts))))
         texts = {index: asked(prompts[index], tokenizer) for index in batch}
-        special = prompts[start]["text"] is not None
-        lengths = {i: len(tokenizer(text, add_special_tokens=special)["input_ids"]) for i, text in texts.items()}
-        short = [index for index in batch if lengths[index] <= limit]
+        # a template writes the special tokens of turns itself
+        tokens = {
+            i: tokenizer(t, add_special_tokens=prompts[i]["text"] is not None)["input_ids"] for i, t in texts.items()
+        }
+        short = [index for index in batch if len(tokens[index]) <= limit]
         found = {str(index): [] for index in short}
         if short:
             set_seed(settings["seed"] + STRIDE * (start // size))
-            given = tokenizer(
-                [texts[index] for index in short], add_special_tokens=special, padding=True, return_tensors="pt"
-            ).to(device)
+            given = tokenizer.pad({"input_ids": [tokens[index] for index in short]}, return_tensors="pt").to(device)
             with torch.inference_mode():
                 out = model.generate(
                     **given,
@@ -124,9 +124,9 @@ def answered(part: Path, settings: dict, prompts: list[dict], rank: int, world: 
                     eos_token_id=ends,
                     pad_token_id=tokenizer.pad_token_id,
                 )
-            for number, tokens in enumerate(out[:, given["input_ids"].shape[1] :].tolist()):
-                end = next((at for at, token in enumerate(tokens) if token in ends), None)
-                text = tokenizer.decode(tokens[:end], skip_special_tokens=True)
+            for number, said in enumerate(out[:, given["input_ids"].shape[1] :].tolist()):
+                end = next((at for at, token in enumerate(said) if token in ends), None)
+                text = tokenizer.decode(said[:end], skip_special_tokens=True)
                 found[str(short[number // settings["completions"]])].append({"text": text, "whole": end is not None})
         with part.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"answers": found, "long": len(batch) - len(short)}, ensure_ascii=False) + "\n")
@@ -174,15 +174,27 @@ def scores(path: str, settings: dict, prompts: list[dict], answers: list[tuple[i
     dtype = getattr(torch, DTYPES[settings["precision"]])
     judge = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=dtype, trust_remote_code=trust)
     judge = judge.to(device).eval()
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    judge.config.pad_token_id = tokenizer.pad_token_id  # by which it finds the last token, whose score counts
+    templated = bool(tokenizer.chat_template)
+    texts = [
+        tokenizer.apply_chat_template([*prompts[i]["turns"], {"role": "assistant", "content": text}], tokenize=False)
+        if templated
+        else (prompts[i]["text"] or prompts[i]["turns"][-1]["content"]) + text
+        for i, text in answers
+    ]
     found = []
-    for index, text in answers:
-        turns = [*prompts[index]["turns"], {"role": "assistant", "content": text}]
-        if tokenizer.chat_template:
-            given = tokenizer.apply_chat_template(turns, tokenize=True, return_tensors="pt", return_dict=True)
-        else:
-            given = tokenizer((prompts[index]["text"] or turns[-2]["content"]) + text, return_tensors="pt")
+    for start in range(0, len(texts), settings["batch_size"]):
+        batch = texts[start : start + settings["batch_size"]]
+        given = tokenizer(batch, add_special_tokens=not templated, padding=True, return_tensors="pt").to(device)
         with torch.inference_mode():
-            found.append(judge(**given.to(device)).logits[0, 0].float().item())
+            found += (
+                judge(input_ids=given["input_ids"], attention_mask=given["attention_mask"])
+                .logits[:, 0]
+                .float()
+                .tolist()
+            )
     return found
 
 
