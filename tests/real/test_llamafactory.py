@@ -86,7 +86,7 @@ def test_chat_then_dpo(train: Train, shell: Callable[..., str], workplace: Path)
     runs = workplace / "runs" / "chat-lora-merge-dpo"
     first = losses(runs / "sft")
     assert (runs / "sft" / "adapter_model.safetensors").exists()
-    assert (runs / "merge" / "model.safetensors").exists()
+    assert (runs / "sft-merge" / "model.safetensors").exists()
     assert losses(runs / "dpo")
     text, trained = shown(said, "inputs")[0], shown(said, "labels")[0]
     assert re.fullmatch(

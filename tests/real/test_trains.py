@@ -175,9 +175,9 @@ def test_a_course_of_two_stages(workplace: Path, tool_python: Callable[[str], Pa
     runs = run(Path(__file__).parent / "course.yaml", workplace, tool_python)
     learnt(runs / "pretrain")
     learnt(runs / "sft")
-    stages = [str(runs / name) for name in ("pretrain", "sft", "merge")]
+    stages = [str(runs / name) for name in ("pretrain", "sft", "sft-merge")]
     subprocess.run([tool_python("axolotl-0.21.0"), "-c", MERGED, *stages], check=True)
-    template = (runs / "merge" / "chat_template.jinja").read_text(encoding="utf-8")
+    template = (runs / "sft-merge" / "chat_template.jinja").read_text(encoding="utf-8")
     assert template == (workplace / "data" / "turns.jinja").read_text(encoding="utf-8")
     for model in ("pretrain", "sft"):
         results = next((runs / f"evaluate-{model}").glob("**/results_*.json"))
