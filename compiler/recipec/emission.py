@@ -6,7 +6,7 @@ from collections.abc import Iterable, Set
 from collections.abc import Mapping as Dict
 from typing import Any
 
-from recipec.course import HEAD, SHARED, Course
+from recipec.course import HEAD, INHERITED, Course
 from recipec.decide.decision import Decision
 from recipec.diagnostics import Finding, Severity
 from recipec.facts import releases
@@ -195,11 +195,7 @@ def _says_nothing(decision: Decision, path: Path, own: Path, value: object) -> b
             )
         return isinstance(above, Scalar) and above.value == value
     text = dotted(path)  # of a word that stages have too, each says how the recipe's own is bound
-    taking = (
-        [part for part in decision.parts if part.place(text) == text]
-        if path[0] in SHARED - {"evaluate"}
-        else [decision.whole]
-    )
+    taking = [part for part in decision.parts if part.place(text) == text] if path[0] in INHERITED else [decision.whole]
     return bool(taking) and not any(say.otherwise(text) for say in taking)
 
 

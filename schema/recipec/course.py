@@ -17,6 +17,7 @@ HEAD = frozenset(
     ["name", "start_from", "parent_adapter", "merge", "generate"]
 )  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
+INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe where it says nothing
 # What models, sections and folders of a run are called, and what the names of stages that are made beside a course's own begin with.
 # The kinds of stages beside trainings: the words that a stage of each may have, one of which says that it is one.
 KINDS = {
@@ -96,7 +97,7 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         return Course(recipe, tree, (Part("train", recipe, tree, wrong=wrong),)), findings
     # What a section lacks in one place, another may give: only the laid trees below tell what is missing.
     findings = bind(tree, may_lack=_in_a_section).findings
-    whole, found, _ = bind(without(tree, {"stages", *SHARED} - {"model", "evaluate"}))
+    whole, found, _ = bind(without(tree, {"stages", *INHERITED} - {"model"}))
     findings += found
     parts: list[Part] = []
     shared = without(tree, {"stages", "evaluate"})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
-from recipec.decide.said import Decided
+from recipec.decide.said import Decided, Said
 from recipec.facts.tokens import Tokenizer
 from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, Stage, Track
+
+T = TypeVar("T")
 
 
 class Handed(Record, frozen=True):
@@ -52,6 +54,10 @@ class Graph(Record, frozen=True):
         """Return the folder of a stage's results: they stay out of the emitted files."""
         return f"runs/{self.run}/{stage}"
 
+    def taken_rows(self, places: Iterable[str | None]) -> tuple[Input, ...]:
+        """Return what stages of the course make at some paths as what a stage takes, each once."""
+        return tuple(dict.fromkeys(made for place in places if (made := self.made_rows(place)) is not None))
+
     def made_rows(self, path: str | None) -> Input | None:
         """Return the rows at a path as what a stage takes; None where no stage of the course makes them."""
         return next((Input(name, rows) for name, rows in self.rows.items() if rows.place == path), None)
@@ -68,3 +74,11 @@ class Made(Record, frozen=True):
     hands: Handed | None = None
     merges: bool = False
     rows: RowsOutput | None = None
+
+
+def as_handed(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Decided[T]:
+    """Decide a leaf as a model has it that is handed on: it follows from what that followed from."""
+    origin = handed.origins.get(leaf)
+    reads = origin.reads if origin is not None else ()
+    decided = say.rule(value, why)
+    return decided.replaced(origins={"": decided.origins[""].replaced(reads=reads)})

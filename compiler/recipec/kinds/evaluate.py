@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeVar
+from typing import Literal
 
-from recipec.decide.graph import Graph, Handed, Made
+from recipec.decide.graph import Graph, Handed, Made, as_handed
 from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.kinds.kind import Kind
@@ -14,7 +14,6 @@ from recipec.plan import FileRead, Hardware, Precision, Record, Resources, Score
 from recipec.plural import counted
 from recipec.render.markdown import inert
 
-T = TypeVar("T")
 ENOUGH = 8192  # tokens: five examples of the longest usual tasks, and an answer
 LONG = re.compile(r"babilong|infinitebench|longbench|longproc|niah|ruler|scrolls|libra")  # tasks that are about length
 # Asked as a user, answered as an assistant: what a model that follows instructions is trained to do, and others are not.
@@ -123,7 +122,7 @@ def _one(
     output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
     trained, loaded = len(graph.models) > 1, FORMATS.get(say.recipe.model.load_in)
-    precision: Decided[Precision] = _as_trained(say, handed, "precision", model.precision, own)
+    precision: Decided[Precision] = as_handed(say, handed, "precision", model.precision, own)
     if not trained and loaded is not None:
         precision = say.take("model.load_in", loaded, model.precision)
     copies, parts = _spread(say, graph.machine.value, given, handed, precision.value)
@@ -145,7 +144,7 @@ def _one(
             "model.attention", None if trained else say.recipe.model.attention, None, "as transformers chooses"
         ),
         max_length=_length(say, graph, given, handed, own),
-        trust_remote_code=_as_trained(say, handed, "trust_remote_code", model.trust_remote_code, own),
+        trust_remote_code=as_handed(say, handed, "trust_remote_code", model.trust_remote_code, own),
         copies=copies,
         gpus_per_copy=parts,
         hardware=graph.machine,
@@ -175,7 +174,7 @@ def _one(
 def _length(say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: str) -> Decided[int | Literal["model"]]:
     """Return the length of an evaluation: that of the training, or else what the tasks need and the model was made for."""
     if len(graph.models) > 1 or say.wrote("model.max_length"):
-        return _as_trained(say, handed, "max_length", handed.model.max_length, own)
+        return as_handed(say, handed, "max_length", handed.model.max_length, own)
     known = known_model(handed.root, folders=False)  # what is emitted does not depend on the machine
     if known is None or known.context is None:
         return say.rule("model", "as many as the model was made for", "model.base")
@@ -215,13 +214,6 @@ def _spread(
         why = "its weights fit one GPU" if parts == 1 else f"its weights are {weights / 1024**3:.0f} GiB"
     copies = on.per_node // parts
     return say.rule(copies, f"{on.per_node} GPUs ÷ {parts} for each copy", *words), say.rule(parts, why, *words)
-
-
-def _as_trained(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Decided[T]:
-    origin = handed.origins.get(leaf)
-    reads = origin.reads if origin is not None else ()
-    decided = say.rule(value, why)
-    return decided.replaced(origins={"": decided.origins[""].replaced(reads=reads)})
 
 
 def asks(task: str) -> bool:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Literal
 
-from recipec.decide.graph import Graph, Handed, Made
+from recipec.decide.graph import Graph, Handed, Made, as_handed
 from recipec.decide.machine import precision
-from recipec.decide.said import Decided, Said, indexed, section, several
+from recipec.decide.said import Said, indexed, section, several
 from recipec.facts.models import is_folder
 from recipec.kinds.kind import Kind
-from recipec.kinds.train import model as models
-from recipec.kinds.train.data import sources
+from recipec.kinds.train.data import Talk, sources
 from recipec.kinds.train.methods import judging, reward
 from recipec.kinds.train.records import DataSource, Reward
-from recipec.plan import FileRead, Hardware, Input, Precision, Record, Resources, RowsOutput, Stage
+from recipec.plan import FileRead, Hardware, Precision, Record, Resources, RowsOutput, Stage
 from recipec.plural import counted
 from recipec.render.markdown import code
 
-T = TypeVar("T")
 FILE = "rows.jsonl"
 
 
@@ -64,15 +62,9 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     name, model, on = say.part.name, parent.model, graph.machine.value
     output = graph.folder(name)
     judged = bool(say.recipe.rewards)
-    talk = models.talk(say, parent.tokenizer, ("start_from",))
-    talk = talk.replaced(templated=model.conversations or (parent.tokenizer is not None and parent.tokenizer.instruct))
+    talks = model.conversations or (parent.tokenizer is not None and parent.tokenizer.instruct)
     usual, named = 4 if judged else 1, "model.base" if parent.stage is None else "start_from"
-
-    def of_model(leaf: str, value: T) -> Decided[T]:
-        origin = parent.origins.get(leaf)
-        decided = say.rule(value, f"as {parent.name} has it")
-        reads = origin.reads if origin is not None else ()
-        return decided.replaced(origins={"": decided.origins[""].replaced(reads=reads)})
+    own = f"as {parent.name} has it"
 
     body = section(
         Generate,
@@ -83,9 +75,9 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         adapter=say.rule(model.adapter, f"what {parent.name} leaves", named),
         tokenizer=say.rule(model.tokenizer, "that of the model", "model.tokenizer", named),
         precision=precision(say, on),
-        trust_remote_code=of_model("trust_remote_code", model.trust_remote_code),
-        max_length=of_model("max_length", model.max_length),
-        sources=several(sources(say, "generate.prompts", given.prompts, talk, graph)),
+        trust_remote_code=as_handed(say, parent, "trust_remote_code", model.trust_remote_code, own),
+        max_length=as_handed(say, parent, "max_length", model.max_length, own),
+        sources=several(sources(say, "generate.prompts", given.prompts, Talk(talks, ("start_from",)), graph)),
         makes=say.word("generate.makes", given.makes),
         keep=say.take(
             "generate.keep",
@@ -121,7 +113,10 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         system="",
         release="",
         environment="",
-        inputs=(*(one.input for one in (parent, *judging(say, graph))), *_rows(body.value.sources, graph)),
+        inputs=(
+            *(one.input for one in (parent, *judging(say, graph))),
+            *graph.taken_rows(source.path for source in body.value.sources),
+        ),
         outputs=(rows,),
         reads=_reads(say, body.value, parent, graph),
         resources=Resources(on.device, on.gpu if on.device == "gpu" else None, 1, on.per_node),
@@ -130,10 +125,6 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         body=body.value,
     )
     return (Made(stage, body.origins, rows=rows),)
-
-
-def _rows(sources: tuple[DataSource, ...], graph: Graph) -> tuple[Input, ...]:
-    return tuple(one for source in sources if (one := graph.made_rows(source.path)) is not None)
 
 
 def _reads(say: Said, s: Generate, parent: Handed, graph: Graph) -> tuple[FileRead, ...]:

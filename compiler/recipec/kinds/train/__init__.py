@@ -17,7 +17,7 @@ from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
 from recipec.language import train as recipe
-from recipec.plan import FileRead, Input, ModelOutput, Plan, Resources, Stage
+from recipec.plan import FileRead, ModelOutput, Plan, Resources, Stage
 from recipec.plural import counted
 from recipec.render.markdown import code
 from recipec.systems.registry import system
@@ -172,7 +172,10 @@ def _stage(
         system=s.trainer,
         release=s.release,
         environment="",
-        inputs=(*(one.input for one in (parent, *judged_by) if one.model.path), *_rows(s, graph)),
+        inputs=(
+            *(one.input for one in (parent, *judged_by) if one.model.path),
+            *graph.taken_rows(source.path for source in (*s.data.train, *s.data.validation)),
+        ),
         outputs=(left,),
         reads=_reads(say, s, parent, graph),
         resources=Resources(
@@ -228,12 +231,6 @@ def _template(tokenizer: str) -> str | None:
     """Return what is known of the chat template of a tokenizer."""
     known = known_tokenizer(tokenizer, folders=False)  # what is emitted does not depend on the machine
     return known.template if known is not None else None
-
-
-def _rows(s: Train, graph: Graph) -> tuple[Input, ...]:
-    """Return what earlier stages made of its rows."""
-    made = (graph.made_rows(source.path) for source in (*s.data.train, *s.data.validation))
-    return tuple(dict.fromkeys(one for one in made if one is not None))
 
 
 def _reads(say: Said, s: Train, parent: Handed, graph: Graph) -> tuple[FileRead, ...]:

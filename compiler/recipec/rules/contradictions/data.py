@@ -25,7 +25,8 @@ def sources(s: Train) -> Iterator[tuple[str, DataSource]]:
             yield indexed(f"data.{group}", index), source
 
 
-def _written(see: Context) -> Iterator[tuple[str, SourceWords]]:
+def written(see: Context) -> Iterator[tuple[str, SourceWords]]:
+    """Yield every source of the data of a part as it is written, with its recipe path."""
     data = see.said.recipe.data
     for group in GROUPS if data is not None else ():
         for index, source in enumerate(getattr(data, group) or ()):
@@ -64,7 +65,7 @@ def system_prompt(see: Context, _s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat}]}
     """
-    for at, source in _written(see):
+    for at, source in written(see):
         if source.system is not None and source.format not in ("instruction", "prompt"):
             message = f"rows of format {source.format} take no system prompt of the recipe's"
             yield Fault(f"{at}.system", message, "put it into the data, or drop it")
@@ -141,7 +142,7 @@ def one_place(see: Context, _s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat}]}
     """
-    for here, source in _written(see):
+    for here, source in written(see):
         if sum(place is not None for place in (source.path, source.hub, source.stage)) != 1:
             advice = "give the file, the hub name, or the stage that makes the rows"
             yield Fault(here, "a data source needs exactly one of path, hub, stage", advice)
@@ -226,7 +227,7 @@ def columns(see: Context, _s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat, columns: {messages: turns}}]}
     """
-    for here, source in _written(see):
+    for here, source in written(see):
         names = COLUMNS[source.format]
         for name, column in source.columns.items():
             if name not in names:

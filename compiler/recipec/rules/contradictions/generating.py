@@ -10,7 +10,7 @@ from recipec.kinds.evaluate import FILLED, held
 from recipec.kinds.generate import Generate
 from recipec.language import Recipe
 from recipec.language.data import DataSource as SourceWords
-from recipec.rules.contradictions.data import SUFFIXES
+from recipec.rules.contradictions.data import SUFFIXES, written
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.source import Scalar
 from recipec.suggest import nearest
@@ -20,14 +20,13 @@ MADE_OF = ("generate", "start_from", "rewards", "rollout")
 
 
 def _given(see: Context) -> Iterator[tuple[str, SourceWords]]:
-    """Yield every source of a part as it is written, with its recipe path."""
-    data, rows = see.said.recipe.data, see.said.part.generate
-    groups = {"data.train": data.train, "data.validation": data.validation or ()} if data is not None else {}
-    if rows is not None:
-        groups = {"generate.prompts": rows.prompts}
-    for group, sources in groups.items():
-        for index, source in enumerate(sources):
-            yield indexed(group, index), source
+    """Yield every source that a part takes rows or prompts from, as it is written, with its recipe path."""
+    rows = see.said.part.generate
+    if rows is None:
+        yield from written(see)
+        return
+    for index, source in enumerate(rows.prompts):
+        yield indexed("generate.prompts", index), source
 
 
 @contradiction("P247", "rows-of-no-stage", "part", words=("data", "generate"))
