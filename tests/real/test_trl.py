@@ -149,14 +149,16 @@ def place(folder: Path, data: Path, environments: dict[str, Path]) -> dict[str, 
     (folder / "environments").mkdir()
     for name, python in environments.items():
         (folder / "environments" / name).symlink_to(python.parent.parent)
-    return {
+    variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "RECIPE_ENVIRONMENTS": str(folder / "environments"),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        **extensions(next(iter(environments.values())).parent.parent),
     }
+    for python in environments.values():
+        variables |= extensions(python.parent.parent)
+    return variables
 
 
 def emitted(recipe: Path, folder: Path, *settings: str) -> str:
