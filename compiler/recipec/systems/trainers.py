@@ -68,6 +68,16 @@ def unsplit(tool: str, *paths: str) -> tuple[Check, ...]:
     )
 
 
+def own_reference(tool: str) -> Check:
+    """Return the check of a trainer that compares with what the training starts from, and with nothing else."""
+    return refuses(
+        "reference",
+        when=lambda reference: reference is not None,
+        message=f"{tool} compares with the model that the training starts from, and cannot be given another",
+        advice="drop reference_model, or use trainer: trl",
+    )
+
+
 def ring(tool: str, message: str = "") -> Check:
     """Return the check of a trainer whose processes share sequences by ring attention, which Flash Attention 2 computes."""
     return refuses(

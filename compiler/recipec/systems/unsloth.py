@@ -87,6 +87,7 @@ def _elsewhere(also_train: tuple[str, ...]) -> list[str]:
 
 
 CHECKS: tuple[Check, ...] = (
+    trainers.own_reference("Unsloth"),
     *trainers.unsplit("Unsloth", trainers.CONTEXT, trainers.TENSOR),
     *settings.CHECKS,
     *script.CHECKS,

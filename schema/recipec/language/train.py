@@ -124,6 +124,10 @@ class Train(Section):
         le=100,
         description="β, the pull towards the reference model: DPO's and KTO's β, IPO's τ, ORPO's λ, SimPO's reward scale, the KL coefficient of grpo, rloo and ppo. Default: 0.1; simpo 2.0; grpo 0; rloo and ppo 0.05.",
     )
+    reference_model: StageName | None = Field(
+        default=None,
+        description="dpo, ipo, kto: the stage before, or `base`, whose result answers are compared with. Default: what the training starts from.",
+    )
     loss: Loss | None = Field(
         default=None,
         description="Variant of the method's loss: of dpo sigmoid … apo_down, of kto kto or apo_zero_unpaired, of grpo grpo … gspo, of ppo ppo or reinforce++. Default: the first of each.",

@@ -376,3 +376,21 @@ def answers_that_fill_no_batch(file: File) -> Iterator[Fault]:
             message,
             "it is micro_batch_size × gradient_accumulation_steps, or trl.generation_batch_size",
         )
+
+
+@rule("D176", "axolotl")
+def adapter_that_is_not_loaded(file: File) -> Iterator[Fault]:
+    """Under `rl: dpo`, ipo or kto Axolotl reads no more of `lora_model_dir` than its configuration: a new adapter is trained."""
+    if file.get("rl") in ("dpo", "ipo", "kto") and both(file, "adapter", "lora_model_dir"):
+        message = f"rl {file.get('rl')} begins with a new adapter: the one in lora_model_dir is not loaded"
+        yield Fault("lora_model_dir", message, "merge it into the base first (`axolotl merge-lora`), and delete this")
+
+
+@rule("D179", "axolotl")
+def hollow_reference(file: File) -> Iterator[Fault]:
+    """PiSSA and OLoRA take a part of the weights out of the base, which DPO, IPO and KTO compare with."""
+    init = str(file.get("peft_init_lora_weights") or "")
+    moved = file.get("adapter") and (init == "olora" or init.startswith("pissa"))
+    if moved and file.get("rl") in ("dpo", "ipo", "kto"):
+        message = f"rl {file.get('rl')} compares with the base, of which {init} takes a part away"
+        yield Fault("peft_init_lora_weights", message, "delete it")

@@ -189,3 +189,19 @@ def no_model(file: File) -> Iterator[Fault]:
             "there is no model_name_or_path",
             "add it",
         )
+
+
+@rule("D185", TOOL)
+def reference_without_the_adapter(file: File) -> Iterator[Fault]:
+    """Beside a LoRA that is trained further, LLaMA-Factory compares with the base alone: rewards do not begin at 0."""
+    compared = file.get("stage") == "kto" or (
+        file.get("stage") == "dpo" and file.get("pref_loss", "sigmoid") not in ("orpo", "simpo")
+    )
+    continued = file.get("adapter_name_or_path") and not file.get("create_new_adapter")
+    if compared and continued and _kind(file) == "lora" and not file.get("ref_model"):
+        yield Fault(
+            "adapter_name_or_path",
+            "the reference model is the base without this adapter",
+            "add `ref_model` (the base) and `ref_model_adapters` (this adapter), or merge the adapter first",
+            "warning",
+        )

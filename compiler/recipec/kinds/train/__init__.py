@@ -12,7 +12,7 @@ from recipec.kinds import init, merge
 from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
 from recipec.kinds.train.data import data
-from recipec.kinds.train.methods import judges, objective, rewards, rollout
+from recipec.kinds.train.methods import compared, judges, objective, reference, rewards, rollout
 from recipec.kinds.train.parallel import batch, parallel, wants
 from recipec.kinds.train.records import Adapter, Script, Train
 from recipec.kinds.train.schedule import length, optimizer, watch
@@ -75,7 +75,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     parent = start or _own(say, graph)
     body = _body(say, graph, train, start, parent)
     body = models.fitted(say, body, parent.root, "model.base" if start is None else "start_from")
-    stage, handed = _stage(say, graph, body, parent, judges(say, train, graph))
+    beside = (*judges(say, train, graph), *(one for one in [compared(train, graph)] if one is not None))
+    stage, handed = _stage(say, graph, body, parent, beside)
     if say.recipe.model.from_scratch is not None and first:
         at = Decided(body.value.data.train, {})
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
@@ -140,6 +141,7 @@ def _body(say: Said, graph: Graph, train: recipe.Train, start: Handed | None, pa
         track=graph.track,
         hardware=machine,
         objective=objective(say, train),
+        reference=reference(say, train, graph),
         rollout=rollout(say, train),
         rewards=rewards(say, train, graph),
         script=_script(say),
@@ -160,7 +162,7 @@ def _script(say: Said) -> Decided[Script | None]:
 
 
 def _stage(
-    say: Said, graph: Graph, body: Decided[Train], parent: Handed, judged_by: tuple[Handed, ...]
+    say: Said, graph: Graph, body: Decided[Train], parent: Handed, beside: tuple[Handed, ...]
 ) -> tuple[Stage[Train], Handed]:
     """Return the stage of a training and what it leaves. What it starts from is the first of its inputs."""
     s = body.value
@@ -173,7 +175,7 @@ def _stage(
         release=s.release,
         environment="",
         inputs=(
-            *(one.input for one in (parent, *judged_by) if one.model.path),
+            *(one.input for one in (parent, *beside) if one.model.path),
             *graph.taken_rows(source.path for source in (*s.data.train, *s.data.validation)),
         ),
         outputs=(left,),

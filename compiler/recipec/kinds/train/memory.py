@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from recipec.facts.models import KnownModel, formats
+from recipec.kinds.train.methods import COMPARED
 from recipec.kinds.train.records import Train
 from recipec.systems.registry import system
 
 GIB = 1024**3
 BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "int8": 1.0, "nf4": 0.5, "fp4": 0.5}
-COMPARED = ("dpo", "ipo", "kto", "grpo", "rloo", "ppo")  # methods with a reference model
 # methods whose loss is over the vocabulary
 WHOLE_LOGITS = ("pretrain", "sft", "dpo", "ipo", "orpo", "simpo", "kto", "cpo")
 # Bytes of optimiser state per parameter where the parameters are bf16; of those in WIDE, fp32 parameters have twice as much.
@@ -61,10 +61,12 @@ def least(known: KnownModel, s: Train) -> tuple[float, float, float]:
 def reference(s: Train, weights: float) -> float:
     """Return the bytes on each GPU of a frozen copy of the whole model, which some methods compare with; else 0.
 
-    Beside an adapter it is the base under it. Where weights are sharded, it is; under ZeRO-1 and -2 each GPU holds it whole.
+    Beside an adapter it is the base under it, unless the recipe names another. Where weights are sharded, it is; under ZeRO-1
+    and -2 each GPU holds it whole.
     """
     pulled = s.objective is not None and s.objective.beta > 0
-    return weights if s.adapter is None and s.method in COMPARED and pulled else 0.0
+    apart = s.adapter is None or s.reference is not None
+    return weights if apart and s.method in COMPARED and pulled else 0.0
 
 
 def kept(known: KnownModel, s: Train) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from recipec.decide.graph import Graph, Handed
 from recipec.decide.said import Decided, Said, indexed, plain, section, several
-from recipec.kinds.train.records import Objective, Reward, Rollout
+from recipec.kinds.train.records import Objective, Reference, Reward, Rollout
 from recipec.language import train as recipe
 from recipec.plan import Record
 
@@ -48,6 +48,8 @@ METHODS = {
     "rloo": Method(PROMPTS, {"beta": 0.05}, (), True),  # arXiv:2402.14740
     "ppo": Method(PROMPTS, {"beta": 0.05}, ("ppo", "reinforce++"), True),  # arXiv:1707.06347
 }
+COMPARED = ("dpo", "ipo", "kto", "grpo", "rloo", "ppo")  # methods with a reference model
+CHOSEN = ("dpo", "ipo", "kto")  # those of which a recipe may say which
 WORDS = ("beta", "label_smoothing", "margin", "sft_weight", "desirable_weight", "undesirable_weight")
 REWARD_WORDS = {
     "exact": (),
@@ -74,6 +76,26 @@ def objective(say: Said, train: recipe.Train) -> Decided[Objective | None]:
 
     loss = say.take("train.loss", train.loss, method.losses[0] if method.losses else None, f"usual with {name}")
     return section(Objective, loss=loss, **{one: word(one) for one in WORDS})
+
+
+def compared(train: recipe.Train, graph: Graph) -> Handed | None:
+    """Return the model that a recipe names as the reference; None where it names none, or there is no such model (P254)."""
+    named = train.reference_model
+    return graph.models.get(named) if named is not None and train.method in CHOSEN else None
+
+
+def reference(say: Said, train: recipe.Train, graph: Graph) -> Decided[Reference | None]:
+    """The reference model, where the recipe names one."""
+    handed = compared(train, graph)
+    if handed is None:
+        return plain(None)
+    model, here = handed.model, "train.reference_model"
+    return section(
+        Reference,
+        path=say.rule(model.path, f"that of {handed.name}", here),
+        revision=say.rule(model.revision, "", here),
+        adapter=say.rule(model.adapter, f"what {handed.name} leaves", here),
+    )
 
 
 def rollout(say: Said, train: recipe.Train) -> Decided[Rollout | None]:

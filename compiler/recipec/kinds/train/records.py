@@ -152,6 +152,14 @@ class Objective(Record, frozen=True):
     undesirable_weight: float
 
 
+class Reference(Record, frozen=True):
+    """A model that stays as it is, and whose likelihoods a preference method compares with: weights, and an adapter over them."""
+
+    path: str
+    revision: str | None
+    adapter: str | None
+
+
 class Rollout(Record, frozen=True):
     """How completions are sampled and reused. Lengths in tokens; `engines` None: they share the trainer's GPUs."""
 
@@ -239,7 +247,8 @@ class Watch(Record, frozen=True):
 class Train(Record, frozen=True):
     """One training. `trainer` and `release` say which system does it, and decide nothing else here.
 
-    `name` is that of its stage, `output` the folder that it writes.
+    `name` is that of its stage, `output` the folder that it writes. Where there is no `reference`, a method that compares
+    with one takes what the training starts from: the weights, with the adapter that is continued.
     """
 
     name: str
@@ -260,6 +269,7 @@ class Train(Record, frozen=True):
     track: Track
     hardware: Hardware
     objective: Objective | None
+    reference: Reference | None
     rollout: Rollout | None
     rewards: tuple[Reward, ...]
     script: Script | None

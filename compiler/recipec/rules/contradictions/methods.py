@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from recipec.decide.said import indexed
 from recipec.kinds.generate import Generate
-from recipec.kinds.train.methods import METHODS, PPO_WORDS, REWARD_WORDS, WORDS
+from recipec.kinds.train.methods import CHOSEN, COMPARED, METHODS, PPO_WORDS, REWARD_WORDS, WORDS
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
+from recipec.suggest import nearest
 
 METHOD = ("train.method",)
 ROLLOUT = ("train.method", "rollout", "hardware.gpu")
@@ -37,6 +38,37 @@ def hyperparameters(see: Context, s: Train) -> Iterator[Fault]:
         has = word in method.words or (word == "loss" and method.losses)
         if see.said.wrote(f"train.{word}") and not has:
             yield Fault(f"train.{word}", f"{s.method} has no {word}", f"drop it; {s.method} has {knows}")
+
+
+@contradiction("P254", "reference-that-there-is-not", words=(*METHOD, "train.reference_model", "start_from"))
+def no_reference(see: Context, s: Train) -> Iterator[Fault]:
+    """Finds a reference model that is no stage before this one, or a method that cannot be given one.
+
+    Why is this bad:
+    There would be nothing to compare with, or another model than the one that is meant.
+
+    Example:
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: orpo, learning_rate: 5e-6, reference_model: base}
+
+    Use instead:
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: orpo, learning_rate: 5e-6}
+    """
+    here, train = "train.reference_model", see.said.recipe.train
+    named = train.reference_model if train is not None else None
+    if named is None:
+        return
+    if s.method not in CHOSEN:
+        has = "is compared with what it starts from" if s.method in COMPARED else "has no reference model"
+        yield Fault(here, f"{s.method} {has}", f"drop it; {', '.join(CHOSEN)} can be given one")
+    elif s.reference is None:
+        before = see.graph.listed[: see.graph.listed.index(s.name)]
+        known = [name for name in see.graph.models if name in ("base", *before)]
+        message = f'"{named}" is not a stage before this one that leaves a model'
+        yield Fault(here, message, f"there are {', '.join(known)}", nearest(named, known))
+    elif see.graph.models[named].model.head != "next token":
+        yield Fault(here, f"{named} is a reward model, which writes nothing", "name a model that writes answers")
 
 
 @contradiction("P071", "loss-of-another-method", words=(*METHOD, "train.loss"))
@@ -333,4 +365,5 @@ RULES = (
     reward_words,
     no_answers,
     reward_functions,
+    no_reference,
 )

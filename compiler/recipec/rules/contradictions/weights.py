@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recipec.kinds.train.methods import COMPARED
 from recipec.kinds.train.model import QUANTISED
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, contradiction
@@ -163,4 +164,30 @@ def dropped_prefix(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("train.gradient_checkpointing", message, "set it to false, or use p_tuning")
 
 
-RULES = (disagreement, scratch, decomposed, embedding_rate, trained_already, dropped_prefix)
+@contradiction("P255", "reference-without-its-principal-part", words=("adapter.init", "train.method", "train.beta"))
+def hollow_reference(_see: Context, s: Train) -> Iterator[Fault]:
+    """Finds an adapter that begins with a part of the base's own weights, beside a reference model.
+
+    Why is this bad:
+    PiSSA and OLoRA move the strongest part of the weights from the base into the adapter. The reference model of DPO, KTO or a
+    reinforcement method is the base with the adapter switched off, and so without that part: the first loss of DPO is then
+    far from ln 2.
+
+    Example:
+        adapter: {rank: 16, init: pissa}
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: dpo, learning_rate: 5e-6}
+
+    Use instead:
+        adapter: {rank: 16}
+        data: {train: [{path: data/pairs.jsonl, format: preference}]}
+        train: {method: dpo, learning_rate: 5e-6}
+    """
+    pulled = s.method in COMPARED and s.objective is not None and s.objective.beta > 0 and s.reference is None
+    moved = s.adapter is not None and (s.adapter.init == "olora" or s.adapter.init.startswith("pissa"))
+    if pulled and moved and s.adapter is not None:
+        message = f"{s.adapter.init} takes a part of its weights out of the base, which {s.method} compares with"
+        yield Fault("adapter.init", message, "drop init, or use orpo or simpo, which have no reference model")
+
+
+RULES = (disagreement, scratch, decomposed, embedding_rate, trained_already, dropped_prefix, hollow_reference)

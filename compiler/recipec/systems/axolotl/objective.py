@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.source import is_list
-from recipec.systems import rewards
+from recipec.systems import rewards, trainers
 from recipec.systems.check import Check, refuses
 from recipec.systems.table import OMIT, Row, choice, constant, made, nonzero, same, where, within
 
@@ -85,6 +85,7 @@ def _per_step(accumulation: int, micro: int, completions: int, _processes: int) 
 
 
 CHECKS: tuple[Check, ...] = (
+    trainers.own_reference("Axolotl"),
     refuses(
         "objective.label_smoothing",
         "objective.loss",

@@ -73,6 +73,18 @@ MODEL: tuple[Row, ...] = (
     BASE["bnb_4bit_quant_type"].called("quantization_type"),
     BASE["bnb_4bit_use_double_quant"].called("double_quantization"),
 )
+# train/trainer_utils.py, create_ref_model: beside a LoRA it would compare with the base alone, without the adapter that is continued
+_NAMED = ("reference", "adapter.start_from")
+COMPARED: tuple[Row, ...] = (
+    made("ref_model", lambda one, start, path: one.path if one else path if start else OMIT, *_NAMED, "model.path"),
+    made("ref_model_adapters", lambda one, start: (one.adapter if one else start) or OMIT, *_NAMED),
+    made(
+        "ref_model_quantization_bit",
+        lambda one, start, load: QUANTISED.get(load, OMIT) if one or start else OMIT,
+        *_NAMED,
+        "model.load_in",
+    ),
+)
 TASK: tuple[Row, ...] = (
     named("stage", "method", STAGES),
     constant("do_train", True),
@@ -92,6 +104,7 @@ TASK: tuple[Row, ...] = (
     BASE["lora_dropout"].called("module_dropout").when("adapter.type", "oft"),
     joined("oft_target", "adapter.targets", {"all-linear": "all"}).when("adapter.type", "oft"),
     joined("additional_target", "adapter.also_train"),
+    *(row.when("method", "dpo", "kto") for row in COMPARED),
     choice("pref_loss", "method", PREFERENCES),
     same("pref_beta", "objective.beta"),
     same("pref_ftx", "objective.sft_weight").when("method", "dpo", "simpo"),
@@ -199,6 +212,19 @@ CHECKS: tuple[Check, ...] = (
         message=lambda _load_in, strategy: f"{strategy} of LLaMA-Factory shards 4-bit weights only",
         advice="use nf4",
     ).when("parallel.strategy", "zero3"),
+    refuses(
+        "reference.revision",
+        "model.revision",
+        when=lambda own, revision: own != revision,
+        message="LLaMA-Factory loads the reference model at the revision of the model",
+        advice="use one revision for both, or trainer: trl",
+    ).when("reference"),
+    differs(
+        "adapter.start_from",
+        when=bool,
+        message="LLaMA-Factory holds the base a second time in memory, as the reference model under the adapter that is continued",
+        advice="use trainer: trl, or parent_adapter: merge, where memory is short",
+    ).when("method", "dpo", "kto"),
     refuses(
         "adapter.start_from",
         "adapter.type",

@@ -30,6 +30,7 @@ DPO: tuple[Row, ...] = (
     choice("model.ipo_enable", "method", {"ipo": True}),
     nonzero("model.label_smoothing", "objective.label_smoothing"),
     nonzero("model.nll_loss_coef", "objective.sft_weight"),
+    same("ref.model_name_or_path", "reference.path"),
 )
 CHECKS: tuple[Check, ...] = (
     refuses(
@@ -46,6 +47,13 @@ CHECKS: tuple[Check, ...] = (
         message="OpenRLHF writes to wandb or TensorBoard, not to both",
         advice="choose one of them",
     ),
+    refuses(
+        "reference.adapter",
+        "reference.revision",
+        when=lambda adapter, revision: adapter is not None or revision is not None,
+        message="OpenRLHF takes whole weights as the reference model, at no revision",
+        advice="merge the adapter in a stage of its own, and name that",
+    ).when("reference"),
     refuses(
         "objective.loss",
         when=lambda loss: loss != "sigmoid",

@@ -69,6 +69,7 @@ def by_command(s: Train) -> bool:
         and not s.model.resize_embeddings
         and not script.grows(s)
         and s.model.chat_template_file is None
+        and s.reference is None
         and not script.stopping(s)
         and not script.decays_by_share(s)
         and _plain(s)
@@ -177,7 +178,7 @@ def _uses(s: Train) -> tuple[str, ...]:
     return (
         "data.train", "data.holdout", "data.packing", "data.shuffle", "rewards", "model.path", "model.tokenizer",
         "model.resize_embeddings", "model.double_quant", "model.chat_template_file", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
-        "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "hardware.nodes", "hardware.world",
+        "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "reference", "hardware.nodes", "hardware.world",
         "track.wandb_project", "track.wandb_entity", "track.mlflow_uri", "track.mlflow_experiment",
         *["data.train_on"] * script.masked(s),
         *["watch.early_stopping"] * (s.method not in settings.ONLINE),

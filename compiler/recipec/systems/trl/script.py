@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.kinds.train.records import Train
+from recipec.plan import Record, fields
 from recipec.render.python_writer import literal
 from recipec.source import is_mapping
 from recipec.systems import rewards
@@ -72,6 +73,11 @@ def masked(s: Train) -> bool:
     return s.method == "sft" and any(source.format != "text" for source in (*s.data.train, *s.data.validation))
 
 
+def fields_of(record: Record) -> dict[str, Any]:
+    """Return a record as a mapping."""
+    return {name: getattr(record, name) for name in fields(record)}
+
+
 def setting_rows(s: Train) -> tuple[Row, ...]:
     """Return the table of `settings.json`, from which `rows.py` prepares the rows of a stage."""
     own = s.model.tokenizer == s.model.path  # else the tokenizer comes from a place with revisions of its own
@@ -85,6 +91,7 @@ def setting_rows(s: Train) -> tuple[Row, ...]:
         same("method", "method"),
         same("model", "model.path"),
         same("adapter", "adapter.start_from"),
+        *([made("reference", fields_of, "reference")] if s.reference is not None else []),
         same("tokenizer", "model.tokenizer"),
         revision if own else constant("revision", "main"),
         same("trust_remote_code", "model.trust_remote_code"),
@@ -195,12 +202,13 @@ def _text(s: Train) -> str:
     eva = adapter is not None and adapter.init == "eva"
     given = adapter is not None and adapter.start_from is not None
     loaded = given or grows(s) or s.model.resize_embeddings or (quantised(s) and package != "trl")
+    compared = s.reference is not None
     judge = s.method == "reward"
     auto = "AutoModelForSequenceClassification" if judge else "AutoModelForCausalLM"
     peft = [adapters.KINDS[adapter.type].config] if adapter is not None else []
     plus = adapter is not None and adapter.lora_plus_ratio is not None
     peft += ["initialize_lora_eva_weights"] * eva
-    words = [auto] * loaded + ["BitsAndBytesConfig"] * quantised(s)
+    words = [auto] * (loaded or compared) + ["BitsAndBytesConfig"] * quantised(s)
     allocates, stops = adapter is not None and adapter.type == "adalora", stopping(s)
     words += ["TrainerCallback"] * allocates + ["EarlyStoppingCallback"] * bool(stops)
     online = s.method in settings.ONLINE
@@ -232,6 +240,12 @@ def _text(s: Train) -> str:
         "with config.main_process_first():  # one process prepares the rows, the others read them",
         "    train, validation = rows.load_rows(settings, tokenizer)",
     ]
+    if compared:
+        more = ", quantization_config=quantization" * quantised(s)
+        parts.append('reference = settings["reference"]')
+        parts.append('words = config.model_init_kwargs | {"revision": reference["revision"]}')
+        parts.append(f'compared = {auto}.from_pretrained(reference["path"], **words{more})')
+        parts.append('compared = rows.frozen(compared, reference["adapter"])')
     call = {"model": 'settings["model"]', "args": "config", "processing_class": "tokenizer"}
     if loaded:
         more = ", num_labels=1" * judge + ", quantization_config=quantization" * quantised(s)
@@ -253,6 +267,8 @@ def _text(s: Train) -> str:
         )
         call["reward_funcs"] = f"[{chosen}]"
     call |= {"train_dataset": "train", "eval_dataset": "validation"}
+    if compared:
+        call["ref_model"] = "compared"
     if adapter is not None and not given:
         call["peft_config"] = "adapter"
     trainer = f"{stem}Trainer"

@@ -475,6 +475,14 @@ def continued_adapter(model, folder: str, wanted):
     return PeftModel.from_pretrained(model, folder, is_trainable=True)
 
 
+def frozen(model, adapter: str | None):
+    """Return the model as one to compare with, under an adapter where there is one: nothing of it is trained."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(model, adapter) if adapter is not None else model
+    return model.requires_grad_(False).eval()
+
+
 def keep_initial_adapter(trainer, folder: Path) -> Path:
     """Save the adapter as it starts: its initial weights were taken out of the base, and are given back in the end."""
     held = trainer.model.peft_config["default"]
