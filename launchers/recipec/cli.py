@@ -1,4 +1,4 @@
-"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 a tool or stage failed, 130 interrupted."""
+"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 a tool or stage failed, 4 scores too low, 130 interrupted."""
 
 from __future__ import annotations
 

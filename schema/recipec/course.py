@@ -24,7 +24,7 @@ KINDS = {
     "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards"]),
     "evaluate": frozenset(["name", "start_from", "evaluate"]),
 }
-RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "hardware"])
+RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
 MADE = re.compile(r"(?:evaluate|prepared)-.+")
 NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
@@ -161,9 +161,9 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     known: list[str] = []
     models: list[str] = []  # those that leave a model
     parts = tuple(parts)
-    merges = {f"{part.name}-merge" for part in parts}
+    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "gate")}
     for part in parts:
-        taken = part.name in RESERVED | FOLDERS | merges or MADE.fullmatch(part.name) is not None
+        taken = part.name in RESERVED | FOLDERS | made or MADE.fullmatch(part.name) is not None
         for word, wrong, message, advice in (
             ("name", taken, f'"{part.name}" is a reserved name', "choose another name"),
             ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),

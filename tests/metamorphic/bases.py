@@ -212,6 +212,7 @@ def _writing() -> dict[str, Any]:
     }
     pairs |= {"rollout": {"completions": 6, "max_new_tokens": 99}, "rewards": [{"type": "exact"}]}
     checked = {"name": "checked", "start_from": "first", "evaluate": {"tasks": ["gsm8k"], "few_shot": 3}}
+    checked["evaluate"] |= {"require": {"gsm8k": "> 0.2"}, "confidence": 0.9}
     second |= {"data": {"train": [{"stage": "pairs", "format": "preference"}]}, "start_from": "first"}
     return {**recipe, "stages": [first, checked, pairs, second]}
 

@@ -48,6 +48,8 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("targets",): (["q_proj"], ["v_proj"]),
     ("also_train",): (["lm_head"], ["embed_tokens"]),
     ("models",): (["base"], ["tuned"]),
+    ("reference_model",): ("base", "first"),
+    ("require", "gsm8k"): ("> 0.4", "> 30%"),
     ("options",): ({"layers_to_transform": [0]},),
     ("holdout",): ("3%", 40),
     ("decay",): ("20%", 30),
@@ -154,6 +156,8 @@ def _members(
         names = [trainer for trainer in get_args(key) if releases(trainer)]
     elif get_origin(key) is Literal:
         names = list(get_args(key))
+    elif name == "require":
+        names = list(said["tasks"]) if said else []
     else:
         names = [*value, "OTHER"]
     used, trains = recipe.get("trainer", "axolotl"), "train" in recipe or "stages" in recipe

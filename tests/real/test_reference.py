@@ -93,8 +93,9 @@ def test_a_continued_adapter_is_compared_with_itself(
     trainer: str, method: str, first_step: Callable[..., dict[str, float]]
 ) -> None:
     logged = first_step(trainer, method)
-    assert logged["rewards/chosen"] == pytest.approx(0, abs=1e-4)
-    assert logged["rewards/rejected"] == pytest.approx(0, abs=1e-4)
+    rewards = {name: logged[name] for name in ("rewards/chosen", "rewards/rejected") if name in logged}
+    assert rewards  # of unpaired rows, a first batch may have those of one kind alone
+    assert rewards == pytest.approx(dict.fromkeys(rewards, 0.0), abs=1e-4)
     if method == "dpo":
         assert logged["loss"] == pytest.approx(math.log(2), abs=1e-4)
 

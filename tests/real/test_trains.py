@@ -182,3 +182,7 @@ def test_a_course_of_two_stages(workplace: Path, tool_python: Callable[[str], Pa
     for model in ("pretrain", "sft"):
         results = next((runs / f"evaluate-{model}").glob("**/results_*.json"))
         assert "acc,none" in json.loads(results.read_text())["results"]["drinks"]
+    verdict = json.loads((runs / "gate" / "verdict.json").read_text())
+    assert [row["verdict"] for row in verdict["conditions"]] == ["holds", "holds"]
+    assert [row["metric"] for row in verdict["conditions"]] == ["acc,none", "acc,none"]
+    assert [row["pairs"] for row in verdict["conditions"]] == [4, 0]  # compared question by question

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recipec.course import Course
-from recipec.decide.graph import Graph, Handed, Made
+from recipec.decide.graph import Graph, Handed, Made, scored
 from recipec.decide.machine import hardware, track
 from recipec.decide.said import Said
 from recipec.kinds import kind
@@ -35,7 +35,7 @@ def decide(course: Course) -> Decision:
     whole = Said(course.whole) if several else parts[0]
     machine, names = hardware(whole), tuple(part.name for part in course.parts)
     longest = max(part.recipe.model.max_length for part in course.parts)
-    graph = Graph(recipe.name, machine, track(whole), several, {}, {}, {}, names, "base", longest)
+    graph = Graph(recipe.name, machine, track(whole), several, {}, {}, {}, {}, names, "base", longest)
     graph = graph.replaced(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}
@@ -69,8 +69,9 @@ def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     hands: dict[str, Handed] = {one.hands.name: one.hands for one in made if one.hands is not None and not one.merges}
     merged = {one.hands.name: one.hands for one in made if one.hands is not None and one.merges}
     rows = {one.stage.name: one.rows for one in made if one.rows is not None}
-    if rows:
-        graph = graph.replaced(rows={**graph.rows, **rows})
+    scores = scored(made)
+    if rows or scores:
+        graph = graph.replaced(rows={**graph.rows, **rows}, scores={**graph.scores, **scores})
     if not hands:
         return graph
     return graph.replaced(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from recipec.decide.said import Decided, Said
 from recipec.facts.tokens import Tokenizer
-from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, Stage, Track
+from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, ScoresOutput, Stage, Track
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Handed(Record, frozen=True):
 class Graph(Record, frozen=True):
     """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
-    `rows` are those that stages have made, by their names. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
+    `rows` are those that stages have made, by their names; `scores` the stages that evaluated a model last, by its name. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
     `previous` is the one before in that list. `longest` is the longest sequence of all trainings, in tokens.
     """
 
@@ -46,6 +46,7 @@ class Graph(Record, frozen=True):
     models: Mapping[str, Handed]
     merged: Mapping[str, Handed]
     rows: Mapping[str, RowsOutput]
+    scores: Mapping[str, Stage[Any]]
     listed: tuple[str, ...]
     previous: str
     longest: int
@@ -74,6 +75,12 @@ class Made(Record, frozen=True):
     hands: Handed | None = None
     merges: bool = False
     rows: RowsOutput | None = None
+
+
+def scored(made: Iterable[Made]) -> dict[str, Stage[Any]]:
+    """Return the stages that evaluate a model by the model's name."""
+    outputs = ((one.stage, output) for one in made for output in one.stage.outputs)
+    return {output.model: stage for stage, output in outputs if isinstance(output, ScoresOutput)}
 
 
 def as_handed(say: Said, handed: Handed, leaf: str, value: T, why: str) -> Decided[T]:

@@ -14,6 +14,7 @@ REGISTRY = {
     "merge": "recipec.kinds.merge",
     "generate": "recipec.kinds.generate",
     "evaluate": "recipec.kinds.evaluate",
+    "gate": "recipec.kinds.gate",
 }
 
 

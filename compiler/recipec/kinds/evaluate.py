@@ -8,6 +8,7 @@ from typing import Literal
 from recipec.decide.graph import Graph, Handed, Made, as_handed
 from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
+from recipec.kinds import gate
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
@@ -104,10 +105,14 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         return ()
     if say.part.own is not None:
         start = graph.models.get(say.part.start_from or graph.previous)
-        return () if start is None else (_one(say, graph, given, start.name, start, say.part.name),)
+        if start is None:
+            return ()
+        own = [_one(say, graph, given, start.name, start, say.part.name)]
+        return (*own, *gate.after(say, graph, given, own))
     models = known(graph)
     names = dict.fromkeys(name for name in chosen(say, graph) if name in models)
-    return tuple(_one(say, graph, given, name, models[name], f"evaluate-{name}") for name in names)
+    own = [_one(say, graph, given, name, models[name], f"evaluate-{name}") for name in names]
+    return (*own, *gate.after(say, graph, given, own))
 
 
 def _one(

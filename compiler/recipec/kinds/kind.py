@@ -18,6 +18,7 @@ class Kind(Record, frozen=True):
     `acts` are the plan paths that make a difference whatever the system: the machine is what resources come of. `sentence`
     says for a reviewer what a stage does, `section` gives it a section of its own in PLAN.md. `wants` says of a value at a
     plan path of a body what must be changed first for it to stand there, in the recipe's words; an empty text: nothing.
+    `refusal` is the exit code of a stage that did its work, and says that the course must not go on; None where it has no say.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Kind(Record, frozen=True):
     acts: tuple[str, ...] = ("output",)
     section: Callable[[Stage[Any], Plan], list[str]] = lambda _stage, _plan: []
     wants: Callable[[Any, str, Any], str] = lambda _body, _path, _value: ""
+    refusal: int | None = None

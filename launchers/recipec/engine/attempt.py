@@ -14,6 +14,8 @@ from recipec.engine.display import Display
 from recipec.engine.failure import LOG_TAIL, ErrorText, blame, error_text
 from recipec.engine.progress import ProgressReader, clock
 from recipec.engine.record import Record, RunFolder, now
+from recipec.kinds import REGISTRY as KINDS
+from recipec.kinds import kind
 from recipec.plan import RowsOutput, Stage
 from recipec.processes import Child, Signals
 from recipec.systems.registry import REGISTRY, system
@@ -123,6 +125,8 @@ def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
     number = -code if code < 0 else code - 128  # the script's shell was killed, or a tool that it ran
     if number in set(signal.Signals):
         return f"killed by {signal.Signals(number).name}" + (_SIGKILL_CAUSES if number == signal.SIGKILL else "")
+    if refuses(stage, code):
+        return "what is required does not hold"
     if code:
         return f"exit code {code}"
     if stage.kind == "train" and not reader.began and not _own_loop(stage):
@@ -136,6 +140,11 @@ def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
     if lost:
         return f"exit code 0, but {lost[0]} is missing"
     return None
+
+
+def refuses(stage: Stage[Any], code: int) -> bool:
+    """Return whether an exit code says that a stage did its work, and that the course must not go on."""
+    return stage.kind in KINDS and kind(stage.kind).refusal == code
 
 
 def _own_loop(stage: Stage[Any]) -> bool:

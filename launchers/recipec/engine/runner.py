@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from recipec.diagnostics import Finding, RecipeError
-from recipec.engine.attempt import attempt
+from recipec.engine.attempt import attempt, refuses
 from recipec.engine.build import Build, load, preflight, spread
 from recipec.engine.checkpoints import free_name, last_complete, set_incomplete_aside
 from recipec.engine.decision import Decision, decide, graph_of
@@ -25,10 +25,11 @@ from recipec.launch import nodes
 from recipec.plan import Stage
 from recipec.processes import Signals, group_members, start_of, stop_group
 
-DONE, FAILED, INTERRUPTED = 0, 3, 130
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 3, 4, 130
 _CLOSING_LINES = {
     DONE: "complete: results in {folder}, output of the tools in {folder}/logs; `recipe report {name}` shows the scores",
     FAILED: "failed; fix the cause and run the same command again to continue from here; `recipe status {name}` shows more",
+    REFUSED: "ended: the scores are not what the recipe requires; `recipe report {name}` shows them",
     INTERRUPTED: "interrupted; run the same command again to continue from here",
 }
 
@@ -45,7 +46,8 @@ def run(
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
-    Returns 0 when every chosen stage is complete, 3 when one failed, 130 when a signal stopped the run. Complete stages
+    Returns 0 when every chosen stage is complete, 3 when one failed, 4 when scores are not what
+    the recipe requires, 130 when a signal stopped the run. Complete stages
     whose inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs
     of changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
@@ -99,7 +101,7 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, f
                 code = _carry_out(build, folder, record, decisions, found, display, signals)
         finally:
             display.stop()
-        event = {DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted")
+        event = {DONE: "run-finished", FAILED: "run-failed", REFUSED: "run-failed"}.get(code, "run-interrupted")
         record.add(event, exit_code=code, **({"left": left} if left else {}))
         if code == DONE:
             told.pop_all()
@@ -183,7 +185,7 @@ def _carry_out(
         if ended.state == "interrupted":
             return INTERRUPTED
         if ended.state == "failed":
-            return FAILED
+            return REFUSED if refuses(stage, ended.exit_code) else FAILED
     return DONE
 
 
@@ -250,4 +252,4 @@ def _end_leftovers(record: Record, display: Display) -> None:
             return
 
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "foresee", "run"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "REFUSED", "foresee", "run"]

@@ -19,6 +19,16 @@ class Evaluate(Section):
         min_length=1,
         description="Models that are evaluated, side by side: base, tuned (the last result), or names of stages. Default: base and tuned, or base and every stage.",
     )
+    require: dict[Text, Text] = Field(
+        default={},
+        description='Scores without which the course ends here, with exit code 4: `{gsm8k: ">= base + 2pt", kmmlu/acc: "> 0.4"}`, of the last of the models. 2pt are 0.02; a metric behind the task, else its first.',
+    )
+    confidence: float = Field(
+        default=0.95,
+        ge=0.5,
+        lt=1,
+        description="How sure the scores must show what is required, from their standard errors; at 0.5 the scores alone decide.",
+    )
     backend: Literal["hf", "vllm"] = Field(default="hf", description="Inference engine.")
     batch_size: Count | Literal["auto"] = Field(default="auto", description="Requests per forward pass.")
     few_shot: Annotated[int, Field(ge=0, le=1000)] | Literal["task"] | None = Field(

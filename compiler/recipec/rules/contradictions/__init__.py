@@ -3,6 +3,7 @@
 from recipec.rules.contradictions import (
     course,
     data,
+    gating,
     generating,
     handover,
     machine,
@@ -27,6 +28,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *model.RULES,
             *names.RULES,
             *data.RULES,
+            *gating.RULES,
             *generating.RULES,
             *handover.RULES,
             *training.RULES,
