@@ -44,7 +44,15 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "watch.save_keep": ("all", 7),
 }  # fmt: skip
 DERIVED = (".turns", ".system")  # what follows from other leaves, which act by it, or is refused where it cannot act
-OPTIONAL = ("adapter", "objective", "rollout", "rewards", "script", "data.validation")  # what a stage may be without
+OPTIONAL = (
+    "adapter",
+    "objective",
+    "reference",
+    "rollout",
+    "rewards",
+    "script",
+    "data.validation",
+)  # what a stage may be without
 
 
 def training(compiled: Compiled) -> Stage[Train]:

@@ -56,7 +56,9 @@ def test_an_adapter_is_merged_before_the_next_stage() -> None:
 
 
 def test_an_adapter_is_trained_further() -> None:
-    first, second = stages(HEAD + FIRST + SECOND % "parent_adapter: continue\n    adapter: {rank: 8}")
+    first, second = stages(
+        HEAD + "trainer: trl\n" + FIRST + SECOND % "parent_adapter: continue\n    adapter: {rank: 8}"
+    )
     assert second.body.model.path == "org/base"
     assert second.body.adapter is not None
     assert second.body.adapter.start_from == first.output

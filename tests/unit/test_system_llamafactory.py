@@ -141,7 +141,7 @@ def of(method: str, source: str, more: str = "") -> dict[str, str]:
         ({"adapter": "{alpha: 1.5}"}, "whole numbers for alpha", {"adapter": "{alpha: 2}"}),
         ({"adapter": "{init: olora}"}, "olora is not supported", {"adapter": "{init: pissa}"}),
         (
-            {"adapter": "{init: pissa}", **of("dpo", PAIRS)},
+            {"adapter": "{init: pissa}", **of("dpo", PAIRS, ", reference_model: base")},
             "the reference model of dpo excludes PiSSA",
             of("orpo", PAIRS),
         ),

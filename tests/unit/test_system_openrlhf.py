@@ -7,7 +7,7 @@ import pytest
 from effects import changed, misjudged, stage_of
 
 from recipec.diagnostics import errors
-from recipec.kinds.train.records import Train
+from recipec.kinds.train.records import Reference, Train
 from recipec.pipeline import compile_file, compile_tree
 from recipec.plan import Stage, leaf
 from recipec.source import Source
@@ -87,6 +87,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"parallel.parameter_offload": "cpu"}, "keeps trained parameters on the GPU"),
     ("chat", {"parallel.optimizer_offload": "nvme"}, "to CPU only"),
     ("lora", {"adapter.start_from": "a/a"}, "cannot continue an adapter"),
+    ("dpo", {"reference": Reference("m/m", None, "a/a")}, "whole weights as the reference model"),
+    ("ipo", {"reference": Reference("m/m", "main", None)}, "whole weights as the reference model"),
     ("lora", {"adapter.alpha": 1.5}, "whole numbers for alpha"),
     ("chat", {"optimizer.name": "lion"}, "lion is not supported"),
     ("completion", {"optimizer.warmup": 10}, "a share of the steps"),

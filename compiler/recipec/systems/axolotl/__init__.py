@@ -366,15 +366,6 @@ CHECKS: tuple[Check, ...] = (
         message="Axolotl warms up over 2 steps where 1 is asked for",
         advice="use 0, or 2",
     ),
-    refuses(  # loaders/model.py, ModelLoader._load_adapters: of the adapter only its configuration is read
-        "adapter.start_from",
-        "method",
-        when=lambda start_from, _method: start_from is not None,
-        message=lambda _start_from, method: (
-            f"Axolotl begins {method} with a new adapter: it would not load the one to start from"
-        ),
-        advice="set parent_adapter: merge, or train this stage by trl or unsloth",
-    ).when("method", "dpo", "ipo", "kto"),
     *(
         differs(
             "seed",

@@ -92,6 +92,15 @@ def _late(options: dict[str, Any] | None) -> str:
 
 
 CHECKS: tuple[Check, ...] = (
+    refuses(  # loaders/model.py, ModelLoader._load_adapters: of the adapter only its configuration is read
+        "adapter.start_from",
+        "method",
+        when=lambda start_from, _method: start_from is not None,
+        message=lambda _start_from, method: (
+            f"Axolotl begins {method} with a new adapter: it would not load the one to start from"
+        ),
+        advice="set parent_adapter: merge, or train this stage by trl or unsloth",
+    ).when("method", "dpo", "ipo", "kto"),
     refuses(
         "adapter.init",
         when=lambda init: init == "eva",

@@ -218,7 +218,7 @@ CHECKS: tuple[Check, ...] = (
         when=lambda own, revision: own != revision,
         message="LLaMA-Factory loads the reference model at the revision of the model",
         advice="use one revision for both, or trainer: trl",
-    ).when("reference"),
+    ).when("reference.path"),
     differs(
         "adapter.start_from",
         when=bool,

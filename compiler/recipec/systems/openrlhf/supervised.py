@@ -53,7 +53,7 @@ CHECKS: tuple[Check, ...] = (
         when=lambda adapter, revision: adapter is not None or revision is not None,
         message="OpenRLHF takes whole weights as the reference model, at no revision",
         advice="merge the adapter in a stage of its own, and name that",
-    ).when("reference"),
+    ).when("reference.path"),
     refuses(
         "objective.loss",
         when=lambda loss: loss != "sigmoid",
