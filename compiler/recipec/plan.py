@@ -112,6 +112,12 @@ class RowsOutput(Record, frozen=True, tag_field="type", tag="rows"):
     format: str
 
 
+class FilesOutput(Record, frozen=True, tag_field="type", tag="files"):
+    """A folder of files that only a program of the user knows."""
+
+    place: str
+
+
 class ServiceOutput(Record, frozen=True, tag_field="type", tag="service"):
     """A model that answers on a port while the stage runs."""
 
@@ -119,7 +125,7 @@ class ServiceOutput(Record, frozen=True, tag_field="type", tag="service"):
     model: str
 
 
-Output = ModelOutput | ScoresOutput | RowsOutput | ServiceOutput
+Output = ModelOutput | ScoresOutput | RowsOutput | FilesOutput | ServiceOutput
 
 
 class Input(Record, frozen=True):

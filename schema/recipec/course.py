@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from recipec.bind import bind
 from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
-from recipec.language.stages import Generate, Merge, Stage
+from recipec.language.base import Section
+from recipec.language.stages import Generate, Merge, Stage, StageScript
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
 from recipec.suggest import nearest
 
+S = TypeVar("S", bound=Section)
 HEAD = frozenset(
-    ["name", "start_from", "parent_adapter", "merge", "generate"]
+    ["name", "start_from", "parent_adapter", "merge", "generate", "script"]
 )  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe where it says nothing
@@ -22,6 +24,7 @@ INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe wh
 # The kinds of stages beside trainings: the words that a stage of each may have, one of which says that it is one.
 KINDS = {
     "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards"]),
+    "script": frozenset(["name", "start_from", "script"]),
     "evaluate": frozenset(["name", "start_from", "evaluate"]),
 }
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
@@ -47,6 +50,7 @@ class Part(NamedTuple):
     wrong: tuple[Path, ...] = ()
     merge: str | Merge | None = None
     generate: Generate | None = None
+    script: StageScript | None = None
 
     @property
     def kind(self) -> str:
@@ -55,6 +59,8 @@ class Part(NamedTuple):
             return "merge"
         if self.generate is not None:
             return "generate"
+        if self.script is not None:
+            return "script"
         return "evaluate" if self.own is not None and "evaluate" in self.own.entries else "train"
 
 
@@ -115,8 +121,9 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             entries = laid.entries | {word: own.entries[word] for word in there}
             laid = Mapping(entries, laid.keys | {word: own.keys[word] for word in there}, laid.span)
             start, parent = said["start_from"], said["parent_adapter"]
-            name, merge, rows = str(said["name"]), _merge(own), _generate(own)
-            parts.append(Part(name, recipe, laid, own, path, start, parent, merge=merge, generate=rows))
+            name, merge = str(said["name"]), _merge(own)
+            rows, script = _section(own, "generate", Generate), _section(own, "script", StageScript)
+            parts.append(Part(name, recipe, laid, own, path, start, parent, merge=merge, generate=rows, script=script))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)
     bad = list(_names(tree, parts))
@@ -134,11 +141,11 @@ def _merge(own: Mapping) -> str | Merge | None:
         return None
 
 
-def _generate(own: Mapping) -> Generate | None:
-    """Return what a stage says of rows that it makes, as `_merge`."""
-    node = own.entries.get("generate")
+def _section(own: Mapping, word: str, kind: type[S]) -> S | None:
+    """Return what a stage says in a section of its own, as `_merge`."""
+    node = own.entries.get(word)
     try:
-        return Generate.model_validate(plain(node)) if node is not None else None
+        return kind.model_validate(plain(node)) if node is not None else None
     except ValidationError:
         return None
 
@@ -181,7 +188,9 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
                 yield Finding("R009", message, span, suggestion=meant, help=advice)
         known.append(part.name)
         own = part.own.entries if part.own is not None else {}
-        models += [part.name] if part.kind not in KINDS or not own.keys() <= KINDS[part.kind] else []
+        leaves = part.kind not in KINDS or not own.keys() <= KINDS[part.kind]
+        leaves |= part.script is not None and part.script.makes in ("model", "adapter")
+        models += [part.name] if leaves else []
 
 
 def without(tree: Mapping, words: Iterable[str | int]) -> Mapping:

@@ -35,7 +35,7 @@ def decide(course: Course) -> Decision:
     whole = Said(course.whole) if several else parts[0]
     machine, names = hardware(whole), tuple(part.name for part in course.parts)
     longest = max(part.recipe.model.max_length for part in course.parts)
-    graph = Graph(recipe.name, machine, track(whole), several, {}, {}, {}, {}, names, "base", longest)
+    graph = Graph(recipe.name, machine, track(whole), several, {}, {}, {}, {}, {}, names, "base", longest)
     graph = graph.replaced(models={"base": base(whole, graph)})
     kept: list[Made] = []
     said: dict[str, Said] = {}
@@ -69,9 +69,10 @@ def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     hands: dict[str, Handed] = {one.hands.name: one.hands for one in made if one.hands is not None and not one.merges}
     merged = {one.hands.name: one.hands for one in made if one.hands is not None and one.merges}
     rows = {one.stage.name: one.rows for one in made if one.rows is not None}
-    scores = scored(made)
-    if rows or scores:
-        graph = graph.replaced(rows={**graph.rows, **rows}, scores={**graph.scores, **scores})
+    left = {one.stage.name: one.stage.outputs[0] for one in made if one.stage.outputs}
+    if left:
+        scores = {**graph.scores, **scored(made)}
+        graph = graph.replaced(rows={**graph.rows, **rows}, scores=scores, outputs={**graph.outputs, **left})
     if not hands:
         return graph
     return graph.replaced(

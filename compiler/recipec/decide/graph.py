@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from recipec.decide.said import Decided, Said
 from recipec.facts.tokens import Tokenizer
-from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, ScoresOutput, Stage, Track
+from recipec.plan import Hardware, Input, ModelOutput, Origin, Output, Record, RowsOutput, ScoresOutput, Stage, Track
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Handed(Record, frozen=True):
 class Graph(Record, frozen=True):
     """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
-    `rows` are those that stages have made, by their names; `scores` the stages that evaluated a model last, by its name. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
+    `rows` are those that stages have made, by their names; `scores` the stages that evaluated a model last, by its name; `outputs` what each stage leaves first. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
     `previous` is the one before in that list. `longest` is the longest sequence of all trainings, in tokens.
     """
 
@@ -47,6 +47,7 @@ class Graph(Record, frozen=True):
     merged: Mapping[str, Handed]
     rows: Mapping[str, RowsOutput]
     scores: Mapping[str, Stage[Any]]
+    outputs: Mapping[str, Output]
     listed: tuple[str, ...]
     previous: str
     longest: int

@@ -13,6 +13,7 @@ REGISTRY = {
     "train": "recipec.kinds.train",
     "merge": "recipec.kinds.merge",
     "generate": "recipec.kinds.generate",
+    "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",
     "gate": "recipec.kinds.gate",
 }

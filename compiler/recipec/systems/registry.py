@@ -17,6 +17,7 @@ REGISTRY = {
     "script": "recipec.systems.script",
     "lm_eval": "recipec.systems.lm_eval",
     "generate_rows": "recipec.systems.generate_rows",
+    "own_script": "recipec.systems.own_script",
     "check_scores": "recipec.systems.check_scores",
     "peft": "recipec.systems.peft",
     "transformers": "recipec.systems.transformers",

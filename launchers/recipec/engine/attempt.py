@@ -16,7 +16,7 @@ from recipec.engine.progress import ProgressReader, clock
 from recipec.engine.record import Record, RunFolder, now
 from recipec.kinds import REGISTRY as KINDS
 from recipec.kinds import kind
-from recipec.plan import RowsOutput, Stage
+from recipec.plan import ModelOutput, Output, RowsOutput, Stage
 from recipec.processes import Child, Signals
 from recipec.systems.registry import REGISTRY, system
 from recipec.tail import last_bytes
@@ -136,10 +136,18 @@ def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
     output = Path(stage.output)  # declared in the recipe: what was promised, beside the exit code
     if not output.is_dir() or not any(output.iterdir()):
         return f"exit code 0, but {stage.output} is empty or missing"
-    lost = [one.place for one in stage.outputs if isinstance(one, RowsOutput) and not Path(one.place).is_file()]
+    lost = [place for one in stage.outputs if (place := _config(stage, one)) and not Path(place).is_file()]
+    lost += [one.place for one in stage.outputs if isinstance(one, RowsOutput) and not Path(one.place).is_file()]
     if lost:
         return f"exit code 0, but {lost[0]} is missing"
     return None
+
+
+def _config(stage: Stage[Any], output: Output) -> str | None:
+    """Return the file without which nothing can load the model that a program of the user was said to make."""
+    if stage.kind != "script" or not isinstance(output, ModelOutput):
+        return None
+    return f"{output.place}/{'config.json' if output.adapter is None else 'adapter_config.json'}"
 
 
 def refuses(stage: Stage[Any], code: int) -> bool:

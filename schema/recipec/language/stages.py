@@ -38,6 +38,43 @@ class Script(Section):
     )
 
 
+class StageScript(Section):
+    """Your own program between two stages, and what it makes in the folder of its stage."""
+
+    model_config = example(
+        {
+            "path": "filter.py",
+            "makes": "rows",
+            "format": "preference",
+            "arguments": {"rows": "'${plan:pairs.rows}'", "to": "'${plan:kept.output}/rows.jsonl'"},
+        }
+    )
+
+    path: Text = Field(pattern=r"^[^-]", description="Python file, relative to the folder in which you run.")
+    makes: Literal["rows", "model", "adapter", "files"] = Field(
+        default="files",
+        description="What is there when it has run: rows that a stage may train on, a model with its tokenizer, an adapter over what it starts from, or files that no stage of another kind takes.",
+    )
+    format: (
+        Literal["text", "chat", "instruction", "completion", "preference", "unpaired-preference", "prompt"] | None
+    ) = Field(default=None, description="rows: their format. Required by rows.")
+    file: Text | None = Field(
+        default=None,
+        pattern=r"^[^/.][^/]*\.(jsonl|json|parquet|csv)$",
+        description="rows: their file in the folder of the stage. Default: rows.jsonl.",
+    )
+    arguments: dict[str, str | int | float | bool] = Field(
+        default={},
+        description="Its command line, as in script.arguments. `${plan:kept.output}` is the folder of a stage, this one or one before, `${plan:pairs.rows}` the rows that one made, `${plan:kept.model.path}` what this one starts from. It waits for the stages that it names.",
+    )
+    reads: list[Text] = Field(
+        default=[], description="Files that it reads beside, so that it runs again where they change."
+    )
+    launcher: Literal["python", "torchrun"] = Field(
+        default="python", description="What starts it: one process, or one for each GPU."
+    )
+
+
 class Merge(Section):
     """Several adapters of one base, combined by weight and merged into it, by PEFT."""
 
@@ -91,7 +128,7 @@ class Generate(Section):
 
 
 class Stage(Section):
-    """One stage: a training; with `merge` a merge, with `generate` rows, with `evaluate` scores of what it starts from.
+    """One stage: a training; with `merge` a merge, with `generate` rows, with `script` your program, with `evaluate` scores.
 
     Keys that it does not set are taken from the recipe, but for `evaluate`.
     """
@@ -112,6 +149,7 @@ class Stage(Section):
         description="Makes this a merge: the stage whose adapter is merged into its base, or several by weight.",
     )
     generate: Generate | None = Field(default=None, description="Makes this rows that a model writes.")
+    script: StageScript | None = Field(default=None, description="Makes this a program of your own.")
     evaluate: Evaluate | None = Field(
         default=None, description="Makes this an evaluation of start_from, which no other stage waits for."
     )
