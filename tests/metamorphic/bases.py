@@ -213,8 +213,11 @@ def _writing() -> dict[str, Any]:
     pairs |= {"rollout": {"completions": 6, "max_new_tokens": 99}, "rewards": [{"type": "exact"}]}
     checked = {"name": "checked", "start_from": "first", "evaluate": {"tasks": ["gsm8k"], "few_shot": 3}}
     checked["evaluate"] |= {"require": {"gsm8k": "> 0.2"}, "confidence": 0.9}
-    second |= {"data": {"train": [{"stage": "pairs", "format": "preference"}]}, "start_from": "first"}
-    return {**recipe, "stages": [first, checked, pairs, second]}
+    kept = {"path": "keep.py", "makes": "rows", "format": "preference", "file": "kept.jsonl", "launcher": "torchrun"}
+    kept |= {"reads": ["data/stop.txt"], "arguments": {"rows": "${plan:pairs.rows}", "to": "${plan:kept.output}"}}
+    chosen = {"name": "kept", "start_from": "first", "script": kept}
+    second |= {"data": {"train": [{"stage": "kept", "format": "preference"}]}, "start_from": "first"}
+    return {**recipe, "stages": [first, checked, pairs, chosen, second]}
 
 
 COURSES["course-writing"] = _writing()

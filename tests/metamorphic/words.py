@@ -30,6 +30,7 @@ UNHEARD = {
 # What a text must look like to mean something; by the last steps of the path.
 TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("script", "path"): ("other.py",),
+    ("script", "file"): ("other.jsonl", "other.csv"),
     ("rewards", "path"): ("org/other.v1",),
     ("path",): ("data/other.jsonl",),
     ("hub",): ("org/other",),

@@ -39,9 +39,15 @@ stages:
     generate: {prompts: [{path: data/asked.jsonl, format: prompt}], keep_truncated: true, batch_size: 5}
     rollout: {completions: 3, max_new_tokens: 8}
     rewards: [{type: model, stage: judge}]
+  - name: kept
+    script:
+      path: keep.py
+      makes: rows
+      format: preference
+      arguments: {rows: "${plan:pairs.rows}", to: "${plan:kept.output}/rows.jsonl", least: 0.3}
   - name: dpo
     start_from: sft
-    data: {train: [{stage: pairs, format: preference}]}
+    data: {train: [{stage: kept, format: preference}]}
     train: {method: dpo}
   - name: answers
     generate: {prompts: [{path: data/asked.jsonl, format: prompt}], keep_truncated: true}
@@ -49,6 +55,51 @@ stages:
   - name: again
     start_from: sft
     data: {train: [{stage: answers, format: chat}]}
+  - name: soup
+    start_from: dpo
+    script:
+      path: soup.py
+      makes: model
+      arguments: {one: "${plan:soup.model.path}", other: "${plan:again.output}", to: "${plan:soup.output}"}
+  - name: told
+    generate: {prompts: [{path: data/asked.jsonl, format: prompt}], keep_truncated: true}
+    rollout: {max_new_tokens: 8}
+"""
+KEEP = """
+import argparse, json
+
+parser = argparse.ArgumentParser()
+for name in ("--rows", "--to", "--least"):
+    parser.add_argument(name)
+given = parser.parse_args()
+with open(given.rows, encoding="utf-8") as rows, open(given.to, "w", encoding="utf-8") as kept:
+    for line in rows:
+        row = json.loads(line)
+        if row["score_chosen"] - row["score_rejected"] >= float(given.least):
+            kept.write(line)
+"""
+SOUP = """
+import argparse
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+parser = argparse.ArgumentParser()
+for name in ("--one", "--other", "--to"):
+    parser.add_argument(name)
+given = parser.parse_args()
+model = AutoModelForCausalLM.from_pretrained(given.one)
+other = AutoModelForCausalLM.from_pretrained(given.other).state_dict()
+model.load_state_dict({name: (value + other[name]) / 2 for name, value in model.state_dict().items()})
+model.save_pretrained(given.to)
+AutoTokenizer.from_pretrained(given.one).save_pretrained(given.to)
+"""
+MEAN = """
+import sys
+from safetensors.torch import load_file
+
+one, other, mean = (load_file(f"{folder}/model.safetensors") for folder in sys.argv[1:])
+name = next(name for name in mean if name.endswith("q_proj.weight"))
+print(float((mean[name] - (one[name] + other[name]) / 2).abs().max()), float((one[name] - other[name]).abs().max()))
 """
 
 # What a reward model gives each conversation by itself, without padding.
@@ -89,6 +140,8 @@ def test_rows_are_written_judged_and_trained_on(
     lines(workplace / "data" / "asked.jsonl", [*asked, {"prompt": "So many words. " * 40, "answer": "tea"}])
     recipe = workplace / "rows.yaml"
     recipe.write_text(RECIPE)
+    Path("keep.py").write_text(KEEP)
+    Path("soup.py").write_text(SOUP)
     runs = run(recipe, workplace, tool_python)
 
     pairs, count = read(runs / "pairs" / "rows.jsonl"), json.loads((runs / "pairs" / "count.json").read_text())
@@ -116,8 +169,14 @@ def test_rows_are_written_judged_and_trained_on(
         check=True,
     )
     assert [row["score"] for row in best] == pytest.approx(json.loads(judged.stdout), abs=1e-4)
-    for stage in ("dpo", "again"):
-        assert (runs / stage / "model.safetensors").exists()
+    kept = [row for row in pairs if row["score_chosen"] - row["score_rejected"] >= 0.3]
+    assert read(runs / "kept" / "rows.jsonl") == kept
+    assert 0 < len(kept) < len(pairs)
+    folders = [str(runs / stage) for stage in ("dpo", "again", "soup")]
+    mean = subprocess.run([tool_python("trl-1.16.0"), "-c", MEAN, *folders], capture_output=True, text=True, check=True)
+    away, apart = map(float, mean.stdout.split())
+    assert away < 1e-6 < apart
+    assert len(read(runs / "told" / "rows.jsonl")) == len(asked)
 
     settings = json.loads((workplace / "build" / "rows" / "pairs" / "generate.json").read_text())
     script = workplace / "build" / "rows" / "pairs" / "generate_rows.py"

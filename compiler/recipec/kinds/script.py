@@ -46,15 +46,16 @@ class Script(Record, frozen=True):
 def values(say: Said, graph: Graph) -> dict[str, Any]:
     """Return what arguments may refer to by `${plan:…}`: what the stage starts from, its machine, and the folders of stages before."""
     name, on, start = say.part.name, graph.machine.value, started(say, graph)
-    found: dict[str, Any] = {f"{name}.output": graph.folder(name), f"{name}.seed": say.recipe.seed}
-    found |= {f"{name}.hardware.{word}": getattr(on, word) for word in ("device", "per_node", "bf16")}
-    if start is not None:
-        words = ("path", "revision", "adapter", "tokenizer", "max_length", "precision")
-        found |= {f"{name}.model.{word}": getattr(start.model, word) for word in words}
+    found: dict[str, Any] = {}
     for before, output in graph.outputs.items():
         found[f"{before}.output"] = graph.folder(before)
         if isinstance(output, RowsOutput):
             found[f"{before}.rows"] = output.place
+    found |= {f"{name}.output": graph.folder(name), f"{name}.seed": say.recipe.seed}
+    found |= {f"{name}.hardware.{word}": getattr(on, word) for word in ("device", "per_node", "bf16")}
+    if start is not None:
+        words = ("path", "revision", "adapter", "tokenizer", "max_length", "precision")
+        found |= {f"{name}.model.{word}": getattr(start.model, word) for word in words}
     return found
 
 

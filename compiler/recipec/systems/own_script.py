@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipec.job import Argument, Job
+from recipec.job import Argument, Folder, Job
 from recipec.kinds.script import Script
 from recipec.launch.words import option
 from recipec.systems.document import Sheet
@@ -24,10 +24,12 @@ def _arguments(s: Script) -> tuple[Argument, ...]:
 
 def _job(s: Script) -> Job:
     if s.launcher == "python":
-        return Job(("python", s.path), arguments=_arguments(s))
+        return Job(("python", s.path), arguments=_arguments(s), steps=(Folder(s.output),))
     each = s.hardware.per_node
     start = ("torchrun", "--standalone", "--nproc_per_node", str(each))
-    return Job((s.path,), start=start, arguments=_arguments(s), processes=each, shares_cores=True)
+    return Job(
+        (s.path,), start=start, arguments=_arguments(s), processes=each, steps=(Folder(s.output),), shares_cores=True
+    )
 
 
 def _need(_s: Script) -> Need:

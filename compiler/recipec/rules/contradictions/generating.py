@@ -161,7 +161,7 @@ def cannot_be_made(see: Context, s: Generate) -> Iterator[Fault]:
         message = "one answer to each prompt leaves nothing to choose from"
         yield Fault("rollout.completions", message, "set rollout.completions: 4, or more")
     if s.makes == "chat" and wrote("generate.margin"):
-        yield Fault("generate.margin", "only pairs have a margin", "drop it")
+        yield Fault("generate.margin", "only pairs have a margin", "drop it, or set makes: preference")
     if s.makes == "preference" and wrote("generate.keep"):
         yield Fault("generate.keep", "of pairs, the best and the worst are kept", "drop it")
     if s.max_new_tokens >= s.max_length:
