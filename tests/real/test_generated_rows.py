@@ -44,7 +44,7 @@ stages:
       path: keep.py
       makes: rows
       format: preference
-      arguments: {rows: "${plan:pairs.rows}", to: "${plan:kept.output}/rows.jsonl", least: 0.3}
+      arguments: {rows: "${plan:pairs.rows}", to: "${plan:kept.output}/rows.jsonl", least: 0.6}
   - name: dpo
     start_from: sft
     data: {train: [{stage: kept, format: preference}]}
@@ -169,7 +169,7 @@ def test_rows_are_written_judged_and_trained_on(
         check=True,
     )
     assert [row["score"] for row in best] == pytest.approx(json.loads(judged.stdout), abs=1e-4)
-    kept = [row for row in pairs if row["score_chosen"] - row["score_rejected"] >= 0.3]
+    kept = [row for row in pairs if row["score_chosen"] - row["score_rejected"] >= 0.6]
     assert read(runs / "kept" / "rows.jsonl") == kept
     assert 0 < len(kept) < len(pairs)
     folders = [str(runs / stage) for stage in ("dpo", "again", "soup")]

@@ -145,7 +145,8 @@ def _reason(stage: Stage[Any], reader: ProgressReader, code: int) -> str | None:
 
 def _config(stage: Stage[Any], output: Output) -> str | None:
     """Return the file without which nothing can load the model that a program of the user was said to make."""
-    if stage.kind != "script" or not isinstance(output, ModelOutput):
+    own = stage.kind != "train" and stage.system in REGISTRY and system(stage.system).own_program
+    if not own or not isinstance(output, ModelOutput):
         return None
     return f"{output.place}/{'config.json' if output.adapter is None else 'adapter_config.json'}"
 
