@@ -1,12 +1,13 @@
 """A three-stage run of real tools, killed at random points and started again: `python benchmarks/chaos.py --kills 100`.
 
 SFT and DPO of an adapter by TRL, then its merge: tiny models on the CPU. Each round runs the recipe in a folder of its own,
-and kills it again and again until it ends by itself: the engine alone, one process of the tool, all of the tool, or everything
-at once, as a power cut would; at any time, or just as a checkpoint or a result begins to be written. After each kill:
+and kills it (SIGKILL) again and again until it ends by itself: the engine alone, one process of the tool, all of the tool, or
+everything at once, as a power cut would; at any time, or just as a checkpoint or a result begins to be written. Now and then
+it gets SIGTERM instead, as from a scheduler, and must then end with 75. After each of these:
 
 - nothing of the killed run is left running, within the time that the watcher has;
 - `recipe status` works, and every whole line of the record can be read;
-- what the next run resumes from is byte for byte the checkpoint of a run that nobody disturbed, or nothing.
+- what the next run resumes from has byte for byte the weights of a run that nobody disturbed, at that step, or is nothing.
 
 At the end of a round its weights are compared, byte for byte, with those of that run. The last line is the result as JSON;
 the exit code is 1 where something did not hold. `--seed` repeats the choice of kills (not the moment in which a busy machine
@@ -42,11 +43,11 @@ adapter: {rank: 4, dropout: 0.1}
 stages:
   - name: sft
     data: {train: [{path: chats.jsonl, format: chat}]}
-    train: {method: sft, steps: 40, micro_batch_size: 2, learning_rate: 1e-2, save: {every: 5, keep: 2}}
+    train: {method: sft, steps: 40, micro_batch_size: 2, learning_rate: 1e-2, save: SAVE}
   - name: dpo
     parent_adapter: continue
     data: {train: [{path: pairs.jsonl, format: preference, columns: {prompt: prompt}}]}
-    train: {method: dpo, steps: 30, micro_batch_size: 2, learning_rate: 1e-3, save: {every: 5, keep: 2}}
+    train: {method: dpo, steps: 30, micro_batch_size: 2, learning_rate: 1e-3, save: SAVE}
   - {name: merged, merge: dpo}
 hardware: {gpu: none}
 allow: {finish-without-beginning: a trial}
@@ -55,14 +56,15 @@ DRINKS = ("tea", "coffee", "milk", "juice", "water", "cocoa", "cider", "soda")
 STAGES = ("sft", "dpo", "merged")
 MARK = "RECIPEC_CHAOS"  # a variable by which the processes of a run are found, whatever group they are in
 WAYS = ("engine", "process", "tool", "machine")
+TERM_EVERY = 6  # one of so many is SIGTERM
 GONE_WITHIN = 60.0  # seconds: the watcher waits 20 before it kills
 RUN = [sys.executable, "-m", "recipec.cli", "run", "chaos.yaml"]
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, save: str = "{every: 5, keep: 2}") -> None:
     """Write the recipe and its data."""
     folder.mkdir(parents=True)
-    (folder / "chaos.yaml").write_text(RECIPE)
+    (folder / "chaos.yaml").write_text(RECIPE.replace("SAVE", save))
     chats, pairs = [], []
     for number in range(60):
         drink, other = DRINKS[number % 8], DRINKS[(number + 3) % 8]
@@ -155,21 +157,6 @@ def checkpoint_files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): digest(path) for path in run.glob("*/checkpoint-*/*.safetensors")}
 
 
-def watch_checkpoints(folder: Path, running: subprocess.Popen[bytes]) -> dict[str, str]:
-    """Return the hashes of all checkpoints of a run that is not disturbed, before rotation takes them."""
-    found: dict[str, str] = {}
-    while running.poll() is None:
-        for state in (folder / "runs/chaos").glob("*/checkpoint-*/trainer_state.json"):
-            for path in state.parent.glob("*.safetensors"):
-                name = str(path.relative_to(folder / "runs/chaos"))
-                try:
-                    found.setdefault(name, digest(path))
-                except OSError:
-                    continue
-        time.sleep(0.02)
-    return found
-
-
 def moment(folder: Path, running: subprocess.Popen[bytes], draw: random.Random, longest: float) -> str:
     """Wait until a kill is due: after a random time, or as something new is written. Return which."""
     until = time.monotonic() + draw.uniform(0.0, longest)
@@ -236,13 +223,11 @@ def chaos(place: Path, kills: int, seed: int, most: int) -> int:
     """Kill that often; print each kill, and the result as the last line. Returns 1 where something did not hold."""
     draw, began = random.Random(seed), time.monotonic()
     calm = place / "undisturbed"
-    prepare(calm)
-    running = start(calm, "undisturbed")
-    truth = watch_checkpoints(calm, running)
-    if running.wait():
+    prepare(calm, "{every: 1}")  # which changes no weights: so there is something to compare any checkpoint with
+    if start(calm, "undisturbed").wait():
         print((calm / "said.txt").read_text())
         return 1
-    wanted = weights(calm)
+    truth, wanted = checkpoint_files(calm), weights(calm)
     took = time.monotonic() - began
     longest = max(row["seconds"] for row in record_of(calm) if row["event"] == "stage-finished")
     print(f"undisturbed: {took:.0f} s, {len(truth)} checkpoints, {len(wanted)} files of weights", flush=True)
@@ -250,17 +235,27 @@ def chaos(place: Path, kills: int, seed: int, most: int) -> int:
     ways: Counter[str] = Counter()
     moments: Counter[str] = Counter()
     stages: Counter[str] = Counter()
-    rounds = resumed = aside = 0
+    rounds = starts = resumed = aside = terms = 0
     while sum(ways.values()) < kills:
         rounds += 1
         folder = place / f"round-{rounds}"
         prepare(folder)
         here = 0
         while True:
-            mark = f"{os.getpid()}-{rounds}-{here}"
+            starts += 1
+            mark = f"{os.getpid()}-{starts}"
             running = start(folder, mark)
             if here < most and sum(ways.values()) < kills:
                 when = moment(folder, running, draw, longest)
+                if running.poll() is None and not draw.randrange(TERM_EVERY):
+                    running.send_signal(signal.SIGTERM)
+                    if (code := running.wait()) not in (75, -signal.SIGTERM):  # it had not begun to listen
+                        wrong.append(f"round {rounds}: SIGTERM ended with {code}")
+                    terms += code == 75
+                    if left := orphans(mark):
+                        wrong.append(f"round {rounds}: still running after SIGTERM: {left}")
+                    wrong += [f"round {rounds}, SIGTERM: {text}" for text in judged(folder, truth)]
+                    continue
                 if running.poll() is None:
                     way = kill(folder, mark, draw.choice(WAYS), running.pid, draw)
                     running.wait()
@@ -291,6 +286,8 @@ def chaos(place: Path, kills: int, seed: int, most: int) -> int:
         "kills": sum(ways.values()),
         "rounds": rounds,
         "seed": seed,
+        "starts": starts,
+        "SIGTERM": terms,
         "ways": dict(ways),
         "moments": dict(moments),
         "stages": dict(stages),
