@@ -80,7 +80,12 @@ def start(folder: Path, mark: str) -> subprocess.Popen[bytes]:
     """Start `recipe run` in a folder; what it says goes to a file there."""
     with (folder / "said.txt").open("ab") as said:
         return subprocess.Popen(
-            RUN, cwd=folder, env=os.environ | {MARK: mark}, stdout=said, stderr=said, start_new_session=True
+            RUN,
+            cwd=folder,
+            env=os.environ | {MARK: mark, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
         )
 
 
@@ -157,15 +162,15 @@ def checkpoint_files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): digest(path) for path in run.glob("*/checkpoint-*/*.safetensors")}
 
 
-def moment(folder: Path, running: subprocess.Popen[bytes], draw: random.Random, longest: float) -> str:
+def moment(folder: Path, running: subprocess.Popen[bytes], draw: random.Random, within: float) -> str:
     """Wait until a kill is due: after a random time, or as something new is written. Return which."""
-    until = time.monotonic() + draw.uniform(0.0, longest)
-    if draw.random() < 0.5:
+    until = time.monotonic() + draw.uniform(0.0, within)
+    if draw.random() < 0.6:
         while time.monotonic() < until and running.poll() is None:
             time.sleep(0.005)
         return "any time"
     run = folder / "runs/chaos"
-    before, until = _written(run), time.monotonic() + 4 * longest
+    before, until = _written(run), time.monotonic() + 300
     while time.monotonic() < until and running.poll() is None and not _written(run) - before:
         time.sleep(0.0005)
     time.sleep(draw.choice((0.0, draw.uniform(0.0, 0.02), draw.uniform(0.0, 0.3))))
@@ -213,13 +218,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=12, help="kills in one round, after which it may end")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further kill after so long")
+    parser.add_argument("--within", type=float, default=30.0, help="seconds within which a kill at any time comes")
     parser.add_argument("--folder", type=Path, help="an empty folder to work in (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        return chaos(options.folder or Path(temporary), options.kills, options.seed, options.most)
+        return chaos(
+            options.folder or Path(temporary),
+            options.kills,
+            options.seed,
+            options.most,
+            options.within,
+            options.minutes,
+        )
 
 
-def chaos(place: Path, kills: int, seed: int, most: int) -> int:
+def chaos(place: Path, kills: int, seed: int, most: int, within: float, minutes: float) -> int:
     """Kill that often; print each kill, and the result as the last line. Returns 1 where something did not hold."""
     draw, began = random.Random(seed), time.monotonic()
     calm = place / "undisturbed"
@@ -229,14 +243,17 @@ def chaos(place: Path, kills: int, seed: int, most: int) -> int:
         return 1
     truth, wanted = checkpoint_files(calm), weights(calm)
     took = time.monotonic() - began
-    longest = max(row["seconds"] for row in record_of(calm) if row["event"] == "stage-finished")
     print(f"undisturbed: {took:.0f} s, {len(truth)} checkpoints, {len(wanted)} files of weights", flush=True)
     wrong: list[str] = []
     ways: Counter[str] = Counter()
     moments: Counter[str] = Counter()
     stages: Counter[str] = Counter()
     rounds = starts = resumed = aside = terms = 0
-    while sum(ways.values()) < kills:
+
+    def enough() -> bool:
+        return sum(ways.values()) >= kills or time.monotonic() - began > 60 * minutes
+
+    while not enough():
         rounds += 1
         folder = place / f"round-{rounds}"
         prepare(folder)
@@ -245,11 +262,11 @@ def chaos(place: Path, kills: int, seed: int, most: int) -> int:
             starts += 1
             mark = f"{os.getpid()}-{starts}"
             running = start(folder, mark)
-            if here < most and sum(ways.values()) < kills:
-                when = moment(folder, running, draw, longest)
+            if here < most and not enough():
+                when = moment(folder, running, draw, within)
                 if running.poll() is None and not draw.randrange(TERM_EVERY):
                     running.send_signal(signal.SIGTERM)
-                    if (code := running.wait()) not in (75, -signal.SIGTERM):  # it had not begun to listen
+                    if (code := running.wait()) not in (75, 0, -signal.SIGTERM):  # at its end, or not listening yet
                         wrong.append(f"round {rounds}: SIGTERM ended with {code}")
                     terms += code == 75
                     if left := orphans(mark):

@@ -95,7 +95,7 @@ class Stop:
     its word on that step, and it waits for nobody, so nothing can lock up.
     """
 
-    KEPT = 8  # words that are kept in the store behind the last one
+    KEPT = 64  # words that are kept in the store: no process is so many steps behind another
 
     def __init__(self) -> None:
         self.signals = 0
