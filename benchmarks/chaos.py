@@ -44,13 +44,15 @@ stages:
   - name: sft
     data: {train: [{path: chats.jsonl, format: chat}]}
     train: {method: sft, steps: 40, micro_batch_size: 2, learning_rate: 1e-2, save: SAVE}
+DPO  - {name: merged, merge: LAST}
+hardware: {gpu: none}
+allow: {finish-without-beginning: a trial}
+"""
+DPO = """\
   - name: dpo
     parent_adapter: continue
     data: {train: [{path: pairs.jsonl, format: preference, columns: {prompt: prompt}}]}
     train: {method: dpo, steps: 30, micro_batch_size: 2, learning_rate: 1e-3, save: SAVE}
-  - {name: merged, merge: dpo}
-hardware: {gpu: none}
-allow: {finish-without-beginning: a trial}
 """
 DRINKS = ("tea", "coffee", "milk", "juice", "water", "cocoa", "cider", "soda")
 STAGES = ("sft", "dpo", "merged")
@@ -61,10 +63,11 @@ GONE_WITHIN = 60.0  # seconds: the watcher waits 20 before it kills
 RUN = [sys.executable, "-m", "recipec.cli", "run", "chaos.yaml"]
 
 
-def prepare(folder: Path, save: str = "{every: 5, keep: 2}") -> None:
-    """Write the recipe and its data."""
+def prepare(folder: Path, *, short: bool, save: str = "{every: 5, keep: 2}") -> None:
+    """Write the recipe and its data; `short` leaves DPO out."""
     folder.mkdir(parents=True)
-    (folder / "chaos.yaml").write_text(RECIPE.replace("SAVE", save))
+    recipe = RECIPE.replace("DPO", "" if short else DPO).replace("LAST", "sft" if short else "dpo")
+    (folder / "chaos.yaml").write_text(recipe.replace("SAVE", save))
     chats, pairs = [], []
     for number in range(60):
         drink, other = DRINKS[number % 8], DRINKS[(number + 3) % 8]
@@ -218,26 +221,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=12, help="kills in one round, after which it may end")
+    parser.add_argument("--short", action="store_true", help="without DPO")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further kill after so long")
     parser.add_argument("--within", type=float, default=30.0, help="seconds within which a kill at any time comes")
     parser.add_argument("--folder", type=Path, help="an empty folder to work in (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        return chaos(
-            options.folder or Path(temporary),
-            options.kills,
-            options.seed,
-            options.most,
-            options.within,
-            options.minutes,
-        )
+        return chaos(options.folder or Path(temporary), options)
 
 
-def chaos(place: Path, kills: int, seed: int, most: int, within: float, minutes: float) -> int:
-    """Kill that often; print each kill, and the result as the last line. Returns 1 where something did not hold."""
-    draw, began = random.Random(seed), time.monotonic()
+def chaos(place: Path, options: argparse.Namespace) -> int:
+    """Kill as often as asked; print each kill, and the result as the last line. Returns 1 where something did not hold."""
+    draw, began, short = random.Random(options.seed), time.monotonic(), options.short
     calm = place / "undisturbed"
-    prepare(calm, "{every: 1}")  # which changes no weights: so there is something to compare any checkpoint with
+    prepare(
+        calm, short=short, save="{every: 1}"
+    )  # which changes no weights: so there is something to compare any checkpoint with
     if start(calm, "undisturbed").wait():
         print((calm / "said.txt").read_text())
         return 1
@@ -251,19 +250,19 @@ def chaos(place: Path, kills: int, seed: int, most: int, within: float, minutes:
     rounds = starts = resumed = aside = terms = 0
 
     def enough() -> bool:
-        return sum(ways.values()) >= kills or time.monotonic() - began > 60 * minutes
+        return sum(ways.values()) >= options.kills or time.monotonic() - began > 60 * options.minutes
 
     while not enough():
         rounds += 1
         folder = place / f"round-{rounds}"
-        prepare(folder)
+        prepare(folder, short=short)
         here = 0
         while True:
             starts += 1
             mark = f"{os.getpid()}-{starts}"
             running = start(folder, mark)
-            if here < most and not enough():
-                when = moment(folder, running, draw, within)
+            if here < options.most and not enough():
+                when = moment(folder, running, draw, options.within)
                 if running.poll() is None and not draw.randrange(TERM_EVERY):
                     running.send_signal(signal.SIGTERM)
                     if (code := running.wait()) not in (75, 0, -signal.SIGTERM):  # at its end, or not listening yet
@@ -302,7 +301,7 @@ def chaos(place: Path, kills: int, seed: int, most: int, within: float, minutes:
     result = {
         "kills": sum(ways.values()),
         "rounds": rounds,
-        "seed": seed,
+        "seed": options.seed,
         "starts": starts,
         "SIGTERM": terms,
         "ways": dict(ways),
