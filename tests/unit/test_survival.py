@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from recipec import manifest
 from recipec.cli import main
 from recipec.diagnostics import RecipeError
 from recipec.engine import status, status_text
+from recipec.engine.checkpoints import is_complete
 from recipec.engine.failure import stack_text
 from recipec.engine.signs_of_life import SignsOfLife, in_words
 from recipec.processes import alive, start_of
@@ -384,3 +388,29 @@ def test_words_that_contradict_are_refused(place: Path, capsys: pytest.CaptureFi
         assert main(["run", "r.yaml", *words]) == 1
         assert message in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_checkpoint_whose_weights_did_not_reach_the_disk_is_not_believed(tmp_path: Path) -> None:
+    """As after a power cut, where trainer_state.json may be on the disk before what was written before it."""
+    folder = tmp_path / "checkpoint-3"
+    (folder / "global_step3").mkdir(parents=True)
+    head = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "__metadata__": {}}).encode()
+    weights = len(head).to_bytes(8, "little") + head + b"01234567"
+    states = io.BytesIO()
+    with zipfile.ZipFile(states, "w") as archive:
+        archive.writestr("data.pkl", "x" * 300)
+    (folder / "trainer_state.json").write_text('{"global_step": 3}')
+    for name, whole in (
+        ("model.safetensors", weights),
+        ("optimizer.pt", states.getvalue()),
+        ("rng_state.pth", states.getvalue()),
+        ("global_step3/zero_pp_rank_0_optim_states.pt", states.getvalue()),
+        ("old.bin", b"\x80\x02legacy"),
+    ):
+        (folder / name).write_bytes(whole)
+        assert is_complete(folder), name
+        cuts = [b"", bytes(len(whole)), *([whole[:-1], whole[:20]] if name != "old.bin" else [])]
+        for cut in cuts:
+            (folder / name).write_bytes(cut)
+            assert not is_complete(folder), (name, cut)
+        (folder / name).write_bytes(whole)

@@ -69,7 +69,9 @@ def decide(
                 changes = _changes(standing)
                 impossible = _cannot_load(standing)
                 if resume_anyway and not impossible and last_complete(Path(standing.stage.output)):
-                    decision = decision._replace(action="run", despite=changes)
+                    decision = decision._replace(
+                        action="run", why=f"--resume-anyway, although this changed: {changes[0]}", despite=changes
+                    )
                 else:
                     wrong.append(_mixed(build, standing, changes, impossible))
         found.append(decision)

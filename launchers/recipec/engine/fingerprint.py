@@ -18,7 +18,7 @@ from recipec.diagnostics import Finding, RecipeError
 from recipec.engine import meaning
 from recipec.engine.build import Build
 from recipec.engine.file_hashes import FileHashes, imported
-from recipec.json_files import read_object
+from recipec.json_files import read_object, write_whole
 from recipec.plan import Stage, fields
 from recipec.systems.trainers import TRACKING
 
@@ -48,10 +48,8 @@ class Key(NamedTuple):
     def write(self, path: Path) -> None:
         """Write it to a file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
         said = {"format": FORMAT, "fingerprint": self.hash, **self._asdict()}
-        fresh.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, (json.dumps(said, indent=1) + "\n").encode())
 
     @classmethod
     def read(cls, path: Path) -> Key | None:

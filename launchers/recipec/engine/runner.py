@@ -22,6 +22,7 @@ from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
 from recipec.engine.standing import standings
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
+from recipec.json_files import write_whole
 from recipec.launch import nodes
 from recipec.plan import Stage
 from recipec.processes import Signals, group_members, start_of, stop_group
@@ -136,9 +137,7 @@ def _run(
 
 def _begin(build: Build, folder: RunFolder, record: Record) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
-    fresh = folder.plan.with_name(".plan.json.new")
-    fresh.write_bytes(build.text)
-    fresh.replace(folder.plan)
+    write_whole(folder.plan, build.text)
     if build.recipe is not None:
         folder.recipe.write_text(build.recipe.text, encoding="utf-8")
     else:
