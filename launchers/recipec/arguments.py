@@ -104,6 +104,14 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             _FILE,
             _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
             _argument("--fresh", action="store_true", help="move earlier results aside and start over"),
+            _argument(
+                "--resume-anyway",
+                action="store_true",
+                help="go on from checkpoints although the recipe, the data or the machine changed",
+            ),
+            _argument(
+                "--stall", metavar="TIME", help="end a tool without progress for so long, such as 30m (default: never)"
+            ),
             *_CHOICE,
             *_COMMON,
         ),

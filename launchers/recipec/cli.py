@@ -1,4 +1,6 @@
-"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 a tool or stage failed, 4 scores too low, 130 interrupted."""
+"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 a tool or stage failed, 4 scores too low, 75 to be
+started again, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -246,19 +248,21 @@ def _run(options: argparse.Namespace) -> int:
     if errors(result.findings):
         return _print_findings(result.findings, as_json=options.json)
     from recipec.engine import Choice, foresee, run
+    from recipec.run_command import seconds_of, with_checkpoints
 
+    stall, checkpoints = seconds_of("--stall", options.stall), with_checkpoints(options)
     folder, recipe = Path(options.out) / result.name, Path(options.file)
     choice = Choice(tuple(options.select), tuple(options.exclude), options.start, tuple(options.only), options.force)
     if options.dry_run:
         from recipec.run_command import foreseen_json, foreseen_text, in_memory
 
-        decisions = foresee(in_memory(result, folder, recipe), Path("runs"), choice, fresh=options.fresh)
+        decisions = foresee(in_memory(result, folder, recipe), Path("runs"), choice, **checkpoints)
         if not options.json:
             _print(foreseen_text(result.name, decisions))
             return DONE
         return _print_findings(result.told, as_json=True, name=result.name, stages=foreseen_json(decisions))
     write(folder, result.files)
-    return run(folder, Path("runs"), fresh=options.fresh, recipe=recipe, choice=choice)
+    return run(folder, Path("runs"), recipe=recipe, choice=choice, stall=stall, **checkpoints)
 
 
 def _data(options: argparse.Namespace) -> int:

@@ -1,8 +1,9 @@
-"""JSON objects out of files that may be missing, cut short by a kill, or edited by hand."""
+"""JSON objects out of files that may be missing, cut short by a kill, or edited by hand; files that a kill cannot cut."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [found for line in lines if (found := _object(line)) is not None]
+
+
+def write_whole(path: Path, text: bytes) -> None:
+    """Write a file whole or not at all, also where the machine fails."""
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("wb") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

@@ -19,19 +19,25 @@ from typing import IO, Any
 
 TICK = 0.2  # seconds between checks on a child
 SAVING = 120.0  # seconds that a tool has to save and stop after an interrupt
+ASKED = (
+    1800.0  # seconds that a training has to save and stop after it was asked to; whoever asked may have less patience
+)
+DUMPING = 2.0  # seconds in which a tool can tell where it stands, before it is ended because it stands still
 ENDING = 20.0  # seconds between a termination and a kill
 LEFTOVERS = 10.0  # seconds that the other processes of a child's group have to end by themselves
 
 PROC = Path("/proc/self/stat").exists()  # without it (not on Linux), `ps` is used
 
 _WATCHER = Path(__file__).with_name("watcher.py")
+_GROUP = "RECIPE_GROUP"  # the variable by which those are found that leave the group, as the workers of torchrun do
 # Waits for a line on standard input, then becomes the command; ends at once when standard input closes without a line.
-_GATE = ("bash", "--posix", "-c", 'read -r _ && exec "$@" < /dev/null', "bash")
-_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GATE = ("bash", "--posix", "-c", f'read -r _ && {_GROUP}=$$ && export {_GROUP} && exec "$@" < /dev/null', "bash")
+_CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+DUMP = signal.SIGUSR2  # those who catch it tell where they stand
 
 
 class Signals:
-    """While active, collects SIGINT and SIGTERM in `received` instead of letting them end the process.
+    """While active, collects SIGINT, SIGTERM and SIGUSR1 in `received` instead of letting them end the process.
 
     SIGHUP is taken and ends nothing, as under nohup: a terminal was closed, or the connection to it was lost, which says
     nothing about the work. Does nothing outside the main thread.
@@ -86,7 +92,7 @@ class Child:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as gate:
             self._watcher = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), str(ENDING)],
+                [sys.executable, "-I", "-S", str(_WATCHER), str(self.pid), self.started or "", str(ENDING)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -108,17 +114,23 @@ class Child:
         tick: Callable[[], None],
         passed_on: Callable[[int], None],
         *,
+        ask: Callable[[], bool] = lambda: False,
+        stalled: Callable[[], bool] = lambda: False,
         saving: float = SAVING,
         ending: float = ENDING,
+        asked_for: float = ASKED,
     ) -> int:
         """Wait for the command to end and return its exit code (negative: the signal that killed it).
 
-        `tick` is called several times a second. Signals in `signals` are sent to the whole group, and `passed_on` is
-        called with each. When the group has not ended `saving` (SIGINT) or `ending` seconds later, or when another
-        signal arrives, SIGTERM follows, then SIGKILL.
+        `tick` is called several times a second. On the first signal in `signals`, `ask` may ask the command in another way
+        to save and stop; where it returns False, and for later signals, they are sent to the whole group, and `passed_on`
+        is called with each. When the group has not ended `asked_for` (asked), `saving` (SIGINT) or `ending` seconds later,
+        or when another signal arrives, SIGTERM follows, then SIGKILL. When `stalled`, the group tells where it stands, and
+        is ended.
         """
         seen = 0
         strongest = 0
+        stopped = False
         deadline: float | None = None
         try:
             while True:
@@ -128,10 +140,17 @@ class Child:
                 except subprocess.TimeoutExpired:
                     pass
                 tick()
+                if not stopped and stalled():
+                    stopped = True
+                    self._stop_where_it_stands(ending)
+                    continue
                 late = deadline is not None and time.monotonic() > deadline
                 if len(signals.received) > seen or late:
                     asked = signals.received[-1] if len(signals.received) > seen else 0
                     seen = len(signals.received)
+                    if not strongest and ask():
+                        strongest, deadline = signal.SIGUSR1, time.monotonic() + asked_for
+                        continue
                     number = _next(strongest, asked)
                     strongest = number
                     deadline = time.monotonic() + (saving if number == signal.SIGINT else ending)
@@ -143,9 +162,18 @@ class Child:
             self._dismiss_watcher()
         return code
 
+    def _stop_where_it_stands(self, ending: float) -> None:
+        """Let those who can tell where they stand, then end the group."""
+        telling = [pid for pid in group_members(self.pid, self.started) if _catches(pid, DUMP)]
+        for pid in telling:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, DUMP)
+        if telling:
+            time.sleep(DUMPING)
+        stop_group(self.pid, self.started, patience=0.0, ending=ending)
+
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        _send(self.pid, self.started, number)
 
     def _dismiss_watcher(self) -> None:
         if self._process.poll() is None:
@@ -162,8 +190,8 @@ class Child:
 def _next(strongest: int, asked: int) -> int:
     """Return the signal to send after `strongest` was sent and `asked` arrived (0: only time has passed)."""
     if not strongest:
-        return asked
-    return signal.SIGTERM if strongest == signal.SIGINT else signal.SIGKILL
+        return signal.SIGTERM if asked == signal.SIGUSR1 else asked
+    return signal.SIGTERM if strongest in (signal.SIGINT, signal.SIGUSR1) else signal.SIGKILL
 
 
 def start_of(pid: int) -> str | None:
@@ -201,7 +229,10 @@ def _start_by_ps(pid: int) -> str | None:
 
 
 def group_members(group: int, started: str | None) -> list[int]:
-    """Return the running processes of a group; for its leader, `start_of(group)` returned `started`."""
+    """Return the running processes of a group, and those that its members started in other groups.
+
+    For its leader, `start_of(group)` returned `started`.
+    """
     if not PROC:
         return [group] if alive(group, started) else []
     boot, _, tick = (started or "").partition("-")
@@ -215,9 +246,38 @@ def group_members(group: int, started: str | None) -> list[int]:
             fields = _stat(entry.name)
         except OSError:
             continue
-        if fields[0] not in ("Z", "X") and int(fields[2]) == group and int(fields[19]) >= int(tick):
+        if fields[0] in ("Z", "X") or int(fields[19]) < int(tick):
+            continue
+        if int(fields[2]) == group or _started_by(entry, group):
             found.append(int(entry.name))
     return found
+
+
+def _started_by(entry: Path, group: int) -> bool:
+    try:
+        return f"{_GROUP}={group}".encode() in (entry / "environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is another person's
+        return False
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Return whether a process has a handler for a signal; without /proc, none is known to."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    held = next((line.split()[1] for line in text.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(held, 16) >> (number - 1) & 1)
+
+
+def _send(group: int, started: str | None, number: int) -> None:
+    """Send a signal to a group. Who has left the group is told by those who started them, but for what ends all."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+    for pid in group_members(group, started) if number in (signal.SIGTERM, signal.SIGKILL) else ():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) != group:
+                os.kill(pid, number)
 
 
 def stop_group(group: int, started: str | None, *, patience: float, ending: float = ENDING) -> bool:
@@ -228,8 +288,7 @@ def stop_group(group: int, started: str | None, *, patience: float, ending: floa
     if _gone(group, started, patience):
         return False
     for number, seconds in ((signal.SIGTERM, ending), (signal.SIGKILL, ending)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
+        _send(group, started, number)
         if _gone(group, started, seconds):
             break
     return True
@@ -244,4 +303,4 @@ def _gone(group: int, started: str | None, seconds: float) -> bool:
     return True
 
 
-__all__ = ["Child", "Signals", "alive", "group_members", "start_of", "stop_group"]
+__all__ = ["DUMP", "Child", "Signals", "alive", "group_members", "start_of", "stop_group"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from recipec.regular_file import read_regular
 from recipec.secrets import hidden
 from recipec.suggest import nearest
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\Z")
 MOST = 20  # reasons that are shown of one stage
 LAST = 5  # lines of an error that are shown again
 _ACTIONS = {"skip": "skip", "leave": "leave", "run": "run", "renew": "run anew"}
@@ -41,6 +44,24 @@ class Told(NamedTuple):
     folder: RunFolder
     standings: dict[str, Standing]
     note: str | None
+
+
+def with_checkpoints(options: Any) -> dict[str, Any]:
+    """Return what a run does with earlier checkpoints, as `run` takes it. Raises RecipeError for words that contradict."""
+    if options.resume_anyway and (options.fresh or options.force or options.start):
+        message = "--resume-anyway goes on from checkpoints, and --fresh, --force and --from start over"
+        raise RecipeError([Finding("U003", message, help="leave out one of them", file="command line")])
+    return {"fresh": options.fresh, "resume_anyway": options.resume_anyway}
+
+
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Return the seconds that `90s`, `30m`, `2h` or `1d` say. Raises RecipeError for what is no time."""
+    found = _DURATION.match(text or "")
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if text is not None and not seconds:
+        advice = "write it as 90s, 30m or 2h"
+        raise RecipeError([Finding("U003", f'{option}: "{text}" is no time', help=advice, file="command line")])
+    return seconds or None
 
 
 def in_memory(compiled: Compiled, folder: Path, recipe: Path) -> Build:

@@ -145,12 +145,15 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run_here(*, fresh: bool = False, **choice: Any) -> tuple[int, str]:
+def run_here(
+    *, fresh: bool = False, resume_anyway: bool = False, stall: float | None = None, **choice: Any
+) -> tuple[int, str]:
     """Run the engine on the tree in this folder; return its exit code, 1 for findings, and all that it said."""
+    more: dict[str, Any] = {"fresh": fresh, "resume_anyway": resume_anyway, "stall": stall}
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         try:
-            code = run(Path("build/demo"), Path("runs"), fresh=fresh, choice=Choice(**choice))
+            code = run(Path("build/demo"), Path("runs"), choice=Choice(**choice), **more)
         except RecipeError as error:
             code = 1
             said.write(render(error.findings))

@@ -208,3 +208,137 @@ for most in (0, -1, 5):
     done = _python(tmp_path, program, tmp_path, RECIPE_EVENTS=str(tmp_path / "events"))
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["(('a',), 0) False", "(('a',), -1) False", "(('a',), 5) False"]
+
+
+def test_a_training_that_shall_stop_saves_and_ends_behind_its_step(tmp_path: Path) -> None:
+    program = """
+import os
+args = S(num_train_epochs=1)
+one.on_train_begin(args, S(global_step=0, **me), None)
+control = S(should_save=False, should_training_stop=False)
+one.on_step_end(args, S(global_step=1, **me), control)
+one.on_save(args, S(global_step=1, **me), control)
+assert not control.should_save
+open(os.environ["RECIPE_STOP"], "w").close()
+one.on_step_end(args, S(global_step=2, **me), control)
+assert control.should_save and control.should_training_stop
+try:
+    one.on_save(args, S(global_step=2, **me), control)
+except SystemExit as ended:
+    print("never shown", ended.code) if ended.code else None
+else:
+    raise AssertionError("it went on")
+"""
+    rows = _events(tmp_path, program, RECIPE_STOP=str(tmp_path / "stop"))
+    assert [(row["event"], row["step"]) for row in rows][-2:] == [("save", 2), ("stop", 2)]
+    assert [row["event"] for row in rows].count("stop") == 1
+
+
+def test_a_training_at_its_last_step_goes_on_to_its_end(tmp_path: Path) -> None:
+    program = """
+control = S(should_save=False, should_training_stop=False)
+one.on_step_end(None, S(global_step=9, **me), control)
+one.on_save(None, S(global_step=9, **me), control)
+one.on_train_end(None, S(global_step=9, **me), control)
+assert not control.should_save
+"""
+    (tmp_path / "stop").touch()
+    rows = _events(tmp_path, program, RECIPE_STOP=str(tmp_path / "stop"))
+    assert [row["event"] for row in rows] == ["step", "save", "end"]
+
+
+def test_a_signal_asks_and_a_second_ends(tmp_path: Path) -> None:
+    program = """
+import os, signal
+args, control = S(num_train_epochs=1), S(should_save=False, should_training_stop=False)
+one.on_train_begin(args, S(global_step=0, **me), None)
+os.kill(os.getpid(), signal.SIGUSR1)
+one.on_step_end(args, S(global_step=1, **me), control)
+assert control.should_save
+child = os.fork()
+if not child:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(1)
+assert os.waitpid(child, 0)[1] == signal.SIGTERM
+one.on_train_end(args, S(global_step=1, **me), control)
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a tool with a handler of its own keeps it
+one.on_train_begin(args, S(global_step=0, **me), None)
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+"""
+    _events(tmp_path, program)
+
+
+# Ranks as threads that meet once in each step, with a store as torch's is.
+RANKS = """
+import random, sys, threading, time, sitecustomize
+from types import SimpleNamespace as S
+
+class Store:
+    def __init__(self): self.held, self.new = {}, threading.Condition()
+    def add(self, key, more):
+        with self.new:
+            self.held[key] = self.held.get(key, 0) + more
+            return self.held[key]
+    def set(self, key, value):
+        with self.new:
+            self.held[key] = value.encode()
+            self.new.notify_all()
+    def wait(self, keys, most):
+        with self.new:
+            assert self.new.wait_for(lambda: keys[0] in self.held, 20), "it never came"
+    def get(self, key): return self.held[key]
+    def delete_key(self, key): self.held.pop(key)
+
+store, ranks, with_hook = Store(), int(sys.argv[1]), int(sys.argv[2])
+gradients = threading.Barrier(ranks)  # what holds them together in each step
+sitecustomize.Stop._wanted = lambda self: wanted.is_set()
+wanted, ended = threading.Event(), {}
+
+def train(rank):
+    stop = sitecustomize.Stop()
+    stop.store, stop.rank, stop.world = store, rank, ranks
+    store.add("recipec/here", 1)
+    for step in range(1, 200):
+        if ranks == with_hook:
+            gradients.wait()
+        time.sleep(random.uniform(0, 0.002))
+        if step == 50 and rank == ranks - 1: wanted.set()
+        if stop.decided():
+            break
+    ended[rank] = step
+
+threads = [threading.Thread(target=train, args=(rank,)) for rank in range(with_hook)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(sorted(set(ended.values())), len(store.held))
+"""
+
+
+def test_all_processes_stop_behind_the_same_step(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RANKS, "5", "5"],
+        env=os.environ | {"PYTHONPATH": str(HOOK)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    steps, held = done.stdout.rsplit(maxsplit=1)
+    found = json.loads(steps)
+    assert len(found) == 1
+    assert 50 <= found[0] <= 51
+    assert int(held) <= 66
+
+
+def test_it_does_not_stop_where_another_process_would_not_know(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RANKS, "2", "1"],
+        env=os.environ | {"PYTHONPATH": str(HOOK)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("[199]"), done.stderr

@@ -8,20 +8,27 @@ from typing import Any, Literal, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.build import Build
-from recipec.engine.checkpoints import checkpoints, free_name
-from recipec.engine.record import StageHistory
+from recipec.engine.checkpoints import checkpoints, free_name, last_complete
+from recipec.engine.record import Layout, StageHistory
 from recipec.engine.selection import Chosen, Graph
 from recipec.engine.standing import Standing
 from recipec.plan import Stage
+from recipec.plural import counted
+
+MOST = 5  # changes that a refusal names
 
 
 class Decision(NamedTuple):
-    """What a run does with a stage: skip it, leave it alone, run it, or `renew` it: move its old output aside, then run it."""
+    """What a run does with a stage: skip it, leave it alone, run it, or `renew` it: move its old output aside, then run it.
+
+    `despite` are the changes under which it goes on from its checkpoints, because that was asked for.
+    """
 
     stage: Stage[Any]
     action: Literal["skip", "leave", "run", "renew"]
     history: StageHistory
     why: str = ""
+    despite: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
@@ -35,11 +42,13 @@ def graph_of(build: Build) -> Graph:
     return Graph({stage.name: stage.kind for stage in stages}, {stage.name: stage.after for stage in stages})
 
 
-def decide(build: Build, standings: Mapping[str, Standing], chosen: Chosen, *, fresh: bool) -> list[Decision]:
+def decide(
+    build: Build, standings: Mapping[str, Standing], chosen: Chosen, *, fresh: bool, resume_anyway: bool = False
+) -> list[Decision]:
     """Return what to do with each stage.
 
-    Raises RecipeError when results of different recipes would get mixed, or a chosen stage would run on what is missing or
-    stale.
+    Raises RecipeError when results of different recipes would get mixed, unless `resume_anyway` says that trainings go on
+    from their checkpoints, or when a chosen stage would run on what is missing or stale.
     """
     found: list[Decision] = []
     running: set[str] = set()
@@ -57,7 +66,14 @@ def decide(build: Build, standings: Mapping[str, Standing], chosen: Chosen, *, f
             wrong += [_not_ready(build, standing, standings[one]) for one in needed]
             asked = fresh or name in chosen.forced
             if decision.action == "renew" and not asked and checkpoints(Path(standing.stage.output)):
-                wrong.append(_mixed(build, standing))
+                changes = _changes(standing)
+                impossible = _cannot_load(standing)
+                if resume_anyway and not impossible and last_complete(Path(standing.stage.output)):
+                    decision = decision._replace(
+                        action="run", why=f"--resume-anyway, although this changed: {changes[0]}", despite=changes
+                    )
+                else:
+                    wrong.append(_mixed(build, standing, changes, impossible))
         found.append(decision)
     if wrong:
         raise RecipeError(wrong)
@@ -83,15 +99,41 @@ def _decided(standing: Standing, anew: list[str], *, forced: bool, fresh: bool) 
     return Decision(stage, "renew" if standing.there and old else "run", history, why)
 
 
-def _mixed(build: Build, standing: Standing) -> Finding:
-    stage = standing.stage
+def _changes(standing: Standing) -> tuple[str, ...]:
+    """Return in words what is not as it was when the checkpoints of a stage were written."""
+    stage, reasons = standing.stage, tuple(one.text() for one in standing.reasons)
     if standing.history.fingerprint is None:
-        message = f"{stage.output} has checkpoints that no recorded run of {stage.name} wrote"
-    elif standing.reasons:
-        message = f"the checkpoints in {stage.output} were made from something else ({standing.reasons[0].text()})"
+        return (f"no recorded run of {stage.name} wrote them",)
+    return reasons or (f"{', '.join(stage.after)} has run again since",)
+
+
+def _cannot_load(standing: Standing) -> str | None:
+    """Return why no tool can load the checkpoints of a stage into the training as it is now; None where one can."""
+    old, new = standing.history.layout, Layout.of(standing.stage)
+    if old is None or new is None or old == new:
+        return None
+    plain = {"single", "ddp"}  # each process has the whole state
+    if old.strategy != new.strategy and not {old.strategy, new.strategy} <= plain:
+        return f"{old.strategy} wrote the optimizer's state, and {new.strategy} cannot load it"
+    if old.strategy.startswith("zero"):
+        split = f"{old.strategy} split the optimizer's state over {counted(old.world, 'process')}"
+        return f"{split}, and loads it with as many alone"
+    return None
+
+
+def _mixed(build: Build, standing: Standing, changes: tuple[str, ...], impossible: str | None) -> Finding:
+    """Return the refusal to go on from checkpoints that were made from something else."""
+    name, place = standing.stage.name, standing.stage.output
+    shown = "; ".join(changes[:MOST])
+    left = f"; and {len(changes) - MOST} more: `recipe why {name}` has all" if len(changes) > MOST else ""
+    message = f"the checkpoints in {place} were made from something else ({shown}{left})"
+    anew = f"pass --fresh to move them to {free_name(Path(place), 'previous')} and start {name} over"
+    if impossible:
+        advice = f"{anew}; going on from them is not possible: {impossible}"
+    elif last_complete(Path(place)) is None:
+        advice = f"{anew}; none of them is complete"
     else:
-        message = f"the checkpoints in {stage.output} were made from earlier results of {', '.join(stage.after)}"
-    advice = f"pass --fresh to move them to {free_name(Path(stage.output), 'previous')} and start {stage.name} over"
+        advice = f"{anew}, or --resume-anyway to go on from {last_complete(Path(place))} as things are now"
     return Finding("E010", message, help=advice, file=str(build.folder))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from recipec.engine.build import Build
@@ -12,6 +13,9 @@ from recipec.plan import Stage
 
 MAX_LINES = 14  # of an error
 LOG_TAIL = 1 << 18  # bytes at the end of a log that are searched
+_STOOD = re.compile(r"^Current thread 0x[0-9a-f]+ .*\(most recent call first\):")
+# Of processes that only wait for others: they stand still because those do.
+_WAITS = re.compile(r"/(?:subprocess|resource_tracker|forkserver)\.py\"|/torch/distributed/elastic/|/torch/_inductor/")
 _RANK = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 _TRACE = "Traceback (most recent call last)"
 _RAISED = re.compile(
@@ -72,6 +76,17 @@ def error_text(text: str) -> ErrorText:
         if _RAISED.match(lines[index]) or _ERROR.match(lines[index]):
             return ErrorText((), tuple(lines[index : index + MAX_LINES]))
     return ErrorText((), tuple([line for line in lines if not _NOISE.search(line)][-MAX_LINES:]), is_error=False)
+
+
+def stack_text(text: str) -> ErrorText | None:
+    """Return where a tool stood when it was asked: the innermost frames of what Python's faulthandler wrote last."""
+    lines = clean_lines(text)
+    told: list[list[str]] = []
+    for begin in (index for index, line in enumerate(lines) if _STOOD.match(line)):
+        frames = takewhile(lambda line: line.startswith("  File "), lines[begin + 1 :])
+        told.append([line.strip() for line in frames])
+    own = [frames for frames in told if frames and not any(_WAITS.search(line) for line in frames[:4])] or told
+    return ErrorText((), ("it stood at (innermost first):", *own[-1][: MAX_LINES - 1])) if own else None
 
 
 def _of_launcher(found: ErrorText) -> bool:

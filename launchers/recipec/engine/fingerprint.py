@@ -6,6 +6,7 @@ Comments, layout, names of other stages and the places of results do not count: 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from recipec.diagnostics import Finding, RecipeError
 from recipec.engine import meaning
 from recipec.engine.build import Build
 from recipec.engine.file_hashes import FileHashes, imported
-from recipec.json_files import read_object
+from recipec.json_files import read_object, write_whole
 from recipec.plan import Stage, fields
 from recipec.systems.trainers import TRACKING
 
@@ -46,10 +48,8 @@ class Key(NamedTuple):
     def write(self, path: Path) -> None:
         """Write it to a file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
         said = {"format": FORMAT, "fingerprint": self.hash, **self._asdict()}
-        fresh.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, (json.dumps(said, indent=1) + "\n").encode())
 
     @classmethod
     def read(cls, path: Path) -> Key | None:
@@ -129,8 +129,19 @@ def _placing(build: Build, stage: Stage[Any]) -> Callable[[str], str]:
 def _files(build: Build, stage: Stage[Any], hashes: FileHashes) -> Iterator[tuple[str, str]]:
     for path in sorted(_reads(stage, hashes)):
         if not build.made(path) and Path(path).exists():
-            for below, held in hashes.of(Path(path).absolute()):
-                yield f"{path}/{below}" if below else path, held
+            try:
+                found = list(hashes.of(Path(path).absolute()))
+            except OSError as error:
+                raise _unreadable(build, stage, path, error) from None
+            yield from ((f"{path}/{below}" if below else path, held) for below, held in found)
+
+
+def _unreadable(build: Build, stage: Stage[Any], path: str, error: OSError) -> RecipeError:
+    span = next((build.span(read.at) for read in stage.reads if read.path == path), None)
+    which = os.fsdecode(error.filename) if error.filename else path
+    message = f"{which} cannot be read: {error.strerror}"
+    advice = f"{stage.name} reads it; nothing was started"
+    return RecipeError([Finding("E013", message, span, help=advice, file=None if span else path)])
 
 
 def _reads(stage: Stage[Any], hashes: FileHashes) -> set[str]:

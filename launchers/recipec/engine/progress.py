@@ -67,6 +67,7 @@ class ProgressReader:
         self.progress = Progress()
         self.began = False
         self.ended = False
+        self.saved = False  # it was asked to save and stop, and has done so
 
     def read(self) -> Progress:
         """Read what is new and return the progress."""
@@ -89,6 +90,8 @@ class ProgressReader:
             self._times.clear()
         elif event == "end":
             self.ended = True
+        elif event == "stop":
+            self.saved = True
         found = self.progress._replace(step=step, total=total if total > 0 else None)
         if event == "log":
             found = found._replace(loss=_number(row.get("loss")), lr=_number(row.get("lr")))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec.json_files import read_lines
+from recipec.plan import Stage
 
 
 def now() -> str:
@@ -60,6 +61,10 @@ class RunFolder(NamedTuple):
         """What a stage's result depends on, by name, from when it last started."""
         return self.path / ".keys" / f"{stage}.json"
 
+    def stop(self, stage: str) -> Path:
+        """The file whose presence asks a training to save and stop."""
+        return self.path / "events" / f".{stage}.stop"
+
     def events(self, stage: str) -> Path:
         """The trainer's events, over all attempts."""
         return self.path / "events" / f"{stage}.jsonl"
@@ -89,8 +94,34 @@ class Record:
         return read_lines(self.path)
 
 
+class Layout(NamedTuple):
+    """How the state of a training is spread over its processes: this decides who can load its checkpoints."""
+
+    strategy: str
+    world: int
+
+    @classmethod
+    def of(cls, stage: Stage[Any]) -> Layout | None:
+        """Return the layout of a training; None for other kinds of stages."""
+        if stage.kind != "train":
+            return None
+        return cls(stage.body.parallel.strategy, stage.body.hardware.world)
+
+    @classmethod
+    def read(cls, said: Any) -> Layout | None:
+        """Return what a record says of it; None where it says nothing."""
+        match said:
+            case [str(strategy), int(world)]:
+                return cls(strategy, world)
+            case _:
+                return None
+
+
 class StageHistory(NamedTuple):
-    """What the record says about one stage."""
+    """What the record says about one stage.
+
+    `layout` is that of its last start; `despite` are the changes under which it went on from its checkpoints.
+    """
 
     attempts: int
     state: str | None  # started, finished, failed or interrupted; None when it has not run
@@ -98,6 +129,8 @@ class StageHistory(NamedTuple):
     finished_at: int  # index of the line that says it finished, -1 without one
     last: Mapping[str, Any]  # line of the last start or end
     started_at: int = -1  # index of the line that says it started, -1 without one
+    layout: Layout | None = None
+    despite: tuple[str, ...] = ()
 
 
 def history_of(lines: list[dict[str, Any]], stage: str) -> StageHistory:
@@ -108,13 +141,17 @@ def history_of(lines: list[dict[str, Any]], stage: str) -> StageHistory:
             continue
         match row.get("event"):
             case "stage-started":
-                history = StageHistory(history.attempts + 1, "started", row.get("fingerprint"), -1, row, place)
+                despite = history.despite if row.get("resumed_from") else ()
+                fingerprint, layout = row.get("fingerprint"), Layout.read(row.get("layout"))
+                history = StageHistory(history.attempts + 1, "started", fingerprint, -1, row, place, layout, despite)
+            case "stage-resumed-anyway":
+                history = history._replace(despite=(*history.despite, *row.get("changes", ())))
             case "stage-finished":
                 history = history._replace(state="finished", finished_at=place, last=row)
             case "stage-failed" | "stage-interrupted" as event:
                 history = history._replace(state=str(event).removeprefix("stage-"), last=row)
             case "stage-set-aside":
-                history = history._replace(state=None, fingerprint=None, finished_at=-1)
+                history = history._replace(state=None, fingerprint=None, finished_at=-1, layout=None, despite=())
             case _:  # such as "stage-skipped", which changes nothing
                 pass
     return history

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
@@ -21,15 +22,21 @@ from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
 from recipec.engine.standing import standings
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
+from recipec.json_files import write_whole
 from recipec.launch import nodes
 from recipec.plan import Stage
 from recipec.processes import Signals, group_members, start_of, stop_group
 
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 3, 4, 130
+DONE, FAILED, REFUSED, PREEMPTED, INTERRUPTED = 0, 3, 4, 75, 130  # 75 is EX_TEMPFAIL of sysexits.h: start it again
+SKIPS = (
+    "the trainer skips as many batches as it had taken: where rows, batch or processes changed, some rows come again,"
+    " or not at all"
+)
 _CLOSING_LINES = {
     DONE: "complete: results in {folder}, output of the tools in {folder}/logs; `recipe report {name}` shows the scores",
     FAILED: "failed; fix the cause and run the same command again to continue from here; `recipe status {name}` shows more",
     REFUSED: "ended: the scores are not what the recipe requires; `recipe report {name}` shows them",
+    PREEMPTED: "stopped by {signal}; run the same command again to continue from here",
     INTERRUPTED: "interrupted; run the same command again to continue from here",
 }
 
@@ -43,16 +50,19 @@ def run(
     display: Display | None = None,
     recipe: Path | None = None,
     choice: Choice = Choice(),  # noqa: B008  # it is frozen
+    resume_anyway: bool = False,
+    stall: float | None = None,
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
-    Returns 0 when every chosen stage is complete, 3 when one failed, 4 when scores are not what
-    the recipe requires, 130 when a signal stopped the run. Complete stages
+    Returns 0 when every chosen stage is complete, 3 when one failed, 4 when scores are not what the recipe requires, 130 when
+    SIGINT stopped the run, and 75 when SIGTERM or SIGUSR1 did: whoever started it should start it again. Complete stages
     whose inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs
     of changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
-    lines; `choice` says which stages run, and which run anew. Raises RecipeError, before anything is started, when the run
-    must not begin.
+    lines; `choice` says which stages run, and which run anew. With `resume_anyway`, a training whose recipe, data or machine
+    has changed goes on from its checkpoints. A tool without progress for `stall` seconds is ended. Raises RecipeError,
+    before anything is started, when the run must not begin.
     """
     build = load(build_dir, recipe)
     chosen = choose(graph_of(build), choice)
@@ -61,14 +71,16 @@ def run(
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        return _run(build, folder, display, chosen, fresh=fresh)
+        return _run(build, folder, display, chosen, fresh=fresh, resume_anyway=resume_anyway, stall=stall)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
         raise RecipeError([Finding("E012", f"cannot be written: {what}", help=advice, file=str(place))]) from None
 
 
-def foresee(build: Build, runs_root: Path, choice: Choice, *, fresh: bool = False) -> list[Decision]:
+def foresee(
+    build: Build, runs_root: Path, choice: Choice, *, fresh: bool = False, resume_anyway: bool = False
+) -> list[Decision]:
     """Return what `run` would do with each stage; nothing is started or written. Raises RecipeError, as `run` does."""
     chosen = choose(graph_of(build), choice)
     if findings := preflight(build, allow_edited=True, only=chosen.selected):
@@ -78,10 +90,19 @@ def foresee(build: Build, runs_root: Path, choice: Choice, *, fresh: bool = Fals
     standing = standings(build, folder, lines, keys(build, folder.hashes, save=False))
     if any(one.state == "running" for one in standing.values()):
         raise RecipeError([_in_progress(folder, "a stage of it is running")])
-    return decide(build, standing, chosen, fresh=fresh)
+    return decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway)
 
 
-def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, fresh: bool) -> int:
+def _run(
+    build: Build,
+    folder: RunFolder,
+    display: Display,
+    chosen: Chosen,
+    *,
+    fresh: bool,
+    resume_anyway: bool,
+    stall: float | None,
+) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
         several = spread(build)
@@ -91,14 +112,16 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, f
         _end_leftovers(record, display)
         found = keys(build, folder.hashes)
         standing = standings(build, folder, record.read(), found)
-        decisions = decide(build, standing, chosen, fresh=fresh)
+        decisions = decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway)
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
         _begin(build, folder, record)
         display.start(build.name, [stage.name for stage in build.stages])
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
-                code = _carry_out(build, folder, record, decisions, found, display, signals)
+                code = _carry_out(build, folder, record, decisions, found, display, signals, stall)
+                if code == INTERRUPTED and signals.received and signals.received[0] != signal.SIGINT:
+                    code = PREEMPTED
         finally:
             display.stop()
         event = {DONE: "run-finished", FAILED: "run-failed", REFUSED: "run-failed"}.get(code, "run-interrupted")
@@ -107,16 +130,15 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, f
             told.pop_all()
     if left and code == DONE:
         display.say(f"not selected, and not complete: {', '.join(left)}")
-    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
+    by = signal.Signals(signals.received[0]).name if signals.received else ""
+    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name, signal=by))
     display.stop()
     return code
 
 
 def _begin(build: Build, folder: RunFolder, record: Record) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
-    fresh = folder.plan.with_name(".plan.json.new")
-    fresh.write_bytes(build.text)
-    fresh.replace(folder.plan)
+    write_whole(folder.plan, build.text)
     if build.recipe is not None:
         folder.recipe.write_text(build.recipe.text, encoding="utf-8")
     else:
@@ -141,6 +163,7 @@ def _carry_out(
     keys: dict[str, Key],
     display: Display,
     signals: Signals,
+    stall: float | None,
 ) -> int:
     todo = [decision for decision in decisions if decision.runs]
     for decision in decisions:
@@ -171,6 +194,14 @@ def _carry_out(
             display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
         keys[stage.name].write(folder.key(stage.name))
         resume = _resume(stage, record, display) if stage.resumable else None
+        if decision.despite:
+            record.add("stage-resumed-anyway", stage=stage.name, checkpoint=str(resume), changes=decision.despite)
+            display.say(
+                "\n".join(
+                    [f"{stage.name}: goes on although this changed:", *(f"    {one}" for one in decision.despite)]
+                )
+            )
+            display.say(f"    {SKIPS}")
         ended = attempt(
             build,
             folder,
@@ -181,6 +212,8 @@ def _carry_out(
             fingerprint=keys[stage.name].hash,
             number=decision.history.attempts + 1,
             resume=resume,
+            changed=bool(decision.despite),
+            stall=stall,
         )
         if ended.state == "interrupted":
             return INTERRUPTED
@@ -252,4 +285,4 @@ def _end_leftovers(record: Record, display: Display) -> None:
             return
 
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "REFUSED", "foresee", "run"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "PREEMPTED", "REFUSED", "foresee", "run"]

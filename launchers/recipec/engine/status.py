@@ -36,6 +36,7 @@ class StageStatus(TypedDict):
     reason: str | None  # why it failed
     loss: NotRequired[float | str | None]  # the last one of an attempt that has not ended; text for NaN and infinity
     stale: NotRequired[str | None]  # the first reason why it is complete but stale
+    despite: NotRequired[list[str]]  # changes under which it went on from its checkpoints, as was asked for
     checkpoint: str | None  # the one that the next attempt continues from
     log: str | None
 
@@ -98,6 +99,8 @@ def _stage(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], *,
         "checkpoint": str(checkpoint) if checkpoint else None,
         "log": str(log) if log.exists() else None,
     }
+    if history.despite:
+        found["despite"] = list(history.despite)
     if history.state == "started":
         here = living or bool(group_members(int(last["pid"]), last.get("pid_started")))
         found["state"] = "running" if here else GONE
@@ -128,6 +131,7 @@ def status_text(found: RunStatus) -> str:
         if row["checkpoint"] and row["state"] not in ("complete", "running"):
             parts.append(f"resumes from {row['checkpoint']}")
         lines.append(f"  {row['stage']:<{width}}  {', '.join(parts)}")
+        lines += [f"  {'':<{width}}  went on although this changed: {one}" for one in row.get("despite", ())]
     if note := found.get("note"):
         lines.append(f"note: {note}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
-"""Makes any Hugging Face trainer write its progress to the file $RECIPE_EVENTS, as JSON lines.
+"""Makes any Hugging Face trainer write its progress to the file $RECIPE_EVENTS, as JSON lines, and save when it shall stop.
 
+It shall stop when there is a file $RECIPE_STOP, or when it gets SIGTERM or SIGUSR1. On SIGUSR2, any Python tells where it is.
 Python imports this when it starts, in every process of a stage, because this folder is on PYTHONPATH. It runs in the
 tool's Python, uses only the standard library (and little of it at the start), and must never make anything fail.
 """
@@ -76,6 +77,100 @@ def stop_at_the_end(trainer: Any) -> None:
     trainer._run_epoch = guarded
 
 
+def tell_where_on_signal() -> None:
+    """On SIGUSR2, write where all threads are, and go on."""
+    import _signal
+    import faulthandler
+
+    try:
+        faulthandler.register(_signal.SIGUSR2, all_threads=True)
+    except (AttributeError, OSError, RuntimeError, ValueError):  # no such signal, or no stderr: it is only not told
+        return
+
+
+class Stop:
+    """Whether a training shall save and stop, so that all its processes do so after the same step.
+
+    Process 0 decides behind each step and tells the others by the store through which they found one another. They wait for
+    its word on that step, and it waits for nobody, so nothing can lock up.
+    """
+
+    KEPT = 64  # words that are kept in the store: no process is so many steps behind another
+
+    def __init__(self) -> None:
+        self.signals = 0
+        self.steps = 0
+        self.due = False
+        self.store: Any = None
+        self.rank, self.world = 0, 1
+
+    def begin(self) -> None:
+        """Start to listen, before the first step."""
+        import signal
+
+        dist = sys.modules.get("torch.distributed")
+        try:
+            if dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+                self.store = dist.distributed_c10d._get_default_store()
+                self.rank, self.world = dist.get_rank(), dist.get_world_size()
+                self.store.add("recipec/here", 1)
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                if signal.getsignal(number) == signal.SIG_DFL:
+                    signal.signal(number, self.heard)
+        except Exception as error:  # training works without it
+            sys.stderr.write(f"recipec: no checkpoint when it is stopped: {error}\n")
+            self.store, self.rank, self.world = None, 1, 2
+
+    def end(self) -> None:
+        """Stop to listen, behind the last step."""
+        import signal
+
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            if signal.getsignal(number) == self.heard:
+                signal.signal(number, signal.SIG_DFL)
+
+    def heard(self, number: int, frame: Any) -> None:
+        """Note the first signal; the second ends the process."""
+        import signal
+
+        self.signals += 1
+        if self.signals > 1:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def decided(self) -> bool:
+        """Return whether to save and stop behind this step; to be called behind each, by all processes."""
+        if self.world == 1:
+            return self._wanted()
+        if self.store is None:
+            return False
+        from datetime import timedelta
+
+        self.steps += 1
+        try:
+            if self.rank == 0:
+                wanted = self._wanted() and self.store.add("recipec/here", 0) >= self.world
+                self.store.set(f"recipec/{self.steps}", "stop" if wanted else "go on")
+                if self.steps > self.KEPT:
+                    self.store.delete_key(f"recipec/{self.steps - self.KEPT}")
+                return wanted
+            self.store.wait([f"recipec/{self.steps}"], timedelta(hours=1))
+            return bool(self.store.get(f"recipec/{self.steps}") == b"stop")
+        except Exception as error:  # training works without it
+            sys.stderr.write(f"recipec: no checkpoint when it is stopped: {error}\n")
+            self.store = None
+            return False
+
+    def _wanted(self) -> bool:
+        return self.signals > 0 or os.path.exists(os.environ.get("RECIPE_STOP") or os.devnull + "/none")
+
+    def leave(self) -> None:
+        """End this process, when all have saved."""
+        if self.world > 1:
+            sys.modules["torch.distributed"].barrier()
+        raise SystemExit(0)
+
+
 def callback() -> type:
     """Return the class of the callback; created late, because its base class is in transformers."""
     import json
@@ -83,6 +178,7 @@ def callback() -> type:
 
     base = sys.modules["transformers.trainer_callback"].TrainerCallback
     last = [0.0]
+    stop = Stop()
 
     def write(state: Any, event: str, **more: Any) -> None:
         if not state.is_world_process_zero:
@@ -117,12 +213,15 @@ def callback() -> type:
 
     def on_train_begin(self: Any, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         write(state, "begin", epochs=float(args.num_train_epochs), **sizes(model))
+        stop.begin()
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         due = time.monotonic() - last[0] >= STEP_INTERVAL or state.global_step >= state.max_steps
         if state.is_world_process_zero and due:
             last[0] = time.monotonic()
             write(state, "step")
+        if stop.decided() and not 0 < state.max_steps <= state.global_step:
+            stop.due = control.should_save = control.should_training_stop = True
 
     def on_log(self: Any, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         values = numbers(logs)
@@ -137,8 +236,12 @@ def callback() -> type:
 
     def on_save(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write(state, "save")
+        if stop.due:  # what comes behind a training, such as a merge, is for one that is at its end
+            write(state, "stop")
+            stop.leave()
 
     def on_train_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        stop.end()
         write(state, "end")
 
     methods = (on_train_begin, on_step_end, on_log, on_evaluate, on_save, on_train_end)
@@ -150,4 +253,5 @@ try:
 except Exception as error:  # as Python does itself: reported, not fatal
     sys.stderr.write(f"Error in sitecustomize: {type(error).__name__}: {error}\n")
 if os.environ.get("RECIPE_EVENTS"):
+    tell_where_on_signal()
     sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]  # a class with find_spec is all that Python asks for
