@@ -198,7 +198,14 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
     ),
     "status": (
         "show the state of a run",
-        (_argument("name", metavar="NAME", help="name of the run, or the recipe's file"), _RUNS, *_COMMON),
+        (
+            _argument("name", metavar="NAME", help="name of the run, or the recipe's file"),
+            _argument(
+                "--watch", action="store_true", help="keep showing it until the run ends; with --json, a line each"
+            ),
+            _RUNS,
+            *_COMMON,
+        ),
     ),
     "why": (
         "show why a stage is done, stale, failed or not run yet",

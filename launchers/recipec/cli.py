@@ -258,7 +258,7 @@ def _run(options: argparse.Namespace) -> int:
             return DONE
         return _print_findings(result.told, as_json=True, name=result.name, stages=foreseen_json(decisions))
     write(folder, result.files)
-    return run(folder, Path("runs"), fresh=options.fresh, recipe=recipe, choice=choice)
+    return run(folder, Path("runs"), fresh=options.fresh, recipe=recipe, choice=choice, told=result.told)
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -412,7 +412,13 @@ def _status(options: argparse.Namespace) -> int:
     from recipec.engine import status_text
     from recipec.run_command import status_of
 
-    found = status_of(_told(options))
+    told = _told(options)
+    if options.watch:
+        from recipec.watch import watch
+
+        watch(told, sys.stdout, as_json=options.json)
+        return DONE
+    found = status_of(told)
     _print(_json(found) if options.json else status_text(found))
     return DONE
 

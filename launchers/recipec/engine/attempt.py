@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from recipec.engine.build import Build
 from recipec.engine.display import Display
 from recipec.engine.failure import LOG_TAIL, ErrorText, blame, error_text
-from recipec.engine.progress import ProgressReader, clock
+from recipec.engine.progress import ProgressReader, clock, copies_of
 from recipec.engine.record import Record, RunFolder, now
 from recipec.plan import RowsOutput, Stage
 from recipec.processes import Child, Signals
@@ -74,7 +74,7 @@ def attempt(
         output.write(f"==== {stage.name}, attempt {number}, {now()}{origin} ====\n".encode())
         output.flush()
         begin = output.tell()
-        reader = ProgressReader(events, log)
+        reader = ProgressReader(events, log, copies_of(stage))
         command = ["bash", "-c", _RUN_SCRIPT, str(build.script(stage))]
         with Child(command, output=output, variables=variables_of(run, stage, resume, os.environ)) as child:
             record.add(
@@ -98,6 +98,7 @@ def attempt(
     last = reader.read()
     about = {"stage": stage.name, "attempt": number, "exit_code": code, "seconds": seconds}
     about |= {"step": last.step, "total": last.total, "loss": last.loss}
+    about |= {"usage": reader.usage()} if reader.began else {}
     if signals.received:
         record.add("stage-interrupted", **about, signal=signal.Signals(signals.received[0]).name)
         display.stage(stage.name, "interrupted", f"after {clock(seconds)}")

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +17,7 @@ from recipec.engine.checkpoints import free_name, last_complete, set_incomplete_
 from recipec.engine.decision import Decision, decide, graph_of
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import Key, keys
+from recipec.engine.machine import machine
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
 from recipec.engine.standing import standings
@@ -42,6 +43,7 @@ def run(
     display: Display | None = None,
     recipe: Path | None = None,
     choice: Choice = Choice(),  # noqa: B008  # it is frozen
+    told: Sequence[Finding] = (),
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
@@ -49,7 +51,8 @@ def run(
     whose inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs
     of changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
-    lines; `choice` says which stages run, and which run anew. Raises RecipeError, before anything is started, when the run
+    lines; `choice` says which stages run, and which run anew; `told` are the warnings and notes of its compilation, which are
+    recorded. Raises RecipeError, before anything is started, when the run
     must not begin.
     """
     build = load(build_dir, recipe)
@@ -59,7 +62,7 @@ def run(
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        return _run(build, folder, display, chosen, fresh=fresh)
+        return _run(build, folder, display, chosen, told, fresh=fresh)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
@@ -79,7 +82,9 @@ def foresee(build: Build, runs_root: Path, choice: Choice, *, fresh: bool = Fals
     return decide(build, standing, chosen, fresh=fresh)
 
 
-def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, fresh: bool) -> int:
+def _run(
+    build: Build, folder: RunFolder, display: Display, chosen: Chosen, findings: Sequence[Finding], *, fresh: bool
+) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
         several = spread(build)
@@ -91,7 +96,7 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, f
         standing = standings(build, folder, record.read(), found)
         decisions = decide(build, standing, chosen, fresh=fresh)
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
-        _begin(build, folder, record)
+        _begin(build, folder, record, findings)
         display.start(build.name, [stage.name for stage in build.stages])
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
@@ -110,7 +115,7 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, f
     return code
 
 
-def _begin(build: Build, folder: RunFolder, record: Record) -> None:
+def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding]) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
     fresh = folder.plan.with_name(".plan.json.new")
     fresh.write_bytes(build.text)
@@ -127,7 +132,9 @@ def _begin(build: Build, folder: RunFolder, record: Record) -> None:
         pid=os.getpid(),
         pid_started=start_of(os.getpid()),
         host=os.uname().nodename,
+        machine=machine(),
         packages=packages,
+        findings=[finding.as_json() for finding in findings],
     )
 
 
