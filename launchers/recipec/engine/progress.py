@@ -135,7 +135,8 @@ class ProgressReader:
             self.ended = True
         found = self.progress._replace(step=step, total=total if total > 0 else None)
         if event == "log":
-            values, self.loss = row.get("values") or {}, row.get("loss")
+            values: dict[str, Any] = row.get("values") or {}
+            self.loss = row.get("loss")
             self.tokens.take(float(row["time"]), row)
             found = found._replace(
                 loss=_number(row.get("loss")),
@@ -145,8 +146,8 @@ class ProgressReader:
             )
         elif event == "eval" and (loss := _number(row.get("loss"))) is not None:
             found = found._replace(eval_loss=loss)
-        memory = row.get("memory") or {}
-        most = {name: max(memory[name], getattr(found, name) or 0) for name in MEMORY if name in memory}
+        memory: dict[str, int] = row.get("memory") or {}
+        most: dict[str, Any] = {name: max(memory[name], getattr(found, name) or 0) for name in MEMORY if name in memory}
         found = Progress(**{**found._asdict(), **most})
         self._times.append((float(str(row["time"])), step))
         while len(self._times) > 2 and self._times[-1][0] - self._times[0][0] > WINDOW:
@@ -173,7 +174,8 @@ class TokenMeter:
 
     def take(self, time: float, row: Mapping[str, Any]) -> None:
         """Take the count of an event, if it has one."""
-        logged, positions = (row.get("values") or {}).get("num_tokens"), row.get("positions")
+        values: dict[str, Any] = row.get("values") or {}
+        logged, positions = values.get("num_tokens"), row.get("positions")
         if isinstance(logged, int | float):
             self.counts, count = UNPADDED, int(logged)
         elif isinstance(positions, int) and positions:

@@ -154,7 +154,8 @@ def usage_text(usage: Mapping[str, Any] | None) -> str:
     """Return as text what a training used, as its record has it."""
     if usage is None:
         return ""
-    tokens, memory = usage.get("tokens"), usage.get("memory") or {}
+    tokens: dict[str, Any] | None = usage.get("tokens")
+    memory: dict[str, int] = usage.get("memory") or {}
     parts = [f"{tokens['per_second']:,.0f} tokens/s"] if tokens else []
     parts += [f"{gib(memory['reserved'])} of GPU memory" if "reserved" in memory else ""]
     parts += [f"{gib(memory['resident'])} of memory" if "resident" in memory else ""]
