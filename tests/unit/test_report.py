@@ -131,13 +131,13 @@ def test_each_value_has_the_chart_that_it_belongs_in(tmp_path: Path) -> None:
                 "rewards/rejected": -0.1,
                 "rewards/accuracies": 0.75,
             },
-        },  # fmt: skip
+        },
         {
             "event": "eval",
             "step": 1,
             "loss": 3.0,
             "values": {"eval_loss": 3.0, "eval_rewards/chosen": 0.2, "eval_runtime": 1.0, "epoch": 1},
-        },  # fmt: skip
+        },
         {"event": "eval", "step": 1, "loss": None, "values": {}},
         {
             "event": "log",
@@ -145,7 +145,7 @@ def test_each_value_has_the_chart_that_it_belongs_in(tmp_path: Path) -> None:
             "loss": 1.0,
             "lr": None,
             "values": {"kl": 0.5, "reward": 1.5, "rewards/near/mean": 0.7, "entropy": "nan"},
-        },  # fmt: skip
+        },
         {"event": "log", "step": "3", "loss": 1.0},
     ]
     events = tmp_path / "events.jsonl"
@@ -159,7 +159,7 @@ def test_each_value_has_the_chart_that_it_belongs_in(tmp_path: Path) -> None:
             ("reward", False),
             ("rewards/near/mean", False),
             ("rewards/chosen", True),
-        ],  # fmt: skip
+        ],
         "Reward accuracy": [("rewards/accuracies", False)],
         "KL divergence": [("kl", False)],
         "Entropy": [("entropy", False)],

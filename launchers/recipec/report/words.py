@@ -8,26 +8,25 @@ from typing import Any
 from recipec.report.scores import p_text, score_text
 from recipec.report.significance import Change, Score
 
+_PAIRED = "rows are compared one by one, as both models answered the same (Miller 2024, arXiv:2411.00640)"
 _METHODS = {
-    "paired, McNemar's exact test": "Rows are compared one by one, as both models answered the same; p is of McNemar's exact test",
-    "paired, normal": "rows are compared one by one, and their mean difference is taken as normal",
+    "paired, McNemar's exact test": f"{_PAIRED}; p is of McNemar's exact test",
+    "paired, normal": f"{_PAIRED}; p takes their mean difference as normal",
     "unpaired, normal": "answers to the same rows are not kept, or the score is no mean of them: errors are taken as independent",
     "unpaired": "too little is known to say what is chance",
 }
 
 
 def how_compared(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return in a sentence how the scores of rows were compared; which rows, where not all in the same way."""
+    """Return in words how the scores of rows were compared; which rows, where not all in the same way."""
     tasks: dict[str, dict[str, None]] = {}
     for row in rows:
         for change in row["changes"].values():
             tasks.setdefault(change["method"], {})[f"{row['task']} {row['metric']}"] = None
-    said = [
-        _METHODS[method] + (f" ({', '.join(names)})" if len(tasks) > 1 else "")
-        for method, names in sorted(tasks.items())
-    ]
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]} (Miller 2024, arXiv:2411.00640)." if text else ""
+    said = [f"{', '.join(names)}: {_METHODS[method]}." for method, names in sorted(tasks.items())]
+    if len(tasks) == 1:
+        said = [f"{_METHODS[method][0].upper()}{_METHODS[method][1:]}." for method in tasks]
+    return " ".join(said)
 
 
 def score_json_text(score: Mapping[str, Any] | None, sign: bool = False) -> str:
