@@ -54,9 +54,10 @@ class Hardware(Record, frozen=True):
 
 
 class Track(Record, frozen=True):
-    """Where metrics go; `None` for a tracker that is not used."""
+    """Where metrics go; `None` for a tracker that is not used. `group` holds the runs of all stages of one recipe."""
 
     run_name: str
+    group: str
     wandb_project: str | None
     wandb_entity: str | None
     mlflow_uri: str | None

@@ -74,7 +74,6 @@ def test_decisions_name_their_origin(course: Path) -> None:
     rate = found["sft.optimizer.learning_rate"]
     assert (rate["value"], rate["origin"], rate["at"]) == ("0.001", "recipe", "course.yaml:6:71")
     assert {row["origin"] for row in found.values()} >= {"recipe", "rule", "default"}
-    assert all(row["why"] or row["at"] for row in found.values() if row["origin"] == "rule")
     assert list(dict.fromkeys(row["stage"] for row in found.values()))[:3] == ["hardware", "init", "sft"]
     assert not [path for path in found if ".hardware." in path]
 

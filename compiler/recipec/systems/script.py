@@ -61,7 +61,7 @@ if __name__ == "__main__":
 RAY_ROWS: tuple[Row, ...] = (
     same("ScalingConfig.num_workers", "hardware.world", "over all nodes"),
     named("ScalingConfig.use_gpu", "hardware.device", {"gpu": True, "cpu": False}),
-    made("RunConfig.name", lambda run, stage: f"{run}-{stage}", "track.run_name", "name"),
+    same("RunConfig.name", "track.run_name"),
     constant(
         "RunConfig.storage_path",
         Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))"),

@@ -19,7 +19,7 @@ from recipec.report.scores import Evaluated, read_scores
 from recipec.secrets import named_in
 
 _REASONS: dict[str, What] = {"file": "file", "package": "pin"}
-_NAMES = ("track.run_name",)  # of a stage: what only names a run
+_NAMES = ("track.run_name", "track.group")  # of a stage: what only names a run
 
 
 def comparison_data(runs: Mapping[str, Path]) -> dict[str, Any]:
