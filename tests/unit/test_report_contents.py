@@ -11,7 +11,7 @@ import reported_run
 
 from recipec.cli import main
 from recipec.diagnostics import RecipeError
-from recipec.report import comparison_data, comparison_markdown, report_json, report_markdown
+from recipec.report import comparison_data, comparison_html, comparison_markdown, report_json, report_markdown
 from recipec.report.rows import rows_in
 from recipec.report.samples import read_samples, side_by_side
 
@@ -124,6 +124,19 @@ def test_runs_are_compared_by_what_was_decided_otherwise(here: Path, course: Pat
     assert "- sft.optimizer.learning_rate: 0.001 → 0.002\n" in text
     third = reported_run.make(here, "third", "3e-3", 2)
     assert "| `sft.optimizer.learning_rate` | 0.001 | 0.002 | 0.003 |" in comparison_markdown({**runs, "third": third})
+
+
+def test_many_runs_are_rows_of_a_table(here: Path) -> None:
+    rates = {f"r{number}": f"{number}e-3" for number in range(1, 6)}
+    runs = {name: reported_run.make(here, name, rate, number) for number, (name, rate) in enumerate(rates.items())}
+    text = comparison_markdown(runs)
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| r")]
+    assert [row[1] for row in rows if "0.005" in row or "0.001" in row] == ["0.001", "0.005"]
+    assert len({len(row) for row in rows if len(row) > 5}) == 1
+    assert "base: drinks acc" in text
+    page = comparison_html(runs)
+    assert "What is different, and the scores" in page
+    assert page.count('<th scope="row">r5</th>') == 1
 
 
 def test_other_data_packages_and_stages_are_told(here: Path, course: Path) -> None:

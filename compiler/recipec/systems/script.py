@@ -18,7 +18,7 @@ from recipec.render.python_writer import Expression
 from recipec.systems import accelerate, deepspeed, torchrun, trainers
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import Row, constant, made, named, same
+from recipec.systems.table import Row, constant, named, same
 
 RAY = "ray-2.60.0"  # where Ray starts the script
 FILE, HOSTS = "ray_train.py", "hostfile"

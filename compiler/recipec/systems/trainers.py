@@ -88,7 +88,15 @@ def ring(tool: str, message: str = "") -> Check:
 
 # Variables that only say where a stage reports, and by what name
 TRACKING = frozenset(
-    "WANDB_PROJECT WANDB_ENTITY WANDB_RUN_GROUP MLFLOW_TRACKING_URI MLFLOW_EXPERIMENT_NAME MLFLOW_TAGS MLFLOW_ALLOW_FILE_STORE".split()
+    [
+        "WANDB_PROJECT",
+        "WANDB_ENTITY",
+        "WANDB_RUN_GROUP",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_TAGS",
+        "MLFLOW_ALLOW_FILE_STORE",
+    ]
 )
 
 

@@ -92,7 +92,7 @@ def _values(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
     if prefix is None:
         return
     values: dict[str, Any] = row.get("values") if isinstance(row.get("values"), dict) else {}  # type: ignore[assignment]
-    own = {f"{prefix}loss": row.get("loss"), **({} if prefix else {"learning_rate": row.get("lr")})}
+    own: dict[str, Any] = {f"{prefix}loss": row.get("loss"), **({} if prefix else {"learning_rate": row.get("lr")})}
     for name, value in {**own, **values}.items():
         if prefix and not name.startswith(prefix):
             continue  # such as the epoch, of which a training tells too

@@ -31,17 +31,18 @@ def report_data(run_dir: Path) -> dict[str, Any]:
     recipe = folder.recipe.read_text(encoding="utf-8") if folder.recipe.exists() else None
     models = models_of(manifest)
     rows = read_scores(models)
-    stages = [
+    stages: list[dict[str, Any]] = [
         {"usage": None, **state, **_about(folder, lines, stage)}
         for state, stage in zip(found["stages"], manifest.plan.stages, strict=True)
     ]
-    last: dict[str, Any] = next((row for row in reversed(lines) if row.get("event") == "run-started"), {})
+    starts = [row for row in lines if row.get("event") == "run-started"]
+    last: dict[str, Any] = starts[-1] if starts else {}
     data: dict[str, Any] = {
         "format": FORMAT,
         "name": found["name"],
         "description": manifest.plan.description,
         "state": found["state"],
-        "started": next((row["time"] for row in lines if row.get("event") == "run-started"), None),
+        "started": starts[0]["time"] if starts else None,
         "ended": found["ended"],
         "seconds": round(sum(stage["total_seconds"] for stage in stages), 1),
         "machines": machines(lines),
@@ -91,12 +92,12 @@ def score_rows(run_dir: Path) -> list[ScoreRow]:
     return read_scores(models_of(read_run(run_dir)[2]))
 
 
-def samples(models: list[Evaluated], rows: list[ScoreRow]) -> list[dict[str, Any]]:
+def samples(models: list[Evaluated], scores: list[ScoreRow]) -> list[dict[str, Any]]:
     """Return a few answers of each task, those of all models side by side."""
     kept = KeptAnswers(models)
     found: list[dict[str, Any]] = []
-    for task in dict.fromkeys(row.task for row in rows):
-        answers = {one.model: next(iter(kept.of(one.model, task).values()), {}) for one in models}
+    for task in dict.fromkeys(row.task for row in scores):
+        answers = {one.model: rows for one in models for rows in list(kept.of(one.model, task).values())[:1]}
         if (shown := side_by_side(task, answers)) is not None:
             found.append(shown)
     return found

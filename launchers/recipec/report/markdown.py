@@ -10,6 +10,7 @@ from recipec.engine.status import usage_text
 from recipec.plural import counted
 from recipec.render.markdown import cell, code, inert
 from recipec.report.words import (
+    MANY,
     count,
     declared_hardware,
     how_compared,
@@ -34,7 +35,12 @@ def report_markdown(data: Mapping[str, Any]) -> str:
     if data["findings"]:
         lines += [f"- ⚠️ {one['code']}: {inert(one['message'])}" for one in data["findings"]] + [""]
     if data["scores"]:
-        lines += [*_score_table(data["scores"], data["models"]), "", f"<sub>{inert(_note(data['scores']))}</sub>", ""]
+        lines += [
+            *_score_table(data["scores"], data["models"]),
+            "",
+            f"<sub>{inert(_note(data['scores'], data['models'][0]))}</sub>",
+            "",
+        ]
     lines += _trainings(data)
     lines += _folded("Stages", _table(["stage", "by", "state", "time", "used"], map(_stage, data["stages"])))
     lines += _folded("Rows of data", _rows(data))
@@ -58,20 +64,34 @@ def comparison_markdown(data: Mapping[str, Any]) -> str:
     shown = ((cell(run["name"]), run["state"], clock(run["seconds"]), _machines(run)) for run in data["runs"])
     lines += [*_table(["run", "state", "time", "ran on"], shown), ""]
     different = data["differences"]
-    if len(names) == 2:
+    if len(names) > MANY:
+        lines += _by_run(data)
+    elif len(names) == 2:
         lines += [f"- {inert(difference_text(row, names))}" for row in different[:MOST]]
     else:
         values = ((code(row["path"]), *(cell(row["values"][n] or "–") for n in names)) for row in different[:MOST])
         lines += _table(["what is different", *map(cell, names)], values)
-    lines += [f"- and {len(different) - MOST} more"] if len(different) > MOST else []
+    lines += [f"- and {len(different) - MOST} more"] if len(different) > MOST and len(names) <= MANY else []
     lines += [] if different else ["Nothing differs: stages, values, data and packages are the same."]
     lines.append("")
     if data["scores"]:
         rows = [{**row, "task": f"{row['model']}: {row['task']}"} for row in data["scores"]]
-        lines += [*_score_table(rows, names), "", f"<sub>{inert(_note(data['scores']))}</sub>", ""]
+        lines += _score_table(rows, names) if len(names) <= MANY else []
+        lines += ["", f"<sub>{inert(_note(data['scores'], names[0]))}</sub>", ""]
     last = [row for chart in data["curves"] if chart["title"] == "Loss" for row in _last_losses(chart, names)]
     lines += [*_table(["last loss", *map(cell, names)], last), ""] if last else []
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _by_run(data: Mapping[str, Any]) -> list[str]:
+    """Return a table with a row for each of many runs: what is different of it, and its scores."""
+    different, scores = data["differences"][:MOST], data["scores"]
+    titles = [f"{row['model']}: {row['task']} {row['metric']}" for row in scores]
+    rows = (
+        (cell(name), *(cell(row["values"][name] or "–") for row in different), *(_score(row, name) for row in scores))
+        for name in data["names"]
+    )
+    return _table(["run", *(code(row["path"]) for row in different), *map(cell, titles)], rows)
 
 
 def _line(data: Mapping[str, Any]) -> str:
@@ -89,9 +109,9 @@ def _machines(data: Mapping[str, Any]) -> str:
     return "; ".join(cell(machine_text(one)) for one in data["machines"]) or "not recorded"
 
 
-def _note(rows: Sequence[Mapping[str, Any]]) -> str:
+def _note(rows: Sequence[Mapping[str, Any]], first: str) -> str:
     compared = how_compared(rows)
-    return "± is one standard error." + (f" Changes are against the first column. {compared}" if compared else "")
+    return "± is one standard error." + (f" Changes are against {first}. {compared}" if compared else "")
 
 
 def _score_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from recipec.engine.status import usage_text
 from recipec.report.curve import Line, svg
 from recipec.report.scores import number
 from recipec.report.words import (
+    MANY,
     count,
     declared_hardware,
     how_compared,
@@ -34,7 +35,7 @@ COLOURS = 8
 def page(data: Mapping[str, Any]) -> str:
     """Return the page for the contents `data`, as `report_data` returns them. All text in it is escaped."""
     longest = max((stage["total_seconds"] for stage in data["stages"]), default=0.0)
-    usages = [stage["usage"]["tokens"] for stage in data["stages"] if (stage.get("usage") or {}).get("tokens")]
+    usages: list[Mapping[str, Any]] = [stage["usage"] for stage in data["stages"] if stage["usage"]]
     return _render(
         "report.html.j2",
         data,
@@ -43,7 +44,7 @@ def page(data: Mapping[str, Any]) -> str:
         declared=declared_hardware(data),
         longest=longest or 1.0,
         memory_names=MEMORY,
-        token_counts=sorted({usage["counts"] for usage in usages}),
+        token_counts=sorted({usage["tokens"]["counts"] for usage in usages if usage["tokens"]}),
         methods=how_compared(data["scores"]),
         comparisons=sum(len(row["changes"]) for row in data["scores"]),
     )
@@ -55,6 +56,7 @@ def comparison_page(data: Mapping[str, Any]) -> str:
         "comparison.html.j2",
         data,
         stages=_stages(data["runs"]),
+        many=MANY,
         charts=[(stage, [_overlaid(one, data["names"]) for one in of]) for stage, of in _by_stage(data["curves"])],
         methods=how_compared(data["scores"]),
         comparisons=sum(len(row["changes"]) for row in data["scores"]),

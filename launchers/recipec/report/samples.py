@@ -59,8 +59,7 @@ def _items(value: Any) -> list[Any]:
     """Return the values of an object, or the items of a list; none of anything else."""
     if isinstance(value, dict):
         return list(cast("dict[str, Any]", value).values())
-    items: list[Any] = value if isinstance(value, list) else []
-    return items
+    return list(value) if isinstance(value, list) else []  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def _prompt(line: Mapping[str, Any]) -> str:
@@ -86,7 +85,7 @@ def _answer(line: Mapping[str, Any]) -> str:
             return str(asked[best][1])
     first: Any = given
     while isinstance(first, list):
-        items: list[Any] = first
+        items = _items(first)  # pyright: ignore[reportUnknownArgumentType]
         first = items[0] if items else ""
     return str(first)
 

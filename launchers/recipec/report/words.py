@@ -8,6 +8,7 @@ from typing import Any
 from recipec.report.scores import p_text, score_text
 from recipec.report.significance import Change, Score
 
+MANY = 4  # runs of which a table has a column for each; more are its rows
 _PAIRED = "rows are compared one by one, as both models answered the same (Miller 2024, arXiv:2411.00640)"
 _METHODS = {
     "paired, McNemar's exact test": f"{_PAIRED}; p is of McNemar's exact test",
@@ -41,7 +42,8 @@ def declared_hardware(data: Mapping[str, Any]) -> str:
 
 def machine_text(machine: Mapping[str, Any]) -> str:
     """Return the machine that a run really ran on, as text."""
-    gpus = [gpu["name"] for gpu in machine.get("gpus") or []]
+    held: list[Mapping[str, Any]] = machine.get("gpus") or []
+    gpus: list[str] = [gpu["name"] for gpu in held]
     parts = [f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus)]
     if cpu := machine.get("cpu"):
         parts.append(f"{cpu}, {machine['cores']} cores")
@@ -71,6 +73,7 @@ def short(value: float) -> str:
 
 
 __all__ = [
+    "MANY",
     "Change",
     "count",
     "declared_hardware",
