@@ -44,6 +44,7 @@ CHARTS = """
 [...document.querySelectorAll("figure")].map(one => [one.dataset.stage, one.dataset.chart,
   [...one.querySelectorAll("polyline:not(.smooth)")].map(line => line.points.length)])
 """
+NARROWEST = "Math.min(...[...document.querySelectorAll('th, td')].filter(c => c.getClientRects().length && c.innerText.trim()).map(c => c.clientWidth))"
 ROWS = '[...document.querySelectorAll("#scores tbody tr")].map(row => row.innerText)'
 
 
@@ -54,7 +55,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Reported(NamedTuple):
-    """The page of a run, of one that failed, and of both side by side, and the data that they show."""
+    """The pages of a run, of one that failed, of both side by side and of many, and the data that they show."""
 
     pages: dict[str, Path]
     data: dict[str, dict[str, Any]]
@@ -68,7 +69,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
             "course": reported_run.make(folder),
             "second": reported_run.make(folder, "second", "2e-3", 1, failed=True),
         }
+        other = {f"rate-{n}": reported_run.make(folder, f"rate-{n}", f"{n}e-4", n) for n in range(3, 8)}
         pages = {name: write_report(run) for name, run in runs.items()}
+        pages["many"] = write_comparison({**runs, **other}, folder / "runs")
         data = {name: report_json(run) for name, run in runs.items()}
         both = write_comparison(runs, folder / "runs")
         return Reported({**pages, "both": both}, {**data, "both": comparison_data(runs)})
@@ -76,12 +79,13 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["course", "second", "both"])
+@pytest.mark.parametrize("name", ["course", "second", "both", "many"])
 def test_a_page_fits_and_can_be_read(browser: Browser, reported: Reported, name: str, width: int, dark: bool) -> None:
     browser.open(reported.pages[name], width=width, dark=dark)
     texts = browser.run(CONTRAST)
     assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
     assert len(texts) > 50
+    assert browser.run(NARROWEST) >= 48  # no word stands letter under letter
     assert [(round(contrast, 2), text) for contrast, _, text in texts if contrast < 4.5] == []
     assert {opacity for _, opacity, _ in texts} == {"1"}
     assert browser.asked_for() == [reported.pages[name].as_uri()]
