@@ -54,10 +54,12 @@ class Hardware(Record, frozen=True):
 
 
 class Track(Record, frozen=True):
-    """Where metrics go; `None` for a tracker that is not used. `group` holds the runs of all stages of one recipe."""
+    """Where metrics go; `None` for a tracker that is not used.
+
+    `group` holds the runs of all stages of one recipe; it is empty in plans of before there were groups.
+    """
 
     run_name: str
-    group: str
     wandb_project: str | None
     wandb_entity: str | None
     mlflow_uri: str | None
@@ -66,6 +68,7 @@ class Track(Record, frozen=True):
     trackio_space: str | None
     tensorboard: bool
     telemetry: bool
+    group: str = ""
 
 
 # What stages hand on to one another.

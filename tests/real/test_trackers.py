@@ -36,15 +36,22 @@ PRINTED = "print(json.dumps(told))"
 WANDB = """
 from pathlib import Path
 from wandb.proto.wandb_internal_pb2 import Record
-from wandb.sdk.internal.datastore import DataStore
+def pieces(data):  # a log of LevelDB behind a head of 7 bytes: its records may be cut at blocks of 32 KiB
+    at, whole = 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        size, kind = int.from_bytes(data[at + 4:at + 6], "little"), data[at + 6]
+        whole += data[at + 7:at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):
+            yield whole
+            whole = b""
 offline = []
 for file in Path("wandb").glob("offline-run-*/*.wandb"):
-    store = DataStore()
-    store.open_for_scan(str(file))
-    records = []
-    while (data := store.scan_data()) is not None:
-        records.append(Record.FromString(data))
-    (begun,) = [one.run for one in records if one.HasField("run")][:1]
+    records = [Record.FromString(piece) for piece in pieces(file.read_bytes())]
+    begun = next(one.run for one in records if one.HasField("run"))
     keys = {item.key or "/".join(item.nested_key) for one in records for item in one.history.item}
     offline.append([begun.project, begun.run_group, begun.display_name, "train/loss" in keys])
 """

@@ -196,3 +196,11 @@ def test_the_command_writes_where_it_is_told(here: Path, course: Path, capsys: p
     assert "two different runs" in capsys.readouterr().err
     with pytest.raises(RecipeError):
         comparison_data({"course": course, "none": here / "runs/none"})
+
+
+def test_a_run_of_before_there_were_groups_is_still_told(course: Path) -> None:
+    plan = course / "plan.json"
+    text = plan.read_text()
+    assert ',"group":"course"' in text
+    plan.write_text(text.replace(',"group":"course"', ""))
+    assert report_json(course)["state"] == "complete"

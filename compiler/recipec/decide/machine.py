@@ -81,7 +81,6 @@ def track(say: Said) -> Decided[Track]:
     return section(
         Track,
         run_name=say.rule(say.recipe.name, "name of the recipe", "name"),
-        group=say.rule(say.recipe.name, "name of the recipe", "name"),
         wandb_project=say.word("track.wandb.project", wandb.project if wandb else None),
         wandb_entity=say.word("track.wandb.entity", wandb.entity if wandb else None),
         mlflow_uri=say.word("track.mlflow.tracking_uri", mlflow.tracking_uri if mlflow else None),
@@ -90,4 +89,5 @@ def track(say: Said) -> Decided[Track]:
         trackio_space=say.word("track.trackio.space", trackio.space if trackio else None),
         tensorboard=say.word("track.tensorboard", given.tensorboard),
         telemetry=say.word("track.telemetry", given.telemetry),
+        group=say.rule(say.recipe.name, "name of the recipe", "name"),
     )
