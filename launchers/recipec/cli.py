@@ -442,25 +442,9 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from recipec import report
+    from recipec.report_command import report_json, report_text
 
-    root, out = Path(options.runs), Path(options.out) if options.out else None
-    runs = {name: root / name for name in options.names}
-    several, folder = len(options.names) > 1, root / options.names[0]
-    if options.json:
-        _print(_json(report.comparison_data(runs) if several else report.report_json(folder)))
-    elif options.markdown:
-        text = report.comparison_markdown(runs) if several else report.report_markdown(folder)
-        if out is None:
-            _print(text)
-        else:
-            out.write_text(text, encoding="utf-8")
-    elif several:
-        _print(f"report: {report.write_comparison(runs, root, out)}")
-    else:
-        page = report.write_report(folder, out)
-        rows = report.score_rows(folder)
-        _print((report.score_table(rows) + "\n" if rows else "") + f"report: {page}")
+    _print(_json(report_json(options)) if options.json else report_text(options))
     return DONE
 
 

@@ -187,7 +187,7 @@ def test_the_command_writes_where_it_is_told(here: Path, course: Path, capsys: p
     assert said("course").endswith("report: runs/course/report.html\n")
     assert said("course", "second") == "report: runs/comparison-course-second.html\n"
     assert said("course", "--out", "a.html").endswith("report: a.html\n")
-    assert said("course", "second", "--markdown", "--out", "b.md") == ""
+    assert said("course", "second", "--markdown", "--out", "b.md") == "report: b.md\n"
     assert (here / "b.md").read_text().startswith("## course · second\n")
     assert (here / "a.html").read_text().startswith("<!doctype html>")
     compared: dict[str, Any] = json.loads(said("course", "second", "--json"))
