@@ -23,7 +23,7 @@ PICTURES = ROOT / "docs" / "pictures"
 RECIPE = "docs/pictures/mistakes.yaml"
 COMMAND = f"recipe check {RECIPE}"
 REPORT = ROOT / "runs" / "quickstart" / "report.html"
-WIDTH, HEIGHT = 900, 770  # of the photograph, in CSS pixels: the scores and the curve
+WIDTH, HEIGHT = 900, 870  # of the photograph, in CSS pixels: the scores and the first curves
 CHROMIUM = [
     *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),

@@ -54,7 +54,10 @@ class Hardware(Record, frozen=True):
 
 
 class Track(Record, frozen=True):
-    """Where metrics go; `None` for a tracker that is not used."""
+    """Where metrics go; `None` for a tracker that is not used.
+
+    `group` holds the runs of all stages of one recipe; it is empty in plans of before there were groups.
+    """
 
     run_name: str
     wandb_project: str | None
@@ -65,6 +68,7 @@ class Track(Record, frozen=True):
     trackio_space: str | None
     tensorboard: bool
     telemetry: bool
+    group: str = ""
 
 
 # What stages hand on to one another.

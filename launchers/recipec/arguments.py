@@ -206,7 +206,14 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
     ),
     "status": (
         "show the state of a run",
-        (_argument("name", metavar="NAME", help="name of the run, or the recipe's file"), _RUNS, *_COMMON),
+        (
+            _argument("name", metavar="NAME", help="name of the run, or the recipe's file"),
+            _argument(
+                "--watch", action="store_true", help="keep showing it until the run ends; with --json, a line each"
+            ),
+            _RUNS,
+            *_COMMON,
+        ),
     ),
     "why": (
         "show why a stage is done, stale, failed or not run yet",
@@ -227,7 +234,16 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             _argument("--follow", action="store_true", help="keep printing until the run ends"),
         ),
     ),
-    "report": ("write an HTML report of a run", _RUN_NAME),
+    "report": (
+        "write an HTML report of a run, or of several side by side",
+        (
+            _argument("names", nargs="+", metavar="NAME", help="name of a run; several are compared with the first"),
+            _argument("--markdown", action="store_true", help="print Markdown for a pull request instead"),
+            _argument("--out", metavar="FILE", help="where to write it (default: in the folder of the run)"),
+            _RUNS,
+            _JSON_ONLY,
+        ),
+    ),
     "env": (
         "list, create, verify or remove tool environments",
         (

@@ -262,7 +262,7 @@ def _run(options: argparse.Namespace) -> int:
             return DONE
         return _print_findings(result.told, as_json=True, name=result.name, stages=foreseen_json(decisions))
     write(folder, result.files)
-    return run(folder, Path("runs"), recipe=recipe, choice=choice, stall=stall, **checkpoints)
+    return run(folder, Path("runs"), recipe=recipe, choice=choice, told=result.told, stall=stall, **checkpoints)
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -416,7 +416,13 @@ def _status(options: argparse.Namespace) -> int:
     from recipec.engine import status_text
     from recipec.run_command import status_of
 
-    found = status_of(_told(options))
+    told = _told(options)
+    if options.watch:
+        from recipec.watch import watch
+
+        watch(told, sys.stdout, as_json=options.json)
+        return DONE
+    found = status_of(told)
     _print(_json(found) if options.json else status_text(found))
     return DONE
 
@@ -440,15 +446,9 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from recipec.report import report_json, score_rows, score_table, write_report
+    from recipec.report_command import report_json, report_text
 
-    folder = Path(options.runs) / options.name
-    if options.json:
-        _print(_json(report_json(folder)))
-        return DONE
-    page = write_report(folder)
-    rows = score_rows(folder)
-    _print((score_table(rows) + "\n" if rows else "") + f"report: {page}")
+    _print(_json(report_json(options)) if options.json else report_text(options))
     return DONE
 
 

@@ -16,7 +16,7 @@ from recipec.engine.decision import Decision
 from recipec.engine.fingerprint import keys
 from recipec.engine.record import Record, RunFolder
 from recipec.engine.standing import Standing, standings
-from recipec.engine.status import RunStatus, read_run, status
+from recipec.engine.status import Readers, RunStatus, read_run, status
 from recipec.pipeline import Compiled, compile_file
 from recipec.plural import counted
 from recipec.regular_file import read_regular
@@ -187,9 +187,9 @@ def why_json(told: Told, standing: Standing) -> dict[str, Any]:
     }
 
 
-def status_of(told: Told) -> RunStatus:
+def status_of(told: Told, readers: Readers | None = None) -> RunStatus:
     """Return the state of a run, with the first reason of each stage that is complete but stale."""
-    found = status(told.folder.path)
+    found = status(told.folder.path, readers)
     for row in found["stages"]:
         standing = told.standings.get(row["stage"])
         stale = standing is not None and row["state"] == "complete" and not standing.done

@@ -18,17 +18,50 @@ data: {{train: [{{path: data/instructions.jsonl, format: instruction}}]}}
 train: {{learning_rate: 1e-3, steps: 2, micro_batch_size: 2, log_every: 1}}
 hardware: {{gpu: none}}
 track: {{{track}}}
+launch: {{environment: {{WANDB_MODE: offline}}}}
 """
 MLFLOW = """
 import json
 import mlflow
 runs = mlflow.MlflowClient("file:mlruns")
 found = [run for one in runs.search_experiments() for run in runs.search_runs([one.experiment_id])]
-print(json.dumps([
+told = [
     [runs.get_experiment(run.info.experiment_id).name, run.info.run_name, run.info.status,
-     [[point.step, point.value > 0] for point in runs.get_metric_history(run.info.run_id, "loss")]]
+     [[point.step, point.value > 0] for point in runs.get_metric_history(run.info.run_id, "loss")],
+     run.data.tags["recipe"], run.data.tags["stage"]]
     for run in found
-]))
+]
+"""
+PRINTED = "print(json.dumps(told))"
+WANDB = """
+from pathlib import Path
+from wandb.proto.wandb_internal_pb2 import Record
+def pieces(data):  # a log of LevelDB behind a head of 7 bytes: its records may be cut at blocks of 32 KiB
+    at, whole = 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        size, kind = int.from_bytes(data[at + 4:at + 6], "little"), data[at + 6]
+        whole += data[at + 7:at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):
+            yield whole
+            whole = b""
+offline = []
+for file in Path("wandb").glob("offline-run-*/*.wandb"):
+    records = [Record.FromString(piece) for piece in pieces(file.read_bytes())]
+    begun = next(one.run for one in records if one.HasField("run"))
+    keys = {item.key or "/".join(item.nested_key) for one in records for item in one.history.item}
+    offline.append([begun.project, begun.run_group, begun.display_name, "train/loss" in keys])
+"""
+BOARD = """
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+board = {}
+for file in Path("runs/told").rglob("events.out.tfevents.*"):
+    read = EventAccumulator(str(file)).Reload()
+    board[str(file.relative_to("runs/told").parts[0])] = [[one.step, one.value > 0] for one in read.Scalars("train/loss")]
+print(json.dumps([told, offline, board]))
 """
 
 
@@ -54,11 +87,21 @@ def tell(workplace: Path, tool_python: Callable[[str], Path]) -> Callable[..., A
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("trainer", ["axolotl", "trl"])
-def test_mlflow_gets_the_losses(trainer: str, tell: Callable[..., Any]) -> None:
-    """Axolotl's pins hold no MLflow: it is added. TRL's hold it, and both need leave to write into a folder."""
-    found = tell(trainer, "mlflow: {tracking_uri: mlruns, experiment: teas}", MLFLOW)
-    assert found == [["teas", "told", "FINISHED", [[1, True], [2, True]]]]
+def test_mlflow_gets_the_losses(tell: Callable[..., Any]) -> None:
+    """Axolotl's pins hold no MLflow: it is added. It needs leave to write into a folder."""
+    found = tell("axolotl", "mlflow: {tracking_uri: mlruns, experiment: teas}", MLFLOW + PRINTED)
+    assert found == [["teas", "told-train", "FINISHED", [[1, True], [2, True]], "told", "train"]]
+
+
+@pytest.mark.real
+def test_three_trackers_are_told_the_same_under_one_name(tell: Callable[..., Any]) -> None:
+    """MLflow in a folder, Weights & Biases offline, TensorBoard beside the checkpoints."""
+    track = "mlflow: {tracking_uri: mlruns, experiment: teas}, wandb: {project: cups}, tensorboard: true"
+    mlflow, offline, board = tell("trl", track, MLFLOW + WANDB + BOARD)
+    losses = [[1, True], [2, True]]
+    assert mlflow == [["teas", "told-train", "FINISHED", losses, "told", "train"]]
+    assert offline == [["cups", "told", "told-train", True]]
+    assert board == {"train": losses}
 
 
 TRACKIO = """
@@ -78,4 +121,4 @@ print(json.dumps([
 )
 def test_trackio_gets_the_losses(trainer: str, release: str, tell: Callable[..., Any]) -> None:
     found = tell(trainer, "trackio: {project: teas}", TRACKIO, release=release)
-    assert found == [["teas", "told", [True, True]]]
+    assert found == [["teas", "told-train", [True, True]]]

@@ -130,7 +130,7 @@ one.on_log(None, state, None, logs=None)
 one.on_evaluate(None, state, None, metrics={"eval_loss": 2, "eval_runtime": 1})
 one.on_evaluate(None, state, None, metrics=None)
 """
-    rows = [{key: value for key, value in row.items() if key not in ("time", "step", "total")} for row in _events(tmp_path, program)]  # fmt: skip
+    rows = [{key: value for key, value in row.items() if key not in ("time", "step", "total", "memory", "positions")} for row in _events(tmp_path, program)]  # fmt: skip
     assert rows == [
         {"event": "log", "loss": "1e+301", "lr": None, "values": {"loss": "1e+301", "big": -1e299}},
         {"event": "log", "loss": "nan", "lr": 0.001, "values": {"loss": "nan", "learning_rate": 0.001}},
@@ -342,3 +342,59 @@ def test_it_does_not_stop_where_another_process_would_not_know(tmp_path: Path) -
         check=False,
     )
     assert done.stdout.startswith("[199]"), done.stderr
+
+
+COUNTING = """
+from types import SimpleNamespace as S
+import inspect
+import sys
+from transformers import trainer
+from transformers.trainer import Trainer
+
+class Tensor:
+    def __init__(self, count): self.count = count
+    def numel(self): return self.count
+
+class Cuda:
+    def is_available(self): return True
+    def is_initialized(self): return True
+    def max_memory_allocated(self): return 700
+    def max_memory_reserved(self): return 900
+
+if "gpu" in sys.argv:
+    sys.modules["torch"] = S(cuda=Cuda())
+one = Trainer()
+batch = {"chosen_input_ids": Tensor(30), "rejected_input_ids": Tensor(12), "labels": Tensor(99)}
+print([one.training_step(None, inputs, num_items_in_batch=1) for inputs in (batch, {"input_ids": Tensor(8)}, [{"prompt": "a"}], {"input_ids": [1]})])
+print("inputs" in inspect.signature(Trainer.training_step).parameters, "an original" in inspect.getsource(Trainer.training_step))
+told = trainer.DEFAULT_CALLBACKS[0]()
+state = S(global_step=1, max_steps=2, is_world_process_zero=True)
+told.on_train_begin(S(num_train_epochs=1), state, None, train_dataloader=S(dataset=[1, 2, 3]))
+told.on_train_begin(S(num_train_epochs=1), state, None, train_dataloader=S(dataset=iter([])))
+told.on_log(None, state, None, logs={"loss": 1})
+told.on_evaluate(None, state, None, metrics={"eval_loss": 2}, eval_dataloader=S(dataset=[1]))
+told.on_train_end(None, state, None)
+"""
+
+
+def test_positions_memory_and_rows_are_told(tmp_path: Path) -> None:
+    package = tmp_path / "transformers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "trainer_callback.py").write_text(CALLBACK)
+    trainer = """class Trainer:
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        return "an original"
+"""
+    (package / "trainer.py").write_text(TRAINER + trainer)
+    done = _python(tmp_path, COUNTING, tmp_path, RECIPE_EVENTS=str(tmp_path / "events"))
+    assert (done.stdout.splitlines(), done.stderr) == ([str(["an original"] * 4), "True True"], "")
+    rows = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert [row.get("rows") for row in rows] == [3, None, None, 1, None]
+    assert [row.get("positions") for row in rows] == [None, None, 50, None, 50]
+    assert rows[2]["memory"].keys() == {"resident"}
+    assert 5 << 20 < rows[2]["memory"]["resident"] < 1 << 30
+    done = _python(tmp_path, f"import sys; sys.argv.append('gpu')\n{COUNTING}", tmp_path, RECIPE_EVENTS=str(tmp_path / "gpu"))  # fmt: skip
+    assert done.stderr == ""
+    memory = json.loads((tmp_path / "gpu").read_text().splitlines()[2])["memory"]
+    assert (memory["allocated"], memory["reserved"]) == (700, 900)

@@ -96,6 +96,37 @@ def test_losses_stay_until_there_are_new_ones(stage: Stage) -> None:
     assert (found.loss, found.lr, found.eval_loss) == (None, None, 3.5)
 
 
+def test_tokens_are_those_that_the_trainer_counts(stage: Stage) -> None:
+    stage.says(row("begin", 0, 0))
+    first = row("log", 10, 1, loss=1, values={"num_tokens": 500}, positions=8000)
+    assert stage.says(first).tokens_per_second is None  # of one count nothing is known
+    assert stage.says(row("log", 20, 2, loss=1, values={"num_tokens": 1500}, positions=16000)).tokens_per_second == 100
+    stage.says(row("log", 70, 3, loss=1, values={"num_tokens": 11500}))
+    assert stage.reader.progress.tokens_per_second == 200  # of the last while
+    summary = {"per_second": round(11000 / 60, 1), "counts": "tokens without padding, of all processes, as the trainer logs them"}  # fmt: skip
+    assert stage.reader.usage() == {"memory": {}, "tokens": summary}
+
+
+def test_positions_stand_for_tokens_that_nobody_counts(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.reader = ProgressReader(stage.events, stage.log, copies=4)
+    stage.says(row("log", 0, 1, loss=1, positions=0), row("log", 10, 2, loss=1, positions=100))
+    stage.says(row("log", 20, 3, loss=1, positions=200))
+    assert stage.reader.progress.tokens_per_second == 40.0
+    usage = stage.reader.usage()["tokens"]
+    assert usage == {"per_second": 40.0, "counts": "positions of the batches, padding included, of all processes"}
+    stage.says(row("begin", 30, 3), row("log", 40, 4, loss=1, positions=50))
+    assert stage.reader.usage()["tokens"] is None  # a new attempt counts anew
+
+
+def test_memory_is_the_most_that_there_was(stage: Stage) -> None:
+    for at, (resident, allocated) in enumerate([(100, 7), (300, 9), (200, 8)]):
+        stage.says(row("log", at, at, loss=1, memory={"resident": resident, "allocated": allocated, "other": 1}))
+    assert stage.reader.usage() == {"memory": {"resident": 300, "allocated": 9}, "tokens": None}
+    assert Progress(resident=5 << 30).text() == "5.0 GiB at most"
+    assert Progress(resident=5 << 30, reserved=7 << 20).text() == "7 MiB at most"
+
+
 def test_lines_that_are_no_events_are_passed_over(stage: Stage) -> None:
     wrong = ["", "{", "[]", "3", {"event": "step"}, row("step", 1, 1) | {"total": None}, row("step", 1, 1) | {"step": "x"}]  # fmt: skip
     assert stage.says(*wrong) == Progress()
@@ -148,7 +179,7 @@ def test_progress_as_one_line() -> None:
     assert Progress().text() == ""
     assert Progress(step=0).text() == "step 0"
     assert Progress(step=3, total=9, loss=0.0, eval_loss=1.23456, lr=1.0, speed=0.0, eta=0.0, note="n").text() == (
-        "step 3/9, loss 0, eval loss 1.235, 0 s left, n"
+        "step 3/9, loss 0, eval loss 1.235, lr 1, 0 s left, n"
     )
     assert Progress(speed=12.3456).text() == "12.3 steps/s"
 
@@ -264,9 +295,9 @@ def test_a_stage_that_runs_shows_its_bar_its_numbers_and_its_time(
     ui.progress("a", Progress(note="Map: 20% (2/10)"))
     assert "Map: 20% (2/10)  1:05" in screen(ui)[0]
     ui.progress("a", Progress(step=25, total=100, loss=1.5, speed=2.0, eta=37.5))
-    bar, numbers = screen(ui)
+    bar, numbers, pace = screen(ui)
     assert bar.partition("a ")[2] == "━━━━━━" + " " * 20 + "25/100  38 s left  1:05"  # a quarter of 24, two between
-    assert numbers.strip() == "loss 1.5, 2 steps/s"
+    assert (numbers.strip(), pace.strip()) == ("loss 1.5", "2 steps/s")
     ui.progress("a", Progress(step=25, total=100))
     assert screen(ui)[0].split()[-2:] == ["25/100", "1:05"]
     ui.progress("a", Progress(step=25))

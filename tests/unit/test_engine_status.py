@@ -139,13 +139,52 @@ def test_a_stage_that_runs_is_told_by_its_events(run: Run) -> None:
     run.add("run-started", **ME)
     run.add("stage-started", 1, **ME)
     assert "loss" not in run.stage(1)
-    rows = [{"event": "begin", "step": 0, "total": 9}, {"event": "log", "step": 1, "total": 9, "loss": 2.5}]
+    rows = [{"event": "begin", "time": 1, "step": 0, "total": 9}, {"event": "log", "time": 2, "step": 1, "total": 9, "loss": 2.5}]  # fmt: skip
     run.folder.events("s1").parent.mkdir()
     run.folder.events("s1").write_text("".join(json.dumps(row) + "\n" for row in rows[:1]))
     assert [run.stage(1)[word] for word in ("step", "total", "loss")] == [0, 9, None]
-    rows += [{"event": "log", "step": 2, "total": 9, "loss": 1.5}, {"event": "eval", "step": 3, "total": 8, "loss": 7}, {"event": "no step"}]  # fmt: skip
+    rows += [{"event": "log", "time": 3, "step": 2, "total": 9, "loss": 1.5}, {"event": "eval", "time": 4, "step": 3, "total": 8, "loss": 7}, {"event": "no step"}]  # fmt: skip
     run.folder.events("s1").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"event": "lo')
     assert [run.stage(1)[word] for word in ("step", "total", "loss")] == [3, 8, 1.5]
+    with run.folder.events("s1").open("a") as stream:
+        stream.write("\n" + json.dumps({"event": "log", "time": 5, "step": 4, "total": 8, "loss": "nan"}) + "\n")
+    assert run.stage(1)["loss"] == "nan"
+
+
+def test_a_stage_that_runs_is_told_with_all_that_its_trainer_says(run: Run) -> None:
+    run.add("run-started", **ME)
+    run.add("stage-started", 1, **ME)
+    memory = {"resident": 3 << 30, "allocated": 5 << 30, "reserved": 6 << 30}
+    rows = [{"event": "begin", "time": 10, "step": 0, "total": 100}]
+    rows += [
+        {"event": "log", "time": 10 + at, "step": at, "total": 100, "loss": 2.0, "lr": 1e-4, "memory": memory}
+        | {"values": {"grad_norm": 0.5, "num_tokens": 1000 * at}}
+        for at in (10, 20)
+    ]
+    run.folder.events("s1").parent.mkdir()
+    run.folder.events("s1").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run.stage(1)["now"] == {
+        "step": 20, "total": 100, "loss": 2.0, "lr": 1e-4, "grad_norm": 0.5, "speed": 1.0, "eta": 80.0,
+        "tokens_per_second": 1000.0, **memory,
+    }  # fmt: skip
+    assert "step 20/100, loss 2, lr 0.0001, grad norm 0.5, 1 steps/s, 1,000 tokens/s, 6.0 GiB at most, 1:20 left" in (
+        status_text(run.now)
+    )
+    readers: dict[str, Any] = {}
+    status(run.folder.path, readers)
+    with run.folder.events("s1").open("a") as stream:
+        stream.write(json.dumps({"event": "step", "time": 40, "step": 30, "total": 100}) + "\n")
+    assert status(run.folder.path, readers)["stages"][0]["step"] == 30
+
+
+def test_what_a_training_used_is_told_when_it_has_ended(run: Run) -> None:
+    usage = {"memory": {"resident": 3 << 30, "allocated": 5 << 30, "reserved": 6 << 30}, "tokens": {"per_second": 1234.5, "counts": "x"}}  # fmt: skip
+    run.add("stage-started", 1, **ME)
+    run.add("stage-finished", 1, seconds=60.0, usage=usage)
+    assert run.stage(1)["usage"] == usage
+    assert "complete, 1:00, 1,234 tokens/s, 6.0 GiB of GPU memory, 3.0 GiB of memory" in status_text(run.now)
+    run.add("stage-finished", 1, seconds=60.0, usage={"memory": {"resident": 5 << 20}, "tokens": None})
+    assert "complete, 1:00, 5 MiB of memory" in status_text(run.now)
 
 
 def test_only_what_can_resume_has_a_checkpoint(run: Run) -> None:

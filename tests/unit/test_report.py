@@ -17,9 +17,10 @@ from recipec.engine.record import Record
 from recipec.manifest import Manifest
 from recipec.plan import ScoresOutput
 from recipec.report import report_html, report_json, score_rows, score_table, write_report
-from recipec.report.curve import smoothed, svg, ticks
-from recipec.report.data import facts, losses
-from recipec.report.scores import read_scores
+from recipec.report.curve import Line, smoothed, svg, thinned, ticks
+from recipec.report.curves import curves, logged
+from recipec.report.facts import facts
+from recipec.report.scores import evaluated, read_scores
 
 
 def results(accuracy: float, perplexity: float) -> dict[str, Any]:
@@ -83,17 +84,17 @@ def test_scores_are_the_newest_and_know_what_is_better(run_dir: Path) -> None:
     assert shelf.delta is not None
     assert shelf.delta.value == pytest.approx(0.5)
     assert shelf.delta.stderr == pytest.approx(0.0282842712)
-    assert shelf.improved is True
-    assert rows["words"].improved is True
+    assert shelf.improved("tuned") is True
+    assert rows["words"].improved("tuned") is True
     assert rows["words"].scores["base"].stderr is None
-    assert (rows["sums"].metric, rows["sums"].improved) == ("exact_match (strict)", None)
+    assert (rows["sums"].metric, rows["sums"].improved("tuned")) == ("exact_match (strict)", None)
 
 
 def test_the_table_is_aligned(run_dir: Path) -> None:
     lines = score_table(score_rows(run_dir)).splitlines()
-    assert lines[0].split() == ["task", "metric", "base", "tuned", "change"]
+    assert lines[0].split() == ["task", "metric", "base", "tuned", "change", "chance"]
     assert "0.2500 ± 0.0200" in lines[2]
-    assert lines[2].endswith("+0.5000 ± 0.0283")
+    assert lines[2].endswith("+0.5000 ± 0.0283  p < 0.001")
     assert score_table([]) == ""
 
 
@@ -102,14 +103,71 @@ def test_a_missing_model_leaves_a_gap(tmp_path: Path) -> None:
     (tmp_path / "scores-tuned").mkdir()
     (tmp_path / "scores-tuned" / "results_2026.json").write_text("{half")
     outputs = [ScoresOutput(str(tmp_path / f"scores-{model}"), model, ("shelf",)) for model in ("base", "tuned")]
-    rows = read_scores(outputs)
+    rows = read_scores(evaluated(outputs))
     assert [row.delta for row in rows] == [None] * 3
 
 
 def test_a_resumed_attempt_replaces_what_it_did_again(run_dir: Path) -> None:
-    train, evaluation = losses(run_dir / "events" / "train.jsonl")
-    assert train == [(1, 8.0), (2, 7.0), (3, 5.5)]
-    assert evaluation == [(3, 6.0)]
+    (loss,) = curves(run_dir / "events" / "train.jsonl")
+    training, validation = loss["series"]
+    assert (training["held_out"], training["points"], training["not_finite"]) == (False, [[1, 8.0], [2, 7.0], [3, 5.5]], [4])  # fmt: skip
+    assert (validation["held_out"], validation["points"]) == (True, [[3, 6.0]])
+
+
+def test_each_value_has_the_chart_that_it_belongs_in(tmp_path: Path) -> None:
+    rows = [
+        {"event": "begin", "step": 0},
+        {
+            "event": "log",
+            "step": 1,
+            "loss": 2.0,
+            "lr": 1e-3,
+            "values": {
+                "loss": 2.0,
+                "learning_rate": 1e-3,
+                "grad_norm": 4.0,
+                "epoch": 0.5,
+                "rewards/chosen": 0.1,
+                "rewards/rejected": -0.1,
+                "rewards/accuracies": 0.75,
+            },
+        },
+        {
+            "event": "eval",
+            "step": 1,
+            "loss": 3.0,
+            "values": {"eval_loss": 3.0, "eval_rewards/chosen": 0.2, "eval_runtime": 1.0, "epoch": 1},
+        },
+        {"event": "eval", "step": 1, "loss": None, "values": {}},
+        {
+            "event": "log",
+            "step": 2,
+            "loss": 1.0,
+            "lr": None,
+            "values": {"kl": 0.5, "reward": 1.5, "rewards/near/mean": 0.7, "entropy": "nan"},
+        },
+        {"event": "log", "step": "3", "loss": 1.0},
+    ]
+    events = tmp_path / "events.jsonl"
+    events.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = {chart["title"]: [(one["name"], one["held_out"]) for one in chart["series"]] for chart in curves(events)}
+    assert found == {
+        "Loss": [("loss", False), ("loss", True)],
+        "Reward": [
+            ("rewards/chosen", False),
+            ("rewards/rejected", False),
+            ("reward", False),
+            ("rewards/near/mean", False),
+            ("rewards/chosen", True),
+        ],
+        "Reward accuracy": [("rewards/accuracies", False)],
+        "KL divergence": [("kl", False)],
+        "Entropy": [("entropy", False)],
+        "Learning rate": [("learning_rate", False)],
+        "Gradient norm": [("grad_norm", False)],
+    }
+    assert logged(events)["loss"] == {1: 2.0, 2: 1.0}
+    assert curves(tmp_path / "none") == []
 
 
 class Page(HTMLParser):
@@ -149,6 +207,7 @@ def test_the_data_is_json_and_adds_up(run_dir: Path) -> None:
     assert found["state"] == "complete"
     stage = next(row for row in found["stages"] if row["stage"] == "train")
     assert (stage["total_seconds"], stage["attempts"]) == (40.5, 2)
+    assert [one["state"] for one in stage["history"]] == ["interrupted", "complete"]
     assert found["versions"]["torch"] == "2.13.0"
     assert found["models"] == ["base", "tuned"]
 
@@ -160,7 +219,7 @@ def test_a_run_that_only_began_has_a_report(run_dir: Path) -> None:
         file.unlink()
     text = report_html(run_dir)
     assert "<svg" not in text
-    assert "Scores" not in text
+    assert 'id="scores"' not in text
     assert "<pre>" not in text
 
 
@@ -171,13 +230,27 @@ def test_there_is_no_report_of_a_run_that_never_was(tmp_path: Path) -> None:
 
 def test_the_curve_is_well_formed_and_stays_inside() -> None:
     train = [(float(step), 5.0 / step) for step in range(1, 101)] + [(101.0, float("nan"))]
-    root = ElementTree.fromstring(svg(train, [(50.0, 0.2), (100.0, 0.1)]))
+    lines = [Line("a<b", train, "c0"), Line("validation", [(50.0, 0.2), (100.0, 0.1)], "c1 held", dots=True)]
+    root = ElementTree.fromstring(svg("Loss & more", lines))
+    assert root.attrib["aria-label"] == "Loss & more: a<b from 5 to 0.05, validation from 0.2 to 0.1"
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     points = [pair.split(",") for line in root.findall("polyline") for pair in line.attrib["points"].split()]
     assert len(root.findall("polyline")) == 3
+    assert len(root.findall("circle")) == 2
     assert all(0 <= float(x) <= width and 0 <= float(y) <= height for x, y in points)
-    assert svg([], []) == ""
-    assert "polyline" in svg([(1.0, 2.0)], [])
+    assert svg("x", []) == ""
+    assert svg("x", [Line("x", [], "c0")]) == ""
+    alone = ElementTree.fromstring(svg("x", [Line("x", [(1.0, 2.0)], "c0")]))
+    assert len(alone.findall("circle")) == 1  # a line of one point cannot be seen
+
+
+def test_a_long_curve_keeps_its_peaks() -> None:
+    points = [(float(step), 100.0 if step == 77_777 else 1.0 + step % 5) for step in range(100_000)]
+    found = thinned(points, 800)
+    assert len(found) <= 800
+    assert (77_777.0, 100.0) in found
+    assert [x for x, _ in found] == sorted(x for x, _ in found)
+    assert thinned(points[:800], 800) == points[:800]
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0), (2.31, 2.34), (0, 12345), (-3, 8), (1e-9, 3e-9)])

@@ -171,7 +171,7 @@ evaluate: {{tasks: [{tasks}]}}
 
 def test_the_tracker_hears_of_the_model() -> None:
     found = configuration(compiled("{tasks: [arc_easy]}", more="track: {wandb: {project: p, entity: e}}\n"))
-    assert found["wandb_args"] == {"project": "p", "name": "x-base", "entity": "e"}
+    assert found["wandb_args"] == {"project": "p", "name": "x-evaluate-base", "entity": "e", "group": "x"}
 
 
 def test_the_words_of_a_model_act_where_nothing_is_trained() -> None:

@@ -6,7 +6,7 @@ from recipec.decide.said import Decided, Said, section
 from recipec.facts import Gpu, gpus
 from recipec.facts.gpu_names import declared, named
 from recipec.language.platform import Gpu as Declared
-from recipec.plan import Hardware, Precision, Track
+from recipec.plan import Hardware, Origin, Precision, Track
 from recipec.plural import counted
 from recipec.suggest import nearest
 
@@ -67,6 +67,13 @@ def precision(say: Said, machine: Hardware) -> Decided[Precision]:
     return say.take("train.precision", train.precision if train is not None else None, usual, why, "hardware.gpu")
 
 
+def tracked(whole: Decided[Track], stage: str) -> Decided[Track]:
+    """Return the trackers of one stage: its run is called after the recipe and itself."""
+    name = f"{whole.value.group}-{stage}"
+    origin = Origin("rule", "names of the recipe and of the stage", None, whole.origins["group"].reads)
+    return Decided(whole.value.replaced(run_name=name), {**whole.origins, "run_name": origin})
+
+
 def track(say: Said) -> Decided[Track]:
     """Trackers."""
     given = say.recipe.track
@@ -82,4 +89,5 @@ def track(say: Said) -> Decided[Track]:
         trackio_space=say.word("track.trackio.space", trackio.space if trackio else None),
         tensorboard=say.word("track.tensorboard", given.tensorboard),
         telemetry=say.word("track.telemetry", given.telemetry),
+        group=say.rule(say.recipe.name, "name of the recipe", "name"),
     )

@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from recipec.decide.graph import Graph, Handed, Made, as_handed
+from recipec.decide.machine import tracked
 from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.kinds import gate
@@ -153,7 +154,7 @@ def _one(
         copies=copies,
         gpus_per_copy=parts,
         hardware=graph.machine,
-        track=graph.track,
+        track=tracked(graph.track, stage_name),
     )
     on = graph.machine.value
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []

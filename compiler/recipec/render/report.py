@@ -137,7 +137,7 @@ def _needs(plan: Plan) -> Iterator[str]:
             yield f"- From the hub, gated: {code(name)}. {accept[0].upper()}{accept[1:]}, and set `HF_TOKEN` where it runs."
     tracks = [stage.body.track for stage in plan.stages if hasattr(stage.body, "track")]
     if any(track.wandb_project for track in tracks):
-        yield "- Metrics go to Weights & Biases: set `WANDB_API_KEY`."
+        yield "- Metrics go to Weights & Biases: set `WANDB_API_KEY`, or `WANDB_MODE=offline` to keep them in `wandb/`."
     uris = dict.fromkeys(track.mlflow_uri for track in tracks if track.mlflow_uri)
     yield from (f"- Metrics go to MLflow at {code(uri)}." for uri in uris)
     environments = dict.fromkeys(stage.environment for stage in plan.stages)

@@ -98,7 +98,8 @@ ROWS: tuple[Row, ...] = (
         rows=within(
             "wandb_args",
             same("project", "track.wandb_project"),
-            made("name", lambda run, name: f"{run}-{name}", "track.run_name", "model.name"),
+            same("name", "track.run_name"),
+            same("group", "track.group"),
             same("entity", "track.wandb_entity"),
         ),
     ),

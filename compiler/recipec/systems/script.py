@@ -18,7 +18,7 @@ from recipec.render.python_writer import Expression
 from recipec.systems import accelerate, deepspeed, torchrun, trainers
 from recipec.systems.document import Sheet
 from recipec.systems.system import Need, System
-from recipec.systems.table import Row, constant, made, named, same
+from recipec.systems.table import Row, constant, named, same
 
 RAY = "ray-2.60.0"  # where Ray starts the script
 FILE, HOSTS = "ray_train.py", "hostfile"
@@ -61,7 +61,7 @@ if __name__ == "__main__":
 RAY_ROWS: tuple[Row, ...] = (
     same("ScalingConfig.num_workers", "hardware.world", "over all nodes"),
     named("ScalingConfig.use_gpu", "hardware.device", {"gpu": True, "cpu": False}),
-    made("RunConfig.name", lambda run, stage: f"{run}-{stage}", "track.run_name", "name"),
+    same("RunConfig.name", "track.run_name"),
     constant(
         "RunConfig.storage_path",
         Expression("os.path.abspath(os.environ.get('RAY_STORAGE', 'runs/ray'))"),

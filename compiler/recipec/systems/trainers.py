@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from recipec.facts import has_pins, pins, releases
 from recipec.job import MASTER_PORT, Job, Word
 from recipec.kinds.train.records import Train
@@ -94,19 +96,43 @@ def ring(tool: str, message: str = "") -> Check:
     )
 
 
-TRACKING = ("WANDB_PROJECT", "WANDB_ENTITY", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ALLOW_FILE_STORE")
+# Variables that only say where a stage reports, and by what name
+TRACKING = frozenset(
+    [
+        "WANDB_PROJECT",
+        "WANDB_ENTITY",
+        "WANDB_RUN_GROUP",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_TAGS",
+        "MLFLOW_ALLOW_FILE_STORE",
+    ]
+)
 
 
 def tracking(s: Train) -> dict[str, str]:
     """Return the variables by which Hugging Face's trainers know where to report."""
     track = s.track
-    said = (track.wandb_project, track.wandb_entity, track.mlflow_uri, track.mlflow_experiment)
-    found = zip(TRACKING, said, strict=False)
-    return {name: value for name, value in found if value is not None} | allowing_folder(s)
+    said = {
+        "WANDB_PROJECT": track.wandb_project,
+        "WANDB_ENTITY": track.wandb_entity,
+        "MLFLOW_TRACKING_URI": track.mlflow_uri,
+        "MLFLOW_EXPERIMENT_NAME": track.mlflow_experiment,
+    }
+    return {name: value for name, value in said.items() if value is not None} | grouping(s)
 
 
-def allowing_folder(s: Train) -> dict[str, str]:
-    """Return the variable without which MLflow refuses to write into a folder, where the recipe names one."""
-    uri = s.track.mlflow_uri
-    folder = uri is not None and (uri.startswith("file:") or (":" not in uri and uri not in HOSTED))
-    return {TRACKING[-1]: "true"} if folder else {}
+def grouping(s: Train) -> dict[str, str]:
+    """Return the variables that no trainer has a word for: what tells the runs of a recipe, and leave to write to a folder.
+
+    W&B's client reads the group itself; of MLflow, Hugging Face's callback sets the tags.
+    """
+    track, found = s.track, dict[str, str]()
+    if track.wandb_project is not None:
+        found["WANDB_RUN_GROUP"] = track.group
+    if track.mlflow_uri is not None:
+        found["MLFLOW_TAGS"] = json.dumps({"recipe": track.group, "stage": s.name})
+        uri = track.mlflow_uri
+        if uri.startswith("file:") or (":" not in uri and uri not in HOSTED):
+            found["MLFLOW_ALLOW_FILE_STORE"] = "true"  # without which its client refuses a folder
+    return found

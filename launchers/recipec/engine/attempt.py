@@ -14,7 +14,7 @@ from recipec.engine.build import Build, spread
 from recipec.engine.checkpoints import last_complete, step_of
 from recipec.engine.display import Display
 from recipec.engine.failure import LOG_TAIL, ErrorText, blame, error_text, stack_text
-from recipec.engine.progress import ProgressReader, clock
+from recipec.engine.progress import ProgressReader, clock, copies_of
 from recipec.engine.record import Layout, Record, RunFolder, now
 from recipec.engine.signs_of_life import LOOKS, QUIET, SignsOfLife, in_words
 from recipec.kinds import REGISTRY as KINDS
@@ -95,7 +95,7 @@ def attempt(
         output.write(f"==== {stage.name}, attempt {number}, {now()}{origin} ====\n".encode())
         output.flush()
         begin = output.tell()
-        reader = ProgressReader(events, log)
+        reader = ProgressReader(events, log, copies_of(stage))
         stop = run.stop(stage.name)
         stop.unlink(missing_ok=True)
         signs = SignsOfLife((events, log, Path(stage.output)))
@@ -153,6 +153,7 @@ def attempt(
     last = reader.read()
     about = {"stage": stage.name, "attempt": number, "exit_code": code, "seconds": seconds}
     about |= {"step": last.step, "total": last.total, "loss": last.loss}
+    about |= {"usage": reader.usage()} if reader.began else {}
     begun_at = step_of(resume) if resume is not None and changed else None
     reason = (
         stood_still if (stood_still := _standstill(reader, stall, told)) else _reason(stage, reader, code, begun_at)

@@ -87,16 +87,15 @@ class LiveDisplay:
         return Group(table)
 
     def _running(self, row: _Row, waited: str) -> Group:
-        """Return two lines of at most 80 columns: the progress bar, then loss and speed."""
+        """Return lines of at most 80 columns: the progress bar, then how it learns and how fast."""
         line = Table.grid(padding=(0, 2))
         progress = row.progress
         if progress.step is not None and progress.total:
             left = f"{clock(progress.eta)} left" if progress.eta is not None else ""
             bar = ProgressBar(progress.total, progress.step, width=24)
             line.add_row(bar, Text(f"{progress.step}/{progress.total}"), Text(left), Text(waited, "dim"))
-            return Group(
-                line, Text(progress._replace(step=None, eta=None).text(), "dim", overflow="ellipsis", no_wrap=True)
-            )
+            more = (text for text in (progress.learning(), progress.pace(), progress.note) if text)
+            return Group(line, *(Text(text, "dim", overflow="ellipsis", no_wrap=True) for text in more))
         note = Text(progress.text() or row.detail, "dim", overflow="ellipsis", no_wrap=True)
         line.add_row(note, Text(waited, "dim"))
         return Group(line)

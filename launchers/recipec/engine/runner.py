@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,7 @@ from recipec.engine.checkpoints import free_name, last_complete, set_incomplete_
 from recipec.engine.decision import Decision, decide, graph_of
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import Key, keys
+from recipec.engine.machine import machine
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
 from recipec.engine.standing import standings
@@ -50,6 +51,7 @@ def run(
     display: Display | None = None,
     recipe: Path | None = None,
     choice: Choice = Choice(),  # noqa: B008  # it is frozen
+    told: Sequence[Finding] = (),
     resume_anyway: bool = False,
     stall: float | None = None,
 ) -> int:
@@ -60,9 +62,9 @@ def run(
     whose inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs
     of changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
-    lines; `choice` says which stages run, and which run anew. With `resume_anyway`, a training whose recipe, data or machine
-    has changed goes on from its checkpoints. A tool without progress for `stall` seconds is ended. Raises RecipeError,
-    before anything is started, when the run must not begin.
+    lines; `choice` says which stages run, and which run anew; `told` are the warnings and notes of its compilation, which are
+    recorded. With `resume_anyway`, a training whose recipe, data or machine has changed goes on from its checkpoints. A tool
+    without progress for `stall` seconds is ended. Raises RecipeError, before anything is started, when the run must not begin.
     """
     build = load(build_dir, recipe)
     chosen = choose(graph_of(build), choice)
@@ -71,7 +73,7 @@ def run(
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        return _run(build, folder, display, chosen, fresh=fresh, resume_anyway=resume_anyway, stall=stall)
+        return _run(build, folder, display, chosen, told, fresh=fresh, resume_anyway=resume_anyway, stall=stall)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
@@ -98,6 +100,7 @@ def _run(
     folder: RunFolder,
     display: Display,
     chosen: Chosen,
+    findings: Sequence[Finding],
     *,
     fresh: bool,
     resume_anyway: bool,
@@ -114,7 +117,7 @@ def _run(
         standing = standings(build, folder, record.read(), found)
         decisions = decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway)
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
-        _begin(build, folder, record)
+        _begin(build, folder, record, findings)
         display.start(build.name, [stage.name for stage in build.stages])
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
@@ -136,7 +139,7 @@ def _run(
     return code
 
 
-def _begin(build: Build, folder: RunFolder, record: Record) -> None:
+def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding]) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
     write_whole(folder.plan, build.text)
     if build.recipe is not None:
@@ -151,7 +154,9 @@ def _begin(build: Build, folder: RunFolder, record: Record) -> None:
         pid=os.getpid(),
         pid_started=start_of(os.getpid()),
         host=os.uname().nodename,
+        machine=machine(),
         packages=packages,
+        findings=[finding.as_json() for finding in findings],
     )
 
 

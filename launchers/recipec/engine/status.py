@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine import build
 from recipec.engine.checkpoints import last_complete
-from recipec.engine.progress import clock
+from recipec.engine.progress import Progress, ProgressReader, clock, copies_of, gib
 from recipec.engine.record import Record, RunFolder, history_of
-from recipec.json_files import read_lines
 from recipec.manifest import Manifest
 from recipec.plan import Stage
 from recipec.processes import alive, group_members
@@ -35,6 +34,8 @@ class StageStatus(TypedDict):
     total: int | None
     reason: str | None  # why it failed
     loss: NotRequired[float | str | None]  # the last one of an attempt that has not ended; text for NaN and infinity
+    now: NotRequired[dict[str, Any]]  # of an attempt that has not ended: what `Progress` knows
+    usage: NotRequired[dict[str, Any]]  # of a training that ended: peak memory in bytes, tokens per second
     stale: NotRequired[str | None]  # the first reason why it is complete but stale
     despite: NotRequired[list[str]]  # changes under which it went on from its checkpoints, as was asked for
     checkpoint: str | None  # the one that the next attempt continues from
@@ -54,8 +55,11 @@ class RunStatus(TypedDict):
     note: NotRequired[str | None]  # what could not be judged
 
 
-def status(run_dir: Path) -> RunStatus:
-    """Return the state of a run and its stages, as JSON-ready data.
+Readers = dict[str, ProgressReader]  # of the events of stages, for who asks again and again
+
+
+def status(run_dir: Path, readers: Readers | None = None) -> RunStatus:
+    """Return the state of a run and its stages, as JSON-ready data. `readers` are kept, and go on from where they were.
 
     States: waiting, running, complete, failed, interrupted, `partly complete` for a run of some stages only, and `stopped (process gone)` for what was killed and could
     not record it. Raises RecipeError when there is no run in the folder, or one of another version.
@@ -65,7 +69,8 @@ def status(run_dir: Path) -> RunStatus:
     start, after = (lines[begin], lines[begin:]) if begin is not None else (None, [])
     end = next((row for row in after if row["event"] in ("run-finished", "run-failed", "run-interrupted")), None)
     living = start is not None and end is None and alive(int(start["pid"]), start.get("pid_started"))
-    stages = [_stage(folder, lines, stage, living=living) for stage in manifest.plan.stages]
+    kept = readers if readers is not None else {}
+    stages = [_stage(folder, lines, stage, kept, living=living) for stage in manifest.plan.stages]
     if end is not None:
         done = "partly complete" if end.get("left") else "complete"
         state = {"run-finished": done, "run-failed": "failed"}.get(end["event"], "interrupted")
@@ -82,7 +87,9 @@ def status(run_dir: Path) -> RunStatus:
     }
 
 
-def _stage(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], *, living: bool) -> StageStatus:
+def _stage(
+    folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], readers: Readers, *, living: bool
+) -> StageStatus:
     history = history_of(lines, stage.name)
     last = history.last
     checkpoint = last_complete(Path(stage.output)) if stage.resumable else None
@@ -104,11 +111,15 @@ def _stage(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any], *,
     if history.state == "started":
         here = living or bool(group_members(int(last["pid"]), last.get("pid_started")))
         found["state"] = "running" if here else GONE
-        events = [event for event in read_lines(folder.events(stage.name)) if "step" in event]
-        if events:
-            found["step"], found["total"] = events[-1]["step"], events[-1].get("total")
-            losses = [event["loss"] for event in events if event.get("event") == "log"]
-            found["loss"] = losses[-1] if losses else None
+        reader = readers.setdefault(
+            stage.name, ProgressReader(folder.events(stage.name), log, copies_of(stage), whole=True)
+        )
+        progress = reader.read()
+        if progress.step is not None:
+            found["step"], found["total"], found["loss"] = progress.step, progress.total, reader.loss
+            found["now"] = {name: value for name, value in progress._asdict().items() if value not in (None, "")}
+    elif usage := last.get("usage"):
+        found["usage"] = usage
     return found
 
 
@@ -124,8 +135,14 @@ def status_text(found: RunStatus) -> str:
         parts = [f"stale: {stale}" if stale else row["state"]]
         if row["step"] is not None and row["state"] != "complete":
             parts.append(f"step {row['step']}/{row['total']}")
+        if now := row.get("now"):
+            progress = Progress(**now)
+            left = f"{clock(progress.eta)} left" if progress.eta is not None and row["state"] == "running" else ""
+            parts += [text for text in (progress.learning(), progress.pace(), left) if text]
         if row["seconds"] is not None:
             parts.append(clock(row["seconds"]))
+        if usage := usage_text(row.get("usage")):
+            parts.append(usage)
         if row["reason"]:
             parts.append(row["reason"])
         if row["checkpoint"] and row["state"] not in ("complete", "running"):
@@ -135,6 +152,18 @@ def status_text(found: RunStatus) -> str:
     if note := found.get("note"):
         lines.append(f"note: {note}")
     return "\n".join(lines)
+
+
+def usage_text(usage: Mapping[str, Any] | None) -> str:
+    """Return as text what a training used, as its record has it."""
+    if usage is None:
+        return ""
+    tokens: dict[str, Any] | None = usage.get("tokens")
+    memory: dict[str, int] = usage.get("memory") or {}
+    parts = [f"{tokens['per_second']:,.0f} tokens/s"] if tokens else []
+    parts += [f"{gib(memory['reserved'])} of GPU memory" if "reserved" in memory else ""]
+    parts += [f"{gib(memory['resident'])} of memory" if "resident" in memory else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def logs(run_dir: Path, stage: str | None = None, *, follow: bool = False) -> Iterator[str]:
@@ -201,4 +230,4 @@ def read_run(run_dir: Path) -> tuple[RunFolder, list[dict[str, Any]], Manifest]:
     return folder, Record(folder.record).read(), build.read(folder.plan, "run the recipe again")[0]
 
 
-__all__ = ["GONE", "logs", "read_run", "status", "status_text"]
+__all__ = ["GONE", "Readers", "logs", "read_run", "status", "status_text", "usage_text"]

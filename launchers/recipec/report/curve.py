@@ -1,73 +1,94 @@
-"""The loss curve as an inline SVG: no script, colours from CSS variables, readable in print."""
+"""A chart as an inline SVG: no script, colours from CSS classes, readable in print."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 760, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 34
 SMOOTH = 60  # with more points, a smoothed line is drawn over the measured one
+MOST = 800  # points of a line that are drawn: of more, the lowest and the highest of each stretch
 
 
-def svg(train: Points, evaluation: Points) -> str:
-    """Return the curve of (step, loss) points; an empty string when no point is finite."""
-    train = [point for point in train if all(map(math.isfinite, point))]
-    evaluation = [point for point in evaluation if all(map(math.isfinite, point))]
-    everything = [*train, *evaluation]
+class Line(NamedTuple):
+    """A line of a chart. `css` is its class, which gives its colour; `dots` marks each point."""
+
+    name: str
+    points: Points
+    css: str
+    dots: bool = False
+
+
+def svg(title: str, lines: Sequence[Line], *, width: int = 760, height: int = 280, across: str = "step") -> str:
+    """Return a chart of lines over steps; an empty string when no point is finite."""
+    drawn = [line._replace(points=[point for point in line.points if all(map(math.isfinite, point))]) for line in lines]
+    drawn = [line for line in drawn if line.points]
+    everything = [point for line in drawn for point in line.points]
     if not everything:
         return ""
-    xs, ys = ticks(0, max(x for x, _ in everything), 8, whole=True), _loss_ticks([y for _, y in everything])
+    ys = _value_ticks([y for _, y in everything])
+    xs = ticks(0, max(x for x, _ in everything), 8 if width > 500 else 5, whole=True)
     right, low, high = max(xs[-1], 1.0), ys[0], ys[-1]
 
     def x_of(step: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * step / right
+        return LEFT + (width - LEFT - RIGHT) * step / right
 
-    def y_of(loss: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (loss - low) / (high - low)
+    def y_of(value: float) -> float:
+        return height - BOTTOM - (height - TOP - BOTTOM) * (value - low) / (high - low)
 
-    def line(points: Points, css: str) -> str:
+    def drawn_line(points: Points, css: str) -> str:
         text = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
         return f'<polyline class="{css}" points="{text}"/>'
 
     parts = [
-        f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="curve-title">',
-        f'<title id="curve-title">{_title(train, evaluation)}</title>',
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(_label(title, drawn))}">'
     ]
     for y in ys:
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y_of(y) + 4:.1f}" text-anchor="end">{_label(y)}</text>')
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y_of(y) + 4:.1f}" text-anchor="end">{_number(y)}</text>')
     for x in xs:
-        parts.append(
-            f'<text class="tick" x="{x_of(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_label(x)}</text>'
-        )
-    middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
-    parts.append(f'<text class="tick" x="{middle:.1f}" y="{HEIGHT - 4}" text-anchor="middle">step</text>')
-    if train:
-        many = len(train) > SMOOTH
-        parts.append(line(train, "measured faint" if many else "measured"))
+        place = f'x="{x_of(x):.1f}" y="{height - BOTTOM + 18}"'
+        end = "end" if x == xs[-1] else "middle"
+        parts.append(f'<text class="tick" {place} text-anchor="{end}">{_number(x)}</text>')
+    parts.append(
+        f'<text class="tick" x="{LEFT - 8}" y="{height - BOTTOM + 18}" text-anchor="end">{escape(across)}</text>'
+    )
+    for line in drawn:
+        many = len(line.points) > SMOOTH and not line.dots
+        parts.append(drawn_line(thinned(line.points), f"{line.css} faint" if many else line.css))
         if many:
-            parts.append(line(smoothed(train), "measured"))
-    if evaluation:
-        parts.append(line(evaluation, "held-out"))
-        for x, y in evaluation:
-            parts.append(f'<circle class="held-out" cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3.5"/>')
+            parts.append(drawn_line(thinned(smoothed(line.points)), f"{line.css} smooth"))
+        if line.dots or len(line.points) == 1:
+            parts += [
+                f'<circle class="{line.css}" cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3"/>' for x, y in line.points
+            ]
     parts.append("</svg>")
     return "\n".join(parts)
 
 
-def _title(train: Points, evaluation: Points) -> str:
-    parts = [
-        f"{name} from {_label(points[0][1])} to {_label(points[-1][1])}"
-        for name, points in (("training loss", train), ("validation loss", evaluation))
-        if points
-    ]
-    return ", ".join(parts)
+def thinned(points: Points, most: int = MOST) -> Points:
+    """Return at most about `most` points: of each stretch the lowest and the highest, so that no peak is lost."""
+    if len(points) <= most:
+        return points
+    stretches = most // 2
+    found: list[tuple[float, float]] = []
+    for index in range(stretches):
+        part = points[index * len(points) // stretches : (index + 1) * len(points) // stretches]
+        lowest, highest = min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])
+        found += sorted({lowest, highest})
+    return found
 
 
-def _loss_ticks(values: list[float]) -> list[float]:
+def _label(title: str, lines: Sequence[Line]) -> str:
+    said = [f"{line.name} from {_number(line.points[0][1])} to {_number(line.points[-1][1])}" for line in lines]
+    return f"{title}: " + ", ".join(said)
+
+
+def _value_ticks(values: list[float]) -> list[float]:
     low, high = min(values), max(values)
     if low >= 0 and low < high / 3:
         low = 0.0
@@ -98,5 +119,5 @@ def smoothed(points: Points, weight: float = 0.9) -> list[tuple[float, float]]:
     return out
 
 
-def _label(value: float) -> str:
+def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

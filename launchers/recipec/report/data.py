@@ -1,206 +1,163 @@
-"""The contents of a report, from the files of a run; JSON-ready."""
+"""The contents of a report, from the files of a run; JSON-ready, and without any secret."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
+from recipec.engine.fingerprint import Key
+from recipec.engine.record import RunFolder
 from recipec.engine.status import read_run, status
-from recipec.json_files import read_lines
+from recipec.kinds import kind
 from recipec.manifest import Manifest
-from recipec.plan import ScoresOutput
-from recipec.plural import counted
-from recipec.references import PlanValue
-from recipec.report.scores import ScoreRow, read_scores
+from recipec.plan import ScoresOutput, Stage
+from recipec.report.curves import curves
+from recipec.report.decisions import decisions
+from recipec.report.facts import facts, versions
+from recipec.report.rows import made_rows, trained_rows
+from recipec.report.samples import side_by_side
+from recipec.report.scores import Evaluated, KeptAnswers, ScoreRow, evaluated, read_scores
+from recipec.secrets import hidden, named_in
 
-PACKAGES = ("axolotl", "torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "datasets", "lm-eval")
-
-
-class Fact(NamedTuple):
-    """One row of the table about the plan; `source` is the place in the recipe that sets the value, or the reason for it."""
-
-    name: str
-    value: str
-    source: str
+FORMAT = 2  # of what `recipe report --json` prints
+_ENDS = {"stage-finished": "complete", "stage-failed": "failed", "stage-interrupted": "interrupted"}
 
 
 def report_data(run_dir: Path) -> dict[str, Any]:
     """Return the report of a run. Raises RecipeError when there is no run in the folder."""
     found = status(run_dir)
     folder, lines, manifest = read_run(run_dir)
-    training = next(manifest.plan.of_kind("train"), None)
-    train, evaluation = losses(folder.events(training.name)) if training else ([], [])
     recipe = folder.recipe.read_text(encoding="utf-8") if folder.recipe.exists() else None
-    rows = rows_of(manifest)
-    return {
+    models = models_of(manifest)
+    rows = read_scores(models)
+    stages: list[dict[str, Any]] = [
+        {"usage": None, **state, **_about(folder, lines, stage)}
+        for state, stage in zip(found["stages"], manifest.plan.stages, strict=True)
+    ]
+    starts = [row for row in lines if row.get("event") == "run-started"]
+    last: dict[str, Any] = starts[-1] if starts else {}
+    data: dict[str, Any] = {
+        "format": FORMAT,
         "name": found["name"],
+        "description": manifest.plan.description,
         "state": found["state"],
-        "started": found["started"],
+        "started": starts[0]["time"] if starts else None,
         "ended": found["ended"],
-        "stages": [stage | {"total_seconds": _seconds(lines, stage["stage"])} for stage in found["stages"]],
+        "seconds": round(sum(stage["total_seconds"] for stage in stages), 1),
+        "machines": machines(lines),
+        "findings": last.get("findings"),
+        "stages": stages,
         "facts": [fact._asdict() for fact in facts(manifest)],
-        "loss": {"train": train, "evaluation": evaluation},
-        "models": list(dict.fromkeys(name for row in rows for name in row.scores)),
-        "scores": [
-            {
-                "task": row.task,
-                "metric": row.metric,
-                "scores": {name: score._asdict() for name, score in row.scores.items()},
-                "delta": row.delta._asdict() if row.delta else None,
-                "improved": row.improved,
-                "higher_is_better": row.better,
-                "samples": row.samples,
-            }
-            for row in rows
+        "curves": [
+            {"stage": stage.name, **chart}
+            for stage in manifest.plan.of_kind("train")
+            for chart in curves(folder.events(stage.name))
         ],
+        "models": list(dict.fromkeys(name for row in rows for name in row.scores)),
+        "scores": [row.as_json() for row in rows],
+        "samples": samples(models, rows),
+        "trained_rows": [trained_rows(folder, stage) for stage in manifest.plan.of_kind("train")],
+        "made_rows": [row for stage in manifest.plan.stages if (row := made_rows(stage)) is not None],
+        "decisions": decisions(manifest),
         "versions": versions(lines, manifest),
+        "packages": last.get("packages") or {},
+        "files": files(folder, manifest),
         "recipe": {"file": manifest.recipe.file, "sha256": manifest.recipe.sha256, "text": recipe},
     }
+    return discreet(data, named_in(recipe or ""))
+
+
+def discreet(data: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Return data with every secret in its texts made unreadable: by its shape, or because it is known."""
+    return {hidden(key, known): _discreet(value, known) for key, value in data.items()}
+
+
+def _discreet(value: Any, known: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        return hidden(value, known)
+    if isinstance(value, dict):
+        return discreet(cast("dict[str, Any]", value), known)
+    return [_discreet(one, known) for one in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
+
+
+def models_of(manifest: Manifest) -> list[Evaluated]:
+    """Return the models that the stages of a run evaluate, and where their results lie."""
+    outputs = (output for stage in manifest.plan.stages for output in stage.outputs)
+    return evaluated(output for output in outputs if isinstance(output, ScoresOutput))
 
 
 def score_rows(run_dir: Path) -> list[ScoreRow]:
     """Return the scores of a run's evaluations. Raises RecipeError when there is no run in the folder."""
-    return rows_of(read_run(run_dir)[2])
+    return read_scores(models_of(read_run(run_dir)[2]))
 
 
-def rows_of(manifest: Manifest) -> list[ScoreRow]:
-    """Return the scores that the stages of a run have left, those of all models side by side."""
-    outputs = (output for stage in manifest.plan.stages for output in stage.outputs)
-    return read_scores(output for output in outputs if isinstance(output, ScoresOutput))
-
-
-def losses(events: Path) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Return (step, loss) of training and of validation; steps that a resumed attempt repeated count once."""
-    train: dict[int, float] = {}
-    evaluation: dict[int, float] = {}
-    for row in read_lines(events):
-        step = row.get("step")
-        if not isinstance(step, int):
-            continue
-        if row.get("event") == "begin":
-            train = {at: loss for at, loss in train.items() if at <= step}
-            evaluation = {at: loss for at, loss in evaluation.items() if at <= step}
-        loss = row.get("loss")
-        if isinstance(loss, int | float) and row.get("event") in ("log", "eval"):
-            (train if row["event"] == "log" else evaluation)[step] = float(loss)
-    return sorted(train.items()), sorted(evaluation.items())
-
-
-def _seconds(lines: list[dict[str, Any]], stage: str) -> float:
-    ends = ("stage-finished", "stage-failed", "stage-interrupted")
-    total = 0.0
-    for row in lines:
-        if row.get("stage") == stage:
-            if row.get("event") == "stage-set-aside":
-                total = 0.0
-            elif row.get("event") in ends:
-                total += float(row.get("seconds") or 0.0)
-    return round(total, 1)
-
-
-def versions(lines: list[dict[str, Any]], manifest: Manifest) -> dict[str, str]:
-    """Return the versions of the tools and of the most important packages, as pinned."""
-    stages = [stage for stage in manifest.plan.stages if stage.release]
-    found = {stage.system.replace("_", "-"): stage.release for stage in stages}  # as packages are named
-    starts = [row for row in lines if row.get("event") == "run-started"]
-    packages: dict[str, list[str]] = starts[-1].get("packages", {}) if starts else {}
-    pinned = {line.partition("==")[0]: line.partition("==")[2] for pins in packages.values() for line in pins}
-    found |= {name: pinned[name] for name in PACKAGES if name in pinned}
-    return {name: found[name] for name in sorted(found, key=lambda name: [*PACKAGES, name].index(name))}
-
-
-def facts(manifest: Manifest) -> list[Fact]:
-    """Return the most important values of a plan, each with its source; those of several trainings with their names."""
-    found: list[Fact] = []
-    for name, root, leaves, show in _FACTS:
-        for place, label in _places(manifest, root, name):
-            paths = [f"{place}.{leaf}" for leaf in leaves]
-            try:
-                values = [manifest.value(path) for path in paths]
-            except LookupError:  # such as the rank, where there is no adapter
-                continue
-            if values[0] in (None, False):
-                continue
-            reasons = [manifest.because[path] for path in paths if path in manifest.because]
-            sources = [one.at for one in reasons] + [one.why for one in reasons] + [one.origin for one in reasons]
-            found.append(Fact(label, show(*values), next((text for text in sources if text), "")))
+def samples(models: list[Evaluated], scores: list[ScoreRow]) -> list[dict[str, Any]]:
+    """Return a few answers of each task, those of all models side by side."""
+    kept = KeptAnswers(models)
+    found: list[dict[str, Any]] = []
+    for task in dict.fromkeys(row.task for row in scores):
+        answers = {one.model: rows for one in models for rows in list(kept.of(one.model, task).values())[:1]}
+        if (shown := side_by_side(task, answers)) is not None:
+            found.append(shown)
     return found
 
 
-def _places(manifest: Manifest, root: str, name: str) -> Iterator[tuple[str, str]]:
-    """Yield where the paths of a fact start, and what it is called there."""
-    if root == "hardware":
-        yield root, name
-        return
-    stages = list(manifest.plan.of_kind(root))
-    for stage in stages[:1] if root == "evaluate" else stages:  # every evaluation has the same tasks
-        yield stage.name, name if len(stages) == 1 or root == "evaluate" else f"{name} ({stage.name})"
+def machines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the machines that a run ran on, each once, the last one last."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in lines:
+        if row.get("event") == "run-started" and (host := row.get("host")):
+            found.pop(host, None)
+            found[host] = row.get("machine") or {"host": host}
+    return list(found.values())
 
 
-def _plain(value: PlanValue) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(map(_plain, value))
-    if isinstance(value, float):
-        return f"{value:g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _about(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any]) -> dict[str, Any]:
+    """Return what a report says of a stage beside its state."""
+    attempts = list(_attempts(lines, stage.name))
+    return {
+        "kind": stage.kind,
+        "system": stage.system,
+        "release": stage.release,
+        "does": kind(stage.kind).sentence(stage),
+        "after": list(stage.after),
+        "on": {"device": stage.resources.device, "nodes": stage.resources.nodes, "per_node": stage.resources.per_node},
+        "total_seconds": round(sum(one["seconds"] or 0.0 for one in attempts), 1),
+        "history": attempts,
+        "error": attempts[-1].pop("error", []) if attempts else [],
+        "fingerprint": key.hash if (key := Key.read(folder.key(stage.name))) is not None else None,
+    }
 
 
-def _part(value: PlanValue) -> str:
-    return f"{value:.0%}" if isinstance(value, float) and value < 1 else f"{_plain(value)}"
+def _attempts(lines: list[dict[str, Any]], stage: str) -> Iterator[dict[str, Any]]:
+    """Yield the attempts that led to what a stage left: none of those whose results were set aside."""
+    found: list[dict[str, Any]] = []
+    for row in lines:
+        if row.get("stage") != stage:
+            continue
+        event = row.get("event")
+        if event == "stage-set-aside":
+            found = []
+        elif event == "stage-started":
+            resumed = row.get("resumed_from")
+            found.append(
+                {"started": row.get("time"), "state": "stopped", "seconds": None, "reason": None, "resumed": resumed}
+            )
+        elif event in _ENDS and found:
+            found[-1] |= {"state": _ENDS[event], "seconds": row.get("seconds"), "reason": row.get("reason")}
+            found[-1] |= {"error": row.get("error") or []}
+    for one in found[:-1]:
+        one.pop("error", None)
+    yield from found
 
 
-def _upper(text: str) -> str:
-    return text.upper()
-
-
-def _length(amount: float, unit: str) -> str:
-    return f"{_plain(amount)} {unit}"
-
-
-def _batch(total: int, micro: int, accumulation: int, processes: int) -> str:
-    factors = f"{micro} micro × {accumulation} accumulation × {counted(processes, 'process')}"
-    return f"{counted(total, 'sequence')} = {factors}"
-
-
-def _learning_rate(rate: float, scheduler: str, warmup: float) -> str:
-    return f"{rate:g}, {scheduler}, warm-up {_part(warmup)}"
-
-
-def _hardware(gpu: str, per_node: int, nodes: int) -> str:
-    return "CPU" if gpu == "none" else f"{gpu} × {per_node} × {counted(nodes, 'node')}"
-
-
-# Name of the fact, kind of the stages that it is of (or `hardware`), paths below them, and what makes their values one
-# text; a fact whose first value is absent is left out.
-_FACTS: tuple[tuple[str, str, Sequence[str], Callable[..., str]], ...] = (
-    (
-        "From scratch",
-        "init",
-        ("model.family", "model.layers", "model.hidden_size", "model.heads", "model.vocab_size"),
-        "{}, {} layers, hidden {}, {} heads, vocabulary {:,}".format,
-    ),
-    ("Model", "train", ("model.path",), _plain),
-    ("Method", "train", ("method",), _upper),
-    ("Adapter", "train", ("adapter.type", "adapter.rank", "adapter.alpha"), "{}, rank {}, alpha {:g}".format),
-    ("Longest sequence", "train", ("model.max_length",), "{:,} tokens".format),
-    ("Training data", "train", ("data.train.0.path", "data.train.0.format"), "{} ({})".format),
-    ("Training data", "train", ("data.train.0.hub", "data.train.0.format"), "{} ({})".format),
-    ("Held out", "train", ("data.holdout",), _part),
-    ("Length", "train", ("length.amount", "length.unit"), _length),
-    ("Batch", "train", ("batch.total", "batch.micro", "batch.accumulation", "batch.data_parallel"), _batch),
-    (
-        "Learning rate",
-        "train",
-        ("optimizer.learning_rate", "optimizer.scheduler", "optimizer.warmup"),
-        _learning_rate,
-    ),
-    ("Optimiser", "train", ("optimizer.name",), _plain),
-    ("Precision", "train", ("numerics.precision", "model.load_in"), "{}, weights in {}".format),
-    ("Hardware", "hardware", ("gpu", "per_node", "nodes"), _hardware),
-    ("Sharding", "train", ("parallel.strategy",), _plain),
-    ("Evaluation", "evaluate", ("tasks",), _plain),
-    ("Seed", "train", ("seed",), str),
-)
+def files(folder: RunFolder, manifest: Manifest) -> list[dict[str, str]]:
+    """Return the hashes of what the stages read, as they were when each started, and of the emitted files."""
+    found: dict[str, str] = {}
+    for stage in manifest.plan.stages:
+        key = Key.read(folder.key(stage.name))
+        found |= key.files if key is not None else {}
+    emitted: Mapping[str, Any] = manifest.files
+    read = [{"file": name, "sha256": held, "what": "read"} for name, held in sorted(found.items())]
+    return read + [{"file": name, "sha256": file.sha256, "what": "emitted"} for name, file in sorted(emitted.items())]

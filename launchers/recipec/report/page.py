@@ -1,23 +1,69 @@
-"""The HTML page of a report. No other module of the report imports jinja2."""
+"""The HTML pages of reports. No other module of the report imports jinja2."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from recipec.engine.progress import clock
-from recipec.report.curve import svg
-from recipec.report.scores import Score, number, score_text
+from recipec.engine.progress import clock, gib
+from recipec.engine.status import usage_text
+from recipec.report.curve import Line, svg
+from recipec.report.scores import number
+from recipec.report.words import (
+    MANY,
+    count,
+    declared_hardware,
+    how_compared,
+    machine_text,
+    moment,
+    p_text,
+    plain,
+    score_json_text,
+    short,
+)
 
-TEMPLATE = "report.html.j2"
+MEMORY = (("reserved", "reserved on the GPU"), ("allocated", "allocated on the GPU"), ("resident", "of the machine"))
+WIDTH, HEIGHT = 440, 220  # of a chart, in CSS pixels where two stand side by side
+COLOURS = 8
 
 
 def page(data: Mapping[str, Any]) -> str:
     """Return the page for the contents `data`, as `report_data` returns them. All text in it is escaped."""
+    longest = max((stage["total_seconds"] for stage in data["stages"]), default=0.0)
+    usages: list[Mapping[str, Any]] = [stage["usage"] for stage in data["stages"] if stage["usage"]]
+    return _render(
+        "report.html.j2",
+        data,
+        charts=[(stage, [_chart(one) for one in of]) for stage, of in _by_stage(data["curves"])],
+        decided=list(_by_stage(data["decisions"])),
+        declared=declared_hardware(data),
+        longest=longest or 1.0,
+        memory_names=MEMORY,
+        token_counts=sorted({usage["tokens"]["counts"] for usage in usages if usage["tokens"]}),
+        methods=how_compared(data["scores"]),
+        comparisons=sum(len(row["changes"]) for row in data["scores"]),
+    )
+
+
+def comparison_page(data: Mapping[str, Any]) -> str:
+    """Return the page for a comparison of runs, as `comparison_data` returns it. All text in it is escaped."""
+    return _render(
+        "comparison.html.j2",
+        data,
+        stages=_stages(data["runs"]),
+        many=MANY,
+        charts=[(stage, [_overlaid(one, data["names"]) for one in of]) for stage, of in _by_stage(data["curves"])],
+        methods=how_compared(data["scores"]),
+        comparisons=sum(len(row["changes"]) for row in data["scores"]),
+    )
+
+
+def _render(template: str, data: Mapping[str, Any], **more: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -25,22 +71,62 @@ def page(data: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clock=clock, score=_score, number=number)
-    curve = Markup(svg(data["loss"]["train"], data["loss"]["evaluation"]))  # contains only numbers
-    seconds = sum(stage["total_seconds"] for stage in data["stages"])
-    longest = max((stage["total_seconds"] for stage in data["stages"]), default=0.0)
-    return environment.get_template(TEMPLATE).render(
-        data, curve=curve, seconds=seconds, longest=longest or 1.0, bars=[_bars(row) for row in data["scores"]]
+    environment.filters.update(
+        clock=clock, gib=gib, number=number, score=score_json_text, p=p_text, machine=machine_text, moment=moment
     )
+    environment.filters.update(count=count, plain=plain, short=short, usage=usage_text)
+    return environment.get_template(template).render(data, **more)
 
 
-def _score(score: Mapping[str, Any] | None, sign: bool = False) -> str:
-    return score_text(Score(score["value"], score["stderr"]) if score else None, sign=sign)
+def _stages(runs: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the stages that there are, each with what it was in every run, None where a run has none of that name."""
+    found = [{stage["stage"]: stage for stage in run["stages"]} for run in runs]
+    names = dict.fromkeys(name for stages in found for name in stages)
+    return [{"stage": name, "cells": [stages.get(name) for stages in found]} for name in names]
 
 
-def _bars(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the length of each model's bar in percent; empty unless all scores are between 0 and 1."""
-    values = {name: score["value"] for name, score in row["scores"].items()}
-    if any(not 0 <= value <= 1 for value in values.values()):
-        return {}
-    return {name: round(100 * value, 1) for name, value in values.items()}
+def _by_stage(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    return [(stage, list(of)) for stage, of in groupby(rows, key=lambda row: row["stage"])]
+
+
+def _chart(chart: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a chart of one run as the template shows it: training and validation of one value have one colour."""
+    names = list(dict.fromkeys(series["name"] for series in chart["series"]))
+    several = len(names) > 1
+    lines: list[tuple[str, str, Mapping[str, Any]]] = []
+    for series in chart["series"]:
+        kind = "validation" if series["held_out"] else "training"
+        name = f"{series['name']}, {kind}" if several and series["held_out"] else series["name"] if several else kind
+        lines.append((name, _css(names.index(series["name"]), series["held_out"], alone=not several), series))
+    return _drawn(chart, lines)
+
+
+def _overlaid(chart: Mapping[str, Any], runs: list[str]) -> dict[str, Any]:
+    """Return a chart of several runs: each run has a colour, validation is dashed."""
+    several = len({series["name"] for series in chart["series"]}) > 1
+    lines: list[tuple[str, str, Mapping[str, Any]]] = []
+    for series in chart["series"]:
+        parts = [series["run"], *([series["name"]] if several else []), *(["validation"] if series["held_out"] else [])]
+        lines.append((", ".join(parts), _css(runs.index(series["run"]), series["held_out"], alone=False), series))
+    return _drawn(chart, lines)
+
+
+def _css(colour: int, held_out: bool, *, alone: bool) -> str:
+    number = 1 if alone and held_out else colour % COLOURS
+    return f"c{number} held" if held_out else f"c{number}"
+
+
+def _drawn(chart: Mapping[str, Any], lines: list[tuple[str, str, Mapping[str, Any]]]) -> dict[str, Any]:
+    drawn = [Line(name, series["points"], css, series["held_out"]) for name, css, series in lines]
+    legend = [
+        {
+            "name": name,
+            "css": css,
+            "last": series["points"][-1][1] if series["points"] else None,
+            "not_finite": series["not_finite"][:5],
+        }
+        for name, css, series in lines
+    ]
+    title = str(chart["title"])
+    picture = Markup(svg(title, drawn, width=WIDTH, height=HEIGHT))  # numbers, and names that it escapes
+    return {"title": title, "stage": chart["stage"], "legend": legend, "svg": picture}

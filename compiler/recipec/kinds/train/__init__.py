@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recipec.decide.graph import Graph, Handed, Made
-from recipec.decide.machine import precision
+from recipec.decide.machine import precision, tracked
 from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts import releases
 from recipec.facts.models import is_folder, known_model
@@ -138,7 +138,7 @@ def _body(say: Said, graph: Graph, train: recipe.Train, start: Handed | None, pa
         numerics=models.numerics(say, train, machine.value, computed),
         parallel=parallel(say, machine.value, sizes, sized.value.data_parallel),
         watch=watch(say, train),
-        track=graph.track,
+        track=tracked(graph.track, say.part.name),
         hardware=machine,
         objective=objective(say, train),
         reference=reference(say, train, graph),

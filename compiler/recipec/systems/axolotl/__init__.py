@@ -398,7 +398,7 @@ def _job(s: Train) -> Job:
         resume="--resume-from-checkpoint=",
         steps=_drop_bad_rows(s),
         imports_emitted=bool(_files(s)),
-        variables=trainers.allowing_folder(s) | ({} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}),
+        variables=trainers.grouping(s) | ({} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}),
     )
 
 

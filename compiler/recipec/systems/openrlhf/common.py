@@ -99,6 +99,7 @@ KEEPING: tuple[Row, ...] = (
     ),
     same("logger.wandb.project", "track.wandb_project"),
     same("logger.wandb.org", "track.wandb_entity"),
+    same("logger.wandb.group", "track.group").when("track.wandb_project"),
     # TensorBoard's folder has the name too
     same("logger.wandb.run_name", "track.run_name").when("track.wandb_project"),
     same("logger.wandb.run_name", "track.run_name").when("track.tensorboard").unless("track.wandb_project"),

@@ -51,6 +51,7 @@ class Finder:
                 load(module)
                 try:
                     stop_at_the_end(getattr(module, "Trainer", None))
+                    count_positions(getattr(module, "Trainer", None))
                     module.DEFAULT_CALLBACKS.append(callback())
                 except Exception as error:  # training works without events
                     sys.stderr.write(f"recipec: no live progress: {error}\n")
@@ -171,6 +172,48 @@ class Stop:
         raise SystemExit(0)
 
 
+POSITIONS = [0]  # of all sequences that this process has trained on, padding included
+
+
+def count_positions(trainer: Any) -> None:
+    """Make a trainer add up the positions of the batches that it trains on: their shapes are known without waiting for a GPU."""
+    from contextlib import suppress
+    from functools import wraps
+
+    step: Any = getattr(trainer, "training_step", None)
+    if step is None:
+        return
+
+    @wraps(step)  # for who reads the source or the words of it, as Unsloth does
+    def counted(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        with suppress(AttributeError, TypeError, KeyError):  # such as prompts that are yet to be answered
+            POSITIONS[0] += sum(int(inputs[key].numel()) for key in inputs if str(key).endswith("input_ids"))
+        return step(self, model, inputs, *args, **kwargs)
+
+    trainer.training_step = counted
+
+
+def peaks() -> dict[str, int]:
+    """Return the most memory that this process has used, in bytes: on its GPU where there is one, and of the machine."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    cuda: Any = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and cuda.is_available() and cuda.is_initialized():
+        found["allocated"] = int(cuda.max_memory_allocated())
+        found["reserved"] = int(cuda.max_memory_reserved())
+    return found
+
+
+def rows_of(loader: Any) -> dict[str, int]:
+    """Return how many rows a loader has; nothing where that is not known, as of rows that are streamed."""
+    try:
+        return {"rows": len(loader.dataset)}
+    except (AttributeError, TypeError, NotImplementedError):
+        return {}
+
+
 def callback() -> type:
     """Return the class of the callback; created late, because its base class is in transformers."""
     import json
@@ -211,8 +254,20 @@ def callback() -> type:
             return {}
         return counts
 
+    def used() -> dict[str, Any]:
+        try:
+            return {"positions": POSITIONS[0], "memory": peaks()}
+        except Exception:  # a driver that does not answer is no reason to end a training
+            return {}
+
     def on_train_begin(self: Any, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        write(state, "begin", epochs=float(args.num_train_epochs), **sizes(model))
+        write(
+            state,
+            "begin",
+            epochs=float(args.num_train_epochs),
+            **sizes(model),
+            **rows_of(kwargs.get("train_dataloader")),
+        )
         stop.begin()
 
     def on_step_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -226,13 +281,13 @@ def callback() -> type:
     def on_log(self: Any, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         values = numbers(logs)
         if "loss" in values:
-            write(state, "log", loss=values["loss"], lr=values.get("learning_rate"), values=values)
+            write(state, "log", loss=values["loss"], lr=values.get("learning_rate"), values=values, **used())
         elif "train_runtime" in values:
             write(state, "summary", values=values)
 
     def on_evaluate(self: Any, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         values = numbers(metrics)
-        write(state, "eval", loss=values.get("eval_loss"), values=values)
+        write(state, "eval", loss=values.get("eval_loss"), values=values, **rows_of(kwargs.get("eval_dataloader")))
 
     def on_save(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write(state, "save")
@@ -242,7 +297,7 @@ def callback() -> type:
 
     def on_train_end(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         stop.end()
-        write(state, "end")
+        write(state, "end", **used())
 
     methods = (on_train_begin, on_step_end, on_log, on_evaluate, on_save, on_train_end)
     return type("RecipeEvents", (base,), {method.__name__: method for method in methods})

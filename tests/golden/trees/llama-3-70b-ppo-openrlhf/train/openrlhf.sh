@@ -77,6 +77,7 @@ arguments=(
   --logger.logging_steps 1
   --logger.wandb.key WANDB_API_KEY  # only turns wandb on: the key comes from WANDB_API_KEY
   --logger.wandb.project ppo
-  --logger.wandb.run_name llama-3-70b-ppo-openrlhf
+  --logger.wandb.group llama-3-70b-ppo-openrlhf
+  --logger.wandb.run_name llama-3-70b-ppo-openrlhf-train
 )
 exec python3 -m openrlhf.cli.train_ppo_ray "${arguments[@]}"

@@ -12,6 +12,7 @@ export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 export WANDB_PROJECT=support-chat
+export WANDB_RUN_GROUP=llama-3-8b-llamafactory-lora
 
 mkdir -p runs/llama-3-8b-llamafactory-lora/prepared
 cp "$here/dataset_info.json" runs/llama-3-8b-llamafactory-lora/prepared/

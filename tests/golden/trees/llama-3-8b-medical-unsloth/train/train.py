@@ -35,7 +35,7 @@ model = FastLanguageModel.get_peft_model(
 )
 config = SFTConfig(
     output_dir="runs/llama-3-8b-medical-unsloth/train",
-    run_name="llama-3-8b-medical-unsloth",
+    run_name="llama-3-8b-medical-unsloth-train",
     per_device_train_batch_size=2,
     per_device_eval_batch_size=2,
     gradient_accumulation_steps=8,  # 16 sequences per step ÷ (2 micro batch × 1 process)

@@ -12,7 +12,7 @@ import rows
 settings = rows.read_settings(Path(__file__).parent / "settings.json")
 config = DPOConfig(
     output_dir="runs/mistral-7b-dpo-trl/train",
-    run_name="mistral-7b-dpo-trl",
+    run_name="mistral-7b-dpo-trl-train",
     per_device_train_batch_size=2,
     per_device_eval_batch_size=2,
     gradient_accumulation_steps=8,  # 32 sequences per step ÷ (2 micro batch × 2 processes)

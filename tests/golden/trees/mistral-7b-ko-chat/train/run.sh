@@ -12,6 +12,7 @@ export AXOLOTL_DO_NOT_TRACK=1
 export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
+export WANDB_RUN_GROUP=mistral-7b-ko-chat
 
 # Axolotl caches prepared data by its configuration, not by the rows: delete it if the rows have changed.
 rows=$(cat -- data/ko_chat.jsonl | sha256sum)

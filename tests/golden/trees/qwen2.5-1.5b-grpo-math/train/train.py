@@ -12,7 +12,7 @@ import rows
 settings = rows.read_settings(Path(__file__).parent / "settings.json")
 config = GRPOConfig(
     output_dir="runs/qwen2.5-1.5b-grpo-math/train",
-    run_name="qwen2.5-1.5b-grpo-math",
+    run_name="qwen2.5-1.5b-grpo-math-train",
     per_device_train_batch_size=8,
     per_device_eval_batch_size=8,
     gradient_accumulation_steps=2,  # 64 sequences per step ÷ (8 micro batch × 4 processes)

@@ -1,0 +1,87 @@
+"""How a report words what it holds, the same on a page and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from recipec.report.scores import p_text, score_text
+from recipec.report.significance import Change, Score
+
+MANY = 4  # runs of which a table has a column for each; more are its rows
+_PAIRED = "rows are compared one by one, as both models answered the same (Miller 2024, arXiv:2411.00640)"
+_METHODS = {
+    "paired, McNemar's exact test": f"{_PAIRED}; p is of McNemar's exact test",
+    "paired, normal": f"{_PAIRED}; p takes their mean difference as normal",
+    "unpaired, normal": "answers to the same rows are not kept, or the score is no mean of them: errors are taken as independent",
+    "unpaired": "too little is known to say what is chance",
+}
+
+
+def how_compared(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return in words how the scores of rows were compared; which rows, where not all in the same way."""
+    tasks: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for change in row["changes"].values():
+            tasks.setdefault(change["method"], {})[f"{row['task']} {row['metric']}"] = None
+    said = [f"{', '.join(names)}: {_METHODS[method]}." for method, names in sorted(tasks.items())]
+    if len(tasks) == 1:
+        said = [f"{_METHODS[method][0].upper()}{_METHODS[method][1:]}." for method in tasks]
+    return " ".join(said)
+
+
+def score_json_text(score: Mapping[str, Any] | None, sign: bool = False) -> str:
+    """Return a score or a change in its machine-readable form as text."""
+    return score_text(Score(score["value"], score["stderr"]) if score else None, sign=sign)
+
+
+def declared_hardware(data: Mapping[str, Any]) -> str:
+    """Return the hardware that the recipe declares, as text."""
+    return next((fact["value"] for fact in data["facts"] if fact["name"] == "Hardware"), "not declared")
+
+
+def machine_text(machine: Mapping[str, Any]) -> str:
+    """Return the machine that a run really ran on, as text."""
+    held: list[Mapping[str, Any]] = machine.get("gpus") or []
+    gpus: list[str] = [gpu["name"] for gpu in held]
+    parts = [f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus)]
+    if cpu := machine.get("cpu"):
+        parts.append(f"{cpu}, {machine['cores']} cores")
+    if memory := machine.get("memory_gib"):
+        parts.append(f"{memory:g} GiB")
+    return f"{machine['host']}: {', '.join(parts)}" if parts else str(machine["host"])
+
+
+def moment(time: str | None) -> str:
+    """Return a time of a record as people write it."""
+    return time.replace("T", " ").replace("Z", " UTC") if time else "–"
+
+
+def count(number: int | None) -> str:
+    """Return a number of rows as text."""
+    return "not recorded" if number is None else f"{number:,}"
+
+
+def plain(text: str) -> str:
+    """Return the words of a plan without Markdown's marks for code."""
+    return text.replace("`", "")
+
+
+def short(value: float) -> str:
+    """Return a value of one row as text."""
+    return f"{value:.4g}"
+
+
+__all__ = [
+    "MANY",
+    "Change",
+    "count",
+    "declared_hardware",
+    "how_compared",
+    "machine_text",
+    "moment",
+    "p_text",
+    "plain",
+    "score_json_text",
+    "short",
+]
