@@ -104,6 +104,11 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             _FILE,
             _argument("--out", default="build", metavar="DIR", help="output folder (default: build)"),
             _argument("--fresh", action="store_true", help="move earlier results aside and start over"),
+            _argument(
+                "--rehearse",
+                action="store_true",
+                help="run every stage on this CPU in minutes, with tiny models and a few rows; what is swapped is listed",
+            ),
             *_CHOICE,
             *_COMMON,
         ),
