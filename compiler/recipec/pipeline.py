@@ -50,14 +50,15 @@ def compile_file(
     profiles: Sequence[str] = (),
     variables: Sequence[str] = (),
     text: str | None = None,
+    rehearsal: Sequence[str] = (),
 ) -> Compiled:
     """Compile a recipe file to the text of every file. Never raises RecipeError.
 
     It is merged over what it extends; chosen profiles, `a.b=c` settings and `a=c` variables are merged over it.
-    With `text`, that is taken for what the file holds.
+    With `text`, that is taken for what the file holds; what a `rehearsal` swaps is laid over all of it.
     """
     try:
-        composed = compose(path, settings, profiles, variables, text)
+        composed = compose(path, settings, profiles, variables, text, rehearsal)
         compiled = compile_tree(composed.tree, composed)
     except RecipeError as error:
         return Compiled("", {}, error.findings, None)

@@ -112,6 +112,11 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             _argument(
                 "--stall", metavar="TIME", help="end a tool without progress for so long, such as 30m (default: never)"
             ),
+            _argument(
+                "--rehearse",
+                action="store_true",
+                help="run every stage on this CPU in minutes, with tiny models and a few rows; what is swapped is listed",
+            ),
             *_CHOICE,
             *_COMMON,
         ),

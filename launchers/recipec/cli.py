@@ -241,6 +241,10 @@ def _rules(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.rehearse:
+        from recipec.rehearsal.command import command
+
+        return command(options, _print, _say)
     from recipec.output import write
     from recipec.pipeline import compile_file
 

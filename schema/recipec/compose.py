@@ -71,10 +71,11 @@ def compose(
     profiles: Sequence[str] = (),
     variables: Sequence[str] = (),
     text: str | None = None,
+    rehearsal: Sequence[str] = (),
 ) -> Composed:
     """Read a recipe with all that it extends, and lay chosen profiles, settings `a.b=c` and variables `a=c` over it.
 
-    With `text`, that is taken for what the file holds.
+    With `text`, that is taken for what the file holds. What a `rehearsal` swaps is laid over all of it, as settings are.
 
     Raises RecipeError with every finding: files that are missing, no YAML or circular, profiles and variables that
     nobody has or uses, and whatever deletes or adds to what is not there.
@@ -98,6 +99,8 @@ def compose(
     below: Node = flat
     for setting in settings:
         below = set_value(below, setting)
+    for setting in rehearsal:
+        below = set_value(below, setting, "--rehearse")
     assert isinstance(below, Mapping)
     flat, defined = _defined(below, variables, findings)
     findings += _unused(defined, (*reading.layers, flat))
@@ -327,9 +330,9 @@ def read_setting(setting: str, option: str = "--set") -> tuple[Path, Node]:
     return path, read_text(whole.source, first_column=len(path_text) + 2)
 
 
-def set_value(tree: Node, setting: str) -> Node:
+def set_value(tree: Node, setting: str, option: str = "--set") -> Node:
     """Lay one `a.b=c` of the command line over a tree: null deletes, `a.b+=[c]` adds to a list. Raises RecipeError."""
-    path, value = read_setting(setting)
+    path, value = read_setting(setting, option)
     path_text, _, _ = setting.partition("=")
     whole = value.span._replace(line=1, column=1, end_line=1, end_column=max(2, len(setting) + 1))
     if path[0] in ("extends", "profiles"):

@@ -25,7 +25,7 @@ from recipec.source import (
 
 T = TypeVar("T", covariant=True)
 U = TypeVar("U")
-COMMAND_LINE = "--set"
+COMMAND_LINE = ("--set", "--rehearse")
 
 
 _BY_DEFAULT = Origin("default", "default of the language")

@@ -7,8 +7,10 @@ from typing import Any
 from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.evaluate import Evaluate
-from recipec.systems import accelerate
+from recipec.systems import accelerate, on_cpu
+from recipec.systems.check import Only
 from recipec.systems.document import Sheet, alike
+from recipec.systems.on_cpu import OnCpu
 from recipec.systems.system import Need, System
 from recipec.systems.table import (
     OMIT,
@@ -139,4 +141,16 @@ SYSTEM = System(
     job=job,
     uses=_uses,
     package="lm-eval",
+    on_cpu=OnCpu(
+        (
+            on_cpu.ATTENTION.replaced(when=(Only("attention", frozenset([None, "sdpa", "eager"]), negate=True),)),
+            on_cpu.Instead(
+                "evaluate.backend",
+                "hf",
+                "vLLM needs a GPU; Transformers answers",
+                (Only("backend", frozenset(["vllm"])),),
+                untried="vLLM",
+            ),
+        )
+    ),
 )

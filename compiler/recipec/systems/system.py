@@ -9,6 +9,7 @@ from recipec.job import Job
 from recipec.plan import Record
 from recipec.systems.check import Check
 from recipec.systems.document import Sheet
+from recipec.systems.on_cpu import OnCpu
 
 
 class Need(Record, frozen=True):
@@ -63,6 +64,8 @@ class System(Record, frozen=True):
     which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
     a prompt and what is sampled after it together.
 
+    `on_cpu`: what stands in for what needs a GPU when it is rehearsed on a CPU, or why nothing of it runs there.
+
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
     not alternate, and a system turn; `writing_tools` of those that write tools and calls of them. `reads` are, for a format,
     the fields of rows that it reads beside the columns of the format, those of turns with a dot before them; None: the program
@@ -101,3 +104,4 @@ class System(Record, frozen=True):
     requantises: frozenset[str] = frozenset()
     guards_fp16: bool = False
     joint_length: bool = False
+    on_cpu: OnCpu = OnCpu()

@@ -16,10 +16,11 @@ from recipec.job import Beside, Job
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.render.python_writer import Expression, literal
-from recipec.systems import rewards, trainers
-from recipec.systems.check import Check, refuses
+from recipec.systems import on_cpu, rewards, trainers
+from recipec.systems.check import Check, Only, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import ALIKE, BASE, base
+from recipec.systems.on_cpu import OnCpu
 from recipec.systems.system import System
 from recipec.systems.table import Row, choice, constant, flag, listed, made, named, same
 from recipec.systems.trl import script, settings
@@ -316,6 +317,16 @@ def _uses(s: Train) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+# What its own path for CPUs does without: models/_utils.py and unsloth_zoo/cpu
+ON_CPU = (
+    on_cpu.Instead("data.packing", False, "on a CPU Unsloth turns packing off", (Only("data.packing"),)),
+    on_cpu.Instead(
+        "train.optimizer",
+        "adamw",
+        "on a CPU Unsloth trains with adamw instead",
+        (Only("optimizer.name", frozenset(["adamw_8bit", "adamw_paged_8bit", "adamw_paged"])),),
+    ),
+)
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["train"]),
@@ -339,5 +350,6 @@ SYSTEM = System(
     unpaired_turns=True,
     requantises=frozenset(["mxfp4", "fp8"]),  # models/mapper.py
     guards_fp16=True,
+    on_cpu=OnCpu((*on_cpu.TRAINERS, *ON_CPU)),
     joint_length=True,  # of the loaded model: models/llama.py cuts what is longer
 )

@@ -14,11 +14,12 @@ from recipec.job import Beside, DropStale, DropTorn, Job, Step
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.source import is_list, is_mapping
-from recipec.systems import accelerate, deepspeed, huggingface, rewards, trainers
+from recipec.systems import accelerate, deepspeed, huggingface, on_cpu, rewards, trainers
 from recipec.systems.axolotl import adapter, data, loaders, objective, plugins
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet, alike
 from recipec.systems.huggingface import BASE, base, in_steps, without_steps
+from recipec.systems.on_cpu import OnCpu
 from recipec.systems.system import OF_TURNS, Need, System
 from recipec.systems.table import (
     OMIT,
@@ -471,6 +472,7 @@ SYSTEM = System(
     files=_files,
     checks=_checks,
     uses=_uses,
+    on_cpu=OnCpu((*on_cpu.TRAINERS, *adapter.ON_CPU)),
     one_process="Axolotl always starts one process on CPU",
     alternating=frozenset(["gemma", "mistral_v1", "mistral_v2v3", "mistral_v3_tekken"]),
     without_system=frozenset(["gemma"]),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.systems.check import Check, refuses
+from recipec.systems.check import Check, Only, refuses
 from recipec.systems.huggingface import BASE, FOUR_BIT
+from recipec.systems.on_cpu import Instead
 from recipec.systems.table import OMIT, Row, constant, made, renamed, same, spread, whole, within
 
 # Fields of PEFT's LoraConfig that Axolotl hands on, by its own names.
@@ -139,4 +140,10 @@ CHECKS: tuple[Check, ...] = (
         message=lambda options, release: f"Axolotl {release} hands no {_late(options)} on to PEFT",
         advice=f"use Axolotl {LATE} or later",
     ).at(until=LATE),
+)
+
+# of its fast paths for LoRA, which are Triton's
+ON_CPU = tuple(
+    Instead(f"overrides.axolotl.lora_{part}_kernel", False, "Triton's kernels need a GPU", (Only("adapter.type"),))
+    for part in ("mlp", "qkv", "o", "embedding")
 )

@@ -11,7 +11,7 @@ from recipec.job import Beside, Copy, Folder, Job, LinkToStart, Step, Word
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.source import is_mapping
-from recipec.systems import accelerate, deepspeed, trainers
+from recipec.systems import accelerate, deepspeed, on_cpu, trainers
 from recipec.systems.check import Check, differs, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import (
@@ -28,6 +28,7 @@ from recipec.systems.huggingface import (
     without_steps,
 )
 from recipec.systems.llamafactory import data
+from recipec.systems.on_cpu import OnCpu
 from recipec.systems.system import Need, System
 from recipec.systems.table import OMIT, Row, choice, constant, joined, made, named, nonzero, present, same, within
 
@@ -391,4 +392,5 @@ SYSTEM = System(
     job=_job,
     checks=_checks,
     uses=_uses,
+    on_cpu=OnCpu(on_cpu.TRAINERS),
 )

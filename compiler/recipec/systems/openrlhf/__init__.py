@@ -14,8 +14,9 @@ from recipec.job import RAY_PORT, Beside, Job, RayCluster, Word
 from recipec.kinds.train.records import Train
 from recipec.language.train import Scheduler
 from recipec.systems import rewards, trainers
-from recipec.systems.check import Check
+from recipec.systems.check import Check, Only
 from recipec.systems.document import Sheet, alike
+from recipec.systems.on_cpu import Instead, OnCpu
 from recipec.systems.openrlhf import common, data, reinforcement, supervised
 from recipec.systems.system import OF_TURNS, Need, System
 
@@ -86,5 +87,12 @@ SYSTEM = System(
     uses=_uses,
     reads={"chat": OF_TURNS, "preference": OF_TURNS, "prompt": OF_TURNS},
     pairs=frozenset(["messages"]),
+    on_cpu=OnCpu(
+        (  # so that what else a course holds can be rehearsed
+            Instead("rollout.engines", None, "two processes are too few", (Only("rollout.engines"),)),
+            Instead("rollout.tensor_parallel", None, "two processes are too few", (Only("rollout.tensor_parallel"),)),
+        ),
+        "OpenRLHF cannot be imported without flash-attn, and samples by vLLM: both need a GPU",
+    ),
     joint_length=True,  # utils/agent.py leaves the rest to the prompt
 )

@@ -12,10 +12,11 @@ from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.train.records import DataSource, Train
 from recipec.language.train import Scheduler
-from recipec.systems import accelerate, rewards, trainers
+from recipec.systems import accelerate, on_cpu, rewards, trainers
 from recipec.systems.check import Check, differs
 from recipec.systems.document import Sheet
 from recipec.systems.huggingface import ALIKE, BASE, base
+from recipec.systems.on_cpu import OnCpu
 from recipec.systems.system import System
 from recipec.systems.table import Row, choice, flag, made, present, same
 from recipec.systems.trl import adapters, script, settings
@@ -232,4 +233,5 @@ SYSTEM = System(
     writing_tools=frozenset(["qwen3"]),
     reads=script.READS,
     unpaired_turns=True,
+    on_cpu=OnCpu(on_cpu.TRAINERS),
 )

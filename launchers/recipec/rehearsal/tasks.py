@@ -1,0 +1,48 @@
+"""Tasks of a rehearsal: what stands in for those of lm-evaluation-harness whose rows are on the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recipec.kinds.evaluate import compares
+
+
+def own_tasks(folder: str | None) -> Iterator[str]:
+    """Yield the names of the tasks in a folder."""
+    for file in sorted(Path(folder).rglob("*.y*ml")) if folder is not None else ():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            word, colon, name = line.partition(":")
+            if colon and word in ("task", "group", "tag"):
+                yield name.strip().strip("\"'")
+
+
+def made_tasks(folder: Path, names: list[str], new_tokens: int) -> dict[str, str]:
+    """Return a file for each task, and the rows that they ask."""
+    rows = [
+        {"question": f"Where is the {thing}?", "choices": ["aisle 1", "aisle 2", "aisle 3"], "answer": index % 3}
+        for index, thing in enumerate(("tea", "bread", "candles", "milk", "soap", "rice", "salt", "flour"))
+    ]
+    found = {"rehearsal.jsonl": "".join(json.dumps(row) + "\n" for row in rows)}
+    for name in names:
+        asked: dict[str, Any] = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_kwargs": {"data_files": {"test": str(folder / "rehearsal.jsonl")}},
+            "test_split": "test",
+            "fewshot_split": "test",
+            "doc_to_text": "{{question}}",
+            "target_delimiter": " ",
+            "metadata": {"version": 0},
+        }
+        if compares(name):
+            asked |= {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}", "doc_to_target": "{{answer}}"}
+            asked["metric_list"] = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
+        else:
+            asked |= {"output_type": "generate_until", "doc_to_target": "{{choices[answer]}}"}
+            asked["generation_kwargs"] = {"until": ["\n"], "max_gen_toks": new_tokens, "do_sample": False}
+            asked["metric_list"] = [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
+        found[f"{name.replace('/', '_')}.yaml"] = json.dumps(asked, indent=2, ensure_ascii=False) + "\n"
+    return found

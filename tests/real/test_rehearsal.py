@@ -1,0 +1,120 @@
+"""Shipped recipes, really rehearsed by their own tools on two cores.
+
+These cover each trainer, each way to share the work between processes, and each kind of stage; the trainings of all recipes take
+longer than a suite may. `python benchmarks/rehearse_all.py --write` rehearses all of them whole, and keeps the result.
+"""
+
+import json
+import os
+import runpy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from meeting import alone
+
+ROOT = Path(__file__).parents[2]
+ALL = runpy.run_path(str(ROOT / "benchmarks" / "rehearse_all.py"))
+Rehearse = Callable[..., dict[str, Any]]
+SELECTED = [
+    ("qwen2.5-1.5b-grpo-math", ("train", "evaluate-tuned")),  # TRL, GRPO with three rewards, DDP, an evaluation by two processes
+    ("qwen3-8b-fsdp2-lora", ("train",)),  # Axolotl, an adapter under FSDP2, Parquet
+    ("llama-3-70b-zero3-nvme", ("train",)),  # Axolotl, all weights under ZeRO-3, offloaded
+    ("llama-3-8b-llamafactory-lora", ("train", "merge")),  # LLaMA-Factory, 4-bit weights, packing, W&B offline
+    ("llama-3-8b-medical-unsloth", ("train", "merge")),  # Unsloth
+    ("own-script-accelerate", ("train",)),  # a script of the user
+]  # fmt: skip
+GRPO = """
+recipe: 1
+name: rewarded
+trainer: trl
+model: {base: Qwen/Qwen2.5-1.5B-Instruct}
+data: {train: [{path: asked.jsonl, format: prompt, columns: {answer: answer}}]}
+train: {method: grpo, batch_size: 64, micro_batch_size: 8, learning_rate: 1e-6}
+rewards: [{type: python, path: mine.py, function: judge}]
+hardware: {gpu: h100-80gb}
+"""
+
+
+@pytest.fixture
+def rehearse(tmp_path: Path) -> Iterator[Rehearse]:
+    before = Path.cwd(), dict(os.environ)
+
+    def one(recipe: Path, *, select: tuple[str, ...] = (), several: bool = True) -> dict[str, Any]:
+        with ExitStack() as stack:
+            if several:  # processes that meet at one port
+                stack.enter_context(alone())
+            found: dict[str, Any] = ALL["rehearsed"](recipe, tmp_path, select=select)
+        return found
+
+    yield one
+    os.chdir(before[0])
+    os.environ.clear()
+    os.environ.update(before[1])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "select"), SELECTED)
+def test_it_is_rehearsed(name: str, select: tuple[str, ...], rehearse: Rehearse, tmp_path: Path) -> None:
+    found = rehearse(ROOT / "recipes" / f"{name}.yaml", select=select)
+    run = tmp_path / "runs" / f"{name}.rehearsal"
+    assert found["exit_code"] == 0, (found, (run / "logs" / "train.log").read_text(errors="replace")[-4000:])
+    assert {stage for stage, state in found["ended"].items() if state == "done"} == set(select)
+    if name != "own-script-accelerate":
+        state = json.loads((run / "train" / "checkpoint-3" / "trainer_state.json").read_text())
+        assert state["global_step"] == 3
+    if "merge" in select:
+        assert (run / "merge" / "model.safetensors").exists() or list((run / "merge").glob("*.safetensors"))
+    if "evaluate-tuned" in select:
+        assert list((run / "evaluate-tuned").rglob("results_*.json"))
+    assert json.loads((run / "rehearsal.json").read_text())["swaps"]
+    assert not (tmp_path / "runs" / name).exists()
+    assert not (tmp_path / "build" / name).exists()
+
+
+@pytest.mark.real
+def test_a_reward_that_raises_ends_it_as_it_would_end_the_run(
+    rehearse: Rehearse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rewarded.yaml").write_text(GRPO)
+    rows = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(80)]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.py").write_text(
+        "def judge(completions, prompts, answers):\n    return [float(answers[0]['value'])] * len(completions)\n"
+    )
+    found = rehearse(tmp_path / "rewarded.yaml", several=False)
+    assert found["exit_code"] == 3
+    assert found["ended"] == {"train": "failed"}
+    told = capsys.readouterr().out
+    assert "mine.py" in told
+    assert "TypeError: string indices must be integers" in told
+
+
+@pytest.mark.real
+def test_a_template_that_refuses_a_row_ends_it_as_it_would_end_the_run(
+    rehearse: Rehearse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "refused.yaml").write_text(
+        "recipe: 1\nname: refused\ntrainer: trl\nhardware: {gpu: h100-80gb}\n"
+        "model: {base: Qwen/Qwen2.5-0.5B, max_length: 512, chat_template_file: turns.jinja}\n"
+        "data: {train: [{path: rows.jsonl, format: chat}]}\n"
+        "train: {epochs: 1, batch_size: 16, learning_rate: 1e-5}\n"
+    )
+    (tmp_path / "turns.jinja").write_text(
+        "{% for message in messages %}{% if 'seven' in message['content'] %}{{ raise_exception('no sevens here') }}{% endif %}"
+        "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    numbers = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    talks = [
+        [{"role": "user", "content": f"Say {n}, {k}."}, {"role": "assistant", "content": n}]
+        for n in numbers
+        for k in range(8)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in talks))
+    found = rehearse(tmp_path / "refused.yaml", several=False)
+    assert found["exit_code"] == 3
+    assert found["ended"] == {"train": "failed"}
+    assert "no sevens here" in capsys.readouterr().out
