@@ -23,6 +23,7 @@ from recipec.source import (
     Source,
     Span,
     beginning,
+    child,
     dotted,
     find,
     leaves,
@@ -336,6 +337,15 @@ def set_value(tree: Node, setting: str) -> Node:
         advice = "write it in the file; --profile NAME chooses a profile"
         raise RecipeError([Finding("S031", f"{path[0]} cannot be set from outside", whole, help=advice)])
     key = value.span._replace(line=1, column=1, end_line=1, end_column=len(path_text) + 1)
+    return laid_value(tree, path_text, value, key, whole)
+
+
+def laid_value(tree: Node, path_text: str, value: Node, key: Span, whole: Span) -> Node:
+    """Lay a value over a tree at a dotted path: null deletes, `a.b+` adds to a list, `stages.dpo` is a stage by its name.
+
+    `key` is where the path is written, `whole` where both are. Raises RecipeError.
+    """
+    path = by_name(tree, split_path(path_text))
     last, parent = path[-1], find(tree, path[:-1])
     findings: list[Finding] = []
     if isinstance(last, str) and last.endswith("+") and len(last) > 1:
@@ -354,6 +364,19 @@ def set_value(tree: Node, setting: str) -> Node:
     except LookupError as step:
         message = f"the recipe has no place for {path_text}"
         raise RecipeError([Finding("S031", message, whole, help=f"there is nothing at the step {step}")]) from None
+
+
+def by_name(tree: Node, path: Path) -> Path:
+    """Return a path with the name of a stage, or of what else has a `name` in a list, as its number there."""
+    steps: list[str | int] = []
+    at: Node | None = tree
+    for step in path:
+        if isinstance(at, Items) and isinstance(step, str):
+            named = [n for n, one in enumerate(at.nodes) if getattr(find(one, ("name",)), "value", None) == step]
+            step = named[0] if named else step
+        steps.append(step)
+        at = child(at, step) if at is not None else None
+    return tuple(steps)
 
 
 def _deleted(tree: Node, path: Path) -> Node:

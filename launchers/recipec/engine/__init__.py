@@ -3,6 +3,7 @@
 from recipec.engine.display import Display, PlainDisplay, display_for
 from recipec.engine.runner import DONE, FAILED, INTERRUPTED, foresee, run
 from recipec.engine.selection import Choice
+from recipec.engine.sharing import Siblings
 from recipec.engine.status import logs, status, status_text
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Choice",
     "Display",
     "PlainDisplay",
+    "Siblings",
     "display_for",
     "foresee",
     "logs",

@@ -19,6 +19,7 @@ from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import Key, keys
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
+from recipec.engine.sharing import Sharing, Siblings
 from recipec.engine.standing import standings
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
 from recipec.launch import nodes
@@ -42,6 +43,7 @@ def run(
     display: Display | None = None,
     recipe: Path | None = None,
     choice: Choice = Choice(),  # noqa: B008  # it is frozen
+    siblings: Siblings | None = None,
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
@@ -49,7 +51,7 @@ def run(
     whose inputs did not change are skipped; a training resumes from its last complete checkpoint. With `fresh`, the outputs
     of changed or unfinished stages are moved aside (to `STAGE.previous`, never deleted) and those stages start over; when
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
-    lines; `choice` says which stages run, and which run anew. Raises RecipeError, before anything is started, when the run
+    lines; `choice` says which stages run, and which run anew; what one of the `siblings` has made of the same is taken. Raises RecipeError, before anything is started, when the run
     must not begin.
     """
     build = load(build_dir, recipe)
@@ -59,7 +61,7 @@ def run(
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        return _run(build, folder, display, chosen, fresh=fresh)
+        return _run(build, folder, display, chosen, siblings or Siblings(()), fresh=fresh)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
@@ -79,7 +81,7 @@ def foresee(build: Build, runs_root: Path, choice: Choice, *, fresh: bool = Fals
     return decide(build, standing, chosen, fresh=fresh)
 
 
-def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, fresh: bool) -> int:
+def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, siblings: Siblings, *, fresh: bool) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
         several = spread(build)
@@ -90,13 +92,14 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, *, f
         found = keys(build, folder.hashes)
         standing = standings(build, folder, record.read(), found)
         decisions = decide(build, standing, chosen, fresh=fresh)
+        sharing = siblings.sharing(decisions, found, anew=fresh or bool(chosen.forced))
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
         _begin(build, folder, record)
         display.start(build.name, [stage.name for stage in build.stages])
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
-                code = _carry_out(build, folder, record, decisions, found, display, signals)
+                code = _carry_out(build, folder, record, decisions, found, display, signals, sharing)
         finally:
             display.stop()
         event = {DONE: "run-finished", FAILED: "run-failed"}.get(code, "run-interrupted")
@@ -139,6 +142,7 @@ def _carry_out(
     keys: dict[str, Key],
     display: Display,
     signals: Signals,
+    sharing: Sharing,
 ) -> int:
     todo = [decision for decision in decisions if decision.runs]
     for decision in decisions:
@@ -147,7 +151,9 @@ def _carry_out(
         if not decision.runs:
             display.stage(decision.stage.name, "skipped", decision.why)
     try:
-        for name in dict.fromkeys(decision.stage.environment for decision in todo):
+        for name in dict.fromkeys(
+            decision.stage.environment for decision in todo if not sharing.can_take(decision.stage)
+        ):
             _provide(build, folder, name, record, display, signals)
     except EnvironmentInterrupted:
         return INTERRUPTED
@@ -168,6 +174,15 @@ def _carry_out(
             record.add("stage-set-aside", stage=stage.name, moved_to=str(aside), why=decision.why)
             display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
         keys[stage.name].write(folder.key(stage.name))
+        if (taken := sharing.take(folder, stage)) is not None:
+            record.add("stage-taken", stage=stage.name, fingerprint=keys[stage.name].hash, taken_from=taken)
+            display.stage(stage.name, "skipped", f"taken from {taken}")
+            continue
+        if (where := sharing.failed_in(stage)) is not None:
+            reason = f"it failed in {where}, and would be made from the same here"
+            record.add("stage-failed", stage=stage.name, attempt=decision.history.attempts, reason=reason)
+            display.stage(stage.name, "failed", reason)
+            return FAILED
         resume = _resume(stage, record, display) if stage.resumable else None
         ended = attempt(
             build,
@@ -183,7 +198,9 @@ def _carry_out(
         if ended.state == "interrupted":
             return INTERRUPTED
         if ended.state == "failed":
+            sharing.failed(folder, stage)
             return FAILED
+        sharing.made(folder, stage)
     return DONE
 
 
