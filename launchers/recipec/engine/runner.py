@@ -108,7 +108,7 @@ def _run(build: Build, folder: RunFolder, display: Display, chosen: Chosen, sibl
             told.pop_all()
     if left and code == DONE:
         display.say(f"not selected, and not complete: {', '.join(left)}")
-    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name))
+    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=build.name))
     display.stop()
     return code
 
