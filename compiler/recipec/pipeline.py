@@ -1,13 +1,14 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
-from recipec.course import bind_course
+from recipec.course import Course, bind_course
 from recipec.decide.decision import decide
 from recipec.diagnostics import MOST, Finding, RecipeError, errors, tidy
 from recipec.emission import place
@@ -18,6 +19,9 @@ from recipec.secrets import has_shape, is_named, shapes
 from recipec.source import Mapping, Node, Scalar, Span, dotted, key_span, leaves, split_path
 from recipec.source import Path as Steps
 from recipec.sweep import Sweep, Variant, sweep_of
+
+if TYPE_CHECKING:
+    from recipec.variants import Outcome
 
 _ADVICE = (
     "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; "
@@ -89,12 +93,35 @@ def of_sweep(path: str, composed: Composed, sweep: Sweep, chosen: Sequence[str] 
 
     One that the rules refuse has their errors; raises RecipeError where a path or a value is no word of the language.
     """
-    for number, variant in enumerate(sweep.variants(chosen)):
-        compiled = _whole(path, composed, variant.tree(sweep.base), variant, alone=number > 0)
+    from recipec.variants import NAME, Known, Outcome, Traced
+
+    first = True
+
+    def of(compiled: Compiled) -> Outcome:
+        return Outcome(compiled.name, compiled.files, compiled.findings, compiled.notes)
+
+    def plainly(variant: Variant) -> Outcome:
+        return of(_whole(path, composed, variant.tree(sweep.base), variant, alone=not first))
+
+    def traced(variant: Variant, numbers: Traced) -> Outcome:
+        named = variant._replace(name=NAME)
+        return of(_whole(path, composed, variant.tree(sweep.base), named, alone=True, traced=numbers.course))
+
+    known = Known(plainly, traced)
+    for variant in sweep.variants(chosen):
+        if first:  # whoever wants but one gets it whole, and nothing is done for the others
+            compiled = _whole(path, composed, variant.tree(sweep.base), variant)
+            first = False
+        else:
+            compiled = Compiled(*_fields(known.outcome(variant)), variant)
         if any(finding.code[0] in "RS" for finding in errors(compiled.findings)):
             exact = _whole(path, composed, variant.tree(sweep.base, exact=True), variant, alone=True)
             raise RecipeError([_whole_path(one, sweep) for one in errors(exact.findings) or compiled.findings])
         yield compiled
+
+
+def _fields(found: "Outcome") -> tuple[str, dict[str, str], list[Finding], None, list[Finding]]:
+    return found.name, found.files, found.findings, None, found.notes
 
 
 def _whole_path(finding: Finding, sweep: Sweep) -> Finding:
@@ -106,10 +133,16 @@ def _whole_path(finding: Finding, sweep: Sweep) -> Finding:
 
 
 def _whole(
-    path: str, composed: Composed, tree: Node, variant: Variant | None = None, *, alone: bool = False
+    path: str,
+    composed: Composed,
+    tree: Node,
+    variant: Variant | None = None,
+    *,
+    alone: bool = False,
+    traced: Callable[[Course], Course] | None = None,
 ) -> Compiled:
     """Compile a composed recipe, or a variant of it, with all that there is to say; of it `alone`, not of its profiles."""
-    compiled = compile_tree(tree, composed, variant=variant)
+    compiled = compile_tree(tree, composed, variant=variant, traced=traced)
     found = [*compiled.findings, *([] if alone else _of_profiles(composed, compiled.findings))]
     name = compiled.name.partition("/")[0]
     kept = os.path.join(os.path.dirname(path), f"{name}.tokens.json")  # noqa: PTH118, PTH120  # mostly not there
@@ -167,11 +200,16 @@ def _of_profile(tree: Node, other: Mapping, span: Span | None) -> Span | None:
 
 
 def compile_tree(
-    tree: Node, composed: Composed | None = None, *, written: bool = True, variant: Variant | None = None
+    tree: Node,
+    composed: Composed | None = None,
+    *,
+    written: bool = True,
+    variant: Variant | None = None,
+    traced: Callable[[Course], Course] | None = None,
 ) -> Compiled:
     """Compile a located tree, made as `composed` says, of a `variant` if it is one; files are made where they are to be `written`.
 
-    Raises RecipeError when it is no mapping.
+    `traced` puts traced numbers into what was bound. Raises RecipeError when it is no mapping.
     """
     if not isinstance(tree, Mapping):
         raise no_mapping(tree)
@@ -182,6 +220,9 @@ def compile_tree(
         return Compiled("", {}, tidy(findings), None, variant=variant)
     if variant is not None:
         course = course.named(f"{course.recipe.name}/{variant.name}")
+    if traced is not None:
+        course = traced(course)
+        tree = course.tree
     findings += rules.unallowable(course)
     recipe = course.recipe
     decision = decide(course)
