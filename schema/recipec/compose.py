@@ -23,7 +23,7 @@ from recipec.source import (
     Source,
     Span,
     beginning,
-    child,
+    by_name,
     dotted,
     find,
     leaves,
@@ -364,19 +364,6 @@ def laid_value(tree: Node, path_text: str, value: Node, key: Span, whole: Span) 
     except LookupError as step:
         message = f"the recipe has no place for {path_text}"
         raise RecipeError([Finding("S031", message, whole, help=f"there is nothing at the step {step}")]) from None
-
-
-def by_name(tree: Node, path: Path) -> Path:
-    """Return a path with the name of a stage, or of what else has a `name` in a list, as its number there."""
-    steps: list[str | int] = []
-    at: Node | None = tree
-    for step in path:
-        if isinstance(at, Items) and isinstance(step, str):
-            named = [n for n, one in enumerate(at.nodes) if getattr(find(one, ("name",)), "value", None) == step]
-            step = named[0] if named else step
-        steps.append(step)
-        at = child(at, step) if at is not None else None
-    return tuple(steps)
 
 
 def _deleted(tree: Node, path: Path) -> Node:

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 NAME = "qz=1_name=1zq"  # stands for a name in a text
 MARK = "qz"
@@ -229,7 +229,7 @@ class Number:
 
 
 def _number(value: Any) -> Number | None:
-    return cast("Number", value) if type(value) is Number else None
+    return value if isinstance(value, Number) else None
 
 
 def _spelled(other: Any) -> tuple[str, Any] | None:

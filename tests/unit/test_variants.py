@@ -23,7 +23,7 @@ SWEEPS = [
     ("mistral-7b-ko-chat", f"{{{RATE}, adapter.rank: {{choice: [4, 8, 16, 64]}}}}", 15),
     ("mistral-7b-ko-chat", "{adapter.rank: {integer: [1, 300]}, adapter.alpha: {integer: [1, 300]}}", None),
     ("mistral-7b-dpo-trl", f"{{{RATE}, train.beta: {{uniform: [0.001, 2]}}}}", 15),
-    ("mistral-7b-dpo-trl", "{train.epochs: {uniform: [0.1, 40]}, train.warmup: {uniform: [0, 0.2]}}", None),
+    ("mistral-7b-dpo-trl", "{train.epochs: {uniform: [0.1, 40]}, train.weight_decay: {uniform: [0, 0.1]}}", None),
     ("mistral-7b-dpo-trl", "{train.epochs: {choice: [1, 2, 1.5]}, train.scheduler: {choice: [linear, cosine]}}", None),
     ("mistral-7b-dpo-trl", "{train.batch_size: {integer: [1, 64]}, train.micro_batch_size: {integer: [1, 4]}}", None),
     ("mistral-7b-dpo-trl", "{adapter.rslora: {choice: [true, false]}, adapter.rank: {choice: [8, 9]}}", None),
