@@ -14,6 +14,7 @@ import msgspec
 from recipec.kinds import REGISTRY, kind
 from recipec.plan import Plan, Record, Stage, fields, leaf
 from recipec.terminal import json_text
+from recipec.traced import as_record
 
 FORMAT = 2
 FILE = "plan.json"
@@ -132,7 +133,7 @@ def read(text: bytes | str) -> Manifest:
     return found.replaced(plan=found.plan.replaced(stages=stages))
 
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=as_record)
 
 
 def write(manifest: Manifest) -> str:

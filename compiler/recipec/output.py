@@ -14,13 +14,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from recipec.diagnostics import Finding, RecipeError
+from recipec.traced import CURRENT, MARK
 
 MANIFEST = "plan.json"
 LARGEST = 64 << 20  # bytes of a file of the user that a compile hashes; a run hashes all of them
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 of a text, in hexadecimal."""
+    """Return the SHA-256 of a text, in hexadecimal; while a trace is made, what stands for it."""
+    if CURRENT and MARK in text:
+        return CURRENT[-1].digest(text)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -1,13 +1,14 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recipec import rules
 from recipec.compose import Composed, compose, no_mapping
-from recipec.course import bind_course
+from recipec.course import Course, bind_course
 from recipec.decide.decision import decide
 from recipec.diagnostics import MOST, Finding, RecipeError, errors, tidy
 from recipec.emission import place
@@ -15,8 +16,12 @@ from recipec.plan import Record, Resolved
 from recipec.references import is_shell_variable, misplaced
 from recipec.render.tree import files_of
 from recipec.secrets import has_shape, is_named, shapes
-from recipec.source import Mapping, Node, Scalar, Span, dotted, key_span, leaves
+from recipec.source import Mapping, Node, Scalar, Span, dotted, key_span, leaves, split_path
 from recipec.source import Path as Steps
+from recipec.sweep import Sweep, Variant, sweep_of
+
+if TYPE_CHECKING:
+    from recipec.variants import Outcome
 
 _ADVICE = (
     "set HF_TOKEN, WANDB_API_KEY, … where you run it, or write NAME: ${env:NAME} in launch.environment; "
@@ -30,6 +35,7 @@ class Compiled(Record, frozen=True):
     """What came of one recipe. `files` is empty when there are errors.
 
     `notes` say what could not be judged, where there are no errors; `findings` are everything else that there is to say.
+    `variant` is the one of a sweep that this is, None without one: its name then ends the recipe's, behind a slash.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Compiled(Record, frozen=True):
     findings: list[Finding]
     resolved: Resolved | None
     notes: list[Finding] = []
+    variant: Variant | None = None
 
     @property
     def told(self) -> list[Finding]:
@@ -51,19 +58,95 @@ def compile_file(
     variables: Sequence[str] = (),
     text: str | None = None,
     rehearsal: Sequence[str] = (),
+    variants: Sequence[str] = (),
 ) -> Compiled:
     """Compile a recipe file to the text of every file. Never raises RecipeError.
 
     It is merged over what it extends; chosen profiles, `a.b=c` settings and `a=c` variables are merged over it.
-    With `text`, that is taken for what the file holds; what a `rehearsal` swaps is laid over all of it.
+    With `text`, that is taken for what the file holds; what a `rehearsal` swaps is laid over all of it. Of a sweep, it is the
+    first variant, of those whose names match one of the `variants`, that has no errors; if all have, the first.
     """
     try:
-        composed = compose(path, settings, profiles, variables, text, rehearsal)
-        compiled = compile_tree(composed.tree, composed)
+        return compile_composed(path, compose(path, settings, profiles, variables, text, rehearsal), variants)
     except RecipeError as error:
         return Compiled("", {}, error.findings, None)
-    found = [*compiled.findings, *_of_profiles(composed, compiled.findings)]
-    kept = os.path.join(os.path.dirname(path), f"{compiled.name}.tokens.json")  # noqa: PTH118, PTH120  # mostly not there
+
+
+def compile_composed(path: str, composed: Composed, variants: Sequence[str] = ()) -> Compiled:
+    """Compile a composed recipe as `compile_file` does. Never raises RecipeError."""
+    try:
+        sweep = sweep_of(composed.tree)
+        if sweep is None:
+            return _whole(path, composed, composed.tree)
+        first: Compiled | None = None
+        for one in of_sweep(path, composed, sweep, variants):
+            if not errors(one.findings):
+                return one
+            first = first or one
+        assert first is not None  # there is one at least, or an error has been raised
+    except RecipeError as error:
+        return Compiled("", {}, error.findings, None)
+    return first
+
+
+def of_sweep(path: str, composed: Composed, sweep: Sweep, chosen: Sequence[str] = ()) -> Iterator[Compiled]:
+    """Yield every variant of a sweep, or those whose names match one of the `chosen` patterns, as it is compiled.
+
+    One that the rules refuse has their errors; raises RecipeError where a path or a value is no word of the language.
+    """
+    from recipec.variants import NAME, Known, Outcome, Traced
+
+    first = True
+
+    def of(compiled: Compiled) -> Outcome:
+        return Outcome(compiled.name, compiled.files, compiled.findings, compiled.notes)
+
+    def plainly(variant: Variant) -> Outcome:
+        return of(_whole(path, composed, variant.tree(sweep.base), variant, alone=not first))
+
+    def traced(variant: Variant, numbers: Traced) -> Outcome:
+        named = variant._replace(name=NAME)
+        return of(_whole(path, composed, variant.tree(sweep.base), named, alone=True, traced=numbers.course))
+
+    known = Known(plainly, traced)
+    for variant in sweep.variants(chosen):
+        if first:  # whoever wants but one gets it whole, and nothing is done for the others
+            compiled = _whole(path, composed, variant.tree(sweep.base), variant)
+            first = False
+        else:
+            compiled = Compiled(*_fields(known.outcome(variant)), variant)
+        if any(finding.code[0] in "RS" for finding in errors(compiled.findings)):
+            exact = _whole(path, composed, variant.tree(sweep.base, exact=True), variant, alone=True)
+            raise RecipeError([_whole_path(one, sweep) for one in errors(exact.findings) or compiled.findings])
+        yield compiled
+
+
+def _fields(found: "Outcome") -> tuple[str, dict[str, str], list[Finding], None, list[Finding]]:
+    return found.name, found.files, found.findings, None, found.notes
+
+
+def _whole_path(finding: Finding, sweep: Sweep) -> Finding:
+    """Return a finding with the whole path as its suggestion, where it is about one that a sweep names."""
+    path = next((path for path, key in sweep.keys.items() if key == finding.span), None)
+    if path is None or finding.suggestion is None:
+        return finding
+    return finding._replace(suggestion=dotted((*split_path(path)[:-1], finding.suggestion)))
+
+
+def _whole(
+    path: str,
+    composed: Composed,
+    tree: Node,
+    variant: Variant | None = None,
+    *,
+    alone: bool = False,
+    traced: Callable[[Course], Course] | None = None,
+) -> Compiled:
+    """Compile a composed recipe, or a variant of it, with all that there is to say; of it `alone`, not of its profiles."""
+    compiled = compile_tree(tree, composed, variant=variant, traced=traced)
+    found = [*compiled.findings, *([] if alone else _of_profiles(composed, compiled.findings))]
+    name = compiled.name.partition("/")[0]
+    kept = os.path.join(os.path.dirname(path), f"{name}.tokens.json")  # noqa: PTH118, PTH120  # mostly not there
     if compiled.resolved is not None and os.path.exists(kept):  # noqa: PTH110
         from recipec import snapshot
 
@@ -81,7 +164,7 @@ def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Findin
     """
     told = {(finding.code, finding.message) for finding in findings}
     found: list[Finding] = []
-    for number, (name, other) in enumerate(composed.others.items()):
+    for number, (name, other) in enumerate((name, _first(other)) for name, other in composed.others.items()):
         shape = bind_course(other)[1]
         whole = number < PROFILES and not shape and not errors(findings)
         more = errors(compile_tree(other, composed, written=False).findings) if whole else []
@@ -91,6 +174,15 @@ def _of_profiles(composed: Composed, findings: Sequence[Finding]) -> list[Findin
             span = finding.span if finding in shape else _of_profile(composed.tree, other, finding.span)
             found.append(finding._replace(span=span, help=advice, severity="error" if finding in shape else "warning"))
     return found
+
+
+def _first(tree: Mapping) -> Mapping:
+    """Return a recipe as the first variant of its sweep sees it, or itself."""
+    try:
+        sweep = sweep_of(tree)
+        return tree if sweep is None else next(sweep.variants()).tree(sweep.base)
+    except RecipeError:
+        return tree
 
 
 def _of_profile(tree: Node, other: Mapping, span: Span | None) -> Span | None:
@@ -108,10 +200,17 @@ def _of_profile(tree: Node, other: Mapping, span: Span | None) -> Span | None:
     )
 
 
-def compile_tree(tree: Node, composed: Composed | None = None, *, written: bool = True) -> Compiled:
-    """Compile a located tree, made as `composed` says; files are made where they are to be `written`.
+def compile_tree(
+    tree: Node,
+    composed: Composed | None = None,
+    *,
+    written: bool = True,
+    variant: Variant | None = None,
+    traced: Callable[[Course], Course] | None = None,
+) -> Compiled:
+    """Compile a located tree, made as `composed` says, of a `variant` if it is one; files are made where they are to be `written`.
 
-    Raises RecipeError when it is no mapping.
+    `traced` puts traced numbers into what was bound. Raises RecipeError when it is no mapping.
     """
     if not isinstance(tree, Mapping):
         raise no_mapping(tree)
@@ -119,7 +218,12 @@ def compile_tree(tree: Node, composed: Composed | None = None, *, written: bool 
     told = {finding.span for finding in findings}
     findings += [*_secrets(tree, composed), *(finding for finding in misplaced(tree) if finding.span not in told)]
     if course is None:
-        return Compiled("", {}, tidy(findings), None)
+        return Compiled("", {}, tidy(findings), None, variant=variant)
+    if variant is not None:
+        course = course.named(f"{course.recipe.name}/{variant.name}")
+    if traced is not None:
+        course = traced(course)
+        tree = course.tree
     findings += rules.unallowable(course)
     recipe = course.recipe
     decision = decide(course)
@@ -127,7 +231,7 @@ def compile_tree(tree: Node, composed: Composed | None = None, *, written: bool 
     left = rules.unallowed(course, more)
     if errors(left) or any(part.wrong for part in course.parts):
         left = [finding for finding in left if finding.span is None or finding.span not in told]  # one thing of a value
-        return Compiled(recipe.name, {}, tidy([*findings, *_of(left, note=False)]), None)
+        return Compiled(recipe.name, {}, tidy([*findings, *_of(left, note=False)]), None, variant=variant)
     before = set(findings)
     every = rules.findings(course, decision, [*findings, *more])
     every = [one for one in every if one in before or one.span is None or one.span not in told]
@@ -136,9 +240,10 @@ def compile_tree(tree: Node, composed: Composed | None = None, *, written: bool 
     findings = tidy(findings)
     weighty = _of(findings, note=False)
     if errors(weighty):
-        return Compiled(recipe.name, {}, weighty, None)
+        return Compiled(recipe.name, {}, weighty, None, variant=variant)
     files = files_of(course, decision, placed, findings, composed) if written else {}
-    return Compiled(recipe.name, files, weighty, decision.resolved, tidy([*notes, *_of(findings, note=True)]))
+    notes = tidy([*notes, *_of(findings, note=True)])
+    return Compiled(recipe.name, files, weighty, decision.resolved, notes, variant)
 
 
 def _of(findings: list[Finding], *, note: bool) -> list[Finding]:

@@ -1,6 +1,11 @@
 """The commands of `recipe`, each with its help text and its arguments, in the form that argparse takes."""
 
-from typing import Any
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from recipec.printing import say
+from recipec.source import visible
 
 FORMATS = ("text", "line", "json", "sarif", "github")
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -37,6 +42,14 @@ _OVERRIDES = (
         metavar="a=c",
         dest="variables",
         help="set a variable of the recipe; may be repeated",
+    ),
+    _argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        dest="variants",
+        help="only these variants of a sweep, such as 'lr=1e-5*'; may be repeated",
     ),
 )
 _COMMON = (*_OVERRIDES, _JSON_ONLY)
@@ -239,10 +252,22 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             _argument("--follow", action="store_true", help="keep printing until the run ends"),
         ),
     ),
+    "sweep": (
+        "compare the variants of a sweep: what varies, the last loss, scores",
+        (
+            *_RUN_NAME,
+            _argument("--best", metavar="MEASURE", help="what marks the best: loss, a task, or task/metric"),
+        ),
+    ),
     "report": (
         "write an HTML report of a run, or of several side by side",
         (
-            _argument("names", nargs="+", metavar="NAME", help="name of a run; several are compared with the first"),
+            _argument(
+                "names",
+                nargs="+",
+                metavar="NAME",
+                help="name of a run, or of a sweep; several are compared with the first",
+            ),
             _argument("--markdown", action="store_true", help="print Markdown for a pull request instead"),
             _argument("--out", metavar="FILE", help="where to write it (default: in the folder of the run)"),
             _RUNS,
@@ -260,3 +285,13 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
         ),
     ),
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse, with wrong usage as an exception, so that `--json` can report it too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong. Raises ArgumentError."""
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {visible(message)}")
+        raise argparse.ArgumentError(None, message)

@@ -1,6 +1,4 @@
-"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 a tool or stage failed, 4 scores too low, 75 to be
-started again, 130 interrupted.
-"""
+"""The command `recipe`. Exit codes: 0 done, 1 findings, 2 wrong usage, 3 failed, 4 scores too low, 75 start again, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -12,16 +10,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from recipec.arguments import COMMANDS, FORMATS
-from recipec.diagnostics import Finding, RecipeError, errors, render, summary
+from recipec.arguments import COMMANDS, FORMATS, Parser
+from recipec.diagnostics import Finding, RecipeError, errors
 from recipec.plural import counted
-from recipec.secrets import hidden, named_in
+from recipec.printing import as_json_text as _json
+from recipec.printing import discreet as _discreet
+from recipec.printing import print_findings as _print_findings
+from recipec.printing import print_text as _print
+from recipec.printing import say as _say
 from recipec.source import visible
-from recipec.terminal import json_text, shown
 
 if TYPE_CHECKING:
+    from recipec.compose import Composed
     from recipec.pipeline import Compiled
     from recipec.run_command import Told
 
@@ -96,19 +98,9 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Argparse, with wrong usage as an exception, so that `--json` can report it too."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong. Raises ArgumentError."""
-        self.print_usage(sys.stderr)
-        _say(f"{self.prog}: error: {visible(message)}")
-        raise argparse.ArgumentError(None, message)
-
-
 def _parser(command: str) -> argparse.ArgumentParser:
     """Return the parser of the command line, only for `command` when it is one, which starts faster."""
-    parser = _Parser(
+    parser = Parser(
         prog="recipe",
         description="Compile a training recipe into the files that Axolotl, TRL, DeepSpeed and other tools read, and run it.",
         allow_abbrev=False,
@@ -123,65 +115,46 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _print(text: str) -> None:
-    """Print text, which may hold what others wrote."""
-    text = shown(text)
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+def _compile_all(options: argparse.Namespace) -> tuple[list[Compiled], list[Finding], dict[str, Composed]]:
+    """Compile all recipes but those with a sweep, which come last; return also what there is to say."""
+    from recipec.compose import compose
+    from recipec.pipeline import Compiled, compile_composed
+    from recipec.sweep import has_sweep
 
-
-def _discreet(text: str) -> str:
-    """Return text out of a file of the person, in which no secret can be read."""
-    return hidden(text, named_in(text))
-
-
-def _say(text: str) -> None:
-    """Print lines for the person, on standard error; they may hold what others wrote."""
-    sys.stderr.write(shown(text) + "\n")
-
-
-def _json(value: Any) -> str:
-    """Return JSON that standard output can encode: Python's own escapes would not be valid in JSON."""
-    ascii_only = (sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8")
-    return json_text(json.dumps(value, indent=2, ensure_ascii=ascii_only))
-
-
-def _print_findings(findings: Sequence[Finding], *, as_json: bool = False, form: str = "text", **more: Any) -> int:
-    wrong = errors(findings)
-    if form in ("sarif", "github", "line"):
-        from recipec.finding_formats import github, lines, sarif
-
-        text = _json(sarif(findings)) if form == "sarif" else github(findings) if form == "github" else lines(findings)
-        if text:
-            _print(text)
-    elif as_json or form == "json":
-        _print(_json({"ok": not wrong, "findings": [f.as_json() for f in findings], **more}))
-    elif findings:
-        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-        sys.stderr.write(render(findings, colour=colour) + "\n" + summary(findings) + "\n")
-    return WRONG if wrong else DONE
-
-
-def _compile_all(options: argparse.Namespace) -> tuple[list[Compiled], list[Finding]]:
-    from recipec.pipeline import compile_file
-
-    results = [compile_file(file, options.settings, options.profiles, options.variables) for file in options.files]
-    findings = [finding for result in results for finding in result.told]
+    results: list[Compiled] = []
+    findings: list[Finding] = []
+    sweeps: dict[str, Composed] = {}
     names: dict[str, str] = {}
-    for file, result in zip(options.files, results, strict=True):
-        if result.name and names.setdefault(result.name, file) != file:
-            message = f'the name "{result.name}" is also used by {names[result.name]}'
+    for file in options.files:
+        try:
+            composed = compose(file, options.settings, options.profiles, options.variables)
+        except RecipeError as error:
+            results.append(Compiled("", {}, error.findings, None))
+        else:
+            if has_sweep(composed.tree):
+                sweeps[file] = composed
+                continue
+            results.append(compile_composed(file, composed))
+        findings += results[-1].told
+        if (name := results[-1].name) and names.setdefault(name, file) != file:
+            message = f'the name "{name}" is also used by {names[name]}'
             findings.append(Finding("O005", message, help="give each recipe its own name", file=file))
-    return results, findings
+    return results, findings, sweeps
 
 
 def _compile(options: argparse.Namespace) -> int:
     from recipec.output import difference, write
 
-    results, findings = _compile_all(options)
+    results, findings, sweeps = _compile_all(options)
     if errors(findings):
         return _print_findings(findings, form=options.format, compiled=[])
     if options.check:
         stale = {r.name: text for r in results if (text := difference(Path(options.out) / r.name, r.files))}
+        for file, composed in sweeps.items():
+            from recipec.sweep_command import compile_sweep
+
+            more, _, others = compile_sweep(options, file, composed)
+            findings, stale = [*findings, *more], stale | others
         if options.format in ("sarif", "github"):  # the other formats show the difference itself
             findings += [_stale(Path(options.out) / name) for name in stale]
         code = _print_findings(findings, form=options.format, stale=stale)
@@ -194,9 +167,15 @@ def _compile(options: argparse.Namespace) -> int:
         folder = Path(options.out) / result.name
         changed = write(folder, result.files)
         compiled.append({"name": result.name, "folder": str(folder), "files": sorted(result.files), "changed": changed})
+    plain = len(compiled)
+    for file, composed in sweeps.items():
+        from recipec.sweep_command import compile_sweep
+
+        more, rows, _ = compile_sweep(options, file, composed)
+        findings, compiled = [*findings, *more], [*compiled, *rows]
     code = _print_findings(findings, form=options.format, compiled=compiled)
     if not options.json:
-        for row in compiled:
+        for row in compiled[:plain]:
             done = "written" if row["changed"] else "unchanged"
             _print(f"{row['folder']}: {counted(len(row['files']), 'file')} {done}; see {row['folder']}/PLAN.md")
     return code
@@ -214,11 +193,17 @@ def _check(options: argparse.Namespace) -> int:
             fixed = fix(file, options.settings, options.profiles, options.variables)
             if fixed.diff and not options.json:
                 _print(_discreet(fixed.diff))
-    _results, findings = _compile_all(options)
+    _results, findings, sweeps = _compile_all(options)
+    counts = ""
+    for file, composed in sweeps.items():
+        from recipec.sweep_command import check_sweep
+
+        more, count = check_sweep(options, file, composed)
+        findings, counts = [*findings, *more], f" with {counted(count, 'variant')}"
     code = _print_findings(findings, form=options.format)
     if code == DONE and not options.json and all(finding.severity == "note" for finding in findings):
         left = f"no errors, {counted(len(findings), 'note')}" if findings else "no findings"
-        _print(f"{counted(len(options.files), 'recipe')}: {left}")
+        _print(f"{counted(len(options.files), 'recipe')}{counts}: {left}")
     return code
 
 
@@ -245,10 +230,17 @@ def _run(options: argparse.Namespace) -> int:
         from recipec.rehearsal.command import command
 
         return command(options, _print, _say)
+    from recipec.compose import compose
     from recipec.output import write
-    from recipec.pipeline import compile_file
+    from recipec.pipeline import compile_composed
+    from recipec.sweep import has_sweep
 
-    result = compile_file(options.file, options.settings, options.profiles, options.variables)
+    composed = compose(options.file, options.settings, options.profiles, options.variables)
+    if has_sweep(composed.tree):
+        from recipec.sweep_command import run_sweep
+
+        return run_sweep(options, composed)
+    result = compile_composed(options.file, composed)
     if errors(result.findings):
         return _print_findings(result.findings, as_json=options.json)
     from recipec.engine import Choice, foresee, run
@@ -286,7 +278,8 @@ def _data(options: argparse.Namespace) -> int:
                 )
             ]
         )
-    compiled = compile_file(options.file, options.settings, options.profiles, options.variables)
+    given = (options.settings, options.profiles, options.variables)
+    compiled = compile_file(options.file, *given, variants=options.variants)
     if errors(compiled.findings):
         return _print_findings(compiled.findings, as_json=options.json)
     try:
@@ -309,7 +302,9 @@ def _explain(options: argparse.Namespace) -> int:
     from recipec.explain import explain
     from recipec.pipeline import compile_file
 
-    result = compile_file(options.file, options.settings, options.profiles, options.variables)
+    result = compile_file(
+        options.file, options.settings, options.profiles, options.variables, variants=options.variants
+    )
     if errors(result.findings):
         return _print_findings(result.findings, as_json=options.json)
     answers = explain(manifest.read(result.files[manifest.FILE]), options.path)
@@ -412,14 +407,17 @@ def _schema(options: argparse.Namespace) -> int:
 def _told(options: argparse.Namespace) -> Told:
     from recipec.run_command import Overrides, told_of
 
-    overrides = Overrides(options.settings, options.profiles, options.variables)
+    overrides = Overrides(options.settings, options.profiles, options.variables, options.variants)
     return told_of(options.name, Path(options.runs), overrides)
 
 
 def _status(options: argparse.Namespace) -> int:
     from recipec.engine import status_text
     from recipec.run_command import status_of
+    from recipec.sweep_command import list_of, status_sweep
 
+    if (listed := list_of(options, options.name)) is not None:
+        return status_sweep(options, listed)
     told = _told(options)
     if options.watch:
         from recipec.watch import watch
@@ -491,6 +489,7 @@ FUNCTIONS = {
     "status": _status,
     "why": _why,
     "logs": _logs,
+    "sweep": _report,
     "report": _report,
     "env": _env,
 }

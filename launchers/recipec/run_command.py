@@ -36,6 +36,7 @@ class Overrides(NamedTuple):
     settings: Sequence[str] = ()
     profiles: Sequence[str] = ()
     variables: Sequence[str] = ()
+    variants: Sequence[str] = ()
 
 
 class Told(NamedTuple):
@@ -91,13 +92,15 @@ def told_of(named: str | None, runs: Path, overrides: Overrides) -> Told:
     if named is None:
         named = _only(runs)
     elif Path(named).is_file() and not RunFolder(runs / named).plan.is_file():
-        compiled = compile_file(named, overrides.settings, overrides.profiles, overrides.variables)
+        compiled = compile_file(
+            named, overrides.settings, overrides.profiles, overrides.variables, variants=overrides.variants
+        )
         if errors(compiled.findings):
             raise RecipeError(compiled.findings)
         folder = RunFolder(runs / compiled.name)
         return Told(folder, _standings(in_memory(compiled, folder.path, Path(named)), folder), None)
     if any(overrides):
-        message = f"--set, --profile and --var change a recipe, and {named} is no file"
+        message = f"--set, --profile, --var and --variant change a recipe, and {named} is no file"
         raise RecipeError([Finding("U003", message, help="name the recipe's file", file="command line")])
     folder, lines, _ = read_run(runs / named)
     place = next((row["build"] for row in reversed(lines) if row.get("event") == "run-started"), None)

@@ -23,6 +23,7 @@ from recipec.source import (
     Source,
     Span,
     beginning,
+    by_name,
     dotted,
     find,
     leaves,
@@ -339,6 +340,15 @@ def set_value(tree: Node, setting: str, option: str = "--set") -> Node:
         advice = "write it in the file; --profile NAME chooses a profile"
         raise RecipeError([Finding("S031", f"{path[0]} cannot be set from outside", whole, help=advice)])
     key = value.span._replace(line=1, column=1, end_line=1, end_column=len(path_text) + 1)
+    return laid_value(tree, path_text, value, key, whole)
+
+
+def laid_value(tree: Node, path_text: str, value: Node, key: Span, whole: Span) -> Node:
+    """Lay a value over a tree at a dotted path: null deletes, `a.b+` adds to a list, `stages.dpo` is a stage by its name.
+
+    `key` is where the path is written, `whole` where both are. Raises RecipeError.
+    """
+    path = by_name(tree, split_path(path_text))
     last, parent = path[-1], find(tree, path[:-1])
     findings: list[Finding] = []
     if isinstance(last, str) and last.endswith("+") and len(last) > 1:

@@ -76,6 +76,12 @@ class Course(NamedTuple):
         """The recipe itself, as what concerns all stages sees it."""
         return Part("", self.recipe, self.tree)
 
+    def named(self, name: str) -> "Course":
+        """Return the course under another name, such as that of a variant of it."""
+        change = {"name": name}
+        parts = tuple(part._replace(recipe=part.recipe.model_copy(update=change)) for part in self.parts)
+        return Course(self.recipe.model_copy(update=change), self.tree, parts)
+
 
 def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
     """Validate a recipe with each of its stages. Returns it (None when its shape is wrong) and every finding.

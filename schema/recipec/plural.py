@@ -6,7 +6,7 @@ from collections.abc import Sequence
 def counted(number: float, noun: str) -> str:
     """Return `1 file`, `3 epochs`, `1,000 processes` or `1.5 minutes`."""
     ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "sh", "tch")) else "s"
-    return f"{int(number) if number == int(number) else number:,} {noun}{ending}"
+    return f"{number if isinstance(number, int) or not number.is_integer() else int(number):,} {noun}{ending}"
 
 
 def listed(words: Sequence[str]) -> str:

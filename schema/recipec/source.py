@@ -177,6 +177,19 @@ def find(node: Node, path: Sequence[str | int]) -> Node | None:
     return at
 
 
+def by_name(tree: Node, path: Path) -> Path:
+    """Return a path with the name of a stage, or of what else has a `name` in a list, as its number there."""
+    steps: list[str | int] = []
+    at: Node | None = tree
+    for step in path:
+        if isinstance(at, Items) and isinstance(step, str):
+            named = [n for n, one in enumerate(at.nodes) if getattr(find(one, ("name",)), "value", None) == step]
+            step = named[0] if named else step
+        steps.append(step)
+        at = child(at, step) if at is not None else None
+    return tuple(steps)
+
+
 def key_span(node: Node, path: Sequence[str | int]) -> Span | None:
     """Return where the last step of `path` is written: its key, or the item itself in a sequence."""
     if not path:

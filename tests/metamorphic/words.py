@@ -21,6 +21,7 @@ UNHEARD = {
     "extends": "read when a recipe is composed, and gone before it is compiled",
     "variables": "read when a recipe is composed, and gone before it is compiled",
     "profiles": "read when a recipe is composed, and gone before it is compiled",
+    "sweep": "read when a recipe is composed, and gone before a variant is compiled",
     "description": "for people",
     "launch.on": "there is one launcher",
     "allow": "for the rules, which tell of an allowance that matches nothing",

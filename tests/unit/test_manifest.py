@@ -12,7 +12,7 @@ from recipec import manifest
 from recipec.kinds import REGISTRY
 
 ROOT = Path(__file__).parents[2]
-TREES = sorted((ROOT / "tests" / "golden" / "trees").iterdir())
+TREES = sorted(path.parent for path in (ROOT / "tests" / "golden" / "trees").rglob("plan.json"))
 SCHEMA = ROOT / "docs" / "plan.schema.json"
 
 

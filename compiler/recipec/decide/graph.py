@@ -56,6 +56,10 @@ class Graph(Record, frozen=True):
         """Return the folder of a stage's results: they stay out of the emitted files."""
         return f"runs/{self.run}/{stage}"
 
+    def prepared(self, name: str) -> str:
+        """Return a folder of prepared data; variants of a sweep share it."""
+        return f"runs/{self.run.partition('/')[0]}/{name}"
+
     def taken_rows(self, places: Iterable[str | None]) -> tuple[Input, ...]:
         """Return what stages of the course make at some paths as what a stage takes, each once."""
         return tuple(dict.fromkeys(made for place in places if (made := self.made_rows(place)) is not None))

@@ -26,6 +26,7 @@ from recipec.source import Mapping, dotted, leaves, plain
 from recipec.systems.document import Document
 from recipec.systems.table import Entry
 from recipec.terminal import json_text
+from recipec.traced import as_json
 
 
 def files_of(
@@ -98,7 +99,7 @@ def _text(document: Document, stage: str, resolved: Resolved, recipe: str) -> tu
     where: dict[str, int]
     if document.kind == "json":
         # what json itself indents, it writes in Python; numbers and texts stay as json writes them
-        text = json_text(msgspec.json.format(json.dumps(document.values(), ensure_ascii=False)) + "\n")
+        text = json_text(msgspec.json.format(json.dumps(document.values(), ensure_ascii=False, default=as_json)) + "\n")
         where = {key: _json_line(text, key) for key in document.entries}
         return text, _lines(where, reads)
     head = f"{document.tool} {document.release}. Written by recipec from {recipe}: change the recipe, not this file."

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 
 from recipec.source import Readable, visible
+from recipec.traced import written
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*\Z")
 _COLLECTIONS = (dict, list, tuple)
@@ -34,6 +35,8 @@ def scalar(value: object) -> str:
 
 def number(value: float) -> str:
     """Return a float so that YAML 1.1 too reads a number: always a point, always a signed exponent."""
+    if (mark := written(value, number)) is not None:
+        return mark
     if value != value:
         return ".nan"
     if value in (float("inf"), float("-inf")):

@@ -174,7 +174,7 @@ def of_leaf(s: Train, path: str) -> Iterator[Measured]:
     except AttributeError:  # no adapter, no rollout
         return
     if isinstance(value, int | float) and not isinstance(value, bool):
-        yield value, path, f"{path.rpartition('.')[2]} {shown(float(value))}"
+        yield value, path, f"{path.rpartition('.')[2]} {shown(value * 1.0)}"
 
 
 def _nonzero(s: Train, path: str) -> Iterator[Measured]:

@@ -7,7 +7,6 @@ several. What another rule has told of the same number is not told again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import sqrt
 from typing import Any
 
 from recipec.facts.usual import Usual, usual
@@ -72,7 +71,7 @@ def _judged(group: str, see: Context, s: Train) -> Iterator[Fault]:
     if s.script is not None:
         return
     rank = s.adapter.rank if s.adapter is not None else 0
-    words = {"method": s.method, "optimizer": s.optimizer.name, "twice": 2 * rank, "sqrt": round(2 * sqrt(rank))}
+    words = {"method": s.method, "optimizer": s.optimizer.name, "twice": 2 * rank, "sqrt": round(2 * rank**0.5)}
     told: set[str] = set()
     for name, rows in usual()[group].items():
         for measured in MEASURES[name](see, s) if name in MEASURES else of_leaf(s, name):

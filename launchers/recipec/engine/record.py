@@ -148,6 +148,8 @@ def history_of(lines: list[dict[str, Any]], stage: str) -> StageHistory:
                 history = history._replace(despite=(*history.despite, *row.get("changes", ())))
             case "stage-finished":
                 history = history._replace(state="finished", finished_at=place, last=row)
+            case "stage-taken":  # from another variant of a sweep, where it was made from the same
+                history = StageHistory(history.attempts, "finished", row.get("fingerprint"), place, row, place)
             case "stage-failed" | "stage-interrupted" as event:
                 history = history._replace(state=str(event).removeprefix("stage-"), last=row)
             case "stage-set-aside":

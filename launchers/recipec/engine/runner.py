@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.attempt import attempt, refuses
@@ -21,6 +21,7 @@ from recipec.engine.fingerprint import Key, keys
 from recipec.engine.machine import machine
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
+from recipec.engine.sharing import Sharing, Siblings
 from recipec.engine.standing import standings
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
 from recipec.json_files import write_whole
@@ -54,6 +55,7 @@ def run(
     told: Sequence[Finding] = (),
     resume_anyway: bool = False,
     stall: float | None = None,
+    siblings: Siblings | None = None,
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
@@ -64,7 +66,8 @@ def run(
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
     lines; `choice` says which stages run, and which run anew; `told` are the warnings and notes of its compilation, which are
     recorded. With `resume_anyway`, a training whose recipe, data or machine has changed goes on from its checkpoints. A tool
-    without progress for `stall` seconds is ended. Raises RecipeError, before anything is started, when the run must not begin.
+    without progress for `stall` seconds is ended. What one of the `siblings` has made of the same is taken. Raises
+    RecipeError, before anything is started, when the run must not begin.
     """
     build = load(build_dir, recipe)
     chosen = choose(graph_of(build), choice)
@@ -73,7 +76,8 @@ def run(
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        return _run(build, folder, display, chosen, told, fresh=fresh, resume_anyway=resume_anyway, stall=stall)
+        limits = Limits(fresh, resume_anyway, stall)
+        return _run(build, folder, display, chosen, told, siblings or Siblings(()), limits)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
@@ -95,16 +99,22 @@ def foresee(
     return decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway)
 
 
+class Limits(NamedTuple):
+    """How a run goes on from what is there, and the seconds after which a tool without progress is ended."""
+
+    fresh: bool
+    resume_anyway: bool
+    stall: float | None
+
+
 def _run(
     build: Build,
     folder: RunFolder,
     display: Display,
     chosen: Chosen,
     findings: Sequence[Finding],
-    *,
-    fresh: bool,
-    resume_anyway: bool,
-    stall: float | None,
+    siblings: Siblings,
+    limits: Limits,
 ) -> int:
     folder.path.mkdir(parents=True, exist_ok=True)
     with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
@@ -115,14 +125,15 @@ def _run(
         _end_leftovers(record, display)
         found = keys(build, folder.hashes)
         standing = standings(build, folder, record.read(), found)
-        decisions = decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway)
+        decisions = decide(build, standing, chosen, fresh=limits.fresh, resume_anyway=limits.resume_anyway)
+        sharing = siblings.sharing(decisions, found, anew=limits.fresh or bool(chosen.forced))
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
         _begin(build, folder, record, findings)
         display.start(build.name, [stage.name for stage in build.stages])
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
-                code = _carry_out(build, folder, record, decisions, found, display, signals, stall)
+                code = _carry_out(build, folder, record, decisions, found, display, signals, limits.stall, sharing)
                 if code == INTERRUPTED and signals.received and signals.received[0] != signal.SIGINT:
                     code = PREEMPTED
         finally:
@@ -134,7 +145,7 @@ def _run(
     if left and code == DONE:
         display.say(f"not selected, and not complete: {', '.join(left)}")
     by = signal.Signals(signals.received[0]).name if signals.received else ""
-    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=folder.path.name, signal=by))
+    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=build.name, signal=by))
     display.stop()
     return code
 
@@ -169,6 +180,7 @@ def _carry_out(
     display: Display,
     signals: Signals,
     stall: float | None,
+    sharing: Sharing,
 ) -> int:
     todo = [decision for decision in decisions if decision.runs]
     for decision in decisions:
@@ -177,7 +189,9 @@ def _carry_out(
         if not decision.runs:
             display.stage(decision.stage.name, "skipped", decision.why)
     try:
-        for name in dict.fromkeys(decision.stage.environment for decision in todo):
+        for name in dict.fromkeys(
+            decision.stage.environment for decision in todo if not sharing.can_take(decision.stage)
+        ):
             _provide(build, folder, name, record, display, signals)
     except EnvironmentInterrupted:
         return INTERRUPTED
@@ -198,6 +212,15 @@ def _carry_out(
             record.add("stage-set-aside", stage=stage.name, moved_to=str(aside), why=decision.why)
             display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
         keys[stage.name].write(folder.key(stage.name))
+        if (taken := sharing.take(folder, stage)) is not None:
+            record.add("stage-taken", stage=stage.name, fingerprint=keys[stage.name].hash, taken_from=taken)
+            display.stage(stage.name, "skipped", f"taken from {taken}")
+            continue
+        if (where := sharing.failed_in(stage)) is not None:
+            reason = f"it failed in {where}, and would be made from the same here"
+            record.add("stage-failed", stage=stage.name, attempt=decision.history.attempts, reason=reason)
+            display.stage(stage.name, "failed", reason)
+            return FAILED
         resume = _resume(stage, record, display) if stage.resumable else None
         if decision.despite:
             record.add("stage-resumed-anyway", stage=stage.name, checkpoint=str(resume), changes=decision.despite)
@@ -223,7 +246,10 @@ def _carry_out(
         if ended.state == "interrupted":
             return INTERRUPTED
         if ended.state == "failed":
-            return REFUSED if refuses(stage, ended.exit_code) else FAILED
+            refused = refuses(stage, ended.exit_code)
+            sharing.failed(folder, stage)
+            return REFUSED if refused else FAILED
+        sharing.made(folder, stage)
     return DONE
 
 

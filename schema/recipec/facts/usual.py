@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from recipec.facts import FOLDER
 from recipec.source import Plain, Source, plain
+from recipec.traced import written
 from recipec.yaml_reader import read_text
 
 FILE = "usual.yaml"
@@ -56,6 +57,8 @@ def _mapping(value: Plain) -> dict[str, Plain]:
 
 def shown(value: object) -> str:
     """Return a value as people write it: 2e-4, not 0.0002."""
+    if (mark := written(value, shown)) is not None:
+        return mark
     if not isinstance(value, float):
         return str(value)
     mantissa, _, exponent = f"{value:e}".partition("e")

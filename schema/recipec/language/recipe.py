@@ -10,6 +10,7 @@ from recipec.language.evaluate import Evaluate, Track
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Hardware, Launch, Parallel
 from recipec.language.stages import Script, Stage, Trainer
+from recipec.language.sweep import Sweep
 from recipec.language.train import Reward, Rollout, Train
 
 RawKeys = Annotated[dict[str, Any], Field()]
@@ -34,6 +35,7 @@ class Recipe(Section):
     """One recipe: a model, its data, how it is trained, where it runs, and how it is evaluated."""
 
     # `extends`, `profiles` and `variables` are gone by the time a recipe is bound: `compose` makes one flat tree of them.
+    # So is `sweep`: each variant is bound without it.
 
     recipe: Literal[1] = Field(description="Version of the recipe language.")
     name: Name = Field(description="Name of the recipe and of its folder: lower-case letters, digits, `.`, `_`, `-`.")
@@ -81,6 +83,7 @@ class Recipe(Section):
     overrides: Overrides = Field(
         default=Overrides.model_construct(), description="Raw keys of a tool, for what the language does not cover."
     )
+    sweep: Sweep | None = Field(default=None, description="Variants of the recipe, compiled and run one by one.")
     profiles: dict[Name, dict[str, Any]] = Field(
         default={},
         description="Keys merged over the recipe by `--profile NAME`, such as {debug: {train: {epochs: null, steps: 10}}}.",

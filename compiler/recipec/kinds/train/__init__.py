@@ -111,7 +111,7 @@ def _body(say: Said, graph: Graph, train: recipe.Train, start: Handed | None, pa
     known = releases(say.recipe.trainer)
     program = system(say.recipe.trainer).own_program
     release = say.recipe.versions.get(say.recipe.trainer)
-    folder = graph.folder(f"prepared-{say.part.name}" if graph.several else "prepared")
+    folder = graph.prepared(f"prepared-{say.part.name}" if graph.several else "prepared")
     named = ("model.tokenizer", "model.base" if start is None else "start_from")
     talk = models.talk(say, tokenizer, named)
     rows = data(say, machine.value, folder, talk.replaced(templated=talk.templated and not program), graph)

@@ -214,7 +214,7 @@ def adapter(say: Said, start: ModelOutput | None, name: str | None) -> Decided[A
     else:
         begin = say.word("adapter.start_from", given.start_from)
     rank = say.take("adapter.rank", given.rank, 16, "a usual rank") if ranked else plain(0)
-    usual = (float(round(2 * sqrt(rank.value))), "2 × √rank") if given.rslora else (float(2 * rank.value), "2 × rank")
+    usual = (float(round(2 * sqrt(rank.value))), "2 × √rank") if given.rslora else (2.0 * rank.value, "2 × rank")
     alpha = say.take("adapter.alpha", given.alpha, *usual) if scaled else plain(0.0)
     if begin.value is not None:  # nothing that somebody would have to approve
         rank, alpha = _kept(say, "adapter.rank", rank), _kept(say, "adapter.alpha", alpha)
