@@ -151,13 +151,22 @@ def run_sweep(options: argparse.Namespace, composed: Composed) -> int:
     write_list(RUNS / swept.name, listed)
     print_findings(swept.findings)
     siblings = Siblings([RUNS / swept.name / row.variant for row in listed.accepted])
-    limits = {**with_checkpoints(options), "stall": seconds_of("--stall", options.stall)}
+    limits, stall = with_checkpoints(options), seconds_of("--stall", options.stall)
     failed: list[str] = []
     told: dict[str, Finding] = {}
     for number, name in enumerate(names, 1):
         say(f"{name} ({number} of {len(names)})")
         try:
-            code = run(out / name, RUNS, recipe=recipe, choice=choice, told=swept.findings, siblings=siblings, **limits)
+            code = run(
+                out / name,
+                RUNS,
+                recipe=recipe,
+                choice=choice,
+                told=swept.findings,
+                siblings=siblings,
+                stall=stall,
+                **limits,
+            )
         except RecipeError as error:
             new = [finding for finding in error.findings if told.setdefault(finding.message, finding) is finding]
             print_findings(new)

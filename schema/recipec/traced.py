@@ -206,7 +206,8 @@ class Number:
 
     def made(self, expression: str, now: Any, other: Any = None) -> Any:
         """Return what was computed of it, and of another operand if there is one."""
-        places = self._places | (other._places if type(other) is Number else frozenset())
+        more: frozenset[int] = other._places if isinstance(other, Number) else frozenset()
+        places = self._places | more
         return Number(self._trace, expression, now, places)
 
     def __abs__(self) -> Any:

@@ -76,7 +76,8 @@ def _filled(value: Any, known: Mapping[str, Any]) -> Any:
     found = references(value)
     if not found:
         return value
-    parts, begin = [], 0
+    parts: list[str] = []
+    begin = 0
     for reference in found:
         parts += [value[begin : reference.start], text(known.get(reference.name, ""))]
         begin = reference.end
