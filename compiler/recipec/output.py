@@ -17,6 +17,7 @@ from recipec.diagnostics import Finding, RecipeError
 from recipec.traced import CURRENT, MARK
 
 MANIFEST = "plan.json"
+BESIDE = {"dvc.lock": "dvc.yaml"}  # what another program writes beside a file of ours: it stays
 LARGEST = 64 << 20  # bytes of a file of the user that a compile hashes; a run hashes all of them
 
 
@@ -47,13 +48,15 @@ def _content_digest(path: str, _changed: int, _size: int) -> str | None:
 
 
 def existing(folder: Path) -> dict[str, str]:
-    """Return the text of every file below `folder`, by its path there; empty when there is no such folder.
+    """Return the text of every file below `folder`, by its path there, but for those that stay; empty when there is no such folder.
 
     What is no file (a link to nowhere or to a folder, a pipe) stands there too, as a text that no file of ours has.
     """
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         name = path.relative_to(folder).as_posix()
+        if name in BESIDE and (folder / BESIDE[name]).is_file():
+            continue
         if path.is_file():
             found[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
         elif path.is_symlink() or not path.is_dir():
@@ -84,7 +87,7 @@ def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:
 
 
 def write(folder: Path, files: Mapping[str, str]) -> bool:
-    """Make `folder` hold exactly `files`; return whether anything changed.
+    """Make `folder` hold exactly `files`, and what stays beside them; return whether anything changed.
 
     All at once: the tree is written beside and swapped in. Raises RecipeError, touching nothing, where the folder
     holds files of somebody else, or cannot be written.
@@ -104,6 +107,9 @@ def write(folder: Path, files: Mapping[str, str]) -> bool:
             fresh = folder.parent / f".{folder.name}.new-{os.getpid()}"
             try:
                 _fill(fresh, files)
+                for name, of in BESIDE.items():
+                    if of in files and (folder / name).is_file():
+                        (fresh / name).write_bytes((folder / name).read_bytes())
                 _swap(fresh, folder)
             finally:
                 _remove(fresh)

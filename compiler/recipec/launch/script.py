@@ -197,6 +197,9 @@ def run_script(
         else:
             lines.append(f"make_environment {quote(name)} {quote(making.late)}")
     several = spread(stages)
+    if not several:
+        lines.append('for stage; do bash "$here/$stage/run.sh"; done  # those that are named')
+        lines.append("[ $# = 0 ] || exit 0")
     for one in stages:
         script = f'bash "$here/{one.stage.name}/run.sh"'
         first = several and not one.job.on_each_node  # by one node of several

@@ -54,6 +54,10 @@ def files_of(
     needed = [read.path for stage in plan.stages for read in stage.reads if read.needed]
     making = {name: _making(name) for name in environments}
     files["run.sh"] = script.run_script(started, starter, making, needed, plan, recipe)
+    if "dvc" in course.recipe.launch.emit:
+        from recipec.render import dvc
+
+        files[dvc.FILE] = dvc.text(plan, tuple(files), recipe)
     profiles = composed.profiles if composed is not None else ()
     names = sorted([*files, "PLAN.md", plan_json.FILE])
     findings = tidy([*(one for one in findings if one.code[0] not in "DL"), *rules.lasting(course, decision)])

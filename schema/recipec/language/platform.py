@@ -96,6 +96,10 @@ class Launch(Section):
         description="Launcher: `local` starts one machine; `nodes` is started by hand on each of several, with rank and"
         " address from the environment. Default: nodes where hardware.nodes is more than 1.",
     )
+    emit: list[Literal["dvc"]] = Field(
+        default=[],
+        description="Files for another system to run the stages: `dvc` writes dvc.yaml, for `dvc repro` in the emitted folder.",
+    )
     environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
         default={},
         description="Environment variables of every stage. Secrets are inherited, or named: `HF_TOKEN: ${env:HF_TOKEN}`.",
