@@ -208,21 +208,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _rules(options: argparse.Namespace) -> int:
-    from recipec.rules.catalogue import EVERY, as_json, find_rule, page, table
+    from recipec.rules_command import command
 
-    if options.rule is None:
-        _print(_json([as_json(one) for one in EVERY]) if options.json else table())
-        return DONE
-    one = find_rule(options.rule)
-    if one is None:
-        from recipec.suggest import nearest
-
-        close = nearest(options.rule, [name for each in EVERY for name in (each.code, each.name)])
-        finding = Finding("U002", f'there is no rule "{options.rule}"', None, close, "`recipe rules` lists them")
-        _print_findings([finding._replace(file="command line")], as_json=options.json)
-        return USAGE
-    _print(_json(as_json(one)) if options.json else page(one))
-    return DONE
+    return command(options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -447,6 +435,12 @@ def _logs(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    from recipec.sweep_command import compare
+
+    return compare(options)
+
+
 def _report(options: argparse.Namespace) -> int:
     from recipec.report_command import report_json, report_text
 
@@ -489,7 +483,7 @@ FUNCTIONS = {
     "status": _status,
     "why": _why,
     "logs": _logs,
-    "sweep": _report,
+    "sweep": _sweep,
     "report": _report,
     "env": _env,
 }

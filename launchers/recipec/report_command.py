@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recipec import report
+from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.record import RunFolder
 from recipec.report.sweeps import runs_of
 from recipec.sweep_command import comparison_text
@@ -38,8 +39,11 @@ def report_text(options: argparse.Namespace) -> str:
 
 
 def _runs(options: argparse.Namespace) -> dict[str, Path]:
-    """Return the folders of the runs that are named; of a sweep, those of its variants that have begun."""
+    """Return the folders of the runs that are named; of a sweep, those of its variants that have begun. Raises RecipeError."""
     found: dict[str, Path] = {}
+    if len(set(options.names)) < len(options.names):
+        message = "two different runs are needed for a comparison"
+        raise RecipeError([Finding("U003", message, file="command line")])
     for name in options.names:
         folder = Path(options.runs) / name
         variants = [one for one in runs_of(folder) if RunFolder(one).plan.is_file()]

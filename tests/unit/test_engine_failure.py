@@ -101,7 +101,7 @@ def test_progress_of_trainers_and_of_bars(tmp_path: Path) -> None:
     rows = ['{"event": "begin", "time": 100, "step": 0, "total": 10}', "no JSON"]
     rows += ['{"event": "log", "time": 102, "step": 4, "total": 10, "loss": 1.25, "lr": 0.001}']
     events.write_text("\n".join(rows) + '\n{"event": "step"')
-    assert reader.read().text() == "step 4/10, loss 1.25, 2 steps/s, 3 s left"
+    assert reader.read().text() == "step 4/10, loss 1.25, lr 0.001, 2 steps/s, 3 s left"
     assert (reader.began, reader.ended) == (True, False)
     assert last_progress_bar(tmp_path / "none", 0) == ""
     assert [clock(s) for s in (4, 185, 7385)] == ["4 s", "3:05", "2:03:05"]

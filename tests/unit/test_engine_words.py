@@ -200,6 +200,7 @@ def test_the_variables_of_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "PATH": "/bin",
         "PYTHONPATH": os.pathsep.join([str(HOOK), "/a", "/b"]),
         "PYTHONUNBUFFERED": "1",
+        "RECIPE_STOP": str(tmp_path / "runs/x/events/.train.stop"),
         "RECIPE_EVENTS": str(tmp_path / "runs/x/events/train.jsonl"),
         "RECIPE_ENVIRONMENTS": str(tmp_path / "runs/x/.environments"),
     }

@@ -63,7 +63,7 @@ MORE: dict[str, dict[str, Any]] = {
 def test_the_example_compiles(block: str, tmp_path: Path) -> None:
     recipe: dict[str, Any] = dict(BASE)
     for word, needed in MORE.items():
-        if word in block:
+        if word in block and not (word == "script:" and "stages:" in block):
             recipe |= needed
     for word, value in YAML(typ="safe").load(block).items():
         recipe[word] = value if isinstance(value, list) else {**recipe.get(word, {}), **value}
@@ -73,6 +73,14 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             {"name": "korean", "start_from": "base", "adapter": {"rank": 8}},
         ]
         recipe["stages"] = [*before, *recipe["stages"]]
+    if "script:" in block and "stages:" in block:
+        asked = {"prompts": [{"path": "data/questions.jsonl", "format": "prompt"}]}
+        pairs = {
+            "name": "pairs",
+            "generate": {**asked, "makes": "preference"},
+            "rewards": [{"type": "length", "max_words": 9}],
+        }
+        recipe["stages"] = [{"name": "sft"}, pairs, *recipe["stages"]]
     recipe = {word: value for word, value in recipe.items() if value is not None}
     file = tmp_path / "x.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")

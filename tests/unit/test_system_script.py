@@ -88,8 +88,12 @@ def test_rays_file_says_what_the_plan_says() -> None:
     stage = stage_of(RECIPES["ray"])
     [sheet], [document] = script.SYSTEM.sheets(stage.body, stage.environment), emit(stage).documents
     written = {key: entry.value for key, entry in document.entries.items()}
-    assert read_back(sheet.rows, written, sheet.release) == {"hardware.world": 4, "hardware.device": "gpu"}
-    assert sum(row.back is not None for row in sheet.rows) == 3
+    assert read_back(sheet.rows, written, sheet.release) == {
+        "hardware.world": 4,
+        "hardware.device": "gpu",
+        "track.run_name": "t-train",
+    }
+    assert sum(row.back is not None for row in sheet.rows) == 4
 
 
 def test_a_remark_cannot_leave_its_line(tmp_path: Path) -> None:

@@ -122,6 +122,11 @@ def tracking(s: Train) -> dict[str, str]:
     return {name: value for name, value in said.items() if value is not None} | grouping(s)
 
 
+def grouped(s: Train) -> tuple[str, ...]:
+    """Return what the variables of `grouping` say beside what trackers there are."""
+    return ("track.group",) if s.track.wandb_project is not None or s.track.mlflow_uri is not None else ()
+
+
 def grouping(s: Train) -> dict[str, str]:
     """Return the variables that no trainer has a word for: what tells the runs of a recipe, and leave to write to a folder.
 

@@ -313,7 +313,7 @@ def _uses(s: Train) -> tuple[str, ...]:
     return (
         *["watch.early_stopping"] * (s.method not in settings.ONLINE), "rewards", "adapter.type", "adapter.merge", "adapter.options", "data.packing", "data.cache", "model.double_quant", "model.load_in",
         "hardware.nodes", "hardware.world", "track.wandb_project", "track.wandb_entity", "track.mlflow_uri",
-        "track.mlflow_experiment",
+        "track.mlflow_experiment", *trainers.grouped(s),
     )  # fmt: skip
 
 

@@ -71,7 +71,11 @@ def rehearse(
     Raises RecipeError, with what is wrong with the recipe or its rehearsal; NotRehearsed where it could not begin.
     """
     began = time.monotonic()
-    real = compile_file(file, overrides.settings, overrides.profiles, overrides.variables)
+    real = compile_file(file, *overrides[:3], variants=overrides.variants)
+    if real.variant is not None:  # of a sweep, one is rehearsed: what the others have else are other values
+        values = (f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in real.variant.values.items())
+        overrides = overrides._replace(settings=(*overrides.settings, "sweep=null", *values), variants=())
+        real = compile_file(file, *overrides[:3])
     if errors(real.findings) or real.resolved is None:
         raise RecipeError(real.findings)
     plan = real.resolved.plan

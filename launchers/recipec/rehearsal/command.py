@@ -17,7 +17,7 @@ DONE, FAILED = 0, 3
 
 def command(options: argparse.Namespace, tell: Callable[[str], None], say: Callable[[str], None]) -> int:
     """Rehearse what the command line names; `tell` prints the result, `say` what else there is to say."""
-    overrides = Overrides(options.settings, options.profiles, options.variables)
+    overrides = Overrides(options.settings, options.profiles, options.variables, options.variants)
     choice = Choice(tuple(options.select), tuple(options.exclude), options.start, tuple(options.only), options.force)
     display = PlainDisplay(sys.stderr) if options.json else display_for()  # only the result goes to standard output
     out, runs = Path(options.out), Path("runs")

@@ -46,7 +46,7 @@ class StageScript(Section):
             "path": "filter.py",
             "makes": "rows",
             "format": "preference",
-            "arguments": {"rows": "'${plan:pairs.rows}'", "to": "'${plan:kept.output}/rows.jsonl'"},
+            "arguments": {"rows": "'${plan:pairs.rows}'", "to": "'${plan:combined.output}/rows.jsonl'"},
         }
     )
 

@@ -435,6 +435,7 @@ def _checks(_s: Train) -> tuple[Check, ...]:
 def _uses(s: Train) -> tuple[str, ...]:
     """Return what commands, variables and files act on, and what only a check reads."""
     used = ["data.train", "data.validation", "data.streaming", "parallel.strategy", "track.telemetry"]
+    used += trainers.grouped(s)
     if not s.data.streaming:
         used += ["data.cache", "model.chat_template_file"]
     if s.parallel.strategy != "single":

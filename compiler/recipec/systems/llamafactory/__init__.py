@@ -362,7 +362,8 @@ def _checks(s: Train) -> tuple[Check, ...]:
 
 def _uses(s: Train) -> tuple[str, ...]:
     """Return what the environment of `run.sh` says, and what the checks hold to one value."""
-    found = ("track.wandb_entity", "track.mlflow_experiment", "model.tokenizer", "model.resize_embeddings")
+    tracked = ("track.wandb_entity", "track.mlflow_experiment", *trainers.grouped(s))
+    found = (*tracked, "model.tokenizer", "model.resize_embeddings")
     return (*found, "objective.loss") if s.method in ("dpo", "kto") else found
 
 

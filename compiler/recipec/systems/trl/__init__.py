@@ -181,7 +181,7 @@ def _uses(s: Train) -> tuple[str, ...]:
         "model.resize_embeddings", "model.double_quant", "model.chat_template_file", "model.special_tokens", "model.new_tokens", "adapter.type", "adapter.merge", "adapter.init",
         "adapter.lora_plus_ratio", "adapter.options", "adapter.start_from", "reference", "hardware.nodes", "hardware.world",
         "track.wandb_project", "track.wandb_entity", "track.mlflow_uri", "track.mlflow_experiment",
-        *["data.train_on"] * script.masked(s),
+        *trainers.grouped(s), *["data.train_on"] * script.masked(s),
         *["watch.early_stopping"] * (s.method not in settings.ONLINE),
         *["model.chat_template"] * any(source.format == "chat" for source in s.data.train),
     )  # fmt: skip

@@ -78,6 +78,8 @@ need data/support.jsonl
 need data/support_heldout.jsonl
 # llamafactory-0.9.5: without torchvision; torchaudio/lib/*.so removed
 make_environment llamafactory-0.9.5 '' --no-deps 'torchaudio/lib/*.so'
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"
 bash "$here/merge/run.sh"
 bash "$here/evaluate-base/run.sh"

@@ -75,6 +75,8 @@ need() {  # data file
 need recipes/data/medical_qa.jsonl
 # unsloth-2026.10.9: without torchvision, xformers
 make_environment unsloth-2026.10.9 '' --no-deps ''
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"
 bash "$here/merge/run.sh"
 bash "$here/evaluate-base/run.sh"

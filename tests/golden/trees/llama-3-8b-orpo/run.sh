@@ -74,6 +74,8 @@ need() {  # data file
 }
 need data/preferences.jsonl
 make_environment axolotl-0.21.0 ''
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"
 bash "$here/evaluate-base/run.sh"
 bash "$here/evaluate-tuned/run.sh"

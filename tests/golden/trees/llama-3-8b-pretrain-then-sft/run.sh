@@ -75,6 +75,8 @@ need() {  # data file
 need data/articles.jsonl
 need data/chat.jsonl
 make_environment axolotl-0.21.0 ''
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/pretrain/run.sh"
 bash "$here/sft/run.sh"
 bash "$here/sft-merge/run.sh"

@@ -74,4 +74,6 @@ need() {  # data file
 }
 need data/long.jsonl
 make_environment axolotl-0.21.0-flash-attn-ringmaster flash-attn
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"

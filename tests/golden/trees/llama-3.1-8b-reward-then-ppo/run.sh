@@ -75,5 +75,7 @@ need() {  # data file
 need data/preferences.jsonl
 need data/prompts.jsonl
 make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/rm/run.sh"
 bash "$here/ppo/run.sh"

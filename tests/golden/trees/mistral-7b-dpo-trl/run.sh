@@ -74,6 +74,8 @@ need() {  # data file
 }
 need recipes/data/preferences.jsonl
 make_environment trl-1.16.0 ''
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"
 bash "$here/merge/run.sh"
 bash "$here/evaluate-base/run.sh"

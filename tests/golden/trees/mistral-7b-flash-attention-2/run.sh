@@ -74,4 +74,6 @@ need() {  # data file
 }
 need data/chat.jsonl
 make_environment axolotl-0.21.0-flash-attn flash-attn
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"

@@ -74,4 +74,6 @@ need() {  # data file
 }
 need recipes/own-script/train.py
 make_environment trl-1.16.0 ''
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"

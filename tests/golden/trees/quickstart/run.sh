@@ -75,6 +75,8 @@ need() {  # data file
 need recipes/quickstart/tasks
 need recipes/quickstart/train.jsonl
 make_environment axolotl-0.19.0 ''
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/init/run.sh"
 bash "$here/train/run.sh"
 bash "$here/evaluate-base/run.sh"

@@ -76,6 +76,8 @@ need() {  # data file
 need data/preferences.jsonl
 # llamafactory-0.9.5-deepspeed: without torchvision; torchaudio/lib/*.so removed
 make_environment llamafactory-0.9.5-deepspeed deepspeed --no-deps 'torchaudio/lib/*.so'
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"
 bash "$here/evaluate-base/run.sh"
 bash "$here/evaluate-tuned/run.sh"

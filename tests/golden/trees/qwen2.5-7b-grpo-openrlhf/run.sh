@@ -74,4 +74,6 @@ need() {  # data file
 }
 need data/maths.jsonl
 make_environment openrlhf-0.11.2 'deepspeed flash-attn openrlhf'
+for stage; do bash "$here/$stage/run.sh"; done  # those that are named
+[ $# = 0 ] || exit 0
 bash "$here/train/run.sh"

@@ -20,7 +20,9 @@ from recipec.rehearsal.swaps import Swaps, swaps_of
 from recipec.run_command import Overrides
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+EVERY = sorted((ROOT / "recipes").glob("*.yaml"))
+SWEEPS = [path.stem for path in EVERY if "\nsweep:" in path.read_text("utf-8")]
+SHIPPED = [path.stem for path in EVERY if path.stem not in SWEEPS]
 COURSE = """
 recipe: 1
 name: course
@@ -139,6 +141,16 @@ def test_rows_are_spread_over_the_short_ones(course: str) -> None:
 def test_a_value_of_the_command_line_is_swapped_too(course: str) -> None:
     found = swaps(course, "train.micro_batch_size=1")
     assert now(found)["stages[0].train.batch_size"] == 1 * 2 * 2
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_of_a_sweep_one_variant_is_rehearsed(name: str, tmp_path: Path) -> None:
+    file = f"recipes/{name}.yaml"
+    every = rehearse(file, Overrides(), tmp_path, tmp_path, dry=True, say=print)
+    assert every.name == f"{name}.rehearsal"
+    assert every.swaps.stages
+    one = rehearse(file, Overrides(variants=("*rank=16",)), tmp_path, tmp_path, dry=True, say=print)
+    assert one.name == every.name
 
 
 def test_weights_keep_the_format_of_the_real_machine() -> None:
