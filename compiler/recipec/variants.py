@@ -168,8 +168,9 @@ def _adapter(model: type, field: str) -> TypeAdapter[Any] | None:
     if about is None:
         return None
     kind: Any = about.annotation
-    if about.metadata:
-        kind = Annotated[(kind, *about.metadata)]
+    limits: tuple[Any, ...] = tuple(about.metadata)
+    if limits:
+        kind = Annotated[(kind, *limits)]
     try:
         return TypeAdapter(kind, config=ConfigDict(strict=True))
     except PydanticUserError:  # a section has a configuration of its own, and is no number
