@@ -141,14 +141,11 @@ def _merge(own: Mapping) -> str | Merge | None:
     node = own.entries.get("merge")
     if isinstance(node, Scalar):
         return node.value if isinstance(node.value, str) else None
-    try:
-        return Merge.model_validate(plain(node)) if node is not None else None
-    except ValidationError:
-        return None
+    return _section(own, "merge", Merge)
 
 
 def _section(own: Mapping, word: str, kind: type[S]) -> S | None:
-    """Return what a stage says in a section of its own, as `_merge`."""
+    """Return what a stage says in a section of its own; nothing of what is not valid, which is told as the whole is bound."""
     node = own.entries.get(word)
     try:
         return kind.model_validate(plain(node)) if node is not None else None

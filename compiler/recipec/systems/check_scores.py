@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import asdict
+
 from recipec.facts import pinned
 from recipec.job import Beside, Job
 from recipec.kinds.gate import Condition, Gate, Scored
-from recipec.plan import fields
 from recipec.systems.document import Sheet
 from recipec.systems.programs import program
 from recipec.systems.system import Need, System
@@ -22,7 +23,7 @@ def _models(models: tuple[Scored, ...]) -> dict[str, Any]:
 
 
 def _conditions(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
-    return [{name: getattr(one, name) for name in fields(one)} for one in conditions]
+    return [asdict(one) for one in conditions]
 
 
 ROWS: tuple[Row, ...] = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import asdict
+
 from recipec.kinds.train.records import Train
-from recipec.plan import Record, fields
 from recipec.render.python_writer import literal
 from recipec.source import is_mapping
 from recipec.systems import rewards
@@ -73,11 +74,6 @@ def masked(s: Train) -> bool:
     return s.method == "sft" and any(source.format != "text" for source in (*s.data.train, *s.data.validation))
 
 
-def fields_of(record: Record) -> dict[str, Any]:
-    """Return a record as a mapping."""
-    return {name: getattr(record, name) for name in fields(record)}
-
-
 def setting_rows(s: Train) -> tuple[Row, ...]:
     """Return the table of `settings.json`, from which `rows.py` prepares the rows of a stage."""
     own = s.model.tokenizer == s.model.path  # else the tokenizer comes from a place with revisions of its own
@@ -91,7 +87,7 @@ def setting_rows(s: Train) -> tuple[Row, ...]:
         same("method", "method"),
         same("model", "model.path"),
         same("adapter", "adapter.start_from"),
-        *([made("reference", fields_of, "reference")] if s.reference is not None else []),
+        *([made("reference", asdict, "reference")] if s.reference is not None else []),
         same("tokenizer", "model.tokenizer"),
         revision if own else constant("revision", "main"),
         same("trust_remote_code", "model.trust_remote_code"),
