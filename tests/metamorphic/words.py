@@ -226,7 +226,8 @@ def _of(kind: Any, limits: tuple[Any, ...], now: Any, salt: str) -> Iterator[Any
         start = crc32(salt.encode()) % len(choices)
         yield from (*choices[start:], *choices[:start])
     elif get_origin(kind) is list:
-        yield ["other"]
+        inner = get_args(kind)[0]
+        yield from ([value] for value in get_args(inner)) if get_origin(inner) is Literal else (["other"],)
     elif kind is bool:
         yield from (True, False)
     elif kind is str:

@@ -147,16 +147,11 @@ def _is_option(name: str) -> bool:
 
 def _unseen(script: Script, follows: Collection[str], *, given: bool) -> Iterator[Finding]:
     """Tell that no launcher was seen, and where it may be: nothing was compared with it then."""
-    for words in script.commands:
-        names = [word.name for word in words]
-        at = next(
-            (index for index, name in enumerate(names) if name not in _BEFORE and not _option(words, index)), None
-        )
-        if at is None:
-            continue
+    called = [(words, at) for words in script.commands if (at := _called(words)) is not None]
+    if not script.directives and any(words[at].text in follows for words, at in called):
+        return  # the launchers of those scripts are judged there, and nothing here is to be held against them
+    for words, at in called:
         word = words[at]
-        if word.text in follows and not script.directives:
-            return  # its own launcher is judged there, and nothing here is to be held against it
         if _runs_python([word.text for word in words[at + 1 :]]):
             continue
         if re.match(r"\$(?!\()", word.text):
@@ -174,6 +169,13 @@ def _unseen(script: Script, follows: Collection[str], *, given: bool) -> Iterato
         message = "the script calls no launcher that doctor knows"
         advice = f"it knows {', '.join(OPTIONS)} and the commands of the trainers"
         yield Finding("D229", message, script.source.at(0), help=advice, severity="warning")
+
+
+def _called(words: list[Word]) -> int | None:
+    """Return where in a command the program stands that it runs, behind what only wraps it."""
+    return next(
+        (index for index, word in enumerate(words) if word.name not in _BEFORE and not _option(words, index)), None
+    )
 
 
 def _runs_python(behind: list[str]) -> bool:
