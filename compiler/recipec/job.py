@@ -89,6 +89,25 @@ class Port(Record, frozen=True):
     purpose: str
 
 
+class Watcher(Record, frozen=True):
+    """What runs beside the stage whose result a stage takes first, for as long as that runs; `why` says so to readers.
+
+    `program` gets the number of that stage's process as its last word; `{name}` in `why` is the name of the own stage.
+    `variables` are set for the watched stage; with `imports` the emitted files of the own are on its Python's path.
+    What it is told so shapes its result.
+    """
+
+    program: tuple[Word, ...]
+    why: str
+    variables: dict[str, str] = {}
+    imports: bool = False
+
+    @property
+    def shapes(self) -> bool:
+        """Whether the watched stage comes to another result because of it."""
+        return bool(self.variables) or self.imports
+
+
 class Job(Record, frozen=True):
     """What runs one stage.
 
@@ -99,7 +118,8 @@ class Job(Record, frozen=True):
 
     `steps` come before it, on the first node only. `variables` are set for it; `imports_emitted` puts the emitted files on
     Python's path; with `one_gpu` it sees only the first GPU of those that it may use. `shares_cores`: the cores of a node are
-    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes.
+    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes. `watcher` runs beside
+    the stage before it.
     """
 
     program: tuple[Word, ...]
@@ -114,6 +134,7 @@ class Job(Record, frozen=True):
     imports_emitted: bool = False
     one_gpu: bool = False
     shares_cores: bool = False
+    watcher: Watcher | None = None
 
     @property
     def on_each_node(self) -> bool:

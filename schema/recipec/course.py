@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from recipec.bind import bind
 from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
-from recipec.language.base import Section
+from recipec.language.base import BEST, Section
 from recipec.language.stages import Generate, Merge, Stage, StageScript
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
 from recipec.suggest import nearest
@@ -171,22 +171,23 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     known: list[str] = []
     models: list[str] = []  # those that leave a model
     parts = tuple(parts)
-    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "gate")}
+    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "gate", "checkpoints")}
     for part in parts:
+        start = part.start_from.removesuffix(BEST) if part.start_from is not None else None
         taken = part.name in RESERVED | FOLDERS | made or MADE.fullmatch(part.name) is not None
         for word, wrong, message, advice in (
             ("name", taken, f'"{part.name}" is a reserved name', "choose another name"),
             ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",
-                part.start_from is not None and part.start_from not in NO_STAGE.union(models),
-                f'"{part.start_from}" {"leaves no model" if part.start_from in known else "is not a stage before this one"}',
-                f"stages before it{' that do' if part.start_from in known else ''}: {', '.join(models) or 'none'}",
+                start is not None and start not in NO_STAGE.union(models),
+                f'"{start}" {"leaves no model" if start in known else "is not a stage before this one"}',
+                f"stages before it{' that do' if start in known else ''}: {', '.join(models) or 'none'}",
             ),
         ):
             if wrong:
                 node = find(tree, (*part.path, word))
-                meant = nearest(str(part.start_from), [*models, *NO_STAGE]) if word == "start_from" else None
+                meant = nearest(str(start), [*models, *NO_STAGE]) if word == "start_from" else None
                 span = node.span if node else key_span(tree, part.path)
                 yield Finding("R009", message, span, suggestion=meant, help=advice)
         known.append(part.name)

@@ -6,7 +6,7 @@ from recipec.course import Course
 from recipec.decide.graph import Graph, Handed, Made, scored
 from recipec.decide.machine import hardware, track
 from recipec.decide.said import Said
-from recipec.kinds import kind
+from recipec.kinds import checkpoints, kind
 from recipec.kinds.train import base
 from recipec.plan import Origin, Plan, Record, Resolved
 from recipec.systems.environments import with_environments
@@ -44,6 +44,10 @@ def decide(course: Course) -> Decision:
         kept += made
         said |= {one.stage.name: say for one in made}
         graph = _after(graph, made)
+        beside = checkpoints.of_course(whole, graph, made)
+        kept += beside
+        said |= {one.stage.name: whole for one in beside}
+        graph = _after(graph, beside)
     evaluating = kind("evaluate").decide if recipe.evaluate is not None else None
     if evaluating is not None:
         made = evaluating(whole, graph)
@@ -67,16 +71,17 @@ def _launcher(say: Said) -> str:
 def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     """Return the course with what a part of it has made."""
     hands: dict[str, Handed] = {one.hands.name: one.hands for one in made if one.hands is not None and not one.merges}
+    onward = [one.hands.name for one in made if one.hands is not None and not (one.merges or one.aside)]
     merged = {one.hands.name: one.hands for one in made if one.hands is not None and one.merges}
     rows = {one.stage.name: one.rows for one in made if one.rows is not None}
-    left = {one.stage.name: one.stage.outputs[0] for one in made if one.stage.outputs}
+    left = {one.stage.name: one.stage for one in made if one.stage.outputs}
     if left:
         scores = {**graph.scores, **scored(made)}
-        graph = graph.replaced(rows={**graph.rows, **rows}, scores=scores, outputs={**graph.outputs, **left})
+        graph = graph.replaced(rows={**graph.rows, **rows}, scores=scores, stages={**graph.stages, **left})
     if not hands:
         return graph
     return graph.replaced(
         models={**graph.models, **hands},
         merged={**graph.merged, **merged},
-        previous=list(hands)[-1],
+        previous=onward[-1] if onward else graph.previous,
     )

@@ -35,7 +35,7 @@ class Handed(Record, frozen=True):
 class Graph(Record, frozen=True):
     """The course so far, on the declared `machine`. `models` are what there is to start from, by name, `base` (the recipe's own) first.
 
-    `rows` are those that stages have made, by their names; `scores` the stages that evaluated a model last, by its name; `outputs` what each stage leaves first. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
+    `rows` are those that stages have made, by their names; `scores` the stages that evaluated a model last, by its name; `stages` all that leave something. `merged` are those whose adapter was merged for a stage that starts from them. `run` is the recipe's name, `several` whether the recipe lists its stages: those `listed`, by name;
     `previous` is the one before in that list. `longest` is the longest sequence of all trainings, in tokens.
     """
 
@@ -47,7 +47,7 @@ class Graph(Record, frozen=True):
     merged: Mapping[str, Handed]
     rows: Mapping[str, RowsOutput]
     scores: Mapping[str, Stage[Any]]
-    outputs: Mapping[str, Output]
+    stages: Mapping[str, Stage[Any]]
     listed: tuple[str, ...]
     previous: str
     longest: int
@@ -72,7 +72,8 @@ class Graph(Record, frozen=True):
 class Made(Record, frozen=True):
     """A stage that a kind decided, the origins of its leaves below its name, and the model or the rows that it hands on, if any.
 
-    `merges`: that model stands beside the one of its name, whose adapter it has in itself.
+    `merges`: that model stands beside the one of its name, whose adapter it has in itself. `aside`: it stands beside the
+    course, so that nothing starts from it that does not say so.
     """
 
     stage: Stage[Any]
@@ -80,6 +81,7 @@ class Made(Record, frozen=True):
     hands: Handed | None = None
     merges: bool = False
     rows: RowsOutput | None = None
+    aside: bool = False
 
 
 def scored(made: Iterable[Made]) -> dict[str, Stage[Any]]:

@@ -15,6 +15,7 @@ REGISTRY = {
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",
+    "checkpoints": "recipec.kinds.checkpoints",
     "gate": "recipec.kinds.gate",
 }
 

@@ -11,6 +11,7 @@ from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.kinds import gate
 from recipec.kinds.kind import Kind
+from recipec.language.base import BEST
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
 from recipec.plural import counted
@@ -80,7 +81,7 @@ def chosen(say: Said, graph: Graph) -> tuple[str, ...]:
     given = say.recipe.evaluate
     if given is not None and given.models is not None:
         return tuple(given.models)
-    return tuple(handed.name for handed in graph.models.values() if handed.model.path and writes(handed))
+    return tuple(name for name, one in graph.models.items() if one.model.path and writes(one) and not is_best(name))
 
 
 def writes(handed: Handed) -> bool:
@@ -88,12 +89,21 @@ def writes(handed: Handed) -> bool:
     return handed.model.head == "next token"
 
 
+def is_best(name: str) -> bool:
+    """Return whether a name is that of the best checkpoint of a training."""
+    return name.endswith(BEST)
+
+
 def known(graph: Graph) -> dict[str, Handed]:
     """Return the models there are by every name that they have: `tuned` is the last that can write, if any can."""
     found = {name: handed for name, handed in graph.models.items() if handed.model.path}
-    made = [handed for name, handed in graph.models.items() if name != "base"]
+    made = [handed for name, handed in graph.models.items() if name != "base" and not is_best(name)]
     made = [handed for handed in made if writes(handed)] or made
-    return {**found, LAST: found.get(LAST, made[-1])} if made else found
+    if not made:
+        return found
+    last = found.get(LAST, made[-1])
+    best = found.get(f"{last.name}{BEST}")
+    return {**found, LAST: last} | ({f"{LAST}{BEST}": best} if best is not None else {})
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -101,6 +111,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
 
     A stage of a course evaluates what it starts from.
     """
+    from recipec.kinds import checkpoints  # which evaluates as this does
+
     given = say.recipe.evaluate
     if given is None:
         return ()
@@ -108,15 +120,15 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = graph.models.get(say.part.start_from or graph.previous)
         if start is None:
             return ()
-        own = [_one(say, graph, given, start.name, start, say.part.name)]
-        return (*own, *gate.after(say, graph, given, own))
+        own = [one(say, graph, given, start.name, start, say.part.name)]
+        return (*own, *gate.after(say, graph, given, own), *checkpoints.of_stage(say, graph, start))
     models = known(graph)
     names = dict.fromkeys(name for name in chosen(say, graph) if name in models)
-    own = [_one(say, graph, given, name, models[name], f"evaluate-{name}") for name in names]
+    own = [one(say, graph, given, name, models[name], f"evaluate-{name.replace('@', '-')}") for name in names]
     return (*own, *gate.after(say, graph, given, own))
 
 
-def _one(
+def one(
     say: Said,
     graph: Graph,
     given: EvaluateWords,
@@ -124,6 +136,7 @@ def _one(
     handed: Handed,
     stage_name: str,
 ) -> Made:
+    """Make the stage that evaluates one model, which is called `name` here."""
     model = handed.model
     output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"

@@ -47,7 +47,8 @@ def values(say: Said, graph: Graph) -> dict[str, Any]:
     """Return what arguments may refer to by `${plan:…}`: what the stage starts from, its machine, and the folders of stages before."""
     name, on, start = say.part.name, graph.machine.value, started(say, graph)
     found: dict[str, Any] = {}
-    for before, output in graph.outputs.items():
+    for before, one in graph.stages.items():
+        output = one.outputs[0]
         found[f"{before}.output"] = graph.folder(before)
         if isinstance(output, RowsOutput):
             found[f"{before}.rows"] = output.place
@@ -112,7 +113,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     s = body.value
     left = _left(s, graph, start)
     names = dict.fromkeys(path.partition(".")[0] for _, path in asked(arguments))
-    taken = (Input(one, graph.outputs[one]) for one in names if one in graph.outputs)
+    taken = (Input(one, graph.stages[one].outputs[0]) for one in names if one in graph.stages)
     processes = on.per_node if s.launcher == "torchrun" else 1
     reads = {s.path: FileRead(s.path, at=say.span("script.path").label())}
     for index, path in enumerate(given.reads):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from recipec.job import Job, RayCluster, RayJob
+from recipec.job import Beside, Job, RayCluster, RayJob, Word
 from recipec.kinds import kind
 from recipec.launch import ray, words
 from recipec.launch.launcher import Launcher, Started, spread
@@ -23,8 +23,26 @@ here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 WIDTH = 80  # columns after which an option begins a new line
 
 
-def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str) -> str:
-    """Return `run.sh` of one stage."""
+def watching(one: Started) -> list[str]:
+    """Return the lines that a stage's watcher adds to the script of the stage that it watches."""
+    watcher, folder = one.job.watcher, f"../{one.stage.name}"
+    if watcher is None:
+        return []
+    lines = [f"# {watcher.why.format(name=one.stage.name)}"]
+    lines += [f"export {name}={words.value(value)}" for name, value in sorted(watcher.variables.items())]
+    if watcher.imports:
+        lines.append(f'export PYTHONPATH="$here/{folder}${{PYTHONPATH:+:$PYTHONPATH}}"')
+    program = (replaced(part, folder) for part in watcher.program)
+    return [*lines, f"{words.line(tuple(program))} $$ &"]
+
+
+def replaced(word: Word, folder: str) -> Word:
+    """Return a word of another stage's job, whose emitted files are in a folder beside the own."""
+    return Beside(f"{folder}/{word.file}") if isinstance(word, Beside) else word
+
+
+def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str, watchers: Iterable[Started] = ()) -> str:
+    """Return `run.sh` of one stage, beside which some `watchers` run."""
     stage, job = one.stage, one.job
     lines = [
         f"environment={quote(stage.environment)}",
@@ -48,6 +66,9 @@ def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str) -> s
     lines += launcher.before(plan, one)
     if job.one_gpu:
         lines += ['gpu="${CUDA_VISIBLE_DEVICES:-0}"', 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"']
+    for watcher in watchers:
+        shown = watching(watcher)
+        lines += [*shown[:-1], f'[ "${words.NODE}" != 0 ] || {shown[-1]}' if job.on_each_node else shown[-1]]
     return _text(kind(stage.kind).does, recipe, [*lines, *_command(job)])
 
 

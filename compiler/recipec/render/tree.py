@@ -47,7 +47,9 @@ def files_of(
             name = f"{stage.name}/{document.file}"
             files[name], lines[name] = _text(document, stage.name, resolved, recipe)
         files |= {f"{stage.name}/{name}": text for name, text in one.emitted.files.items()}
-        files[f"{stage.name}/run.sh"] = script.stage_script(started[-1], starter, plan, recipe)
+    for each in started:
+        watchers = [other for other in started if other.job.watcher and other.stage.after[:1] == (each.stage.name,)]
+        files[f"{each.stage.name}/run.sh"] = script.stage_script(each, starter, plan, recipe, watchers)
     environments = sorted({stage.environment for stage in plan.stages})
     for name in environments:
         files[f"environments/{name}.txt"] = pins(name)

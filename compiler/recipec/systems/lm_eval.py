@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.job import Beside, Job
+from recipec.job import Beside, Job, Word
 from recipec.kinds.evaluate import Evaluate
 from recipec.systems import accelerate, on_cpu
 from recipec.systems.check import Only
@@ -28,33 +28,41 @@ from recipec.systems.table import (
 )
 from recipec.systems.trainers import GENERAL
 
-TOOL, FILE = "lm_eval", "lm_eval.yaml"
+TOOL, FILE, PACKAGE = "lm_eval", "lm_eval.yaml", "lm-eval"
+RUN: tuple[Word, ...] = ("run", "--config", Beside(FILE))
+MODULE: tuple[Word, ...] = ("-m", "lm_eval", *RUN)
+START: tuple[Word, ...] = ("accelerate", "launch", "--config_file", Beside(accelerate.FILE))
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def sheets(stage: Evaluate, environment: str) -> list[Sheet]:
     """Return the run configuration, for the release of lm-eval in an environment."""
-    own = [Sheet(FILE, ROWS, TOOL, pinned(environment, "lm-eval"), "config", alike=ALIKE)]
-    if not launched(stage):
+    own = [Sheet(FILE, ROWS, TOOL, pinned(environment, PACKAGE), "config", alike=ALIKE)]
+    if not launched(stage.backend, stage.copies):
         return own
     release = pinned(environment, accelerate.TOOL)
     return [*own, Sheet(accelerate.FILE, LAUNCHED, accelerate.TOOL, release, "config", raw_keys=False)]
 
 
-def launched(stage: Evaluate) -> bool:
+def launched(backend: str, copies: int) -> bool:
     """Return whether accelerate starts a process for each copy of the model: vLLM makes its own."""
-    return stage.backend == "hf" and stage.copies > 1
+    return backend == "hf" and copies > 1
+
+
+def command(backend: str, copies: int) -> tuple[Word, ...]:
+    """Return the words that evaluate, with the run configuration as the last."""
+    return (*START, *MODULE) if launched(backend, copies) else ("lm-eval", *RUN)
 
 
 def job(stage: Evaluate) -> Job:
     """Return what runs the evaluation."""
-    variables = {"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {}
-    found = Job(("lm-eval", "run", "--config", Beside(FILE)), variables=variables)
-    found = found.replaced(processes=stage.copies * stage.gpus_per_copy)
-    if not launched(stage):
-        return found
-    start = ("accelerate", "launch", "--config_file", Beside(accelerate.FILE))
-    return found.replaced(program=("-m", "lm_eval", "run", "--config", Beside(FILE)), start=start)
+    several = launched(stage.backend, stage.copies)
+    return Job(
+        MODULE if several else ("lm-eval", *RUN),
+        START if several else (),
+        processes=stage.copies * stage.gpus_per_copy,
+        variables={"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {},
+    )
 
 
 def _tokenizer(tokenizer: str, model: str) -> Any:
@@ -123,34 +131,37 @@ LAUNCHED: tuple[Row, ...] = (
 )
 
 
-def _need(s: Evaluate) -> Need:
+def needs(s: Evaluate) -> Need:
+    """Return the environment of an evaluation."""
     if s.backend == "vllm":
         return Need("vllm-0.33.0", frozenset(["ray"] if s.copies > 1 else []))
-    return Need(packages=frozenset(["lm-eval"]), otherwise=GENERAL)
+    return Need(packages=frozenset([PACKAGE]), otherwise=GENERAL)
 
 
-def _uses(_s: Evaluate) -> tuple[str, ...]:
+def uses(_s: Evaluate) -> tuple[str, ...]:
+    """Return the plan paths that act on how it is run."""
     return ("allow_code_execution",)
 
 
+ON_CPU = OnCpu(
+    (
+        on_cpu.ATTENTION.replaced(when=(Only("attention", frozenset([None, "sdpa", "eager"]), negate=True),)),
+        on_cpu.Instead(
+            "evaluate.backend",
+            "hf",
+            "vLLM needs a GPU; Transformers answers",
+            (Only("backend", frozenset(["vllm"])),),
+            untried="vLLM",
+        ),
+    )
+)
 SYSTEM = System(
     TOOL,
     kinds=frozenset(["evaluate"]),
     sheets=sheets,
-    needs=_need,
+    needs=needs,
     job=job,
-    uses=_uses,
-    package="lm-eval",
-    on_cpu=OnCpu(
-        (
-            on_cpu.ATTENTION.replaced(when=(Only("attention", frozenset([None, "sdpa", "eager"]), negate=True),)),
-            on_cpu.Instead(
-                "evaluate.backend",
-                "hf",
-                "vLLM needs a GPU; Transformers answers",
-                (Only("backend", frozenset(["vllm"])),),
-                untried="vLLM",
-            ),
-        )
-    ),
+    uses=uses,
+    package=PACKAGE,
+    on_cpu=ON_CPU,
 )

@@ -16,6 +16,7 @@ REGISTRY = {
     "openrlhf": "recipec.systems.openrlhf",
     "script": "recipec.systems.script",
     "lm_eval": "recipec.systems.lm_eval",
+    "evaluate_checkpoints": "recipec.systems.evaluate_checkpoints",
     "generate_rows": "recipec.systems.generate_rows",
     "own_script": "recipec.systems.own_script",
     "check_scores": "recipec.systems.check_scores",

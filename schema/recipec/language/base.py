@@ -22,6 +22,9 @@ def example(section: dict[str, Any]) -> ConfigDict:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 StageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]  # paths of the plan begin with it
+BEST = "@best"  # behind the name of a training: the checkpoint of it with the best scores
+ModelName = Annotated[str, Field(pattern=rf"^[a-z0-9][a-z0-9._-]{{0,99}}({BEST})?$")]
+Start = Annotated[str, Field(pattern=rf"^[a-z0-9][a-z0-9_-]{{0,99}}({BEST})?$")]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

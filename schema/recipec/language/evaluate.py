@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Name, Section, Text, example
+from recipec.language.base import Count, ModelName, Section, Text, example
+
+
+class Every(Section):
+    """Checkpoints that are evaluated."""
+
+    model_config = example({"every": 400})
+
+    every: Count = Field(description="Steps between those that are evaluated: a multiple of train.save.every.")
 
 
 class Evaluate(Section):
@@ -14,10 +22,26 @@ class Evaluate(Section):
 
     tasks: list[Text] = Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")
     task_folder: Text | None = Field(default=None, description="Folder with your own task files.")
-    models: list[Name] | None = Field(
+    models: list[ModelName] | None = Field(
         default=None,
         min_length=1,
-        description="Models that are evaluated, side by side: base, tuned (the last result), or names of stages. Default: base and tuned, or base and every stage.",
+        description="Models that are evaluated, side by side: base, tuned (the last result), names of stages, or with `@best` behind it the best checkpoint of one. Default: base and tuned, or base and every stage.",
+    )
+    when: Literal["end", "every_checkpoint"] | Every = Field(
+        default="end",
+        description="Evaluate what a training leaves, and beside that every checkpoint of it, or those of some steps: `{every: 400}`. The best is then `NAME@best`.",
+    )
+    best: Text | None = Field(
+        default=None,
+        description="The task whose score says which checkpoint is the best, with a metric behind it or its first: gsm8k/exact_match. Default: the first of tasks.",
+    )
+    beside: bool | None = Field(
+        default=None,
+        description="Evaluate each checkpoint while the training goes on, on the same machine, not when it has ended. Default: true with early_stopping.",
+    )
+    early_stopping: Count | None = Field(
+        default=None,
+        description="End a training after this many evaluated checkpoints in a row without a better one.",
     )
     require: dict[Text, Text] = Field(
         default={},

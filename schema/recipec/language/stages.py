@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recipec.language.base import Count, Section, StageName, Text, example
+from recipec.language.base import Count, Section, StageName, Start, Text, example
 from recipec.language.data import Data, DataSource
 from recipec.language.evaluate import Evaluate
 from recipec.language.model import Adapter, Model
@@ -136,15 +136,15 @@ class Stage(Section):
     model_config = example({"name": "long", "model": {"max_length": 16384}, "train": {"epochs": 1}})
 
     name: StageName = Field(description="Name of the stage, such as sft; evaluate.models names it.")
-    start_from: StageName | None = Field(
+    start_from: Start | None = Field(
         default=None,
-        description="Stage whose result is trained further, asked or evaluated, or `base` for the recipe's own model. Default: the one before, else the model.",
+        description="Stage whose result is trained further, asked or evaluated, `NAME@best` for its best checkpoint (evaluate.when), or `base` for the recipe's own model. Default: the one before, else the model.",
     )
     parent_adapter: Literal["merge", "continue"] | None = Field(
         default=None,
         description="If start_from leaves an adapter: merge it into its base first, or continue training it. Required in that case.",
     )
-    merge: StageName | Merge | None = Field(
+    merge: Start | Merge | None = Field(
         default=None,
         description="Makes this a merge: the stage whose adapter is merged into its base, or several by weight.",
     )
