@@ -16,10 +16,13 @@ import msgspec
 
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine import meaning
-from recipec.engine.build import Build
+from recipec.engine.build import SCRIPT, Build
 from recipec.engine.file_hashes import FileHashes, imported
 from recipec.json_files import read_object, write_whole
+from recipec.launch.launcher import Started
+from recipec.launch.script import watching
 from recipec.plan import Stage, fields
+from recipec.systems.registry import system
 from recipec.systems.trainers import TRACKING
 
 FORMAT = 1
@@ -91,13 +94,32 @@ def _pin(line: str) -> tuple[str, str]:
 
 
 def _values(build: Build, stage: Stage[Any]) -> Iterator[tuple[str, str]]:
-    """Yield the values of a stage's emitted files; its own name, in their paths, is left out."""
+    """Yield the values of a stage's emitted files; its own name, in their paths, is left out.
+
+    What watches the stage from its script does not count, but where it may end it: then its own values do.
+    """
+    watchers = [
+        Started(one, job)
+        for one in build.stages
+        if one.after[:1] == (stage.name,) and (job := system(one.system).job(one.body)).watcher is not None
+    ]
+    silent = tuple(line for one in watchers for line in watching(one))
+    yield from _written(build, stage, "", silent)
+    for one in watchers:
+        if one.job.watcher is not None and one.job.watcher.shapes:
+            yield from _written(build, one.stage, "watcher/")
+
+
+def _written(build: Build, stage: Stage[Any], below: str, silent: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the values of the emitted files of a stage, each file's name below a folder; `silent` lines of its script do not count."""
     place = _placing(build, stage)
     for name in build.files_of(stage):
-        lines = build.manifest.files[name].lines
+        lines, text = build.manifest.files[name].lines, build.text_of(name)
+        if silent and name == f"{stage.name}/{SCRIPT}":
+            text = "".join(line for line in text.splitlines(keepends=True) if not line.rstrip().endswith(silent))
         yield from meaning.values(
-            name.removeprefix(f"{stage.name}/"),
-            build.text_of(name),
+            below + name.removeprefix(f"{stage.name}/"),
+            text,
             {key: line.line for key, line in lines.items()},
             _left_out({key: line.reads for key, line in lines.items()}, stage.name),
             place,
@@ -147,7 +169,7 @@ def _unreadable(build: Build, stage: Stage[Any], path: str, error: OSError) -> R
 def _reads(stage: Stage[Any], hashes: FileHashes) -> set[str]:
     """Return the paths that a stage reads. Tasks of lm-eval name data files in their text, so these count too."""
     found = {read.path for read in stage.reads}
-    tasks = stage.body.task_folder if stage.kind == "evaluate" else None
+    tasks = getattr(stage.body, "task_folder", None)
     inside = hashes.files(Path(tasks).absolute()) if tasks else []
     for file in inside:
         if file.suffix in (".yaml", ".yml"):

@@ -1,6 +1,7 @@
 """Contradictions: what cannot hold together in a recipe, each a rule with a code of its own. They come before all others."""
 
 from recipec.rules.contradictions import (
+    checking,
     course,
     data,
     gating,
@@ -29,6 +30,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *model.RULES,
             *names.RULES,
             *data.RULES,
+            *checking.RULES,
             *gating.RULES,
             *generating.RULES,
             *programs.RULES,

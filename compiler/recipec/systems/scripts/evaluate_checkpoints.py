@@ -196,11 +196,15 @@ def scored(settings: dict) -> list[dict]:
             continue
         results = json.loads(Path(told["results"]).read_text(encoding="utf-8"))
         metric, value, upwards = deciding(settings, results)
-        numbers = {task: {key: one for key, one in row.items() if "," in key} for task, row in results["results"].items()}
+        numbers = {
+            task: {key: one for key, one in row.items() if "," in key} for task, row in results["results"].items()
+        }
         more = {"metric": metric, "value": value, "higher_is_better": upwards, "tasks": numbers}
         rows.append({"step": step, "results": told["results"], **more})
     rows.sort(key=lambda row: row["step"])
-    best = max(rows, key=lambda row: (row["value"] if row["higher_is_better"] else -row["value"], -row["step"]), default=None)
+    best = max(
+        rows, key=lambda row: (row["value"] if row["higher_is_better"] else -row["value"], -row["step"]), default=None
+    )
     return [{**row, "best": row is best} for row in rows]
 
 
@@ -271,7 +275,9 @@ def choose(settings: dict, rows: list[dict]) -> int:
         if step != best["step"]:
             shutil.rmtree(folder)
     for row in rows:
-        print(f"step {row['step']}: {settings['task']} {row['metric']} {row['value']:.4f}{' (best)' if row['best'] else ''}")  # noqa: T201
+        print(
+            f"step {row['step']}: {settings['task']} {row['metric']} {row['value']:.4f}{' (best)' if row['best'] else ''}"
+        )  # noqa: T201
     return 0
 
 
@@ -285,7 +291,9 @@ def watch(settings: dict, pid: int) -> int:
         there = {step: identity(folder) for step, folder in checkpoints(Path(settings["kept"])).items()}
         if settings["beside"] and there != asked and (at_work is None or at_work.poll() is not None):
             asked = there
-            variables = {name: value for name, value in os.environ.items() if name not in ("RECIPE_EVENTS", "RECIPE_STOP")}
+            variables = {
+                name: value for name, value in os.environ.items() if name not in ("RECIPE_EVENTS", "RECIPE_STOP")
+            }
             script = ["bash", str(HERE / "run.sh")]
             at_work = subprocess.Popen(script, env={**variables, "RECIPE_BESIDE": "1"}, start_new_session=True)
         time.sleep(TICK)
