@@ -70,7 +70,15 @@ class DropTorn(Record, frozen=True):
     why: str
 
 
-Step = Folder | Copy | LinkToStart | DropStale | DropTorn
+class Numbered(Record, frozen=True):
+    """A variable with a number that nothing else has; a file keeps it, so that it stays the same as long as that is there."""
+
+    variable: str
+    file: str
+    why: str
+
+
+Step = Numbered | Folder | Copy | LinkToStart | DropStale | DropTorn
 
 
 class RayCluster(Record, frozen=True):
@@ -93,19 +101,16 @@ class Watcher(Record, frozen=True):
     """What runs beside the stage whose result a stage takes first, for as long as that runs; `why` says so to readers.
 
     `program` gets the number of that stage's process as its last word; `{name}` in `why` is the name of the own stage.
-    `variables` are set for the watched stage; with `imports` the emitted files of the own are on its Python's path.
-    What it is told so shapes its result.
+    `steps` come first. `variables` are set for the watched stage; with `imports` the emitted files of the own are on its Python's path.
+    `shapes`: the watched stage may come to another result because of it.
     """
 
     program: tuple[Word, ...]
     why: str
+    steps: tuple[Step, ...] = ()
     variables: dict[str, str] = {}
     imports: bool = False
-
-    @property
-    def shapes(self) -> bool:
-        """Whether the watched stage comes to another result because of it."""
-        return bool(self.variables) or self.imports
+    shapes: bool = False
 
 
 class Job(Record, frozen=True):

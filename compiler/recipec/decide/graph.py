@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from recipec.decide.said import Decided, Said
 from recipec.facts.tokens import Tokenizer
-from recipec.plan import Hardware, Input, ModelOutput, Origin, Output, Record, RowsOutput, ScoresOutput, Stage, Track
+from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, ScoresOutput, Stage, Track
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from recipec.kinds.train.records import Train
 from recipec.language.base import BEST
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.language.evaluate import Every
-from recipec.plan import Stage, Track
+from recipec.plan import Stage
 from recipec.plural import counted
 from recipec.render.markdown import code, inert
 
@@ -29,7 +29,7 @@ class Checkpoints(Evaluate, frozen=True):
 
     `training` is its folder, `saved` the steps between its checkpoints, `every` those between the ones that are evaluated
     (None: each). The score of `metric` (None: the first) in `task` says which is the best. `beside`: while the training goes on,
-    which ends after `early_stopping` of them in a row without a better one. `trained` is where the training reports.
+    which ends after `early_stopping` of them in a row without a better one. `track` is the training's.
     """
 
     training: str
@@ -40,7 +40,6 @@ class Checkpoints(Evaluate, frozen=True):
     metric: str | None
     beside: bool
     early_stopping: int | None
-    trained: Track
 
 
 def continuous(given: EvaluateWords | None) -> bool:
@@ -95,7 +94,8 @@ def _one(say: Said, graph: Graph, given: EvaluateWords, trained: Stage[Train], h
     follows = "evaluate.early_stopping"
     body = section(
         Checkpoints,
-        **{field: plain(getattr(common, field)) for field in Evaluate.__struct_fields__},
+        **{field: plain(getattr(common, field)) for field in Evaluate.__struct_fields__ if field != "track"},
+        track=plain(trained.body.track),
         training=say.rule(trained.output, "what is evaluated", "evaluate.when"),
         kept=say.rule(kept, "where the trainer does not delete them", "evaluate.when"),
         saved=plain(trained.body.watch.save_every),
@@ -104,7 +104,6 @@ def _one(say: Said, graph: Graph, given: EvaluateWords, trained: Stage[Train], h
         metric=say.rule(metric, "its first metric" if metric is None else "", "evaluate.best"),
         beside=say.take("evaluate.beside", given.beside, given.early_stopping is not None, "", follows),
         early_stopping=say.word("evaluate.early_stopping", given.early_stopping),
-        trained=plain(trained.body.track),
     )
     place = f"{common.output}/{LEFT}"
     left = model.replaced(tokenizer=place)
@@ -135,5 +134,5 @@ def _sentence(stage: Stage[Checkpoints]) -> str:
     )
 
 
-ACTS = (*evaluate.ACTS, "training", "saved", "trained")
+ACTS = (*evaluate.ACTS, "training", "saved")
 KIND = Kind(NAME, Checkpoints, "Evaluates checkpoints.", None, _sentence, ACTS)

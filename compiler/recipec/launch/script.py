@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from recipec.job import Beside, Job, RayCluster, RayJob, Word
 from recipec.kinds import kind
-from recipec.launch import ray, words
+from recipec.launch import ray, steps, words
 from recipec.launch.launcher import Launcher, Started, spread
 from recipec.launch.words import quote
 from recipec.plan import Plan, Record, Track
@@ -29,6 +29,7 @@ def watching(one: Started) -> list[str]:
     if watcher is None:
         return []
     lines = [f"# {watcher.why.format(name=one.stage.name)}"]
+    lines = [*steps.lines(watcher.steps), *lines]
     lines += [f"export {name}={words.value(value)}" for name, value in sorted(watcher.variables.items())]
     if watcher.imports:
         lines.append(f'export PYTHONPATH="$here/{folder}${{PYTHONPATH:+:$PYTHONPATH}}"')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipec.job import Copy, DropStale, DropTorn, Folder, LinkToStart, Step
+from recipec.job import Copy, DropStale, DropTorn, Folder, LinkToStart, Numbered, Step
 from recipec.launch.words import quote
 
 _WHOLE = "import json, sys; [json.load(open(file)) for file in sys.argv[1:]]"
@@ -15,6 +15,15 @@ def lines(steps: tuple[Step, ...]) -> list[str]:
 
 def _lines(step: Step) -> list[str]:
     match step:
+        case Numbered(variable, file, why):
+            held = quote(file)
+            return [
+                f"# {why}",
+                f"mkdir -p -- {quote(file.rpartition('/')[0])}",
+                f"[ -s {held} ] || python -c 'import secrets; print(secrets.token_hex(4))' >{held}",
+                f"{variable}=$(cat -- {held})",
+                f"export {variable}",
+            ]
         case Folder(path):
             return [f"mkdir -p {quote(path)}"]
         case Copy(file, folder):

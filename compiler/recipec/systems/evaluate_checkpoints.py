@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.job import Beside, Job, Watcher
+from recipec.job import Beside, Job, Numbered, Watcher
 from recipec.kinds.checkpoints import NAME, Checkpoints
 from recipec.systems import lm_eval
 from recipec.systems.document import Sheet
 from recipec.systems.programs import program
 from recipec.systems.system import System
-from recipec.systems.table import Row, made, same
+from recipec.systems.table import OMIT, Row, made, same
+from recipec.systems.trainers import FILE_STORE, is_folder
 
+SENDER, RUN = "send_scores.py", "wandb-run"
 SCRIPT, SETTINGS, HOOK = "evaluate_checkpoints.py", "checkpoints.json", "sitecustomize.py"
 ENOUGH = "RECIPE_ENOUGH"  # the variable with the file that tells a training to end
 
@@ -21,6 +23,16 @@ def _command(backend: str, copies: int) -> list[str]:
     """Return the words that evaluate, without the configuration behind them; `{here}` is the folder of the files."""
     words = lm_eval.command(backend, copies)
     return ["{here}/" + one.file if isinstance(one, Beside) else str(one) for one in words[:-1]]
+
+
+TRACKERS = ("wandb_project", "mlflow_uri", "trackio_project", "tensorboard")
+TRACKED = ("run_name", *TRACKERS, "wandb_entity", "mlflow_experiment", "trackio_space")
+
+
+def _track(*said: Any) -> Any:
+    """Return where the training reports; nothing where it does so nowhere."""
+    told = {name: value for name, value in zip(TRACKED, said, strict=True) if value}
+    return told if told.keys() & set(TRACKERS) else OMIT
 
 
 ROWS: tuple[Row, ...] = (
@@ -34,6 +46,7 @@ ROWS: tuple[Row, ...] = (
     same("beside", "beside"),
     made("early_stopping", lambda count: count, "early_stopping"),
     made("config", lambda _backend: lm_eval.FILE, "backend"),
+    made("track", _track, *(f"track.{name}" for name in TRACKED)),
     made("command", _command, "backend", "copies"),
 )
 
@@ -41,26 +54,40 @@ ROWS: tuple[Row, ...] = (
 def _sheets(s: Checkpoints, environment: str) -> list[Sheet]:
     release = pinned(environment, lm_eval.PACKAGE)
     own = Sheet(SETTINGS, ROWS, lm_eval.PACKAGE, release, "", "json", raw_keys=False)
-    return [*lm_eval.sheets(s, environment), own]
+    return [*lm_eval.written(lm_eval.ROWS, s, environment), own]
 
 
 def _job(s: Checkpoints) -> Job:
-    found = lm_eval.job(s)
+    found, folder = lm_eval.job(s), s.track.mlflow_uri is not None and is_folder(s.track.mlflow_uri)
     stops = s.early_stopping is not None
     return found.replaced(
         program=("python", Beside(SCRIPT), Beside(SETTINGS)),
         start=(),
+        variables={**found.variables, **(FILE_STORE if folder else {})},
         watcher=Watcher(
             ("python", Beside(SCRIPT), Beside(SETTINGS), "--keep"),
             f"Keeps checkpoints for {{name}} before the trainer deletes them{', and starts it for each' if s.beside else ''}.",
-            variables={ENOUGH: f"{s.kept}/enough.json"} if stops else {},
+            steps=_numbered(s),
+            variables={
+                **({ENOUGH: f"{s.kept}/enough.json"} if stops else {}),
+                **({"WANDB_RESUME": "allow"} if s.track.wandb_project is not None else {}),
+            },
             imports=stops,
+            shapes=stops,
         ),
     )
 
 
+def _numbered(s: Checkpoints) -> tuple[Numbered, ...]:
+    if s.track.wandb_project is None:
+        return ()
+    why = "So that scores of checkpoints go to the training's own run, which a training that is resumed goes on with."
+    return (Numbered("WANDB_RUN_ID", f"{s.kept}/{RUN}", why),)
+
+
 def _files(s: Checkpoints) -> dict[str, str]:
     found = {SCRIPT: program(SCRIPT)}
+    found |= {SENDER: program(SENDER)} if any(getattr(s.track, name) for name in TRACKERS) else {}
     return found | ({HOOK: program("stop_early.py")} if s.early_stopping is not None else {})
 
 

@@ -36,8 +36,13 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def sheets(stage: Evaluate, environment: str) -> list[Sheet]:
-    """Return the run configuration, for the release of lm-eval in an environment."""
-    own = [Sheet(FILE, ROWS, TOOL, pinned(environment, PACKAGE), "config", alike=ALIKE)]
+    """Return the run configuration with where it reports, for the release of lm-eval in an environment."""
+    return written((*ROWS, *TRACKED), stage, environment)
+
+
+def written(rows: tuple[Row, ...], stage: Evaluate, environment: str) -> list[Sheet]:
+    """Return the run configuration of some rows."""
+    own = [Sheet(FILE, rows, TOOL, pinned(environment, PACKAGE), "config", alike=ALIKE)]
     if not launched(stage.backend, stage.copies):
         return own
     release = pinned(environment, accelerate.TOOL)
@@ -103,6 +108,8 @@ ROWS: tuple[Row, ...] = (
     flag("confirm_run_unsafe_code", "allow_code_execution"),
     made("seed", lambda seed: [seed] * 4, "seed"),
     same("output_path", "output"),
+)
+TRACKED: tuple[Row, ...] = (
     *where(
         "track.wandb_project",
         rows=within(

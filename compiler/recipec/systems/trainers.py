@@ -110,6 +110,14 @@ TRACKING = frozenset(
 )
 
 
+FILE_STORE = {"MLFLOW_ALLOW_FILE_STORE": "true"}  # without which MLflow's client refuses a folder
+
+
+def is_folder(uri: str) -> bool:
+    """Return whether an address of MLflow is a folder."""
+    return uri.startswith("file:") or (":" not in uri and uri not in HOSTED)
+
+
 def tracking(s: Train) -> dict[str, str]:
     """Return the variables by which Hugging Face's trainers know where to report."""
     track = s.track
@@ -137,7 +145,5 @@ def grouping(s: Train) -> dict[str, str]:
         found["WANDB_RUN_GROUP"] = track.group
     if track.mlflow_uri is not None:
         found["MLFLOW_TAGS"] = json.dumps({"recipe": track.group, "stage": s.name})
-        uri = track.mlflow_uri
-        if uri.startswith("file:") or (":" not in uri and uri not in HOSTED):
-            found["MLFLOW_ALLOW_FILE_STORE"] = "true"  # without which its client refuses a folder
+        found |= FILE_STORE if is_folder(track.mlflow_uri) else {}
     return found

@@ -146,10 +146,10 @@ def main(path: str) -> int:
     fresh.write_text(json.dumps({"holds": not failed, "conditions": rows}, indent=2) + "\n", encoding="utf-8")
     fresh.replace(output / "verdict.json")
     for row in rows:
-        print(text_of(row, settings["confidence"]))  # noqa: T201
+        print(text_of(row, settings["confidence"]))
     if failed:
         told = "; ".join(text_of(row, settings["confidence"]) for row in failed)
-        print(f"required, and not so: {told}")  # noqa: T201
+        print(f"required, and not so: {told}")
     return REFUSED if failed else 0
 
 

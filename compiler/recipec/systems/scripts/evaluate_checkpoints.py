@@ -153,7 +153,7 @@ def evaluate(settings: dict, step: int) -> None:
     place.mkdir(parents=True)
     config = place / settings["config"]
     config.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    print(f"{ME}: checkpoint-{step}", flush=True)  # noqa: T201
+    print(f"{ME}: checkpoint-{step}", flush=True)
     words = [word.replace("{here}", str(HERE)) for word in settings["command"]]
     code = subprocess.run([*words, str(config)], check=False).returncode
     if code:
@@ -255,12 +255,12 @@ def choose(settings: dict, rows: list[dict]) -> int:
     output, kept = Path(settings["output"]), Path(settings["kept"])
     output.mkdir(parents=True, exist_ok=True)
     if not rows:
-        print(f"{ME}: {settings['training']} has no complete checkpoint", file=sys.stderr)  # noqa: T201
+        print(f"{ME}: {settings['training']} has no complete checkpoint", file=sys.stderr)
         return 1
     best = next(row for row in rows if row["best"])
     place = kept / f"checkpoint-{best['step']}"
     if not complete(place):
-        print(f"{ME}: the weights of checkpoint-{best['step']}, the best, are gone: train again", file=sys.stderr)  # noqa: T201
+        print(f"{ME}: the weights of checkpoint-{best['step']}, the best, are gone: train again", file=sys.stderr)
         return 1
     linked(place, output / "best")
     for row in rows:
@@ -269,15 +269,16 @@ def choose(settings: dict, rows: list[dict]) -> int:
         row["results"] = str(shown / Path(row["results"]).relative_to(mine))
     gone = missed(settings, rows)
     for step in gone:
-        print(f"{ME}: checkpoint-{step} was deleted before it could be kept, so it has no scores")  # noqa: T201
+        print(f"{ME}: checkpoint-{step} was deleted before it could be kept, so it has no scores")
     write(output / "scores.json", {"best": best["step"], "missed": gone, "checkpoints": rows})
     for step, folder in checkpoints(kept).items():
         if step != best["step"]:
             shutil.rmtree(folder)
     for row in rows:
-        print(
-            f"step {row['step']}: {settings['task']} {row['metric']} {row['value']:.4f}{' (best)' if row['best'] else ''}"
-        )  # noqa: T201
+        best_so_far = " (best)" if row["best"] else ""
+        print(f"step {row['step']}: {settings['task']} {row['metric']} {row['value']:.4f}{best_so_far}", flush=True)
+    if settings.get("track"):
+        subprocess.run([sys.executable, str(HERE / "send_scores.py"), str(HERE / "checkpoints.json")], check=False)
     return 0
 
 
