@@ -12,6 +12,7 @@ from recipec.engine.status import read_run, status
 from recipec.kinds import kind
 from recipec.manifest import Manifest
 from recipec.plan import ScoresOutput, Stage
+from recipec.report.checkpoints import of_checkpoints
 from recipec.report.curves import curves
 from recipec.report.decisions import decisions
 from recipec.report.facts import facts, versions
@@ -53,6 +54,9 @@ def report_data(run_dir: Path) -> dict[str, Any]:
             {"stage": stage.name, **chart}
             for stage in manifest.plan.of_kind("train")
             for chart in curves(folder.events(stage.name))
+        ],
+        "checkpoints": [
+            one for stage in manifest.plan.of_kind("checkpoints") if (one := of_checkpoints(stage)) is not None
         ],
         "models": list(dict.fromkeys(name for row in rows for name in row.scores)),
         "scores": [row.as_json() for row in rows],

@@ -42,6 +42,7 @@ def report_markdown(data: Mapping[str, Any]) -> str:
             "",
         ]
     lines += _trainings(data)
+    lines += [line for one in data["checkpoints"] for line in _checkpoints(one)]
     lines += _folded("Stages", _table(["stage", "by", "state", "time", "used"], map(_stage, data["stages"])))
     lines += _folded("Rows of data", _rows(data))
     lines += _folded("Answers side by side", _samples(data["samples"]))
@@ -146,6 +147,21 @@ def _trainings(data: Mapping[str, Any]) -> list[str]:
         ends += [f"not finite at step {', '.join(map(str, broken[:3]))}"] if broken else []
         rows.append((cell(stage["stage"]), "<br>".join(ends) or "–", clock(stage["total_seconds"]), cell(usage_text(stage["usage"]) or "–")))  # fmt: skip
     return [*_table(["training", "loss", "time", "used"], rows), ""] if rows else []
+
+
+def _checkpoints(one: Mapping[str, Any]) -> list[str]:
+    """Return the scores of the checkpoints of one training."""
+    best = one["best"]
+    rows = (
+        (
+            f"{row['step']}{' (best)' if row['best'] else ''}",
+            *(score_json_text(score) if score else "–" for score in row["scores"]),
+        )
+        for row in one["rows"]
+    )
+    said = f"The best checkpoint of {inert(one['of'])} is that of step {best['step']}, by {inert(best['task'])} {inert(best['metric'])}."
+    gone = f" Deleted before they could be kept: {', '.join(map(str, one['missed']))}." if one["missed"] else ""
+    return [said + gone, "", *_table(["step", *map(cell, one["columns"])], rows), ""]
 
 
 def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def page(data: Mapping[str, Any]) -> str:
         "report.html.j2",
         data,
         charts=[(stage, [_chart(one) for one in of]) for stage, of in _by_stage(data["curves"])],
+        by_step=[(one, [_chart(chart) for chart in one["charts"]]) for one in data["checkpoints"]],
         decided=list(_by_stage(data["decisions"])),
         declared=declared_hardware(data),
         longest=longest or 1.0,
