@@ -58,7 +58,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
     def made(words: str, more: str = "") -> Path:
-        found = compile_file("recipe.yaml", text=f"{RECIPE}{more}\nevaluate: {{tasks: [t, u], task_folder: tasks, {words}}}\n")
+        found = compile_file(
+            "recipe.yaml", text=f"{RECIPE}{more}\nevaluate: {{tasks: [t, u], task_folder: tasks, {words}}}\n"
+        )
         assert not [one for one in found.findings if one.severity == "error"], found.findings
         for name, text in found.files.items():
             (tmp_path / "build" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,12 @@ def of_checkpoints(stage: Stage[Any]) -> dict[str, Any] | None:
     return {
         "stage": stage.name,
         "of": stage.after[0],
-        "best": {"step": best["step"], "task": stage.body.task, "metric": _label(best["metric"]), "value": best["value"]},
+        "best": {
+            "step": best["step"],
+            "task": stage.body.task,
+            "metric": _label(best["metric"]),
+            "value": best["value"],
+        },
         "missed": found.get("missed") or [],
         "columns": [f"{task} {metric}" for task, metric in columns],
         "rows": [
@@ -64,7 +69,11 @@ def _chart(task: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         {
             "name": metric,
             "held_out": True,
-            "points": [[row["step"], row["tasks"][task][metric]["value"]] for row in rows if metric in row["tasks"].get(task, {})],
+            "points": [
+                [row["step"], row["tasks"][task][metric]["value"]]
+                for row in rows
+                if metric in row["tasks"].get(task, {})
+            ],
             "not_finite": [],
         }
         for metric in rows[-1]["tasks"][task]

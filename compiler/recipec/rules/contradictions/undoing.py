@@ -9,6 +9,7 @@ from recipec.kinds.evaluate import LAST, Evaluate, chosen, known, writes
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.language import Recipe
+from recipec.language.base import BEST
 from recipec.plan import Plan, Stage
 from recipec.rules.contradictions.course import before
 from recipec.rules.contradictions.data import sources
@@ -120,7 +121,7 @@ def _wanted(see: Context, stage: Stage[Any]) -> bool:
         if stage.name not in other.after:
             continue
         if other.kind in ("train", "generate") or (
-            other.kind == "merge" and (other.name in see.graph.listed or _wanted(see, other))
+            other.kind in ("merge", "checkpoints") and (other.name in see.graph.listed or _wanted(see, other))
         ):
             return True
         if other.kind == "evaluate" and (other.body.model.name in named or other.name in see.graph.listed):
@@ -347,7 +348,9 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if recipe.evaluate is None or recipe.evaluate.models is None or result is None or not writes(result):
         return
     names = [models[name].name if name in models else LAST for name in chosen(see.said, see.graph)]
-    if result.name not in names and any(name not in ("base", LAST) and writes(models[name]) for name in names):
+    if result.name not in [name.removesuffix(BEST) for name in names] and any(
+        name not in ("base", LAST) and writes(models[name]) for name in names
+    ):
         message = f"{result.name} is the result, and is not evaluated"
         yield Fault("evaluate.models", message, "add tuned, which is the last model")
 

@@ -91,6 +91,6 @@ def combined(peft_model, base: object, settings: dict):
 
 if __name__ == "__main__":
     try:
-        print(merge(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))  # noqa: T201
+        print(merge(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
     except (OSError, ValueError) as error:
         sys.exit(f"merge_adapter.py: {error}")

@@ -111,6 +111,6 @@ def make(settings: dict, folder: Path) -> str:
 if __name__ == "__main__":
     path = Path(sys.argv[1])
     try:
-        print(make(json.loads(path.read_text(encoding="utf-8")), path.parent))  # noqa: T201
+        print(make(json.loads(path.read_text(encoding="utf-8")), path.parent))
     except (OSError, ValueError) as error:
         sys.exit(f"init_model.py: {error}")
