@@ -122,5 +122,4 @@ def test_two_processes_end_behind_the_same_step(workplace: Path, tool_python: Ca
             )
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert (workplace / "runs" / "told" / "train" / "model.safetensors").is_file()
-    state = next((workplace / "runs" / "told" / "train").glob("checkpoint-*/trainer_state.json"))
-    assert json.loads(state.read_text(encoding="utf-8"))["global_step"] == 1
+    assert not list((workplace / "runs" / "told" / "train").glob("checkpoint-*"))  # the first comes at step 10

@@ -108,7 +108,7 @@ def _unfit(given: Evaluate, stage: Stage[Any]) -> Iterator[Fault]:
         yield Fault("evaluate.when.every", message, f"write {fits}, or change train.save.every", str(fits))
 
 
-@contradiction("P260", "best-of-what-nobody-measured", "part", words=("start_from", "merge", "evaluate"))
+@contradiction("P263", "best-of-what-nobody-measured", "part", words=("start_from", "merge", "evaluate"))
 def no_best(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     """Finds a stage that takes the best checkpoint of a training whose checkpoints are not evaluated before it.
 
@@ -131,10 +131,18 @@ def no_best(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     """
     part = see.said.part
     for word, name in (("start_from", part.start_from), ("merge", part.merge)):
-        if isinstance(name, str) and name.endswith(BEST) and name not in see.graph.models:
+        if isinstance(name, str) and name.endswith(BEST) and not _before(see, name):
             training = name.removesuffix(BEST)
             advice = f"evaluate them before: evaluate.when: every_checkpoint, or a stage that does so for {training}"
             yield Fault(word, f"the checkpoints of {training} are not evaluated before", advice)
+
+
+def _before(see: Context, name: str) -> bool:
+    """Return whether the best checkpoint is chosen before this stage."""
+    best = see.graph.models.get(name)
+    order = [stage.name for stage in see.plan.stages]
+    own = see.said.part.name
+    return best is not None and (own not in order or order.index(str(best.stage)) < order.index(own))
 
 
 RULES = (no_checkpoints, no_best)

@@ -9,6 +9,7 @@ from recipec.kinds.init import NAME as INIT
 from recipec.kinds.merge import Merge
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
+from recipec.language.base import BEST
 from recipec.language.stages import Merge as MergeWords
 from recipec.rules.evaluation import listed, single
 from recipec.rules.rule import Context, Fault, contradiction
@@ -340,11 +341,11 @@ def unknown_adapter(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     earlier = before(see)
     for name in names:
         here = "merge" if isinstance(given, str) else f"merge.adapters.{name}"
-        handed = see.graph.models.get(name)
-        if name not in earlier or handed is None:
+        handed, training = see.graph.models.get(name), name.removesuffix(BEST)
+        if training not in earlier or (handed is None and training == name):
             message = f'"{name}" is not a stage before this one'
             yield Fault(here, message, f"stages before it: {', '.join(earlier) or 'none'}", nearest(name, earlier))
-        elif handed.model.adapter is None:
+        elif handed is not None and handed.model.adapter is None:  # of a best that there is not: P263
             message = f"{name} leaves no adapter that could be merged{_merged(see, name)}"
             yield Fault(here, message, "name a stage that trains an adapter")
 
