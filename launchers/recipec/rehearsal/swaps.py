@@ -164,6 +164,8 @@ def swaps_of(
             _generating(laid, stage, part)
         elif stage.kind == "evaluate":
             _evaluation(laid, stage, part if part.own is not None else course.whole)
+        elif stage.kind == "checkpoints":
+            _checkpoints(laid, stage, parts.get(stage.name.removesuffix(f"-{stage.kind}"), course.whole))
         elif stage.kind == "init":
             _scratch(laid, course.whole)
     for steps in [steps for steps, all_of_it in laid.over.items() if all_of_it]:
@@ -336,6 +338,12 @@ def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:
         laid.task_folders.append(body.task_folder)
     why = f"{', '.join(others)}: rows made here in the place of those on the hub"
     laid.put(part, "evaluate.task_folder", str(folder), why)
+
+
+def _checkpoints(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+    _evaluation(laid, stage, part if part.own is not None else laid.course.whole)
+    if stage.body.every is not None:
+        laid.put(part, "evaluate.when", "every_checkpoint", "so that it happens within these steps")
 
 
 def _scratch(laid: _Laid, whole: Part) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from recipec import manifest
+from recipec.engine.build import of_text
+from recipec.engine.fingerprint import keys
 from recipec.pipeline import compile_file
 
 SCRIPTS = Path(__file__).parents[2] / "compiler" / "recipec" / "systems" / "scripts"
@@ -226,7 +228,7 @@ TRAINING = """
 import json, os, shutil, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_checkpoints import checkpoint
+from test_evaluated_checkpoints import checkpoint
 for step, weights in {steps!r}:
     new = checkpoint(step, weights)
     time.sleep({pace})
@@ -322,3 +324,22 @@ stages:
     assert stages["evaluate-sft-best"].after == ("look-checkpoints",)
     assert "evaluate_checkpoints.py" in found.files["sft/run.sh"]
     assert "evaluate_checkpoints.py" not in found.files["more/run.sh"]
+
+
+def key(words: str) -> str:
+    """Return the key of the training of a recipe that evaluates so."""
+    text = f"{RECIPE}evaluate: {{tasks: [gsm8k, ifeval]{words}}}\n"
+    files = compile_file("recipe.yaml", text=text).files
+    build = of_text(Path("build"), files[manifest.FILE].encode(), Path("recipe.yaml"), files)
+    return keys(build, Path("cache.json"), save=False)["train"].hash
+
+
+def test_only_what_may_end_a_training_makes_it_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    track = "}\ntrack: {wandb: {project: cups}"
+    assert key("") == key(", when: every_checkpoint") == key(", when: {every: 20}, best: ifeval, beside: true")
+    assert key(track) == key(f", when: every_checkpoint{track}")
+    ends = key(", when: every_checkpoint, early_stopping: 2")
+    assert ends != key("")
+    assert ends != key(", when: every_checkpoint, early_stopping: 3")
+    assert ends != key(", when: every_checkpoint, early_stopping: 2, limit: 300")
