@@ -122,7 +122,6 @@ def test_the_best_is_kept_and_the_rest_given_free(stage: Callable[..., Path]) ->
     best, own = Path("runs/often/evaluate-checkpoints/best"), Path("runs/often/train/checkpoint-20")
     assert sorted(path.name for path in best.iterdir()) == ["model.safetensors", "trainer_state.json"]
     assert (best / "model.safetensors").samefile(own / "model.safetensors")
-    assert [path.name for path in Path("runs/often/train/kept").glob("checkpoint-*")] == ["checkpoint-20"]
     assert asked() == [f"checkpoint-{step}" for step in (10, 20, 30, 40)]
     for row in told["checkpoints"]:
         assert Path(row["results"]).is_file()
@@ -133,7 +132,6 @@ def test_what_has_its_scores_is_not_asked_again(stage: Callable[..., Path]) -> N
     checkpoint(10, 0.5)
     checkpoint(20, 0.25)
     evaluate(folder)
-    shutil.rmtree("runs/often/evaluate-checkpoints")  # as a run does that sets results aside
     checkpoint(30, 0.125)
     asked()
     evaluate(folder)
@@ -209,7 +207,7 @@ def test_what_was_deleted_too_early_is_told(stage: Callable[..., Path]) -> None:
         checkpoint(step, 0.5)
     said = evaluate(folder)
     assert scores()["missed"] == [20, 30]
-    assert "checkpoint-20 was deleted before it could be kept" in said
+    assert "checkpoint-20 is not there any more, and has no scores" in said
 
 
 def test_an_adapter_is_asked_over_its_base(stage: Callable[..., Path]) -> None:
@@ -218,9 +216,9 @@ def test_an_adapter_is_asked_over_its_base(stage: Callable[..., Path]) -> None:
     evaluate(folder)
     config = Path("runs/often/evaluate-checkpoints/checkpoint-10/lm_eval.yaml").read_text()
     assert "pretrained: my-lab/my-model\n" in config
-    kept = "runs/often/train/kept/checkpoint-10"
-    assert f"peft: {kept}\n" in config
-    assert f"tokenizer: {kept}\n" in config
+    own = "runs/often/train/checkpoint-10"
+    assert f"peft: {own}\n" in config
+    assert f"tokenizer: {own}\n" in config
 
 
 # A training as far as its script is concerned: it writes checkpoints, and deletes all but the last.
@@ -263,6 +261,23 @@ def test_what_the_trainer_deletes_is_kept_while_it_trains(stage: Callable[..., P
     evaluate(folder)
     assert [row["step"] for row in scores()["checkpoints"]] == [10, 20, 30]
     assert Path("runs/often/evaluate-checkpoints/best/model.safetensors").read_text() == "0.75"
+    assert [path.name for path in Path("runs/often/train/kept").glob("checkpoint-*")] == ["checkpoint-10"]
+    asked()
+    evaluate(folder)  # what was given free is known, and not asked for again
+    assert asked() == []
+    assert [row["step"] for row in scores()["checkpoints"]] == [10, 20, 30]
+    shutil.rmtree("runs/often/train")  # another training: what was measured of the one before does not count
+    checkpoint(10, 0.125)
+    evaluate(folder)
+    assert [row["step"] for row in scores()["checkpoints"]] == [10]
+
+
+def test_dvc_finds_a_training_as_it_was_left(stage: Callable[..., Path]) -> None:
+    folder = stage("when: every_checkpoint", "launch: {emit: [dvc]}")
+    train(folder, [(10, 0.75), (20, 0.5)], 1.5, deletes=True)
+    before = sorted(str(path) for path in Path("runs/often/train").rglob("*"))
+    evaluate(folder)
+    assert sorted(str(path) for path in Path("runs/often/train").rglob("*")) == before
 
 
 def test_a_training_is_ended_when_nothing_gets_better(stage: Callable[..., Path]) -> None:

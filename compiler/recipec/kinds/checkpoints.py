@@ -29,7 +29,8 @@ class Checkpoints(Evaluate, frozen=True):
 
     `training` is its folder, `saved` the steps between its checkpoints, `every` those between the ones that are evaluated
     (None: each). The score of `metric` (None: the first) in `task` says which is the best. `beside`: while the training goes on,
-    which ends after `early_stopping` of them in a row without a better one. `track` is the training's.
+    which ends after `early_stopping` of them in a row without a better one. `frees`: what was kept and is not the best is
+    deleted at the end. `track` is the training's.
     """
 
     training: str
@@ -40,6 +41,7 @@ class Checkpoints(Evaluate, frozen=True):
     metric: str | None
     beside: bool
     early_stopping: int | None
+    frees: bool
 
 
 def continuous(given: EvaluateWords | None) -> bool:
@@ -104,6 +106,7 @@ def _one(say: Said, graph: Graph, given: EvaluateWords, trained: Stage[Train], h
         metric=say.rule(metric, "its first metric" if metric is None else "", "evaluate.best"),
         beside=say.take("evaluate.beside", given.beside, given.early_stopping is not None, "", follows),
         early_stopping=say.word("evaluate.early_stopping", given.early_stopping),
+        frees=say.rule("dvc" not in say.recipe.launch.emit, "DVC compares what a stage leaves", "launch.emit"),
     )
     place = f"{common.output}/{LEFT}"
     left = model.replaced(tokenizer=place)

@@ -44,6 +44,7 @@ ROWS: tuple[Row, ...] = (
     same("task", "task"),
     made("metric", lambda metric: metric, "metric"),
     same("beside", "beside"),
+    same("frees", "frees"),
     made("early_stopping", lambda count: count, "early_stopping"),
     made("config", lambda _backend: lm_eval.FILE, "backend"),
     made("track", _track, *(f"track.{name}" for name in TRACKED)),
