@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 import reported_run
 
+from recipec import manifest
 from recipec.cli import main
 from recipec.diagnostics import RecipeError
-from recipec.report import comparison_data, comparison_html, comparison_markdown, report_json, report_markdown
+from recipec.pipeline import compile_file
+from recipec.report import (
+    comparison_data,
+    comparison_html,
+    comparison_markdown,
+    report_html,
+    report_json,
+    report_markdown,
+)
 from recipec.report.rows import rows_in
 from recipec.report.samples import read_samples, side_by_side
 
@@ -204,3 +213,54 @@ def test_a_run_of_before_there_were_groups_is_still_told(course: Path) -> None:
     assert ',"group":"course"' in text
     plan.write_text(text.replace(',"group":"course"', ""))
     assert report_json(course)["state"] == "complete"
+
+
+WATCHED = """
+recipe: 1
+name: watched
+trainer: trl
+model: {base: my-lab/my-model}
+data: {train: [{path: data/instructions.jsonl, format: instruction}]}
+train: {learning_rate: 1e-3, steps: 60, save: {every: 20}}
+hardware: {gpu: none}
+evaluate: {tasks: [drinks], task_folder: tasks, when: every_checkpoint}
+"""
+
+
+def test_scores_of_checkpoints_by_step(here: Path) -> None:
+    (here / "watched.yaml").write_text(WATCHED)
+    compiled = compile_file("watched.yaml")
+    folder = here / "runs" / "watched"
+    (folder / "evaluate-checkpoints").mkdir(parents=True)
+    (folder / "plan.json").write_text(compiled.files[manifest.FILE])
+    found = report_json(folder)
+    assert found["checkpoints"] == []  # not measured yet
+    assert "data-checkpoints" not in report_html(folder)
+    rows = [
+        {
+            "step": step,
+            "best": step == 40,
+            "metric": "acc,none",
+            "value": value,
+            "tasks": {"drinks": {"acc,none": value, "acc_stderr,none": 0.05, "exact,strict": 0.5}},
+        }
+        for step, value in ((20, 0.25), (40, 0.75), (80, 0.5))
+    ]
+    told = {"best": 40, "missed": [60], "checkpoints": rows}
+    (folder / "evaluate-checkpoints" / "scores.json").write_text(json.dumps(told))
+    (one,) = report_json(folder)["checkpoints"]
+    assert (one["stage"], one["of"], one["missed"]) == ("evaluate-checkpoints", "train", [60])
+    assert one["best"] == {"step": 40, "task": "drinks", "metric": "acc", "value": 0.75}
+    assert one["columns"] == ["drinks acc", "drinks exact (strict)"]
+    assert [row["scores"][0] for row in one["rows"]] == [
+        {"value": 0.25, "stderr": 0.05},
+        {"value": 0.75, "stderr": 0.05},
+        {"value": 0.5, "stderr": 0.05},
+    ]
+    series = {line["name"]: line["points"] for line in one["charts"][0]["series"]}
+    assert series == {"acc": [[20, 0.25], [40, 0.75], [80, 0.5]], "exact (strict)": [[20, 0.5], [40, 0.5], [80, 0.5]]}
+    page, text = report_html(folder), report_markdown(folder)
+    assert "The best is that of step 40: drinks acc 0.75." in page
+    assert "Deleted before they could be kept: step 60." in page
+    assert '<th scope="row">40 <span class="soft small">best</span></th>' in page
+    assert "| 40 (best) | 0.7500 ± 0.0500 | 0.5000 |" in text

@@ -44,7 +44,7 @@ def of_checkpoints(stage: Stage[Any]) -> dict[str, Any] | None:
         "rows": [
             {**row, "scores": [row["tasks"].get(task, {}).get(metric) for task, metric in columns]} for row in rows
         ],
-        "charts": [_chart(task, rows) for task in rows[-1]["tasks"]],
+        "charts": [{"stage": stage.name, **_chart(task, rows)} for task in rows[-1]["tasks"]],
     }
 
 
