@@ -171,7 +171,7 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     known: list[str] = []
     models: list[str] = []  # those that leave a model
     parts = tuple(parts)
-    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "gate")}
+    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "stack", "gate")}
     for part in parts:
         taken = part.name in RESERVED | FOLDERS | made or MADE.fullmatch(part.name) is not None
         for word, wrong, message, advice in (

@@ -94,7 +94,7 @@ def no_text(see: Context, s: object) -> Iterator[Fault]:
 
 @contradiction("P027", "no-adapter-to-start-from", words=("parent_adapter",))
 def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a stage that continues or merges an adapter where there is none.
+    """Finds a stage that continues an adapter, stacks on it or merges it where there is none.
 
     Why is this bad:
     The stage starts from whole weights. Either the stage before should have trained an adapter, or another one was meant.
@@ -118,10 +118,10 @@ def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
 
 @contradiction("P028", "what-becomes-of-an-adapter", words=("parent_adapter", "start_from"))
 def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a stage that starts from an adapter and does not say whether it is merged or continued.
+    """Finds a stage that starts from an adapter and does not say whether it is merged, continued, or gets a new one stacked on it.
 
     Why is this bad:
-    Both are usual, and they give different weights: a new adapter on merged weights, or the same adapter trained further.
+    All are usual, and they give different weights: a new adapter on merged weights, two adapters in one, or the same adapter trained further.
 
     Example:
         stages:
@@ -135,8 +135,8 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
     """
     name = left_adapter(see)
     if see.said.part.parent_adapter is None and name:
-        message = f"{name} leaves an adapter, and this stage does not say whether to merge or continue it"
-        yield Fault("parent_adapter", message, "set parent_adapter: merge, or continue")
+        message = f"{name} leaves an adapter, and this stage does not say whether to merge, stack on or continue it"
+        yield Fault("parent_adapter", message, "set parent_adapter: merge, stack or continue")
 
 
 def left_adapter(see: Context) -> str:

@@ -10,7 +10,7 @@ from recipec.decide.said import indexed
 from recipec.facts.layers import adapter_config
 from recipec.facts.models import KnownModel
 from recipec.kinds.merge import Merge
-from recipec.kinds.train.continued import kept_from
+from recipec.kinds.train.continued import kept_from, left
 from recipec.kinds.train.model import PROMPTED
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
@@ -54,17 +54,21 @@ def other_shape(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if outside is not None and adapter_config(outside) is not None:
         return  # what that is counts, not what the stage before says of it: L240
     old, new = earlier[0].adapter, here[0].adapter
+    made = see.graph.models[name].model.adapter
+    if made != earlier[0].output:  # it is stacked
+        both = left(see.plan, made)
+        old = both if both is not None else new
     if new is None:
         advice = f"give it the adapter of {name}, or set parent_adapter: merge"
         yield Fault("parent_adapter", "this stage has no adapter: it would train all weights", advice)
         return
     for word in SHAPE:
-        left, given = getattr(old, word), getattr(new, word)
-        if left != given:
+        there, given = getattr(old, word), getattr(new, word)
+        if there != given:
             message = f"the adapter of {name} is continued, and its {word} is not {_shown(given)}"
             advice = (
-                f"make it {_shown(left)}, or set parent_adapter: merge"
-                if left not in (None, 0, ())
+                f"make it {_shown(there)}, or set parent_adapter: merge"
+                if there not in (None, 0, ())
                 else "drop it, or set parent_adapter: merge"
             )
             yield Fault(f"adapter.{word}", message, advice)

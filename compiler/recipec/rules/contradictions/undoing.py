@@ -120,7 +120,7 @@ def _wanted(see: Context, stage: Stage[Any]) -> bool:
         if stage.name not in other.after:
             continue
         if other.kind in ("train", "generate") or (
-            other.kind == "merge" and (other.name in see.graph.listed or _wanted(see, other))
+            other.kind in ("merge", "stack") and (other.name in see.graph.listed or _wanted(see, other))
         ):
             return True
         if other.kind == "evaluate" and (other.body.model.name in named or other.name in see.graph.listed):
