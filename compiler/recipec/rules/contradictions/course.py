@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from recipec.kinds.evaluate import Evaluate, chosen, known
 from recipec.kinds.init import NAME as INIT
 from recipec.kinds.merge import Merge
+from recipec.kinds.train.continued import left
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.language.stages import Merge as MergeWords
+from recipec.plan import ModelOutput
 from recipec.rules.evaluation import listed, single
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
@@ -455,9 +457,9 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
           - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}, how: svd}}
     """
     stage = see.stage
-    taken = [one.stage for one in stage.inputs] if stage is not None else []
-    makers: list[Train] = [one.body for one in see.plan.stages if one.name in taken and one.kind == "train"]
-    ranks = [one.adapter.rank for one in makers if one.adapter is not None]
+    taken = [one.output for one in stage.inputs] if stage is not None else []
+    adapters = [left(see.plan, one.adapter) for one in taken if isinstance(one, ModelOutput)]
+    ranks = [one.rank for one in adapters if one is not None]
     given = see.said.part.merge
     if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):
         message = f"{s.how} adds adapters of one rank; these have {', '.join(map(str, ranks))}"

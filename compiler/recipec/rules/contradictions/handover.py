@@ -16,6 +16,7 @@ from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.plan import ModelOutput
 from recipec.rules.contradictions.course import before, left_adapter, start
+from recipec.rules.contradictions.stacking import unfit
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.source import is_tuple
 from recipec.suggest import nearest
@@ -87,7 +88,8 @@ def unmergeable(see: Context, s: Merge) -> Iterator[Fault]:
     """Finds a merge of an adapter that changes no weights, or that cannot be combined with others.
 
     Why is this bad:
-    PEFT refuses it, after all trainings. A learnt prompt stands beside the weights, and only LoRA can be combined by weight.
+    PEFT refuses it, after all trainings. A learnt prompt stands beside the weights, and only the matrices of LoRA can be combined by weight: of DoRA,
+    layers that are trained in full and what PiSSA takes out of the base, PEFT makes another model without a word.
 
     Example:
         trainer: trl
@@ -107,12 +109,16 @@ def unmergeable(see: Context, s: Merge) -> Iterator[Fault]:
         adapter = stage.body.adapter if stage.name in taken and stage.kind == "train" else None
         if adapter is None:
             continue
+        lost = unfit(see, adapter, stage.body)
         here = "parent_adapter" if part.kind != "merge" else "merge.adapters" if s.parts else "merge"
         if adapter.type in PROMPTED:
             message = f"{stage.name} leaves an adapter of type {adapter.type}, which changes no weights"
             yield Fault(here, message, "evaluate it as it is, or train an adapter of another type")
         elif s.parts and adapter.type != "lora":
             message = f"{stage.name} leaves an adapter of type {adapter.type}, and only lora is combined by weight"
+            yield Fault(here, message, f"merge it alone: merge: {stage.name}")
+        elif s.parts and lost is not None:
+            message = f"{stage.name} leaves an adapter that cannot be combined by weight: {lost[1]}"
             yield Fault(here, message, f"merge it alone: merge: {stage.name}")
 
 

@@ -47,7 +47,7 @@ def unstackable(see: Context, s: Train) -> Iterator[Fault]:
         message = f"this stage has no adapter that could be stacked on that of {name}: it trains all weights"
         yield Fault("parent_adapter", message, f"give it an adapter, or {INSTEAD}")
         return
-    found = _unfit(see, s.adapter, s)
+    found = unfit(see, s.adapter, s)
     if found is not None:
         yield Fault(
             found[0], f"{found[1]}, and that cannot be stacked on the adapter of {name}", f"drop it, or {INSTEAD}"
@@ -56,7 +56,7 @@ def unstackable(see: Context, s: Train) -> Iterator[Fault]:
     packed = see.model(handed.model.path)
     below = left(see.plan, handed.model.adapter)
     maker = _training(see, handed.stage)
-    found = _unfit(see, below, maker.body if maker is not None else None) if below is not None else None
+    found = unfit(see, below, maker.body if maker is not None else None) if below is not None else None
     if found is not None:
         yield Fault("parent_adapter", f"nothing can be stacked on the adapter of {name}: {found[1]}", INSTEAD)
     elif packed is not None and packed.quantised is not None:
@@ -70,8 +70,8 @@ def _training(see: Context, name: str | None) -> Stage[Train] | None:
     return next((one for one in see.plan.stages if one.name == name and one.kind == "train"), None)
 
 
-def _unfit(see: Context, a: Adapter, s: Train | None) -> tuple[str, str] | None:
-    """Return the word of an adapter that no stack can hold, and what of it; `s` is the training that it is of, if known."""
+def unfit(see: Context, a: Adapter, s: Train | None) -> tuple[str, str] | None:
+    """Return the word of an adapter that cannot be made one with another, and what of it; `s` is its training, if known."""
     moved = next((key for key, value in a.options.items() if value and key not in KEPT), None)
     if a.type != "lora":
         return "adapter.type", f"it is of type {a.type}, which is no LoRA"
