@@ -171,7 +171,7 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     known: list[str] = []
     models: list[str] = []  # those that leave a model
     parts = tuple(parts)
-    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "gate", "checkpoints")}
+    made = {f"{part.name}-{more}" for part in parts for more in ("merge", "stack", "gate", "checkpoints")}
     for part in parts:
         start = part.start_from.removesuffix(BEST) if part.start_from is not None else None
         taken = part.name in RESERVED | FOLDERS | made or MADE.fullmatch(part.name) is not None

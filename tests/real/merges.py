@@ -30,9 +30,9 @@ def made() -> tuple[torch.Tensor, list[torch.Tensor]]:
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words)).save_pretrained("base")
     added = []
     for name in ("one", "two"):
-        adapted = get_peft_model(
-            LlamaForCausalLM.from_pretrained("base"), LoraConfig(r=4, lora_alpha=4, target_modules=["q_proj"])
-        )
+        scaled = {"lora_alpha": 2, "use_rslora": True} if name == "one" else {"lora_alpha": 4}  # by 1, both of them
+        modules = {"target_modules": ".*q_proj" if name == "one" else ["q_proj"]}
+        adapted = get_peft_model(LlamaForCausalLM.from_pretrained("base"), LoraConfig(r=4, **scaled, **modules))
         layer = adapted.base_model.model.model.layers[0].self_attn.q_proj
         torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.3)
         added.append((layer.lora_B["default"].weight @ layer.lora_A["default"].weight).detach())

@@ -12,6 +12,7 @@ REGISTRY = {
     "init": "recipec.kinds.init",
     "train": "recipec.kinds.train",
     "merge": "recipec.kinds.merge",
+    "stack": "recipec.kinds.stack",
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",

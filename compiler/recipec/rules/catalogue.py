@@ -26,7 +26,7 @@ ELSEWHERE = (
     ("attention that lets packed rows see each other", "the language has none, at the pinned releases; otherwise T003"),
     ("quantised weights that are trained, 8-bit optimisers that FSDP cannot shard", "P031, P067, P068"),
     ("warmup beyond the end, steps and epochs together, schedules without what they need", "P061 to P065, P102"),
-    ("an adapter from the stage before, without a decision to merge or continue it", "P027, P028"),
+    ("an adapter from the stage before, without a decision to merge, stack on or continue it", "P027, P028"),
     ("an unnoticed default of accelerate", "every launcher names its configuration file"),
     ("re-entrant checkpointing under DDP", "`use_reentrant: false` is emitted, and overriding it is an error (T010)"),
     ("merging into quantised weights", "a merge is a separate stage, on weights in the training's precision"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.train.continued import left
 from recipec.kinds.train.records import Train
 from recipec.rules.rule import Context, Fault, rule
 from recipec.systems.registry import system
@@ -170,8 +171,7 @@ def unfit_for_vllm(see: Context, s: Evaluate) -> Iterator[Fault]:
     """
     if s.backend != "vllm":
         return
-    maker = see.plan.maker(s.model.adapter)
-    adapter = maker.body.adapter if maker is not None and maker.kind == "train" else None
+    adapter = left(see.plan, s.model.adapter)
     if adapter is None or s.model.adapter is None:
         return
     why = "DoRA" if adapter.dora else f"rank {adapter.rank}" if adapter.rank > LORA_RANK else ""

@@ -21,6 +21,7 @@ REGISTRY = {
     "own_script": "recipec.systems.own_script",
     "check_scores": "recipec.systems.check_scores",
     "peft": "recipec.systems.peft",
+    "stack_adapters": "recipec.systems.stack_adapters",
     "transformers": "recipec.systems.transformers",
 }
 

@@ -140,9 +140,9 @@ class Stage(Section):
         default=None,
         description="Stage whose result is trained further, asked or evaluated, `NAME@best` for its best checkpoint (evaluate.when), or `base` for the recipe's own model. Default: the one before, else the model.",
     )
-    parent_adapter: Literal["merge", "continue"] | None = Field(
+    parent_adapter: Literal["merge", "stack", "continue"] | None = Field(
         default=None,
-        description="If start_from leaves an adapter: merge it into its base first, or continue training it. Required in that case.",
+        description="If start_from leaves an adapter: merge it into its base first; stack a new one on it, which makes one adapter of both; or continue training it. Required in that case.",
     )
     merge: Start | Merge | None = Field(
         default=None,

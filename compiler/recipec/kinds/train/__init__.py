@@ -1,4 +1,4 @@
-"""`train`: one training, and what must come before it (a model from scratch, a merge) and after it (a merge)."""
+"""`train`: one training, and what must come before it (a model from scratch, a merge) and after it (a stack, a merge)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recipec.decide.said import Decided, Said, indexed, plain, section
 from recipec.facts import releases
 from recipec.facts.models import is_folder, known_model
 from recipec.facts.tokens import Tokenizer, known_tokenizer
-from recipec.kinds import init, merge
+from recipec.kinds import init, merge, stack
 from recipec.kinds.kind import Kind
 from recipec.kinds.train import model as models
 from recipec.kinds.train.data import data
@@ -64,7 +64,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         return ()  # an error of its own (P038, P040)
     before: list[Made] = []
     start = _start(say, graph)
-    if start is not None and start.model.adapter is not None and say.part.parent_adapter == "merge":
+    below = start if start is not None and start.model.adapter is not None else None
+    if start is not None and below is not None and say.part.parent_adapter in ("merge", "stack"):
         merged = graph.merged.get(start.name)
         if merged is None:
             made = merge.after(say, graph, start, "parent_adapter")
@@ -82,6 +83,9 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         local = tuple(read for read in stage.reads if read.path in {one.path for one in body.value.data.train})
         before.append(init.before(say, graph, at, body.value.numerics.precision, local))
     found = [*before, Made(stage, body.origins, handed)]
+    if below is not None and say.part.parent_adapter == "stack" and body.value.adapter is not None:
+        found.append(stack.after(say, graph, below, handed))
+        handed = found[-1].hands or handed
     if body.value.adapter is not None and body.value.adapter.merge:
         found.append(merge.after(say, graph, handed, "adapter.merge"))
     return tuple(found)

@@ -1,4 +1,7 @@
-"""An adapter that is trained further keeps its own rank, alpha and modules: PEFT loads it as it was saved."""
+"""The adapter that a stage leaves, as it is.
+
+One that is trained further keeps its own rank, alpha and modules: PEFT loads it as it was saved. One that is stacked has those of both.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,15 @@ from recipec.source import is_list
 
 
 def kept_from(plan: Plan, s: Train) -> str | None:
-    """Return the adapter from outside the recipe whose shape that of a training has; None where the recipe gives it."""
+    """Return the adapter from outside the recipe whose shape that of a training has; None where the recipe gives it.
+
+    That of one which is stacked is given: it follows from both.
+    """
     adapter, seen = s.adapter, set[str]()
     while adapter is not None and adapter.start_from is not None:
         maker = plan.maker(adapter.start_from)
+        if maker is not None and maker.kind == "stack":
+            return None
         if maker is None or maker.kind != "train" or maker.name in seen:
             return adapter.start_from
         seen.add(maker.name)
@@ -20,8 +28,35 @@ def kept_from(plan: Plan, s: Train) -> str | None:
     return None
 
 
+def left(plan: Plan, place: str | None) -> Adapter | None:
+    """Return the adapter that stands at a place as the stage that makes it leaves it; None where that is not known."""
+    maker = plan.maker(place)
+    if maker is None or maker.kind not in ("train", "stack"):
+        return None
+    if maker.kind == "train":
+        return as_saved(plan, maker.body)
+    below, above = left(plan, maker.body.parent), left(plan, maker.body.adapter)
+    if below is None or above is None or below.target_pattern is not None or above.target_pattern is not None:
+        return None
+    everything, both = ("all-linear",), tuple(dict.fromkeys((*below.targets, *above.targets)))
+    return below.replaced(
+        rank=below.rank + above.rank,
+        alpha=float(below.rank + above.rank),
+        targets=everything if everything in (below.targets, above.targets) else both,
+        rslora=False,
+        init="default",
+        options={},
+        start_from=None,
+    )
+
+
 def as_saved(plan: Plan, s: Train) -> Adapter | None:
     """Return the adapter of a training as it is: one that is trained further as its own files say; None where they are not at hand."""
+    begin = s.adapter.start_from if s.adapter is not None else None
+    maker = plan.maker(begin) if begin is not None else None
+    if maker is not None and maker.kind == "stack":
+        both = left(plan, begin)
+        return both.replaced(start_from=begin) if both is not None else None
     outside = kept_from(plan, s)
     if s.adapter is None or outside is None:
         return s.adapter
@@ -41,4 +76,5 @@ def as_saved(plan: Plan, s: Train) -> Adapter | None:
         target_pattern=targets if isinstance(targets, str) else None,
         also_train=tuple(map(str, also)) if is_list(also) else (),
         dora=config.get("use_dora") is True,
+        init=init if isinstance(init := config.get("init_lora_weights"), str) else "default",
     )

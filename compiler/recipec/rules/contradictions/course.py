@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from recipec.kinds.evaluate import Evaluate, chosen, known
 from recipec.kinds.init import NAME as INIT
 from recipec.kinds.merge import Merge
+from recipec.kinds.train.continued import left
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.language.base import BEST
 from recipec.language.stages import Merge as MergeWords
+from recipec.plan import ModelOutput
 from recipec.rules.evaluation import listed, single
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
@@ -95,7 +97,7 @@ def no_text(see: Context, s: object) -> Iterator[Fault]:
 
 @contradiction("P027", "no-adapter-to-start-from", words=("parent_adapter",))
 def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a stage that continues or merges an adapter where there is none.
+    """Finds a stage that continues an adapter, stacks on it or merges it where there is none.
 
     Why is this bad:
     The stage starts from whole weights. Either the stage before should have trained an adapter, or another one was meant.
@@ -119,10 +121,10 @@ def no_adapter(see: Context, _s: Train) -> Iterator[Fault]:
 
 @contradiction("P028", "what-becomes-of-an-adapter", words=("parent_adapter", "start_from"))
 def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
-    """Finds a stage that starts from an adapter and does not say whether it is merged or continued.
+    """Finds a stage that starts from an adapter and does not say whether it is merged, continued, or gets a new one stacked on it.
 
     Why is this bad:
-    Both are usual, and they give different weights: a new adapter on merged weights, or the same adapter trained further.
+    All are usual, and they give different weights: a new adapter on merged weights, two adapters in one, or the same adapter trained further.
 
     Example:
         stages:
@@ -136,8 +138,8 @@ def undecided_adapter(see: Context, _s: Train) -> Iterator[Fault]:
     """
     name = left_adapter(see)
     if see.said.part.parent_adapter is None and name:
-        message = f"{name} leaves an adapter, and this stage does not say whether to merge or continue it"
-        yield Fault("parent_adapter", message, "set parent_adapter: merge, or continue")
+        message = f"{name} leaves an adapter, and this stage does not say whether to merge, stack on or continue it"
+        yield Fault("parent_adapter", message, "set parent_adapter: merge, stack or continue")
 
 
 def left_adapter(see: Context) -> str:
@@ -456,9 +458,9 @@ def different_ranks(see: Context, s: Merge) -> Iterator[Fault]:
           - {name: both, merge: {adapters: {maths: 0.5, korean: 0.5}, how: svd}}
     """
     stage = see.stage
-    taken = [one.stage for one in stage.inputs] if stage is not None else []
-    makers: list[Train] = [one.body for one in see.plan.stages if one.name in taken and one.kind == "train"]
-    ranks = [one.adapter.rank for one in makers if one.adapter is not None]
+    taken = [one.output for one in stage.inputs] if stage is not None else []
+    adapters = [left(see.plan, one.adapter) for one in taken if isinstance(one, ModelOutput)]
+    ranks = [one.rank for one in adapters if one is not None]
     given = see.said.part.merge
     if isinstance(given, MergeWords) and len(set(ranks)) > 1 and s.how not in ("cat",) and "svd" not in (s.how or ""):
         message = f"{s.how} adds adapters of one rank; these have {', '.join(map(str, ranks))}"

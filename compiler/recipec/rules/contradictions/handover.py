@@ -10,12 +10,13 @@ from recipec.decide.said import indexed
 from recipec.facts.layers import adapter_config
 from recipec.facts.models import KnownModel
 from recipec.kinds.merge import Merge
-from recipec.kinds.train.continued import kept_from
+from recipec.kinds.train.continued import kept_from, left
 from recipec.kinds.train.model import PROMPTED
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.plan import ModelOutput
 from recipec.rules.contradictions.course import before, left_adapter, start
+from recipec.rules.contradictions.stacking import unfit
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.source import is_tuple
 from recipec.suggest import nearest
@@ -54,17 +55,21 @@ def other_shape(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if outside is not None and adapter_config(outside) is not None:
         return  # what that is counts, not what the stage before says of it: L240
     old, new = earlier[0].adapter, here[0].adapter
+    made = see.graph.models[name].model.adapter
+    if made != earlier[0].output:  # it is stacked
+        both = left(see.plan, made)
+        old = both if both is not None else new
     if new is None:
         advice = f"give it the adapter of {name}, or set parent_adapter: merge"
         yield Fault("parent_adapter", "this stage has no adapter: it would train all weights", advice)
         return
     for word in SHAPE:
-        left, given = getattr(old, word), getattr(new, word)
-        if left != given:
+        there, given = getattr(old, word), getattr(new, word)
+        if there != given:
             message = f"the adapter of {name} is continued, and its {word} is not {_shown(given)}"
             advice = (
-                f"make it {_shown(left)}, or set parent_adapter: merge"
-                if left not in (None, 0, ())
+                f"make it {_shown(there)}, or set parent_adapter: merge"
+                if there not in (None, 0, ())
                 else "drop it, or set parent_adapter: merge"
             )
             yield Fault(f"adapter.{word}", message, advice)
@@ -83,7 +88,8 @@ def unmergeable(see: Context, s: Merge) -> Iterator[Fault]:
     """Finds a merge of an adapter that changes no weights, or that cannot be combined with others.
 
     Why is this bad:
-    PEFT refuses it, after all trainings. A learnt prompt stands beside the weights, and only LoRA can be combined by weight.
+    PEFT refuses it, after all trainings. A learnt prompt stands beside the weights, and only the matrices of LoRA can be combined by weight: of DoRA,
+    layers that are trained in full and what PiSSA takes out of the base, PEFT makes another model without a word.
 
     Example:
         trainer: trl
@@ -103,12 +109,16 @@ def unmergeable(see: Context, s: Merge) -> Iterator[Fault]:
         adapter = stage.body.adapter if stage.name in taken and stage.kind == "train" else None
         if adapter is None:
             continue
+        lost = unfit(see, adapter, stage.body)
         here = "parent_adapter" if part.kind != "merge" else "merge.adapters" if s.parts else "merge"
         if adapter.type in PROMPTED:
             message = f"{stage.name} leaves an adapter of type {adapter.type}, which changes no weights"
             yield Fault(here, message, "evaluate it as it is, or train an adapter of another type")
         elif s.parts and adapter.type != "lora":
             message = f"{stage.name} leaves an adapter of type {adapter.type}, and only lora is combined by weight"
+            yield Fault(here, message, f"merge it alone: merge: {stage.name}")
+        elif s.parts and lost is not None:
+            message = f"{stage.name} leaves an adapter that cannot be combined by weight: {lost[1]}"
             yield Fault(here, message, f"merge it alone: merge: {stage.name}")
 
 

@@ -283,6 +283,12 @@ def flash_in_fp32(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.attention", f"{s.model.attention} does not compute in fp32", advice)
 
 
+CONTINUED = {
+    "continue": "the adapter of the stage before is continued",
+    "stack": "a new adapter is stacked on that of the stage before",
+}
+
+
 @contradiction("P039", "two-adapters-to-start-from", words=("adapter.start_from", "parent_adapter"))
 def two_starts(see: Context, s: Train) -> Iterator[Fault]:
     """Finds an adapter that would start from two others.
@@ -300,9 +306,9 @@ def two_starts(see: Context, s: Train) -> Iterator[Fault]:
           - {name: first, adapter: {rank: 16}}
           - {name: second, parent_adapter: continue, adapter: {rank: 16}}
     """
-    if see.said.wrote("adapter.start_from") and s.adapter is not None and see.said.part.parent_adapter == "continue":
+    if see.said.wrote("adapter.start_from") and s.adapter is not None and see.said.part.parent_adapter in CONTINUED:
         advice = "drop it, or drop parent_adapter"
-        yield Fault("adapter.start_from", "the adapter of the stage before is continued", advice)
+        yield Fault("adapter.start_from", CONTINUED[see.said.part.parent_adapter], advice)
 
 
 @contradiction("P092", "modules-given-twice", words=("adapter.targets", "adapter.target_pattern"))

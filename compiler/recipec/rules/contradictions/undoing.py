@@ -121,7 +121,7 @@ def _wanted(see: Context, stage: Stage[Any]) -> bool:
         if stage.name not in other.after:
             continue
         if other.kind in ("train", "generate") or (
-            other.kind in ("merge", "checkpoints") and (other.name in see.graph.listed or _wanted(see, other))
+            other.kind in ("merge", "stack", "checkpoints") and (other.name in see.graph.listed or _wanted(see, other))
         ):
             return True
         if other.kind == "evaluate" and (other.body.model.name in named or other.name in see.graph.listed):
@@ -348,6 +348,9 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if recipe.evaluate is None or recipe.evaluate.models is None or result is None or not writes(result):
         return
     names = [models[name].name if name in models else LAST for name in chosen(see.said, see.graph)]
+    merges = (one for one in see.plan.of_kind("merge") if one.name == result.stage and len(one.inputs) == 1)
+    if any(merge.inputs[0].output in [models[name].model for name in names] for merge in merges):
+        return  # the weights of an adapter that is measured, added to its base's
     if result.name not in [name.removesuffix(BEST) for name in names] and any(
         name not in ("base", LAST) and writes(models[name]) for name in names
     ):

@@ -75,6 +75,12 @@ def combined(peft_model, base: object, settings: dict):
     model = peft_model.from_pretrained(base, parts[0]["adapter"], adapter_name=names[0])
     for name, part in zip(names[1:], parts[1:], strict=True):
         model.load_adapter(part["adapter"], adapter_name=name)
+    for name in names:  # one kind of choice: PEFT combines no list with a pattern
+        modules = model.get_base_model().named_modules()
+        model.peft_config[name].target_modules = {at for at, module in modules if name in getattr(module, "lora_A", ())}
+    first = model.peft_config[names[0]]  # of which PEFT makes the configuration of the result, with alpha = rank
+    first.use_rslora, first.init_lora_weights = False, True
+    first.exclude_modules = first.layers_to_transform = first.layers_pattern = None
     more = {"density": settings.get("density"), "majority_sign_method": settings.get("majority")}
     model.add_weighted_adapter(
         names,

@@ -11,7 +11,6 @@ evaluated while the training goes on. Keeping needs nothing but Python.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +39,7 @@ def step_of(folder: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def complete(folder: Path) -> bool:
+def complete(folder: Path, step: int | None = None) -> bool:
     """Return whether a checkpoint is whole: its trainer_state.json, written last, says its own step."""
     if (folder / "checkpoint-is-incomplete.txt").exists():
         return False
@@ -48,7 +47,7 @@ def complete(folder: Path) -> bool:
         state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(state, dict) and state.get("global_step") == step_of(folder)
+    return isinstance(state, dict) and state.get("global_step") == (step_of(folder) if step is None else step)
 
 
 def checkpoints(folder: Path) -> dict[int, Path]:
@@ -82,15 +81,18 @@ def linked(source: Path, target: Path, left_out: re.Pattern[str] | None = None) 
     fresh.rename(target)
 
 
+def asked_for(settings: dict, step: int) -> bool:
+    """Return whether the checkpoint of a step shall be evaluated."""
+    return not (settings.get("every") and step % settings["every"])
+
+
 def keep(settings: dict) -> None:
     """Keep every checkpoint that is there and shall be evaluated."""
     kept = Path(settings["kept"])
     for step, folder in checkpoints(Path(settings["training"])).items():
-        if settings.get("every") and step % settings.get("every"):
-            continue
+        mine = kept / folder.name
         try:
-            mine = kept / folder.name
-            if (complete(mine) and identity(mine) == identity(folder)) or evaluated(settings, step, identity(folder)):
+            if not asked_for(settings, step) or (complete(mine) and identity(mine) == identity(folder)):
                 continue
             kept.mkdir(parents=True, exist_ok=True)
             linked(folder, mine, NOT_WEIGHTS)
@@ -100,21 +102,26 @@ def keep(settings: dict) -> None:
             continue
 
 
-def scores_of(settings: dict, step: int) -> Path:
-    """Return the folder of the scores of a checkpoint."""
-    return Path(settings["kept"]) / "scores" / f"checkpoint-{step}"
+def subjects(settings: dict) -> dict[int, Path]:
+    """Return where the checkpoints are that shall be evaluated, by step: as the trainer left them, or kept."""
+    found = {**checkpoints(Path(settings["kept"])), **checkpoints(Path(settings["training"]))}
+    return {step: folder for step, folder in sorted(found.items()) if asked_for(settings, step)}
 
 
-def config_of(settings: dict, step: int) -> dict:
+def scores_of(place: Path, step: int) -> Path:
+    """Return the folder of the scores of a checkpoint, in that of all scores."""
+    return place / f"checkpoint-{step}"
+
+
+def config_of(settings: dict, folder: Path, output: Path) -> dict:
     """Return lm-eval's configuration for a checkpoint: the one beside this script, with that in the folder's place."""
     import yaml  # lm-eval's own; keeping does without
 
     found = yaml.safe_load((HERE / settings["config"]).read_text(encoding="utf-8"))
-    place = f"{settings['kept']}/checkpoint-{step}"
     for key, value in found["model_args"].items():
         if value == settings["kept"]:
-            found["model_args"][key] = place
-    return {**found, "output_path": str(scores_of(settings, step))}
+            found["model_args"][key] = str(folder)
+    return {**found, "output_path": str(output)}
 
 
 def digest(settings: dict) -> str:
@@ -122,45 +129,44 @@ def digest(settings: dict) -> str:
     return hashlib.sha256((HERE / settings["config"]).read_bytes()).hexdigest()
 
 
-def about(settings: dict, step: int) -> dict:
+def about(place: Path, step: int) -> dict:
     """Return what was recorded of the evaluation of a checkpoint; nothing where it was not evaluated to its end."""
     with suppress(OSError, ValueError):
-        return json.loads((scores_of(settings, step) / "of.json").read_text(encoding="utf-8"))
+        return json.loads((scores_of(place, step) / "of.json").read_text(encoding="utf-8"))
     return {}
 
 
-def evaluated(settings: dict, step: int, who: list[int]) -> bool:
+def evaluated(settings: dict, place: Path, step: int, folder: Path) -> bool:
     """Return whether a checkpoint has its scores already: of these weights and of these questions."""
-    told = about(settings, step)
-    return bool(told) and told["checkpoint"] == who and told["asked"] == digest(settings)
+    told = about(place, step)
+    return bool(told) and told["checkpoint"] == identity(folder) and told["asked"] == digest(settings)
 
 
-def newest(folder: Path) -> tuple[Path, dict]:
+def newest(folder: Path) -> Path:
     """Return the newest results of lm-eval below a folder. Raises SystemExit where there are none."""
     files = sorted(folder.rglob("results_*.json"), key=lambda path: path.name)
     if not files:
         raise SystemExit(f"{ME}: lm-eval left no results in {folder}")
-    return files[-1], json.loads(files[-1].read_text(encoding="utf-8"))
+    return files[-1]
 
 
-def evaluate(settings: dict, step: int) -> None:
-    """Let lm-eval evaluate one kept checkpoint. Raises SystemExit where it fails."""
+def evaluate(settings: dict, place: Path, step: int, folder: Path) -> None:
+    """Let lm-eval evaluate one checkpoint. Raises SystemExit where it fails."""
     import yaml
 
-    place, asked = scores_of(settings, step), config_of(settings, step)
-    who = identity(Path(settings["kept"]) / f"checkpoint-{step}")
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    config = place / settings["config"]
-    config.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    output, who = scores_of(place, step), identity(folder)
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    config = output / settings["config"]
+    said = yaml.safe_dump(config_of(settings, folder, output), sort_keys=False, allow_unicode=True)
+    config.write_text(said, encoding="utf-8")
     print(f"{ME}: checkpoint-{step}", flush=True)
     words = [word.replace("{here}", str(HERE)) for word in settings["command"]]
     code = subprocess.run([*words, str(config)], check=False).returncode
     if code:
         raise SystemExit(f"{ME}: lm-eval failed on checkpoint-{step} (exit code {code})")
-    file, _results = newest(place)
-    told = {"step": step, "checkpoint": who, "asked": digest(settings), "results": str(file)}
-    write(place / "of.json", told)
+    results = str(newest(output).relative_to(output))
+    write(output / "of.json", {"checkpoint": who, "asked": digest(settings), "results": results})
 
 
 def write(path: Path, said: object) -> None:
@@ -186,21 +192,21 @@ def deciding(settings: dict, results: dict) -> tuple[str, float, bool]:
     raise SystemExit(f"{ME}: {task} has no metric {wanted}; it has {', '.join(keys) or 'none'}")
 
 
-def scored(settings: dict) -> list[dict]:
-    """Return what was measured of each checkpoint that has its scores, by step; the best one says so."""
+def scored(settings: dict, place: Path, steps: set[int] | None = None) -> list[dict]:
+    """Return what was measured of each checkpoint (of some steps) that has its scores there; the best one says so."""
     rows = []
-    for folder in sorted((Path(settings["kept"]) / "scores").glob("checkpoint-*")):
+    for folder in place.glob("checkpoint-*"):
         step = step_of(folder)
-        told = about(settings, step) if step is not None else {}
-        if not told or told["asked"] != digest(settings):
+        told = about(place, step) if step is not None else {}
+        if not told or told["asked"] != digest(settings) or (steps is not None and step not in steps):
             continue
-        results = json.loads(Path(told["results"]).read_text(encoding="utf-8"))
+        results = json.loads((folder / told["results"]).read_text(encoding="utf-8"))
         metric, value, upwards = deciding(settings, results)
         numbers = {
             task: {key: one for key, one in row.items() if "," in key} for task, row in results["results"].items()
         }
         more = {"metric": metric, "value": value, "higher_is_better": upwards, "tasks": numbers}
-        rows.append({"step": step, "results": told["results"], **more})
+        rows.append({"step": step, "results": str(folder / told["results"]), **more})
     rows.sort(key=lambda row: row["step"])
     best = max(
         rows, key=lambda row: (row["value"] if row["higher_is_better"] else -row["value"], -row["step"]), default=None
@@ -209,77 +215,92 @@ def scored(settings: dict) -> list[dict]:
 
 
 def missed(settings: dict, rows: list[dict]) -> list[int]:
-    """Return the steps whose checkpoints were deleted before they could be kept."""
+    """Return the steps that have no scores, because their checkpoints were gone before they could be kept."""
     between = settings.get("every") or settings["saved"]
-    if not isinstance(between, int) or not rows:
+    if not isinstance(between, int):
         return []
     return sorted(set(range(between, rows[-1]["step"], between)) - {row["step"] for row in rows})
 
 
-@contextmanager
-def alone(settings: dict):
-    """Hold what only one process at a time may do."""
-    kept = Path(settings["kept"])
-    kept.mkdir(parents=True, exist_ok=True)
-    with (kept / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def evaluate_kept(settings: dict) -> list[dict]:
-    """Evaluate every kept checkpoint that has no scores yet, the oldest first; return what was measured of all.
+def beside(settings: dict) -> int:
+    """Evaluate every kept checkpoint that has no scores yet, the oldest first; return the exit code.
 
     Where enough were no better, the training is told so.
     """
+    place = Path(settings["kept"]) / "scores"
     for step, folder in checkpoints(Path(settings["kept"])).items():
-        if not evaluated(settings, step, identity(folder)):
-            evaluate(settings, step)
+        if not evaluated(settings, place, step, folder):
+            evaluate(settings, place, step, folder)
         end_where_enough(settings)
-    return scored(settings)
+    return 0
 
 
 def end_where_enough(settings: dict) -> None:
     """Tell the training to end where enough checkpoints in a row were not better, and that it may go on elsewhere."""
-    rows, patience = scored(settings), settings.get("early_stopping")
+    kept, patience = Path(settings["kept"]), settings.get("early_stopping")
+    rows = scored(settings, kept / "scores")
     best = next((row["step"] for row in rows if row["best"]), None)
     since = [row["step"] for row in rows if best is not None and row["step"] > best]
-    file = Path(settings["kept"]) / ENOUGH
     if patience and len(since) >= patience:
-        write(file, {"best": best, "not_better": since})
+        write(kept / ENOUGH, {"best": best, "not_better": since})
     else:
-        file.unlink(missing_ok=True)
+        (kept / ENOUGH).unlink(missing_ok=True)
 
 
-def choose(settings: dict, rows: list[dict]) -> int:
-    """Write the scores by step and link the best checkpoint to where it stays; return the exit code."""
-    output, kept = Path(settings["output"]), Path(settings["kept"])
+def choose(settings: dict) -> int:
+    """Evaluate what has no scores yet, write the scores by step, and link the best checkpoint to where it stays.
+
+    Returns the exit code.
+    """
+    output, kept, there = Path(settings["output"]), Path(settings["kept"]), subjects(settings)
+    if not there:
+        print(f"{ME}: {settings['training']} has no complete checkpoint to evaluate", file=sys.stderr)
+        return 1
     output.mkdir(parents=True, exist_ok=True)
-    if not rows:
-        print(f"{ME}: {settings['training']} has no complete checkpoint", file=sys.stderr)
+    for step, folder in there.items():
+        if evaluated(settings, output, step, folder):
+            continue
+        if evaluated(settings, kept / "scores", step, folder):  # while the training went on
+            linked(scores_of(kept / "scores", step), scores_of(output, step))
+        else:
+            evaluate(settings, output, step, folder)
+    freed = read_freed(kept)
+    known = [step for step, who in freed.items() if about(output, step).get("checkpoint") == who]
+    rows = scored(settings, output, {*there, *known})
+    best = next(row for row in rows if row["best"])["step"]
+    if best in there:
+        linked(there[best], output / "best", NOT_WEIGHTS)
+    elif not complete(output / "best", best):
+        print(f"{ME}: the weights of checkpoint-{best}, the best, are gone: train again", file=sys.stderr)
         return 1
-    best = next(row for row in rows if row["best"])
-    place = kept / f"checkpoint-{best['step']}"
-    if not complete(place):
-        print(f"{ME}: the weights of checkpoint-{best['step']}, the best, are gone: train again", file=sys.stderr)
-        return 1
-    linked(place, output / "best")
-    for row in rows:
-        mine, shown = scores_of(settings, row["step"]), output / f"checkpoint-{row['step']}"
-        linked(mine, shown)
-        row["results"] = str(shown / Path(row["results"]).relative_to(mine))
     gone = missed(settings, rows)
     for step in gone:
-        print(f"{ME}: checkpoint-{step} was deleted before it could be kept, so it has no scores")
-    write(output / "scores.json", {"best": best["step"], "missed": gone, "checkpoints": rows})
-    for step, folder in checkpoints(kept).items():
-        if step != best["step"]:
-            shutil.rmtree(folder)
+        print(f"{ME}: checkpoint-{step} is not there any more, and has no scores")
+    write(output / "scores.json", {"best": best, "missed": gone, "checkpoints": rows})
     for row in rows:
-        best_so_far = " (best)" if row["best"] else ""
-        print(f"step {row['step']}: {settings['task']} {row['metric']} {row['value']:.4f}{best_so_far}", flush=True)
+        mark = " (best)" if row["best"] else ""
+        print(f"step {row['step']}: {settings['task']} {row['metric']} {row['value']:.4f}{mark}", flush=True)
     if settings.get("track"):
         subprocess.run([sys.executable, str(HERE / "send_scores.py"), str(HERE / "checkpoints.json")], check=False)
+    if settings["frees"]:
+        free(kept, best)
     return 0
+
+
+def read_freed(kept: Path) -> dict[int, list[int]]:
+    """Return the checkpoints that were kept and are no more, by step: they have been evaluated, and others were better."""
+    file = kept / "freed.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {int(step): who for step, who in told.items()}
+
+
+def free(kept: Path, best: int) -> None:
+    """Delete what is kept, but for the best."""
+    others = {step: folder for step, folder in checkpoints(kept).items() if step != best}
+    if others:
+        write(kept / "freed.json", {**read_freed(kept), **{step: identity(one) for step, one in others.items()}})
+    for folder in others.values():
+        shutil.rmtree(folder)
 
 
 def watch(settings: dict, pid: int) -> int:
@@ -313,12 +334,7 @@ def main() -> int:
     settings = json.loads(Path(given.settings).read_text(encoding="utf-8"))
     if given.keep is not None:
         return watch(settings, given.keep)
-    with alone(settings):
-        if os.environ.get("RECIPE_BESIDE"):
-            evaluate_kept(settings)
-            return 0
-        keep(settings)
-        return choose(settings, evaluate_kept(settings))
+    return beside(settings) if os.environ.get("RECIPE_BESIDE") else choose(settings)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def main(path: str) -> int:
     for name, send in TRACKERS.items():
         if not told.get(name):
             continue
-        note = Path(settings["kept"]) / f"sent-{name}.json"
+        note = Path(settings["output"]) / f"sent-{name}.json"
         sent = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
         new = {row["step"]: names_of(row) for row in rows if sent.get(str(row["step"])) != names_of(row)}
         if not new:
