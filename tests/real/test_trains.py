@@ -130,6 +130,9 @@ def learnt(output: Path) -> None:
     """
     rows = [row for row in history(output) if "loss" in row]
     assert rows
+    for checkpoint in output.glob("checkpoint-*"):  # what lm-eval loads of one
+        assert (checkpoint / "tokenizer_config.json").is_file()
+        assert list(checkpoint.glob("*.safetensors"))
     assert all(math.isfinite(row["loss"]) and (row["loss"] > 0 or "reward" in row) for row in rows)
     assert all(math.isfinite(row["grad_norm"]) and row["grad_norm"] > 0 for row in rows)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recipec.kinds.checkpoints import continuous
+from recipec.facts.models import known_model
+from recipec.kinds.checkpoints import Checkpoints, continuous
+from recipec.kinds.evaluate import held
 from recipec.kinds.gate import name_of
 from recipec.language.base import BEST
 from recipec.language.evaluate import Evaluate, Every
@@ -145,4 +147,44 @@ def _before(see: Context, name: str) -> bool:
     return best is not None and (own not in order or order.index(str(best.stage)) < order.index(own))
 
 
-RULES = (no_checkpoints, no_best)
+@contradiction(
+    "P264",
+    "evaluation-on-the-GPUs-of-a-training",
+    "checkpoints",
+    words=("evaluate.beside", "evaluate.early_stopping", "hardware.gpu"),
+    severity="note",
+    waivable=True,
+)
+def shares_gpus(see: Context, s: Checkpoints) -> Iterator[Fault]:
+    """Finds checkpoints that are evaluated on a GPU on which the training still runs.
+
+    Why is this bad:
+    A second copy of the model needs room beside all that the training holds; without it the evaluation ends for want of memory, or
+    the training does.
+
+    Example:
+        evaluate: {tasks: [gsm8k], when: every_checkpoint, beside: true}
+
+    Use instead:
+        evaluate: {tasks: [gsm8k], when: every_checkpoint}
+
+    When it is meant:
+    The training leaves that much of the GPU.
+    """
+    if not s.beside or s.hardware.device == "cpu":
+        return
+    name = see.stage.name if see.stage is not None else None
+    root = next((one.root for one in see.graph.models.values() if one.stage == name), None)
+    known = known_model(root, folders=False) if root is not None else None
+    size = held(known, s.precision) / 1024**3
+    room = (
+        f"{size:.1f} GiB for its weights alone" if size else "room for its weights, of a size that is not known here,"
+    )
+    word = "evaluate.beside" if see.said.wrote("evaluate.beside") else "evaluate.early_stopping"
+    message = f"each evaluation beside the training takes {room} on a GPU that the training uses"
+    yield Fault(
+        word, message, "see that the training leaves that much, or evaluate behind it: drop beside and early_stopping"
+    )
+
+
+RULES = (no_checkpoints, no_best, shares_gpus)
