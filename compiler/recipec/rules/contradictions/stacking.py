@@ -58,7 +58,7 @@ def unstackable(see: Context, s: Train) -> Iterator[Fault]:
     maker = _training(see, handed.stage)
     found = unfit(see, below, maker.body if maker is not None else None) if below is not None else None
     if found is not None:
-        yield Fault("parent_adapter", f"nothing can be stacked on the adapter of {name}: {found[1]}", INSTEAD)
+        yield Fault("parent_adapter", f"nothing can be stacked on the adapter of {name}: {found[1]} ({found[0]})", INSTEAD)
     elif packed is not None and packed.quantised is not None:
         message = f"the adapter of {name} is over {packed.id}, which is quantised: what is trained over both has other weights below"
         yield Fault(
@@ -100,8 +100,9 @@ def _grown(see: Context, s: Train) -> tuple[str, str] | None:
     has = tokenizer.tokens if tokenizer is not None else ()
     new = [*s.model.new_tokens, *(one for one in s.model.special_tokens.values() if has and one not in has)]
     if new:
+        laid = s.model.chat_template != "tokenizer" or s.model.chat_template_file is not None
         return (
-            "model",
+            "model.chat_template" if laid else "model.special_tokens",
             f"it has new tokens ({', '.join(dict.fromkeys(new))}), whose embeddings are no part of an adapter",
         )
     return None
