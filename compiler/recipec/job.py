@@ -99,7 +99,8 @@ class Job(Record, frozen=True):
 
     `steps` come before it, on the first node only. `variables` are set for it; `imports_emitted` puts the emitted files on
     Python's path; with `one_gpu` it sees only the first GPU of those that it may use. `shares_cores`: the cores of a node are
-    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes.
+    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes, or are the same
+    whenever it runs. With `first_gpus` it takes the first GPUs of a node, whichever it may use.
     """
 
     program: tuple[Word, ...]
@@ -114,6 +115,7 @@ class Job(Record, frozen=True):
     imports_emitted: bool = False
     one_gpu: bool = False
     shares_cores: bool = False
+    first_gpus: bool = False
 
     @property
     def on_each_node(self) -> bool:
