@@ -35,7 +35,6 @@ def rows(run: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (Path("runs") / run / "record.jsonl").read_text().splitlines()]
 
 
-
 @pytest.mark.real
 def test_two_trainings_of_a_course_run_at_once_and_learn_as_each_alone_does(
     tmp_path: Path, tool_python: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch

@@ -181,9 +181,8 @@ def attempt(
     culprits = blame(build, stage, error)
     record.add("stage-failed", **about, reason=reason, error=list(error.lines), blame=[c._asdict() for c in culprits])
     display.stage(stage.name, "failed", reason)
-    display.say(failure_text(stage, reason, error, log))
-    for culprit in culprits:
-        display.say(f"  see {culprit.where}: {culprit.path} (emitted as {culprit.emitted})")
+    see = (f"  see {culprit.where}: {culprit.path} (emitted as {culprit.emitted})" for culprit in culprits)
+    display.say("\n".join([failure_text(stage, reason, error, log), *see]))
     return AttemptResult("failed", code, seconds)
 
 

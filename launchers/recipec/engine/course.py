@@ -51,7 +51,7 @@ class Course(NamedTuple):
         running: dict[Future[int], Decision] = {}
         with ThreadPoolExecutor(jobs) as threads:
             while waiting or running:
-                if self.signals.received:
+                if waiting and self.signals.received:
                     codes.add(INTERRUPTED)
                 while (
                     not codes and len(running) < jobs and (found := self._next(waiting, running.values())) is not None
