@@ -123,8 +123,9 @@ class Job(Record, frozen=True):
 
     `steps` come before it, on the first node only. `variables` are set for it; `imports_emitted` puts the emitted files on
     Python's path; with `one_gpu` it sees only the first GPU of those that it may use. `shares_cores`: the cores of a node are
-    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes. `watcher` runs beside
-    the stage before it.
+    shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes, or are the same
+    whenever it runs. With `first_gpus` it takes the first GPUs of a node, whichever it may use. `watcher` runs beside the
+    stage before it.
     """
 
     program: tuple[Word, ...]
@@ -139,6 +140,7 @@ class Job(Record, frozen=True):
     imports_emitted: bool = False
     one_gpu: bool = False
     shares_cores: bool = False
+    first_gpus: bool = False
     watcher: Watcher | None = None
 
     @property

@@ -28,6 +28,8 @@ TYPES = {
 
 ZERO = ("zero1", "zero2", "zero3")
 PRECISIONS = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
+# Without it the processes of all runs on a machine meet at 29500.
+FREE_PORT = constant("main_process_port", 0, "a free one, so that two runs do not meet")
 
 
 SPLIT = (
@@ -44,6 +46,7 @@ def _rows(*, gathers: bool) -> tuple[Row, ...]:
         same("num_machines", "hardware.nodes"),
         same("num_processes", "hardware.world", "over all nodes"),
         constant("machine_rank", 0, "run.sh sets the rank of each node"),
+        FREE_PORT.when("hardware.nodes", 1).unless("parallel.strategy", "single"),
         # with DeepSpeed, ds_config.json says the precision, and accelerate refuses to be given it twice
         named("mixed_precision", "numerics.precision", PRECISIONS).unless("parallel.strategy", *ZERO),
         named("use_cpu", "hardware.device", {"cpu": True, "gpu": False}),

@@ -130,6 +130,7 @@ LAUNCHED: tuple[Row, ...] = (
     constant("num_machines", 1),
     same("num_processes", "copies", "copies of the model"),
     constant("machine_rank", 0),
+    accelerate.FREE_PORT,
     constant("mixed_precision", "no", "the weights are loaded in the precision that counts"),
     constant("use_cpu", False),
     constant("main_training_function", "main"),

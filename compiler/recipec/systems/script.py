@@ -152,8 +152,11 @@ def _job(s: Train) -> Job:
         if machine.nodes > 1:
             meeting = ("--node_rank", RANK, "--master_addr", ADDRESS, "--master_port", PORT)
             start += ("--num_nodes", str(machine.nodes), "--no_ssh", *meeting, "--hostfile", Beside(HOSTS))
+        else:
+            start += ("--master_port", PORT)
         variables = {"DS_ACCELERATOR": "cpu"} if machine.device == "cpu" else {}
-    return trainers.job(s, *program).replaced(start=start, arguments=arguments(s), resume="", variables=variables)
+    job = trainers.job(s, *program).replaced(start=start, arguments=arguments(s), resume="", variables=variables)
+    return job.replaced(first_gpus=launcher == "deepspeed")  # told of a number, it heeds no CUDA_VISIBLE_DEVICES
 
 
 def _files(s: Train) -> dict[str, str]:
