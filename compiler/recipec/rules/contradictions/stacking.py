@@ -58,7 +58,9 @@ def unstackable(see: Context, s: Train) -> Iterator[Fault]:
     maker = _training(see, handed.stage)
     found = unfit(see, below, maker.body if maker is not None else None) if below is not None else None
     if found is not None:
-        yield Fault("parent_adapter", f"nothing can be stacked on the adapter of {name}: {found[1]} ({found[0]})", INSTEAD)
+        yield Fault(
+            "parent_adapter", f"nothing can be stacked on the adapter of {name}: {found[1]} ({found[0]})", INSTEAD
+        )
     elif packed is not None and packed.quantised is not None:
         message = f"the adapter of {name} is over {packed.id}, which is quantised: what is trained over both has other weights below"
         yield Fault(
