@@ -15,6 +15,12 @@ def _argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'"{visible(text)}" is no number from 1 on')
+    return int(text)
+
+
 _JSON_ONLY = _argument("--json", action="store_true", help="print the result as JSON")
 _FILE = _argument("file", metavar="FILE", help="recipe file")
 _FILES = _argument("files", nargs="+", metavar="FILE", help="recipe files")
@@ -124,6 +130,13 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
             ),
             _argument(
                 "--stall", metavar="TIME", help="end a tool without progress for so long, such as 30m (default: never)"
+            ),
+            _argument(
+                "--jobs",
+                type=_count,
+                default=1,
+                metavar="N",
+                help="run up to N stages at once that do not wait for one another, each on GPUs of its own (default: 1)",
             ),
             _argument(
                 "--rehearse",

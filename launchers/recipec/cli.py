@@ -232,9 +232,9 @@ def _run(options: argparse.Namespace) -> int:
     if errors(result.findings):
         return _print_findings(result.findings, as_json=options.json)
     from recipec.engine import Choice, foresee, run
-    from recipec.run_command import seconds_of, with_checkpoints
+    from recipec.run_command import with_checkpoints, with_limits
 
-    stall, checkpoints = seconds_of("--stall", options.stall), with_checkpoints(options)
+    limits, checkpoints = with_limits(options), with_checkpoints(options)
     folder, recipe = Path(options.out) / result.name, Path(options.file)
     choice = Choice(tuple(options.select), tuple(options.exclude), options.start, tuple(options.only), options.force)
     if options.dry_run:
@@ -246,7 +246,7 @@ def _run(options: argparse.Namespace) -> int:
             return DONE
         return _print_findings(result.told, as_json=True, name=result.name, stages=foreseen_json(decisions))
     write(folder, result.files)
-    return run(folder, Path("runs"), recipe=recipe, choice=choice, told=result.told, stall=stall, **checkpoints)
+    return run(folder, Path("runs"), recipe=recipe, choice=choice, told=result.told, **limits, **checkpoints)
 
 
 def _data(options: argparse.Namespace) -> int:

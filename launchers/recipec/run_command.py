@@ -55,6 +55,11 @@ def with_checkpoints(options: Any) -> dict[str, Any]:
     return {"fresh": options.fresh, "resume_anyway": options.resume_anyway}
 
 
+def with_limits(options: Any) -> dict[str, Any]:
+    """Return how long a tool may stand still, and how many stages run at once, as `run` takes it. Raises RecipeError."""
+    return {"stall": seconds_of("--stall", options.stall), "jobs": options.jobs}
+
+
 def seconds_of(option: str, text: str | None) -> float | None:
     """Return the seconds that `90s`, `30m`, `2h` or `1d` say. Raises RecipeError for what is no time."""
     found = _DURATION.match(text or "")

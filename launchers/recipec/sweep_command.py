@@ -16,7 +16,7 @@ from recipec.output import difference, write
 from recipec.pipeline import Compiled, of_sweep
 from recipec.plural import counted
 from recipec.printing import DONE, as_json_text, print_findings, print_text, say
-from recipec.run_command import foreseen_json, foreseen_text, in_memory, seconds_of, with_checkpoints
+from recipec.run_command import foreseen_json, foreseen_text, in_memory, with_checkpoints, with_limits
 from recipec.sweep import Sweep, has_sweep, sweep_of
 from recipec.sweeps import Listed, Row, Told, drop_gone, ours, read_list, table, value_text, variants_table, write_list
 
@@ -151,7 +151,7 @@ def run_sweep(options: argparse.Namespace, composed: Composed) -> int:
     write_list(RUNS / swept.name, listed)
     print_findings(swept.findings)
     siblings = Siblings([RUNS / swept.name / row.variant for row in listed.accepted])
-    limits, stall = with_checkpoints(options), seconds_of("--stall", options.stall)
+    limits = {**with_limits(options), **with_checkpoints(options)}
     failed: list[str] = []
     told: dict[str, Finding] = {}
     for number, name in enumerate(names, 1):
@@ -164,7 +164,6 @@ def run_sweep(options: argparse.Namespace, composed: Composed) -> int:
                 choice=choice,
                 told=swept.findings,
                 siblings=siblings,
-                stall=stall,
                 **limits,
             )
         except RecipeError as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from recipec.engine.allotment import NOTHING, Share
 from recipec.engine.build import Build, spread
 from recipec.engine.checkpoints import last_complete, step_of
 from recipec.engine.display import Display
@@ -53,9 +54,11 @@ class AttemptResult(NamedTuple):
     seconds: float
 
 
-def variables_of(run: RunFolder, stage: Stage[Any], resume: Path | None, base: Mapping[str, str]) -> dict[str, str]:
+def variables_of(
+    run: RunFolder, stage: Stage[Any], resume: Path | None, base: Mapping[str, str], share: Share = NOTHING
+) -> dict[str, str]:
     """Return the environment variables for a stage's script."""
-    found = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
+    found = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON} | share.variables()
     found["PYTHONPATH"] = os.pathsep.join(part for part in (str(HOOK), base.get("PYTHONPATH", "")) if part)
     found["PYTHONUNBUFFERED"] = "1"
     found["RECIPE_EVENTS"] = str(run.events(stage.name).absolute())
@@ -79,17 +82,19 @@ def attempt(
     resume: Path | None,
     changed: bool = False,
     stall: float | None = None,
+    share: Share = NOTHING,
 ) -> AttemptResult:
     """Run a stage once, record how it ended and, when it failed, show why.
 
     `changed`: the checkpoint that it resumes from was made from something else. After `stall` seconds without a sign of
-    life it is ended.
+    life it is ended. `share` is what it has of the machine.
     """
     log, events = run.log(stage.name), run.events(stage.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     events.parent.mkdir(parents=True, exist_ok=True)
     origin = f", resuming from {resume}" if resume else ""
-    display.stage(stage.name, "running", f"attempt {number}{origin}" if number > 1 or resume else stage.system)
+    about_it = f"attempt {number}{origin}" if number > 1 or resume else stage.system
+    display.stage(stage.name, "running", ", ".join(filter(None, [about_it, share.text()])))
     began = time.monotonic()
     with log.open("ab") as output:
         output.write(f"==== {stage.name}, attempt {number}, {now()}{origin} ====\n".encode())
@@ -102,7 +107,7 @@ def attempt(
         told: list[float] = []
         asked: list[bool] = []
         command = ["bash", "-c", _RUN_SCRIPT, str(build.script(stage))]
-        with Child(command, output=output, variables=variables_of(run, stage, resume, os.environ)) as child:
+        with Child(command, output=output, variables=variables_of(run, stage, resume, os.environ, share)) as child:
             record.add(
                 "stage-started",
                 stage=stage.name,
@@ -112,6 +117,7 @@ def attempt(
                 pid_started=child.started,
                 resumed_from=str(resume) if resume else None,
                 layout=Layout.of(stage),
+                **share.as_json(),
             )
 
             def passed_on(signum: int) -> None:
@@ -175,9 +181,8 @@ def attempt(
     culprits = blame(build, stage, error)
     record.add("stage-failed", **about, reason=reason, error=list(error.lines), blame=[c._asdict() for c in culprits])
     display.stage(stage.name, "failed", reason)
-    display.say(failure_text(stage, reason, error, log))
-    for culprit in culprits:
-        display.say(f"  see {culprit.where}: {culprit.path} (emitted as {culprit.emitted})")
+    see = (f"  see {culprit.where}: {culprit.path} (emitted as {culprit.emitted})" for culprit in culprits)
+    display.say("\n".join([failure_text(stage, reason, error, log), *see]))
     return AttemptResult("failed", code, seconds)
 
 

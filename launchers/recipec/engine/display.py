@@ -12,7 +12,7 @@ from recipec.terminal import shown
 
 
 class Display(Protocol):
-    """Shows a run. States of a stage: waiting, running, complete, skipped, failed, interrupted."""
+    """Shows a run, told of by a thread for each stage. States of one: waiting, running, complete, skipped, failed, interrupted."""
 
     def start(self, name: str, stages: Sequence[str]) -> None:
         """Start to show a run with these stages."""
@@ -36,8 +36,8 @@ class PlainDisplay:
     def __init__(self, stream: IO[str], interval: float = 10.0) -> None:
         self._stream = PatientStream(stream)
         self._interval = interval
-        self._throttle = Throttle(interval)
-        self._shown = ""
+        self._throttles: dict[str, Throttle] = {}
+        self._shown: dict[str, str] = {}
 
     def start(self, name: str, stages: Sequence[str]) -> None:
         """Write the names of the run and its stages."""
@@ -51,16 +51,17 @@ class PlainDisplay:
         """Write the new state of a stage."""
         if state == "waiting":
             return
-        self._throttle = Throttle(self._interval)
-        self._throttle.due()
+        self._throttles[stage] = Throttle(self._interval)
+        self._throttles[stage].due()
         self.say(f"{stage}: {state}" + (f" ({detail})" if detail else ""))
 
     def progress(self, stage: str, progress: Progress) -> None:
         """Write the progress of a stage when it is new and the last line is old enough."""
         text = progress.text()
-        if text and text != self._shown and self._throttle.due():
+        throttle = self._throttles.setdefault(stage, Throttle(self._interval))
+        if text and text != self._shown.get(stage) and throttle.due():
             self.say(f"{stage}: {text}")
-            self._shown = text
+            self._shown[stage] = text
 
     def stop(self) -> None:
         """Wait until the lines are written, as long as somebody reads them."""

@@ -34,7 +34,7 @@ class _Row(NamedTuple):
 
 
 class LiveDisplay:
-    """A list of stages; the running one has a progress bar with step, loss, speed and time left."""
+    """A list of stages; one that runs has a progress bar with step, loss, speed and time left."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = PatientStream(stream)

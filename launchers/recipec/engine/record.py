@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,15 +72,16 @@ class RunFolder(NamedTuple):
 
 
 class Record:
-    """Writes and reads the record of a run."""
+    """Writes and reads the record of a run; stages that run at once write it in turn."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._turn = threading.Lock()
 
     def add(self, event: str, **more: Any) -> None:
         """Append a line and wait until it is on disk. A line that a killed process left unfinished is ended first."""
         line = json.dumps({"event": event, "time": now(), **more}, ensure_ascii=False) + "\n"
-        with self.path.open("ab+") as stream:
+        with self._turn, self.path.open("ab+") as stream:
             end = stream.seek(0, os.SEEK_END)
             if end:
                 stream.seek(end - 1)

@@ -1,4 +1,4 @@
-"""A run from start to end: create the environments, run the stages that it was decided to run, in order."""
+"""A run from start to end: create the environments, run the stages that it was decided to run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,23 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from recipec.diagnostics import Finding, RecipeError
-from recipec.engine.attempt import attempt, refuses
+from recipec.engine.allotment import Allotment
 from recipec.engine.build import Build, load, preflight, spread
-from recipec.engine.checkpoints import free_name, last_complete, set_incomplete_aside
+from recipec.engine.checkpoints import free_name
+from recipec.engine.course import DONE, FAILED, INTERRUPTED, PREEMPTED, REFUSED, Course
 from recipec.engine.decision import Decision, decide, graph_of
 from recipec.engine.display import Display, display_for
-from recipec.engine.fingerprint import Key, keys
-from recipec.engine.machine import machine
+from recipec.engine.fingerprint import keys
+from recipec.engine.machine import Machine, machine
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
-from recipec.engine.sharing import Sharing, Siblings
+from recipec.engine.sharing import Siblings
 from recipec.engine.standing import standings
 from recipec.environments import EnvironmentFailure, EnvironmentInterrupted, ensure, read_pins
 from recipec.json_files import write_whole
 from recipec.launch import nodes
-from recipec.plan import Stage
 from recipec.processes import Signals, group_members, start_of, stop_group
 
-DONE, FAILED, REFUSED, PREEMPTED, INTERRUPTED = 0, 3, 4, 75, 130  # 75 is EX_TEMPFAIL of sysexits.h: start it again
-SKIPS = (
-    "the trainer skips as many batches as it had taken: where rows, batch or processes changed, some rows come again,"
-    " or not at all"
-)
 _CLOSING_LINES = {
     DONE: "complete: results in {folder}, output of the tools in {folder}/logs; `recipe report {name}` shows the scores",
     FAILED: "failed; fix the cause and run the same command again to continue from here; `recipe status {name}` shows more",
@@ -55,6 +50,7 @@ def run(
     told: Sequence[Finding] = (),
     resume_anyway: bool = False,
     stall: float | None = None,
+    jobs: int = 1,
     siblings: Siblings | None = None,
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
@@ -66,8 +62,9 @@ def run(
     everything is complete and unchanged, all stages do. `recipe` is the recipe's file, so that findings can show its
     lines; `choice` says which stages run, and which run anew; `told` are the warnings and notes of its compilation, which are
     recorded. With `resume_anyway`, a training whose recipe, data or machine has changed goes on from its checkpoints. A tool
-    without progress for `stall` seconds is ended. What one of the `siblings` has made of the same is taken. Raises
-    RecipeError, before anything is started, when the run must not begin.
+    without progress for `stall` seconds is ended. Up to `jobs` stages that do not wait for one another run at once, as far
+    as the declared hardware allows. What one of the `siblings` has made of the same is taken. Raises RecipeError, before
+    anything is started, when the run must not begin.
     """
     build = load(build_dir, recipe)
     chosen = choose(graph_of(build), choice)
@@ -76,7 +73,7 @@ def run(
     folder = RunFolder(runs_root / build.name)
     display = display if display is not None else display_for()
     try:
-        limits = Limits(fresh, resume_anyway, stall)
+        limits = Limits(fresh, resume_anyway, stall, jobs)
         return _run(build, folder, display, chosen, told, siblings or Siblings(()), limits)
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
@@ -100,11 +97,12 @@ def foresee(
 
 
 class Limits(NamedTuple):
-    """How a run goes on from what is there, and the seconds after which a tool without progress is ended."""
+    """How a run goes on from what is there, after how many seconds a tool without progress is ended, and how many run at once."""
 
     fresh: bool
     resume_anyway: bool
     stall: float | None
+    jobs: int
 
 
 def _run(
@@ -128,12 +126,18 @@ def _run(
         decisions = decide(build, standing, chosen, fresh=limits.fresh, resume_anyway=limits.resume_anyway)
         sharing = siblings.sharing(decisions, found, anew=limits.fresh or bool(chosen.forced))
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
-        _begin(build, folder, record, findings)
+        here = machine()
+        _begin(build, folder, record, findings, here)
         display.start(build.name, [stage.name for stage in build.stages])
+        if limits.jobs > 1 and any(stage.resources.nodes > 1 for stage in build.stages):
+            display.say("a plan of several nodes: its stages run one after the other, whatever --jobs says")
+            limits = limits._replace(jobs=1)
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
         try:
             with nodes.passed(build.manifest.plan, skipped):
-                code = _carry_out(build, folder, record, decisions, found, display, signals, limits.stall, sharing)
+                allotment = Allotment(build.manifest.plan, limits.jobs, len(here["gpus"]))
+                course = Course(build, folder, record, found, display, signals, limits.stall, sharing, allotment)
+                code = _carry_out(course, decisions, limits.jobs)
                 if code == INTERRUPTED and signals.received and signals.received[0] != signal.SIGINT:
                     code = PREEMPTED
         finally:
@@ -150,7 +154,7 @@ def _run(
     return code
 
 
-def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding]) -> None:
+def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding], here: Machine) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
     write_whole(folder.plan, build.text)
     if build.recipe is not None:
@@ -165,34 +169,25 @@ def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[F
         pid=os.getpid(),
         pid_started=start_of(os.getpid()),
         host=os.uname().nodename,
-        machine=machine(),
+        machine=here,
         packages=packages,
         findings=[finding.as_json() for finding in findings],
     )
 
 
-def _carry_out(
-    build: Build,
-    folder: RunFolder,
-    record: Record,
-    decisions: list[Decision],
-    keys: dict[str, Key],
-    display: Display,
-    signals: Signals,
-    stall: float | None,
-    sharing: Sharing,
-) -> int:
+def _carry_out(course: Course, decisions: list[Decision], jobs: int) -> int:
+    """Say what is not run, make the environments of the rest, and run it."""
+    record, display = course.record, course.display
     todo = [decision for decision in decisions if decision.runs]
     for decision in decisions:
         if decision.action == "skip":
-            record.add("stage-skipped", stage=decision.stage.name, fingerprint=keys[decision.stage.name].hash)
+            record.add("stage-skipped", stage=decision.stage.name, fingerprint=course.keys[decision.stage.name].hash)
         if not decision.runs:
             display.stage(decision.stage.name, "skipped", decision.why)
+    made = (decision.stage for decision in todo if not course.sharing.can_take(decision.stage))
     try:
-        for name in dict.fromkeys(
-            decision.stage.environment for decision in todo if not sharing.can_take(decision.stage)
-        ):
-            _provide(build, folder, name, record, display, signals)
+        for name in dict.fromkeys(stage.environment for stage in made):
+            _provide(course.build, course.folder, name, record, display, course.signals)
     except EnvironmentInterrupted:
         return INTERRUPTED
     except EnvironmentFailure as error:
@@ -201,74 +196,7 @@ def _carry_out(
         if error.log is not None:
             display.say(f"  full output: {error.log}")
         return FAILED
-    for decision in todo:
-        if signals.received:
-            return INTERRUPTED
-        stage, output = decision.stage, Path(decision.stage.output)
-        if decision.action == "renew":
-            aside = free_name(output, "previous")
-            output.rename(aside)
-            _set_events_aside(folder, stage)
-            record.add("stage-set-aside", stage=stage.name, moved_to=str(aside), why=decision.why)
-            display.say(f"{stage.name}: {decision.why}; its earlier results are now in {aside}")
-        keys[stage.name].write(folder.key(stage.name))
-        if (taken := sharing.take(folder, stage)) is not None:
-            record.add("stage-taken", stage=stage.name, fingerprint=keys[stage.name].hash, taken_from=taken)
-            display.stage(stage.name, "skipped", f"taken from {taken}")
-            continue
-        if (where := sharing.failed_in(stage)) is not None:
-            reason = f"it failed in {where}, and would be made from the same here"
-            record.add("stage-failed", stage=stage.name, attempt=decision.history.attempts, reason=reason)
-            display.stage(stage.name, "failed", reason)
-            return FAILED
-        resume = _resume(stage, record, display) if stage.resumable else None
-        if decision.despite:
-            record.add("stage-resumed-anyway", stage=stage.name, checkpoint=str(resume), changes=decision.despite)
-            display.say(
-                "\n".join(
-                    [f"{stage.name}: goes on although this changed:", *(f"    {one}" for one in decision.despite)]
-                )
-            )
-            display.say(f"    {SKIPS}")
-        ended = attempt(
-            build,
-            folder,
-            stage,
-            record,
-            display,
-            signals,
-            fingerprint=keys[stage.name].hash,
-            number=decision.history.attempts + 1,
-            resume=resume,
-            changed=bool(decision.despite),
-            stall=stall,
-        )
-        if ended.state == "interrupted":
-            return INTERRUPTED
-        if ended.state == "failed":
-            refused = refuses(stage, ended.exit_code)
-            sharing.failed(folder, stage)
-            return REFUSED if refused else FAILED
-        sharing.made(folder, stage)
-    return DONE
-
-
-def _set_events_aside(folder: RunFolder, stage: Stage[Any]) -> None:
-    events = folder.events(stage.name)
-    if events.exists():
-        events.rename(free_name(events, "previous"))
-
-
-def _resume(stage: Stage[Any], record: Record, display: Display) -> Path | None:
-    """Return the checkpoint to resume from, after moving incomplete ones to where the trainer does not see them."""
-    output = Path(stage.output)
-    for moved in set_incomplete_aside(output):
-        record.add("checkpoint-set-aside", stage=stage.name, moved_to=str(moved))
-        display.say(f"{stage.name}: an incomplete checkpoint is now {moved}")
-    found = last_complete(output)
-    if found is not None:
-        display.say(f"{stage.name}: resuming from {found}")
-    return found
+    return course.carry_out(todo, jobs)
 
 
 def _provide(build: Build, folder: RunFolder, name: str, record: Record, display: Display, signals: Signals) -> None:
@@ -305,15 +233,31 @@ def _in_progress(folder: RunFolder, holder: str) -> Finding:
 
 
 def _end_leftovers(record: Record, display: Display) -> None:
-    """End a stage that is still running after its engine was killed, so that no two trainers write to one folder."""
-    for row in reversed(record.read()):
-        if row.get("event") == "stage-started":
-            group, started = int(row["pid"]), row.get("pid_started")
-            if group_members(group, started):
-                display.say(f"{row['stage']}: ending processes of the killed run (process group {group})")
-                stop_group(group, started, patience=0.0)
-                record.add("leftovers-ended", stage=row["stage"], group=group)
-            return
+    """End stages that are still running after their engine was killed, so that no two trainers write to one folder.
+
+    These are the stages of the last run whose end it did not record; and the one that it started last, for an end is recorded
+    also of a tool that withstood all signals.
+    """
+    left: dict[str, dict[str, Any]] = {}
+    last: dict[str, Any] | None = None
+    for row in record.read():
+        match row.get("event"):
+            case "run-started":
+                left.clear()  # what there was has been ended
+            case "stage-started":
+                left[row["stage"]] = last = row
+            case "stage-finished" | "stage-failed" | "stage-interrupted":
+                left.pop(row["stage"], None)
+            case _:
+                pass
+    if last is not None:
+        left.setdefault(last["stage"], last)
+    for stage, row in left.items():
+        group, started = int(row["pid"]), row.get("pid_started")
+        if group_members(group, started):
+            display.say(f"{stage}: ending processes of the killed run (process group {group})")
+            stop_group(group, started, patience=0.0)
+            record.add("leftovers-ended", stage=stage, group=group)
 
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "PREEMPTED", "REFUSED", "foresee", "run"]

@@ -65,8 +65,9 @@ def rehearse(
     dry: bool = False,
     say: Callable[[str], None],
     display: Display | None = None,
+    jobs: int = 1,
 ) -> Rehearsal:
-    """Rehearse a recipe; with `dry`, only tell what would be swapped, and what cannot be rehearsed.
+    """Rehearse a recipe, up to `jobs` stages at once; with `dry`, only tell what would be swapped, and what cannot be rehearsed.
 
     Raises RecipeError, with what is wrong with the recipe or its rehearsal; NotRehearsed where it could not begin.
     """
@@ -98,7 +99,8 @@ def rehearse(
     build = builds.load(out / laid.name, Path(file))
     with _around(swaps):
         _make(build, swaps, say)
-        code = run(out / laid.name, runs, recipe=Path(file), choice=_chosen(choice, build, swaps), display=display)
+        chosen = _chosen(choice, build, swaps)
+        code = run(out / laid.name, runs, recipe=Path(file), choice=chosen, display=display, jobs=jobs)
     ended = _ended(folder, laid, swaps)
     return Rehearsal(folder.name, swaps, ended, time.monotonic() - began, code)
 

@@ -23,7 +23,15 @@ def command(options: argparse.Namespace, tell: Callable[[str], None], say: Calla
     out, runs = Path(options.out), Path("runs")
     try:
         found = rehearse(
-            options.file, overrides, out, runs, choice=choice, dry=options.dry_run, say=say, display=display
+            options.file,
+            overrides,
+            out,
+            runs,
+            choice=choice,
+            dry=options.dry_run,
+            say=say,
+            display=display,
+            jobs=options.jobs,
         )
     except NotRehearsed as error:
         say("\n  ".join([f"not rehearsed: {error}", *error.lines]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ def report_data(run_dir: Path) -> dict[str, Any]:
         "state": found["state"],
         "started": starts[0]["time"] if starts else None,
         "ended": found["ended"],
-        "seconds": round(sum(stage["total_seconds"] for stage in stages), 1),
+        "seconds": _took(one for stage in stages for one in stage["history"]),
         "machines": machines(lines),
         "findings": last.get("findings"),
         "stages": stages,
@@ -128,6 +129,16 @@ def _about(folder: RunFolder, lines: list[dict[str, Any]], stage: Stage[Any]) ->
         "error": attempts[-1].pop("error", []) if attempts else [],
         "fingerprint": key.hash if (key := Key.read(folder.key(stage.name))) is not None else None,
     }
+
+
+def _took(attempts: Iterable[dict[str, Any]]) -> float:
+    """Return for how long any stage ran: what ran at once counts once. When each started is known to the second."""
+    total, end = 0.0, 0.0
+    for one in sorted(attempts, key=lambda one: str(one["started"])):
+        began, seconds = datetime.fromisoformat(one["started"]).timestamp(), one["seconds"] or 0.0
+        total += seconds if began > end - 1 else max(0.0, began + seconds - end)
+        end = max(end, began + seconds)
+    return round(total, 1)
 
 
 def _attempts(lines: list[dict[str, Any]], stage: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,111 @@
+"""What stages that run at once have each to themselves: GPUs of the declared machine, and the port where processes meet."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from recipec.job import MASTER_PORT, Job
+from recipec.plan import Plan, Stage
+from recipec.systems.registry import REGISTRY, system
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+class Share(NamedTuple):
+    """What one stage has to itself while it runs. `gpus` is None where nothing is said of GPUs, `port` where it needs none.
+
+    `fixed` are the variables of ports that its tool takes wherever it runs.
+    """
+
+    gpus: tuple[str, ...] | None = None
+    port: int | None = None
+    fixed: frozenset[str] = frozenset()
+
+    def variables(self) -> dict[str, str]:
+        """Return what tells the stage's script of it."""
+        found = {} if self.gpus is None else {VISIBLE: ",".join(self.gpus)}
+        return found | ({} if self.port is None else {MASTER_PORT.variable: str(self.port)})
+
+    def as_json(self) -> dict[str, object]:
+        """Return what the record says of it."""
+        found: dict[str, object] = {} if self.gpus is None else {"gpus": list(self.gpus)}
+        return found | ({} if self.port is None else {"port": self.port})
+
+    def text(self) -> str:
+        """Return the GPUs in words; nothing where there are none."""
+        return f"GPU{'s' if len(self.gpus) > 1 else ''} {', '.join(self.gpus)}" if self.gpus else ""
+
+
+NOTHING = Share()
+
+
+class Allotment:
+    """Gives each of the stages that run at once its share of a machine. `there` are the GPUs that a driver names.
+
+    Where one stage runs after the other (`jobs` is 1), each sees all that the user lets it see. Else a stage sees its own
+    GPUs alone, none where it runs on the CPU; one that wants more than there are waits until it can have them all.
+    """
+
+    def __init__(self, plan: Plan, jobs: int, there: int, variables: Mapping[str, str] = os.environ) -> None:
+        wanted = [one.resources.per_node for one in plan.stages if one.resources.device == "gpu"]
+        declared = max(plan.hardware.per_node, *wanted) if wanted else 0
+        said = variables.get(VISIBLE)
+        names = [str(number) for number in range(there or declared)] if said is None else said.split(",")
+        self._all = tuple(name.strip() for name in names if name.strip())[:declared]
+        self._several = jobs > 1
+        self._parts = jobs > 1 and bool(wanted)
+        self._asked = variables.get(MASTER_PORT.variable) if jobs == 1 else None
+        self._shares: dict[str, Share] = {}
+
+    def take(self, stage: Stage[object]) -> Share | None:
+        """Return the share of a stage that is started now; None while others have what it needs."""
+        job = system(stage.system).job(stage.body) if self._several and stage.system in REGISTRY else None
+        fixed = _fixed(stage, job)
+        if any(fixed & share.fixed for share in self._shares.values()):
+            return None
+        gpus: tuple[str, ...] | None = None
+        if self._parts:
+            taken = {name for share in self._shares.values() for name in share.gpus or ()}
+            free = tuple(name for name in self._all if name not in taken)
+            each = stage.resources.per_node if stage.resources.device == "gpu" else 0
+            whole = each > len(self._all) or (job is not None and job.first_gpus and each > 0)
+            needed = len(self._all) if whole else each
+            if len(free) < needed:
+                return None
+            gpus = free[:needed]
+        share = Share(gpus, self._port(stage), fixed)
+        self._shares[stage.name] = share
+        return share
+
+    def give_back(self, stage: Stage[object]) -> None:
+        """Take back the share of a stage that has ended."""
+        del self._shares[stage.name]
+
+    def _port(self, stage: Stage[object]) -> int | None:
+        """Return a free port for the processes of a stage on one node; on several, a person says where they meet."""
+        if self._asked or stage.resources.nodes > 1 or stage.resources.per_node == 1:
+            return None
+        taken = {share.port for share in self._shares.values()}
+        while (port := _free_port()) in taken:
+            pass
+        return port
+
+
+def _fixed(stage: Stage[object], job: Job | None) -> frozenset[str]:
+    """Return the ports, by their variables, that a stage on one node takes wherever it runs."""
+    if job is None or stage.resources.nodes > 1:
+        return frozenset()
+    return frozenset(port.variable for port in job.ports)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+__all__ = ["NOTHING", "Allotment", "Share"]
