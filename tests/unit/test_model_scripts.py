@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from recipec.systems.scripts import init_model, merge_adapter
+from recipec.systems.scripts import init_model, merge_adapter, stack_adapters
 
 
 class Asked:
@@ -20,6 +21,7 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.tokens = self.rows = 10
+        self.peft_config: dict[str, Any] = defaultdict(SimpleNamespace)
         self.monkeypatch = monkeypatch
         transformers = SimpleNamespace(
             AutoModelForCausalLM=self.auto("causal"), AutoModelForSequenceClassification=self.auto("score"),
@@ -58,6 +60,10 @@ class Asked:
 
     def get_input_embeddings(self) -> Any:
         return SimpleNamespace(num_embeddings=self.rows)
+
+    def named_modules(self) -> list[tuple[str, Any]]:
+        layers = {"q": ["part_0", "part_1"], "v": ["part_1"]}
+        return [(name, SimpleNamespace(lora_A=adapters)) for name, adapters in layers.items()]
 
     def num_parameters(self) -> int:
         return 12345
@@ -171,6 +177,8 @@ def test_several_adapters_are_combined_by_their_weights(asked: Asked) -> None:
     ]
     assert asked.of("delete_adapter") == [("part_0",), ("part_1",), ("part_2",)]
     assert [name for name, _ in asked.calls][-2:] == ["set_adapter", "merge_and_unload"]
+    assert [asked.peft_config[name].target_modules for name in ("part_0", "part_1")] == [{"q"}, {"q", "v"}]
+    assert asked.peft_config["part_0"].use_rslora is False
     asked.calls.clear()
     merge_adapter.merge(merging(adapters=parts, how="linear", density=None))
     assert asked.of("add_weighted_adapter")[0][1] == {"combination_type": "linear"}
@@ -240,7 +248,7 @@ def test_rows_of_each_kind_of_file(asked: Asked, tmp_path: Path) -> None:
     assert list(init_model.texts({"a": "x", "b": ["y", 1, None, {"c": "z"}]})) == ["x", "y", "z"]
 
 
-@pytest.mark.parametrize("script", [init_model, merge_adapter])
+@pytest.mark.parametrize("script", [init_model, merge_adapter, stack_adapters])
 @pytest.mark.parametrize("text", [None, "{"])
 def test_what_cannot_be_read_ends_a_script_with_its_name(script: ModuleType, text: str | None, tmp_path: Path) -> None:
     file = tmp_path / "settings.json"

@@ -347,6 +347,9 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     if recipe.evaluate is None or recipe.evaluate.models is None or result is None or not writes(result):
         return
     names = [models[name].name if name in models else LAST for name in chosen(see.said, see.graph)]
+    merges = (one for one in see.plan.of_kind("merge") if one.name == result.stage and len(one.inputs) == 1)
+    if any(merge.inputs[0].output in [models[name].model for name in names] for merge in merges):
+        return  # the weights of an adapter that is measured, added to its base's
     if result.name not in names and any(name not in ("base", LAST) and writes(models[name]) for name in names):
         message = f"{result.name} is the result, and is not evaluated"
         yield Fault("evaluate.models", message, "add tuned, which is the last model")
