@@ -22,7 +22,7 @@ from recipec.json_files import read_object, write_whole
 from recipec.launch.launcher import Started
 from recipec.launch.script import watching
 from recipec.plan import Stage, fields
-from recipec.systems.registry import system
+from recipec.systems.registry import REGISTRY, system
 from recipec.systems.trainers import TRACKING
 
 FORMAT = 1
@@ -101,7 +101,9 @@ def _values(build: Build, stage: Stage[Any]) -> Iterator[tuple[str, str]]:
     watchers = [
         Started(one, job)
         for one in build.stages
-        if one.after[:1] == (stage.name,) and (job := system(one.system).job(one.body)).watcher is not None
+        if one.after[:1] == (stage.name,)
+        and one.system in REGISTRY
+        and (job := system(one.system).job(one.body)).watcher is not None
     ]
     silent = tuple(line for one in watchers for line in watching(one))
     yield from _written(build, stage, "", silent)
