@@ -93,6 +93,7 @@ def schema_text() -> str:
     extends = {"required": ["extends"]}
     own = [
         {"required": ["stages"]},
+        {"required": ["sweep"]},  # which may give them
         {
             "required": ["trainer"],
             "properties": {"trainer": {"enum": [one for one in doing("train") if system(one).own_program]}},

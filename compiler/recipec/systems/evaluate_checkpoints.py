@@ -102,4 +102,5 @@ SYSTEM = System(
     uses=lm_eval.uses,
     package=lm_eval.PACKAGE,
     on_cpu=lm_eval.ON_CPU,
+    watches=True,
 )

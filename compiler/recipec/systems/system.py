@@ -64,6 +64,8 @@ class System(Record, frozen=True):
     which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
     a prompt and what is sampled after it together.
 
+    `watches`: its jobs may have a watcher, which runs beside the stage before.
+
     `on_cpu`: what stands in for what needs a GPU when it is rehearsed on a CPU, or why nothing of it runs there.
 
     `alternating` and `without_system` are the names of its own chat templates that refuse turns in which user and assistant do
@@ -104,4 +106,5 @@ class System(Record, frozen=True):
     requantises: frozenset[str] = frozenset()
     guards_fp16: bool = False
     joint_length: bool = False
+    watches: bool = False
     on_cpu: OnCpu = OnCpu()

@@ -103,6 +103,7 @@ def _values(build: Build, stage: Stage[Any]) -> Iterator[tuple[str, str]]:
         for one in build.stages
         if one.after[:1] == (stage.name,)
         and one.system in REGISTRY
+        and system(one.system).watches
         and (job := system(one.system).job(one.body)).watcher is not None
     ]
     silent = tuple(line for one in watchers for line in watching(one))
