@@ -294,3 +294,22 @@ def test_a_folder_that_is_no_rehearsals_is_left_alone(course: str) -> None:
         rehearse(course, Overrides(), Path("build"), Path("runs"), say=print)
     assert [one.code for one in caught.value.findings] == ["E040"]
     assert (folder / "mine.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("where", ["whole", "stage"])
+def test_what_scores_must_be_does_not_end_a_rehearsal(where: str, course: str) -> None:
+    required = '{tasks: [gsm8k], require: {gsm8k/exact_match: ">= base"}, confidence: 0.9}'
+    text = Path(course).read_text(encoding="utf-8")
+    if where == "whole":
+        text += f"evaluate: {required}\n"
+    else:
+        checked = "  - {name: before, start_from: base, evaluate: {tasks: [gsm8k]}}\n"
+        text += f"{checked}  - {{name: good, start_from: dpo, evaluate: {required}}}\n"
+    Path(course).write_text(text, encoding="utf-8")
+    found = swaps(course)
+    place = "evaluate" if where == "whole" else "stages[3].evaluate"
+    assert now(found)[f"{place}.require"] is None
+    name = "gate" if where == "whole" else "good-gate"
+    assert name in {one.what for one in found.cannot}
+    assert name not in found.stages
+    assert errors(compile_file(course, rehearsal=found.settings).findings) == []

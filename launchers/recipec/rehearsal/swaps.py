@@ -166,6 +166,9 @@ def swaps_of(
             _evaluation(laid, stage, part if part.own is not None else course.whole)
         elif stage.kind == "checkpoints":
             _checkpoints(laid, stage, parts.get(stage.name.removesuffix(f"-{stage.kind}"), course.whole))
+        elif stage.kind == "gate":
+            _gate(laid, stage, parts.get(stage.name.removesuffix(f"-{stage.kind}"), course.whole))
+            never.add(stage.name)
         elif stage.kind == "init":
             _scratch(laid, course.whole)
     for steps in [steps for steps, all_of_it in laid.over.items() if all_of_it]:
@@ -344,6 +347,14 @@ def _checkpoints(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     _evaluation(laid, stage, part if part.own is not None else laid.course.whole)
     if stage.body.every is not None:
         laid.put(part, "evaluate.when", "every_checkpoint", "so that it happens within these steps")
+
+
+def _gate(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+    """Leave out what scores must be, for they would end the rehearsal."""
+    why = "scores of a tiny model say nothing"
+    laid.put(part, "evaluate.require", None, why)
+    laid.put(part, "evaluate.confidence", None, why)
+    laid.cannot.append(Not(stage.name, why))
 
 
 def _scratch(laid: _Laid, whole: Part) -> None:
