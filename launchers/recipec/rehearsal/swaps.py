@@ -347,6 +347,10 @@ def _checkpoints(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     _evaluation(laid, stage, part if part.own is not None else laid.course.whole)
     if stage.body.every is not None:
         laid.put(part, "evaluate.when", "every_checkpoint", "so that it happens within these steps")
+    if stage.body.metric is not None and stage.body.task not in own_tasks(stage.body.task_folder):
+        laid.put(
+            part, "evaluate.best", stage.body.task, "what is made in the place of the task has a metric of its own"
+        )
 
 
 def _gate(laid: _Laid, stage: Stage[Any], part: Part) -> None:

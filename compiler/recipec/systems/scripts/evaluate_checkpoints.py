@@ -165,8 +165,10 @@ def evaluate(settings: dict, place: Path, step: int, folder: Path) -> None:
     code = subprocess.run([*words, str(config)], check=False).returncode
     if code:
         raise SystemExit(f"{ME}: lm-eval failed on checkpoint-{step} (exit code {code})")
-    results = str(newest(output).relative_to(output))
-    write(output / "of.json", {"checkpoint": who, "asked": digest(settings), "results": results})
+    results = newest(output)
+    told = {"checkpoint": who, "asked": digest(settings), "results": str(results.relative_to(output))}
+    write(output / "of.json", told)
+    deciding(settings, json.loads(results.read_text(encoding="utf-8")))  # a metric that is missing is told at the first
 
 
 def write(path: Path, said: object) -> None:
