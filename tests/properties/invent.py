@@ -23,6 +23,8 @@ TEXTS = ["x", "data/x.jsonl", "data/한국어 'x\".parquet", "org/name", "a\nb",
 PATTERNS = {
     r"^[a-z0-9][a-z0-9._-]{0,99}$": ["x", "1", "a.b-c_d", "true", "1e3", "no", "0x1", "12", "a" * 100],
     r"^[a-z0-9][a-z0-9_-]{0,99}$": ["x", "1", "b-c_d", "true", "no", "0x1", "12", "train", "a" * 100],
+    r"^[a-z0-9][a-z0-9._-]{0,99}(@best)?$": ["x", "tuned", "base", "tuned@best", "a.b@best", "a" * 100],
+    r"^[a-z0-9][a-z0-9_-]{0,99}(@best)?$": ["x", "1", "b-c_d", "base", "x@best", "train@best", "a" * 100],
     r"^(epoch/([2-9]|[1-9][0-9]{1,2})|([1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%)$": [
         "epoch/2",
         "epoch/999",

@@ -118,7 +118,7 @@ def unmergeable(see: Context, s: Merge) -> Iterator[Fault]:
             message = f"{stage.name} leaves an adapter of type {adapter.type}, and only lora is combined by weight"
             yield Fault(here, message, f"merge it alone: merge: {stage.name}")
         elif s.parts and lost is not None:
-            message = f"{stage.name} leaves an adapter that cannot be combined by weight: {lost[1]}"
+            message = f"{stage.name} leaves an adapter that cannot be combined by weight: {lost[1]} ({lost[0]})"
             yield Fault(here, message, f"merge it alone: merge: {stage.name}")
 
 
