@@ -102,9 +102,9 @@ def _fixed(stage: Stage[object], job: Job | None) -> frozenset[str]:
     """Return what a stage on one node shares with no other: ports, by their variables, and speech between processes."""
     if job is None or stage.resources.nodes > 1:
         return frozenset()
-    return frozenset(port.variable for port in job.ports) | (
-        SPEECH if job.processes > 1 and stage.resources.device == "cpu" else frozenset()
-    )
+    speaks = job.processes > 1 and stage.resources.device == "cpu"
+    ports = frozenset[str](port.variable for port in job.ports)
+    return ports | SPEECH if speaks else ports
 
 
 def _free_port() -> int:
