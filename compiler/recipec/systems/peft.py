@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.facts import pinned
 from recipec.job import Beside, Job
-from recipec.kinds.merge import Merge, Part
+from recipec.kinds.merge import Part
 from recipec.systems.document import Sheet
 from recipec.systems.programs import program
 from recipec.systems.system import Need, System
@@ -30,33 +30,20 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def _sheets(_s: Merge, environment: str) -> list[Sheet]:
-    return [Sheet(SETTINGS, ROWS, TOOL, pinned(environment, TOOL), "", "json", raw_keys=False)]
+def script_system(name: str, kind: str, rows: tuple[Row, ...], script: str, settings: str) -> System:
+    """Return the system that does a kind of stage by one of our scripts, which needs PEFT, with a settings file of some rows."""
+    return System(
+        name,
+        kinds=frozenset([kind]),
+        sheets=lambda _s, environment: [
+            Sheet(settings, rows, TOOL, pinned(environment, TOOL), "", "json", raw_keys=False)
+        ],
+        needs=lambda _s: Need(packages=frozenset(["peft"]), otherwise=GENERAL),
+        job=lambda _s: Job(("python", Beside(script), Beside(settings))),
+        files=lambda _s: {script: program(script)},
+        uses=lambda _s: ("output",),
+        package=TOOL,
+    )
 
 
-def _job(_s: Merge) -> Job:
-    return Job(("python", Beside(SCRIPT), Beside(SETTINGS)))
-
-
-def _files(_s: Merge) -> dict[str, str]:
-    return {SCRIPT: program(SCRIPT)}
-
-
-def _need(_s: Merge) -> Need:
-    return Need(packages=frozenset(["peft"]), otherwise=GENERAL)
-
-
-def _uses(_s: Merge) -> tuple[str, ...]:
-    return ("output",)
-
-
-SYSTEM = System(
-    "peft",
-    kinds=frozenset(["merge"]),
-    sheets=_sheets,
-    needs=_need,
-    job=_job,
-    files=_files,
-    uses=_uses,
-    package=TOOL,
-)
+SYSTEM = script_system("peft", "merge", ROWS, SCRIPT, SETTINGS)
