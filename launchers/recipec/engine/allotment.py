@@ -102,7 +102,7 @@ def _fixed(stage: Stage[object], job: Job | None) -> frozenset[str]:
     """Return what a stage on one node shares with no other: ports, by their variables, and speech between processes."""
     if job is None or stage.resources.nodes > 1:
         return frozenset()
-    speaks = job.processes > 1 and stage.resources.device == "cpu"
+    speaks = stage.resources.per_node > 1 and stage.resources.device == "cpu"
     ports = frozenset[str](port.variable for port in job.ports)
     return ports | SPEECH if speaks else ports
 
