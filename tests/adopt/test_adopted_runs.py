@@ -15,6 +15,8 @@ import pytest
 
 from recipec.adopt import adopt
 
+pytestmark = pytest.mark.xdist_group("adopted runs")  # its runs are made once, by one worker
+
 HERE = Path(__file__).parent
 LOOPS = sorted((HERE / "loops").glob("*.py"))
 FILES = {"nested": "history.json"} | dict.fromkeys(("classification", "accumulation", "amp", "digits"), "m.pt")

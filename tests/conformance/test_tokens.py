@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tokens.md"
 ENDED = ("turns", "tools", "prompted")
 ANSWERS = {"two turns": 2, "the same answer twice": 2, "system prompt, two turns": 2, "a tool that is called": 2}
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.xdist_group("tokens")]
 
 
 @pytest.fixture(scope="module")

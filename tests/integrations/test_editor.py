@@ -9,7 +9,7 @@ from integrations.language_server import LanguageServer
 from recipec.facts import gpus
 from recipec.language.train import Train
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("editor")]
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "recipe.schema.json"

@@ -17,6 +17,8 @@ from before_training import batches, made
 from recipec.output import write
 from recipec.pipeline import compile_file
 
+pytestmark = pytest.mark.xdist_group("data preview")  # its runs are made once, by one worker
+
 TURNS = [{"role": "user", "content": "Where is the tea?"}, {"role": "assistant", "content": "In aisle 7."}]
 MAKE = """recipe: 1
 name: made

@@ -6,10 +6,11 @@ does, and every strategy must learn exactly as plain data parallelism does.
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from meeting import alone, extensions
@@ -17,17 +18,20 @@ from meeting import alone, extensions
 from recipec.output import write
 from recipec.pipeline import compile_file
 
+pytestmark = pytest.mark.xdist_group("distributed")  # its runs are made once, by one worker
+
 HERE = Path(__file__).parent
 RECIPE = HERE / "distributed" / "two-gpus.yaml"
 ENVIRONMENTS = ("axolotl-0.21.0", "axolotl-0.21.0-deepspeed")
 STRATEGIES = ("ddp", "fsdp2", "zero1", "zero2", "zero3")
 
 
-class Run:
-    """What came of one strategy: the losses of its steps, and what each rank says of itself."""
+class Run(NamedTuple):
+    """What came of one strategy: losses of its steps, what each rank says of itself, formats that the optimiser stepped."""
 
-    def __init__(self, losses: list[float], ranks: list[dict[str, Any]]) -> None:
-        self.losses, self.ranks = losses, ranks
+    losses: list[float]
+    ranks: list[dict[str, Any]]
+    formats: dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +76,36 @@ def _train(place: Path, strategy: str) -> Run:
         "PATH": os.environ["PATH"],
         "HOME": str(place),
         "RECIPE_ENVIRONMENTS": str(place / "environments"),
-        "RECIPEC_EVIDENCE": str(evidence),
         "PYTHONPATH": str(HERE / "shim"),
         "HF_HUB_OFFLINE": "1",
         **extensions((place / "environments" / ENVIRONMENTS[1]).resolve()),
     }
-    for stage in ("init", "train"):
-        script = f"build/{strategy}/{stage}/run.sh"
-        ended = subprocess.run(
-            ["bash", script], cwd=place, env=variables, capture_output=True, text=True, check=False, timeout=900
-        )
-        assert ended.returncode == 0, (ended.stdout + ended.stderr)[-6000:]
+    formats = evidence / "formats.json"
+    telling = {"RECIPEC_EVIDENCE": str(evidence), "RECIPEC_FORMATS": str(formats)}
+    first = place / "runs" / STRATEGIES[0] / "init"
+    if first.exists():  # every strategy begins with the same model
+        shutil.copytree(first, place / "runs" / strategy / "init")
+    else:
+        run_stage(place, strategy, "init", variables)
+    run_stage(place, strategy, "train", variables | telling)
     state = json.loads((place / "runs" / strategy / "train" / "checkpoint-5" / "trainer_state.json").read_text())
     losses = [row["loss"] for row in state["log_history"] if "loss" in row]
-    return Run(losses, [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))])
+    ranks = [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))]
+    return Run(losses, ranks, json.loads(formats.read_text()))
+
+
+def run_stage(place: Path, name: str, stage: str, variables: dict[str, str]) -> None:
+    """Run the emitted script of a stage."""
+    ended = subprocess.run(
+        ["bash", f"build/{name}/{stage}/run.sh"],
+        cwd=place,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert ended.returncode == 0, (ended.stdout + ended.stderr)[-6000:]
 
 
 @pytest.mark.real
@@ -111,3 +131,9 @@ def test_it_learns_as_plain_data_parallelism_does(strategy: str, train: Callable
     assert len(plain) == 5
     assert plain[-1] < plain[0]
     assert sharded == pytest.approx(plain, abs=0.03)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("strategy", ["fsdp2", "zero2", "zero3"])
+def test_all_weights_are_kept_in_fp32(strategy: str, train: Callable[[str], Run]) -> None:
+    assert train(strategy).formats == {"parameters": ["float32"], "states": ["float32"]}

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from before_training import batches, made
 
+pytestmark = pytest.mark.xdist_group("group by length")  # its runs are made once, by one worker
+
 PROGRAMS = {
     "axolotl": ("axolotl-0.21.0", ("axolotl.cli.train", "{stage}/axolotl.yaml")),
     "trl": ("trl-1.16.0", ("{stage}/train.py",)),

@@ -14,6 +14,8 @@ from test_same_meaning import MAKE, ROW, TRAINERS, bash
 from recipec.facts import releases
 from recipec.systems.trainers import GENERAL
 
+pytestmark = pytest.mark.xdist_group("reference model")  # its runs are made once, by one worker
+
 TRAINED = """recipe: 1
 name: {name}
 trainer: trl

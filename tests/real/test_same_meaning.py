@@ -22,6 +22,8 @@ from recipec.source import Source
 from recipec.systems.trainers import GENERAL
 from recipec.yaml_reader import read_text
 
+pytestmark = pytest.mark.xdist_group("same meaning")  # its runs are made once, by one worker
+
 TRAINERS = ("axolotl", "trl", "llamafactory", "unsloth")
 FIRST, LATER = 0.002, 0.02  # how far the first loss and the others may lie apart
 WIDER = {"llamafactory": (0.02, 0.05)}  # its line break behind an answer carries loss too, as it warns (T003)

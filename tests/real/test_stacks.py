@@ -10,6 +10,8 @@ import pytest
 
 from recipec.rules.contradictions.stacking import KEPT, MOVING
 
+pytestmark = pytest.mark.xdist_group("stacks")  # its runs are made once, by one worker
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "compiler" / "recipec" / "systems" / "scripts"
 TWO = {"target_modules": ["q_proj", "v_proj"]}

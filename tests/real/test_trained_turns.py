@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from before_training import made
 
+pytestmark = pytest.mark.xdist_group("trained turns")  # its runs are made once, by one worker
+
 TRAINERS = {"axolotl": "axolotl-0.19.0", "trl": "trl-1.16.0", "unsloth": "unsloth-2026.10.9"}
 NAMED = {"axolotl": "versions: {axolotl: 0.19.0}\n"}  # `recipe data` takes the newest with Python 3.12 alone
 Q, GOOD, BAD = (

@@ -284,9 +284,12 @@ def test_two_ranks_share_the_work_by_every_strategy(
         else:
             run_script(tmp_path, f"build/{name}/init/run.sh", variables)
         with alone():
-            run_script(tmp_path, f"build/{name}/train/run.sh", variables | {"RECIPEC_EVIDENCE": str(evidence)})
+            telling = {"RECIPEC_EVIDENCE": str(evidence), "RECIPEC_FORMATS": str(evidence / "formats.json")}
+            run_script(tmp_path, f"build/{name}/train/run.sh", variables | telling)
         found[strategy] = losses(tmp_path / "runs" / name / "train")
         assert (tmp_path / "runs" / name / "train" / "model.safetensors").exists()
+        formats = json.loads((evidence / "formats.json").read_text())
+        assert formats == {"parameters": ["float32"], "states": ["float32"]}, strategy
         ranks = [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))]
         assert [rank["world"] for rank in ranks] == [2, 2]
         for rank in ranks:

@@ -132,15 +132,13 @@ def test_an_adapter_is_trained_in_fp32(trainer: str, tmp_path: Path, tool_python
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("trainer", DEEPSPEED)
 @pytest.mark.parametrize(
-    ("strategy", "load_in", "kept"),
+    ("strategy", "load_in", "kept", "trainer"),
     [
-        ("ddp", "bf16", BF16),
-        ("fsdp2", None, FLOAT),
-        ("fsdp2", "bf16", None),
-        ("zero2", None, FLOAT),
-        ("zero3", None, FLOAT),
+        *(("ddp", "bf16", BF16, trainer) for trainer in DEEPSPEED),
+        *(("fsdp2", "bf16", None, trainer) for trainer in DEEPSPEED),
+        # of Axolotl and TRL, test_distributed.py and test_trl.py ask the same of the runs that they compare
+        *((strategy, None, FLOAT, "llamafactory") for strategy in ("fsdp2", "zero2", "zero3")),
     ],
 )
 def test_all_weights_on_two_gpus(
