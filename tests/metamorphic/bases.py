@@ -69,15 +69,21 @@ def names() -> list[str]:
 
 
 @cache
-def turns() -> dict[str, int]:
-    """Return a number for each made recipe of one training: its place among those of the same trainer and method."""
+def thirds() -> dict[str, set[int]]:
+    """Return which thirds of its leaves are judged of a base: their numbers modulo 3. Of others, all are.
+
+    Of the made recipes of one trainer and method, each leaves out another third. Each shipped recipe has another third
+    alone: its words are those of the made ones.
+    """
     met: Counter[str] = Counter()
-    found = {}
+    turns = {}
     for name in matrix():
         kind = "-".join(name.split("-")[:2])
-        found[name] = met[kind]
+        turns[name] = met[kind]
         met[kind] += 1
-    return {name: turn for name, turn in found.items() if met["-".join(name.split("-")[:2])] > 1}
+    made = {name: {0, 1, 2} - {turn % 3} for name, turn in turns.items() if met["-".join(name.split("-")[:2])] > 1}
+    shipped = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+    return made | {name: {turn % 3} for turn, name in enumerate(shipped)}
 
 
 def _readable(name: str, text: bytes) -> bool:

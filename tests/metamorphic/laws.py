@@ -7,7 +7,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -55,10 +55,10 @@ class Judge:
         self._references: dict[tuple[Path, ...], tuple[Mapping, Compiled]] = {}
         self._advised: set[tuple[str, str, str | None]] = set()
 
-    def leaves(self, *, but: int | None = None) -> dict[str, Leaf]:
-        """Return every leaf by its dotted path; of a number `but`, without those whose number is that modulo 3."""
+    def leaves(self, thirds: Collection[int] = range(3)) -> dict[str, Leaf]:
+        """Return every leaf by its dotted path, or those alone whose number modulo 3 is one of `thirds`."""
         found = {dotted(leaf.path): leaf for leaf in leaves(self.recipe)}
-        return {path: leaf for number, (path, leaf) in enumerate(found.items()) if but is None or (number - but) % 3}
+        return {path: leaf for number, (path, leaf) in enumerate(found.items()) if number % 3 in thirds}
 
     def judge(self, chosen: Iterable[Leaf]) -> list[Fault]:
         """Return how some leaves break the laws."""
@@ -161,14 +161,14 @@ class Judge:
             self.faults.append(fault)
 
 
-def judged_whole(name: str, *, but: int | None = None) -> tuple[list[Fault], set[tuple[str, str]]]:
+def judged_whole(name: str, thirds: Collection[int] = range(3)) -> tuple[list[Fault], set[tuple[str, str]]]:
     """Return every fault of a base, and where the first two laws were judged: fault and leaf.
 
-    `but` leaves out a third of the leaves (see `Judge.leaves`). Advice is judged wherever it is given; of a wrong recipe, only that is.
+    `thirds` are those of the leaves (see `Judge.leaves`). Advice is judged wherever it is given; of a wrong recipe, only that is.
     """
     judge = Judge(name)
     if name not in wrong():
-        return judge.judge(judge.leaves(but=but).values()), judge.judged
+        return judge.judge(judge.leaves(thirds).values()), judge.judged
     compiled = compile_tree(judge.tree)
     judge.advise(judge.tree, compiled, compiled.findings)
     return judge.faults, set()

@@ -202,7 +202,9 @@ def test_the_emitted_script_compares_too(index: Path, tmp_path: Path, monkeypatc
     build = place(tmp_path)
     lines = (build / "environments" / "tiny.txt").read_text().partition("iniconfig")[0]
     lines += pin("iniconfig", "2.1.0", wheel(index, "iniconfig", "2.1.0"))
-    (build / "environments" / "tiny.txt").write_text(lines + torch_pins(index, "py3-none-any"))  # whichever Python there is
+    (build / "environments" / "tiny.txt").write_text(
+        lines + torch_pins(index, "py3-none-any")
+    )  # whichever Python there is
     code, said = run(tmp_path)
     assert (code, "has 2.1.0" in said) == (0, True), said
     assert "nvidia_lib" in installed(tmp_path / "runs" / "environments" / "tiny")
