@@ -126,6 +126,7 @@ def _unused(course: Course, used: set[str], decision: Decision) -> list[Finding]
     """Name every value that the person wrote, that is not what it would be anyway, and that nothing emitted depends on."""
     found: list[Finding] = []
     tree, resolved = course.tree, decision.resolved
+    shared = any(part.own is not None and "hardware" in part.own.entries for part in course.parts)
     for path, node in leaves(tree):
         text = dotted(path)
         own = (path[2:] if path[0] == "stages" else path) or path
@@ -133,6 +134,7 @@ def _unused(course: Course, used: set[str], decision: Decision) -> list[Finding]
             path[0] in NOT_FOR_A_TOOL
             or own[0] in HEAD
             or own[0] == "overrides"
+            or (path[0] == "hardware" and shared)  # the machine of which stages take parts
             or not isinstance(node, Scalar)  # an empty section says nothing
             or node.value is None
             or leads(text, used)

@@ -23,9 +23,9 @@ INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe wh
 # What models, sections and folders of a run are called, and what the names of stages that are made beside a course's own begin with.
 # The kinds of stages beside trainings: the words that a stage of each may have, one of which says that it is one.
 KINDS = {
-    "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards"]),
-    "script": frozenset(["name", "start_from", "script"]),
-    "evaluate": frozenset(["name", "start_from", "evaluate"]),
+    "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards", "hardware"]),
+    "script": frozenset(["name", "start_from", "script", "hardware"]),
+    "evaluate": frozenset(["name", "start_from", "evaluate", "hardware"]),
 }
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
@@ -109,7 +109,7 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
         return Course(recipe, tree, (Part("train", recipe, tree, wrong=wrong),)), findings
     # What a section lacks in one place, another may give: only the laid trees below tell what is missing.
     findings = bind(tree, may_lack=_in_a_section).findings
-    whole, found, _ = bind(without(tree, {"stages", *INHERITED} - {"model"}))
+    whole, found, _ = bind(without(tree, {"stages", *INHERITED} - {"model", "hardware"}))
     findings += found
     parts: list[Part] = []
     shared = without(tree, {"stages", "evaluate"})

@@ -40,7 +40,9 @@ def decide(course: Course) -> Decision:
     kept: list[Made] = []
     said: dict[str, Said] = {}
     for say in parts:
-        made = () if (deciding := kind(say.part.kind).decide) is None else deciding(say, graph)
+        own = say.part.own is not None and "hardware" in say.part.own.entries
+        at = graph.replaced(machine=hardware(say)) if own else graph
+        made = () if (deciding := kind(say.part.kind).decide) is None else deciding(say, at)
         kept += made
         said |= {one.stage.name: say for one in made}
         graph = _after(graph, made)

@@ -66,7 +66,8 @@ def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str, watc
     lines += ['export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"'] if job.imports_emitted else []
     lines += launcher.before(plan, one)
     if job.one_gpu:
-        lines += ['gpu="${CUDA_VISIBLE_DEVICES:-0}"', 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"']
+        lines.append("# One process: of several GPUs, it would spread each batch over all that it sees.")
+        lines += ['gpu="${CUDA_VISIBLE_DEVICES-0}"', 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"']
     for watcher in watchers:
         shown = watching(watcher)
         lines += [*shown[:-1], f'[ "${words.NODE}" != 0 ] || {shown[-1]}' if job.on_each_node else shown[-1]]

@@ -44,12 +44,17 @@ def need(
 
 
 def job(s: Train, *program: Word, start: tuple[Word, ...] = ()) -> Job:
-    """Return the job of a training whose processes meet at a port of node 0."""
+    """Return the job of a training whose processes meet at a port of node 0.
+
+    A single process of the Trainer spreads each batch over all GPUs that it sees (transformers' `n_gpu`, by DataParallel), and
+    the batch grows with them: it sees one. A script of the user's own is started as it is.
+    """
+    alone = s.parallel.strategy == "single" and s.hardware.device == "gpu" and s.script is None
     ports = (MASTER_PORT,) if s.hardware.nodes > 1 else ()
     sharded = s.parallel.strategy.startswith("zero") or s.parallel.strategy == "fsdp2"
     steps_on_cpu = sharded and s.script is None and s.parallel.optimizer_offload != "none"
     nodes, each = s.hardware.nodes, s.hardware.per_node
-    return Job(program, start, nodes=nodes, processes=each, ports=ports, shares_cores=steps_on_cpu)
+    return Job(program, start, nodes=nodes, processes=each, ports=ports, one_gpu=alone, shares_cores=steps_on_cpu)
 
 
 def where_split(row: Row) -> tuple[Row, ...]:

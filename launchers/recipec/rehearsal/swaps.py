@@ -159,7 +159,7 @@ def swaps_of(
         if stage.name in never:
             continue
         if stage.kind == "train":
-            _training(laid, plan, stage, part)
+            _training(laid, stage, part)
         elif stage.kind == "generate":
             _generating(laid, stage, part)
         elif stage.kind == "evaluate":
@@ -207,6 +207,13 @@ def _machine(laid: _Laid, plan: Plan) -> None:
         stand: Plain = {"name": f"{on.gpu}-stand-in", "memory": ROOMY, "compute_capability": on.sm / 10}
         laid.put(whole, "hardware.gpu", stand, "of the same kind, with room for two processes in the place of all")
     laid.put(whole, "hardware.host_memory_gib", None, "that of this machine is not judged")
+    takes = {stage.name: stage.resources for stage in plan.stages}
+    for part in laid.course.parts:
+        place = (*part.path, "hardware")
+        if part.path and part.name in takes and find(laid.tree, place) is not None:
+            share = takes[part.name]
+            laid.at((*place, "nodes"), None, "one machine stands in for all nodes")
+            laid.at((*place, "per_node"), min(2, share.nodes * share.per_node), "as many as stand in for all")
     laid.put(whole, "launch.on", None, "one machine stands in for all nodes")
 
 
@@ -238,7 +245,7 @@ def _sources(
     return longest
 
 
-def _training(laid: _Laid, plan: Plan, stage: Stage[Train], part: Part) -> None:
+def _training(laid: _Laid, stage: Stage[Train], part: Part) -> None:
     body, doer = stage.body, system(stage.system)
     short = "a few steps show what a run would stumble over"
     if doer.own_program:
@@ -249,7 +256,7 @@ def _training(laid: _Laid, plan: Plan, stage: Stage[Train], part: Part) -> None:
         laid.cannot.append(Not(f"{stage.name}: its model and data", "a program of your own chooses them itself"))
         batch = None
     else:
-        world = 2 if plan.hardware.world > 1 else 1
+        world = min(2, body.hardware.world)
         micro, accumulation = min(body.batch.micro, MICRO), min(body.batch.accumulation, ACCUMULATION)
         batch = micro * accumulation * world
         if body.rollout is not None:

@@ -14,7 +14,7 @@ from recipec.engine.status import read_run
 from recipec.manifest import Manifest
 from recipec.references import leaves
 from recipec.report.data import FORMAT, discreet, models_of, report_data
-from recipec.report.decisions import shown
+from recipec.report.decisions import of_the_machine, shown
 from recipec.report.scores import Evaluated, read_scores
 from recipec.secrets import named_in
 
@@ -99,7 +99,7 @@ def _values(manifest: Manifest, stages: Sequence[str]) -> dict[str, str]:
     own, found = f"runs/{manifest.recipe.name}", dict[str, str]()
     for root, body in roots:
         for path, value in leaves(body, root):
-            if path.removeprefix(f"{root}.") not in _NAMES and not path.startswith(f"{root}.hardware."):
+            if path.removeprefix(f"{root}.") not in _NAMES and not of_the_machine(manifest, path, value):
                 found[path] = shown(path, msgspec.to_builtins(value)).replace(own, "runs/…")
     return found
 

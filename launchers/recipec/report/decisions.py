@@ -26,7 +26,7 @@ def decisions(manifest: Manifest) -> list[dict[str, Any]]:
             value = manifest.value(path)
         except LookupError:
             continue
-        if (value is None and because.origin == "default") or ".hardware." in path:  # told once, as the plan's own
+        if (value is None and because.origin == "default") or of_the_machine(manifest, path, value):
             continue
         found.append(
             {
@@ -42,6 +42,12 @@ def decisions(manifest: Manifest) -> list[dict[str, Any]]:
         )
     order = {name: at for at, name in enumerate(("hardware", *(stage.name for stage in manifest.plan.stages)))}
     return sorted(found, key=lambda row: (order.get(row["stage"], -1), ORDER.index(row["origin"])))
+
+
+def of_the_machine(manifest: Manifest, path: str, value: Any) -> bool:
+    """Return whether a value of a stage is that of the declared machine, which is told once, as the plan's own."""
+    stage, hardware, rest = path.partition(".hardware.")
+    return bool(stage and hardware) and manifest.value(f"hardware.{rest}") == value
 
 
 def shown(path: str, value: Any) -> str:

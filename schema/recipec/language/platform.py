@@ -43,6 +43,22 @@ class Hardware(Section):
     )
 
 
+class Share(Section):
+    """What one stage takes of the declared machine."""
+
+    model_config = example({"per_node": 2, "nodes": 1})
+
+    gpu: Literal["none"] | None = Field(
+        default=None, description="`none`: it runs on the CPU, in per_node processes. Default: on the machine's GPUs."
+    )
+    per_node: int | None = Field(
+        default=None, ge=1, le=64, description="GPUs (on CPU: processes) per node. Default: those of the machine."
+    )
+    nodes: int | None = Field(
+        default=None, ge=1, le=10000, description="1 for node 0 alone. Default: all nodes of the machine."
+    )
+
+
 class Offload(Section):
     """What is offloaded from GPU memory."""
 

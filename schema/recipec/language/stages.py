@@ -8,7 +8,7 @@ from recipec.language.base import Count, Section, StageName, Start, Text, exampl
 from recipec.language.data import Data, DataSource
 from recipec.language.evaluate import Evaluate
 from recipec.language.model import Adapter, Model
-from recipec.language.platform import Parallel
+from recipec.language.platform import Parallel, Share
 from recipec.language.train import Reward, Rollout, Train
 
 Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script"]
@@ -161,3 +161,6 @@ class Stage(Section):
     rollout: Rollout | None = Field(default=None, description="Sampling in reinforcement learning.")
     rewards: list[Reward] | None = Field(default=None, description="Reward functions.")
     parallel: Parallel | None = Field(default=None, description="How this stage is split over GPUs.")
+    hardware: Share | None = Field(
+        default=None, description="What this stage takes of the declared machine. Default: all."
+    )

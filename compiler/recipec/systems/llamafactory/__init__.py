@@ -351,7 +351,6 @@ def _job(s: Train) -> Job:
     return job.replaced(
         steps=steps,
         resume=None if s.method == "reward" else "resume_from_checkpoint=",  # the value head is not loaded again
-        one_gpu=single and not cpu,  # seeing more than one, it would start more than one process
         variables=trainers.tracking(s) | ({"CUDA_VISIBLE_DEVICES": ""} if cpu else {}),
     )
 

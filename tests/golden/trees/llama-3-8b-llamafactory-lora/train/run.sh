@@ -17,6 +17,7 @@ export WANDB_RUN_GROUP=llama-3-8b-llamafactory-lora
 mkdir -p runs/llama-3-8b-llamafactory-lora/prepared
 cp "$here/dataset_info.json" runs/llama-3-8b-llamafactory-lora/prepared/
 ln -sfn "$PWD" runs/llama-3-8b-llamafactory-lora/prepared/start
-gpu="${CUDA_VISIBLE_DEVICES:-0}"
+# One process: of several GPUs, it would spread each batch over all that it sees.
+gpu="${CUDA_VISIBLE_DEVICES-0}"
 export CUDA_VISIBLE_DEVICES="${gpu%%,*}"
 exec llamafactory-cli train "$here/llamafactory.yaml" ${RECIPE_RESUME_FROM:+"resume_from_checkpoint=$RECIPE_RESUME_FROM"}

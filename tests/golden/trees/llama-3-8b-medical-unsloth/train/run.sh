@@ -14,4 +14,7 @@ export TOKENIZERS_PARALLELISM=false
 export UNSLOTH_COMPILE_LOCATION=runs/llama-3-8b-medical-unsloth/prepared/unsloth_compiled_cache
 export UNSLOTH_DISABLE_STATISTICS=1
 
+# One process: of several GPUs, it would spread each batch over all that it sees.
+gpu="${CUDA_VISIBLE_DEVICES-0}"
+export CUDA_VISIBLE_DEVICES="${gpu%%,*}"
 exec python "$here/train.py"

@@ -14,6 +14,9 @@ export TOKENIZERS_PARALLELISM=false
 export WANDB_PROJECT=support-chat
 export WANDB_RUN_GROUP=qwen2.5-7b-every-checkpoint
 
+# One process: of several GPUs, it would spread each batch over all that it sees.
+gpu="${CUDA_VISIBLE_DEVICES-0}"
+export CUDA_VISIBLE_DEVICES="${gpu%%,*}"
 # So that scores of checkpoints go to the training's own run, which a training that is resumed goes on with.
 mkdir -p -- runs/qwen2.5-7b-every-checkpoint/train/kept
 [ -s runs/qwen2.5-7b-every-checkpoint/train/kept/wandb-run ] || python -c 'import secrets; print(secrets.token_hex(4))' >runs/qwen2.5-7b-every-checkpoint/train/kept/wandb-run

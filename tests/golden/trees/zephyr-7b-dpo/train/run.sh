@@ -27,4 +27,7 @@ for torn in runs/zephyr-7b-dpo/prepared/*/; do
     rm -rf -- "$torn"
   fi
 done
+# One process: of several GPUs, it would spread each batch over all that it sees.
+gpu="${CUDA_VISIBLE_DEVICES-0}"
+export CUDA_VISIBLE_DEVICES="${gpu%%,*}"
 exec axolotl train "$here/axolotl.yaml" --launcher python ${RECIPE_RESUME_FROM:+"--resume-from-checkpoint=$RECIPE_RESUME_FROM"}
