@@ -1,5 +1,6 @@
 """What every layer of the tests shares."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,11 @@ from tool_environment import tool_environment  # noqa: E402
 
 
 def pytest_configure() -> None:
-    """Take signals as in a terminal, also where `nohup` or a shell's `&` started the tests: children inherit it."""
+    """Take signals as in a terminal, also where `nohup` or a shell's `&` started the tests: children inherit it.
+
+    Tools compute with one thread each, for several of them run beside one another.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -113,6 +113,7 @@ def test_two_processes_end_behind_the_same_step(workplace: Path, tool_python: Ca
         "HOME": str(workplace),
         "RECIPE_ENVIRONMENTS": str(environments),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
     }
     for stage in ("init", "train"):
         command = ["bash", f"build/told/{stage}/run.sh"]

@@ -78,6 +78,7 @@ def _train(place: Path, strategy: str) -> Run:
         "RECIPE_ENVIRONMENTS": str(place / "environments"),
         "PYTHONPATH": str(HERE / "shim"),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         **extensions((place / "environments" / ENVIRONMENTS[1]).resolve()),
     }
     formats = evidence / "formats.json"

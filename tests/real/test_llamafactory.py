@@ -32,7 +32,7 @@ def shell(workplace: Path, tool_python: Callable[[str], Path]) -> Callable[..., 
     )
 
     def run(script: str, **variables: str) -> str:
-        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1"}
+        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         known["PYTHONUNBUFFERED"] = "1"
         known["RECIPE_ENVIRONMENTS"] = str(workplace / "environments")
         done = subprocess.run(

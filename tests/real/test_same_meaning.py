@@ -83,6 +83,7 @@ def bash(place: Path, recipe: str, stage: str, **more: str) -> dict[str, str]:
         "HOME": str(place),
         "RECIPE_ENVIRONMENTS": str(place / "environments"),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         **more,
     }
     script = f"build/{compiled.name}/{stage}/run.sh"

@@ -100,6 +100,7 @@ def run(recipe: Path, workplace: Path, tool_python: Callable[[str], Path]) -> Pa
         "HOME": str(workplace),
         "RECIPE_ENVIRONMENTS": str(environments),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(__file__).parent / "no_gpu") if "axolotl: 0.17" in recipe.read_text() else "",
     }
     done = subprocess.run(

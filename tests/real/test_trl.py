@@ -154,6 +154,7 @@ def place(folder: Path, data: Path, environments: dict[str, Path]) -> dict[str, 
         "HOME": str(folder),
         "RECIPE_ENVIRONMENTS": str(folder / "environments"),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
     for python in environments.values():

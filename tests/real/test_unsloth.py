@@ -50,7 +50,7 @@ def test_every_method_trains_and_resumes(workplace: Path, tool_python: Callable[
     (workplace / "environments" / ENVIRONMENT).symlink_to(tool_python(ENVIRONMENT).parent.parent)
 
     def run(script: str, **variables: str) -> None:
-        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1"}
+        known = {"PATH": os.environ["PATH"], "HOME": str(workplace), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         known["RECIPE_ENVIRONMENTS"] = str(workplace / "environments")
         done = subprocess.run(
             ["bash", f"build/{compiled.name}/{script}"],

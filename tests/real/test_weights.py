@@ -63,6 +63,7 @@ def formats(
         "HOME": str(place),
         "RECIPE_ENVIRONMENTS": str(place / "environments"),
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         **extensions(real),
     }
     init = (place / "build" / "init" / "init.json").read_text()

@@ -29,7 +29,7 @@ TYPES = {
 ZERO = ("zero1", "zero2", "zero3")
 PRECISIONS = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
 # Without it the processes of all runs on a machine meet at 29500.
-FREE_PORT = constant("main_process_port", 0, "a free one, so that two runs do not meet")
+FREE_PORT = constant("main_process_port", 0, "a free one, so that two runs do not meet").replaced(yields=True)
 
 
 SPLIT = (

@@ -63,7 +63,8 @@ class Row(Record, frozen=True):
     which rows of data have, makes plan values by path of the tool's values (OMIT for a key that is not there). The row
     is there only where all of `only` hold, for releases from `since` on and before `until`; `why` is for the reader.
     Its keys stand in the mapping at the keys `inside`, each within the one before it; at the top where there are none.
-    `adds`: it is a list, to which raw values are added.
+    `adds`: it is a list, to which raw values are added. `yields`: a raw value may take its place, whatever decides that it
+    is there.
     """
 
     keys: tuple[str, ...]
@@ -76,6 +77,7 @@ class Row(Record, frozen=True):
     until: str = ""
     inside: tuple[str, ...] = ()
     adds: bool = False
+    yields: bool = False
 
     @property
     def key(self) -> str:
@@ -429,7 +431,8 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
             elif key in entries:
                 raise LookupError(f"two rows emit {key}")
             else:
-                entries[key] = Entry(one, tuple(_leaves(reads, values)), row.why, adds=row.adds)
+                read = () if row.yields else tuple(_leaves(reads, values))
+                entries[key] = Entry(one, read, row.why, adds=row.adds)
     for key, paths in nested.items():
         reads = tuple(dict.fromkeys((*entries[key].reads, *paths)))
         entries[key] = entries[key].replaced(reads=reads, fixed=frozenset(fixed.get(key, ())))

@@ -294,6 +294,7 @@ def ask(
     ]
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "DO_NOT_TRACK": "1", "CUDA_VISIBLE_DEVICES": ""}
     offline |= {"AXOLOTL_DO_NOT_TRACK": "1", "AXOLOTL_IS_PREPROCESS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    offline |= {"AXOLOTL_DATASET_NUM_PROC": "0"}  # no pool of processes for a few rows
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables |= offline | {"HF_DATASETS_CACHE": str(folder / "datasets")}
     with (folder / "log").open("w", encoding="utf-8") as log:

@@ -388,8 +388,13 @@ def _sheets(s: Train, _environment: str) -> list[Sheet]:
     return [Sheet(FILE, ROWS, TOOL, s.release, "config", alike=ALIKE), *files]
 
 
+# It prepares rows in itself: each pool of processes for a few rows, also one of one, would import everything again.
+IN_ITSELF = {"AXOLOTL_DATASET_NUM_PROC": "0"}
+
+
 def _job(s: Train) -> Job:
     config = Beside(FILE)
+    variables = trainers.grouping(s) | (IN_ITSELF if s.hardware.device == "cpu" else {})
     if s.parallel.strategy == "single":
         job = trainers.job(s, "axolotl", "train", config, "--launcher", "python")
     else:
@@ -399,7 +404,7 @@ def _job(s: Train) -> Job:
         resume="--resume-from-checkpoint=",
         steps=_drop_bad_rows(s),
         imports_emitted=bool(_files(s)),
-        variables=trainers.grouping(s) | ({} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}),
+        variables=variables | ({} if s.track.telemetry else {"AXOLOTL_DO_NOT_TRACK": "1"}),
     )
 
 

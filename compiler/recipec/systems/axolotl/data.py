@@ -128,7 +128,6 @@ ROWS: tuple[Row, ...] = (
     ).when("method", *PREFERRED),
     nonzero("val_set_size", "data.holdout"),
     same("dataset_prepared_path", "data.cache"),
-    constant("dataset_num_proc", 1, "one process is enough, and starts at once").when("hardware.device", "cpu"),
     same("shuffle_merged_datasets", "data.shuffle"),
     choice("train_on_inputs", "data.train_on", {"all": True}).when("method", "sft"),
     same("sequence_len", "model.max_length").unless("method", "grpo"),

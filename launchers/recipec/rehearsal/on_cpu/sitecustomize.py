@@ -79,7 +79,7 @@ def chosen() -> bool:
 
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1") if RANK < 0 else "1"
 os.environ["DS_ACCELERATOR"] = "cpu"  # read by DeepSpeed
-os.environ["AXOLOTL_DATASET_NUM_PROC"] = "1"  # no pool of processes for a few dozen rows
+os.environ["AXOLOTL_DATASET_NUM_PROC"] = "0"  # no pool of processes for a few dozen rows
 if chosen() and importlib.util.find_spec("transformers") is not None:
     try:
         if RANK >= 0:

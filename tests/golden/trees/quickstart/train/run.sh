@@ -8,6 +8,7 @@ bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"
 [ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }
 PATH="$(cd "$bin" && pwd):$PATH"
 export PATH
+export AXOLOTL_DATASET_NUM_PROC=0
 export AXOLOTL_DO_NOT_TRACK=1
 export DO_NOT_TRACK=1
 export HF_HUB_DISABLE_TELEMETRY=1
