@@ -136,7 +136,7 @@ COMMANDS: dict[str, tuple[str, tuple[Argument, ...]]] = {
                 type=_count,
                 default=1,
                 metavar="N",
-                help="run up to N stages at once that do not wait for one another, each on GPUs of its own (default: 1)",
+                help="run up to N stages at once that do not wait for one another, of a sweep those of several variants, each on GPUs of its own (default: 1)",
             ),
             _argument(
                 "--rehearse",

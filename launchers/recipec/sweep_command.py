@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from recipec.compose import Composed, compose
 from recipec.diagnostics import Finding, RecipeError, errors, tidy
-from recipec.engine import FAILED, INTERRUPTED, PREEMPTED, Choice, Siblings, foresee, run, status
+from recipec.engine import (
+    FAILED,
+    INTERRUPTED,
+    PREEMPTED,
+    Among,
+    Asked,
+    Choice,
+    Limits,
+    PlainDisplay,
+    Siblings,
+    display_for,
+    foresee,
+    run_several,
+    status,
+)
 from recipec.engine.fingerprint import keys
 from recipec.engine.record import RunFolder
 from recipec.output import difference, write
@@ -139,7 +154,7 @@ def written(swept: Swept, out: Path) -> Iterator[tuple[Compiled, bool]]:
 
 
 def run_sweep(options: argparse.Namespace, composed: Composed) -> int:
-    """Run the variants of a sweep one after the other; one that fails does not stop the others."""
+    """Run the variants of a sweep, in order or up to `--jobs` stages at once; one that fails does not stop the others."""
     swept = Swept(options, options.file, composed)
     choice = Choice(tuple(options.select), tuple(options.exclude), options.start, tuple(options.only), options.force)
     recipe, out = Path(options.file), Path(options.out)
@@ -151,29 +166,29 @@ def run_sweep(options: argparse.Namespace, composed: Composed) -> int:
     write_list(RUNS / swept.name, listed)
     print_findings(swept.findings)
     siblings = Siblings([RUNS / swept.name / row.variant for row in listed.accepted])
-    limits = {**with_limits(options), **with_checkpoints(options)}
+    limits = Limits(**with_limits(options), **with_checkpoints(options))
     failed: list[str] = []
+    stopped: list[int] = []
     told: dict[str, Finding] = {}
-    for number, name in enumerate(names, 1):
-        say(f"{name} ({number} of {len(names)})")
-        try:
-            code = run(
-                out / name,
-                RUNS,
-                recipe=recipe,
-                choice=choice,
-                told=swept.findings,
-                siblings=siblings,
-                **limits,
-            )
-        except RecipeError as error:
-            new = [finding for finding in error.findings if told.setdefault(finding.message, finding) is finding]
-            print_findings(new)
-            code = FAILED
-        if code in (INTERRUPTED, PREEMPTED):
-            return code
-        if code:
-            failed.append(name.partition("/")[2])
+    lines = PlainDisplay(sys.stdout)
+
+    def trees() -> Iterator[Asked]:
+        for number, name in enumerate(names, 1):
+            say(f"{name} ({number} of {len(names)})")
+            yield Asked(out / name, display_for() if limits.jobs == 1 else Among(lines, name.partition("/")[2]))
+
+    def end(asked: Asked, code: int | RecipeError) -> None:
+        if isinstance(code, RecipeError):
+            print_findings([one for one in code.findings if told.setdefault(one.message, one) is one])
+        elif code in (INTERRUPTED, PREEMPTED):
+            stopped.append(code)
+            return
+        if code != DONE:
+            failed.append(asked.build.name)
+
+    run_several(trees(), RUNS, recipe, choice, swept.findings, limits, siblings, end)
+    if stopped:
+        return stopped[0]
     print_text(comparison_text(RUNS / swept.name, None))
     if failed:
         say(f"{counted(len(failed), 'variant')} of {len(names)} failed: {', '.join(failed)}")

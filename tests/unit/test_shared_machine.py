@@ -96,7 +96,8 @@ def test_one_of_several_nodes_is_node_0() -> None:
 def test_two_trainings_share_the_gpus_of_a_machine() -> None:
     plan = read().plan
     named = {stage.name: stage for stage in plan.stages}
-    shares = Allotment(plan, 3, 4, {})
+    shares = Allotment(3, 4, {})
+    shares.add(plan)
     half, other = shares.take(named["half"]), shares.take(named["other"])
     assert half is not None
     assert other is not None

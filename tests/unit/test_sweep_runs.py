@@ -46,9 +46,18 @@ def script(stage: Stage[Any]) -> str:
         "set -eu",
         f'echo "{stage.output}" >> ran.txt',
         f'if [ -e "fail-$(basename {stage.output})" ] || [ -e "fail-$(echo {stage.output} | tr / -)" ]; then exit 9; fi',
+        f'echo "{stage.output} ${{CUDA_VISIBLE_DEVICES-all}}" >> gpus.txt',
         f"mkdir -p {stage.output}",
         f"echo made by {stage.name} > {stage.output}/model",
     ]
+    if stage.name == "dpo":  # where it is asked to, it ends when the other variant's has begun too
+        lines += [
+            "touch began-$$",
+            "for _ in $(seq 600); do",
+            "  if [ ! -e together ] || (set -- began-*; [ $# = 2 ]); then break; fi; sleep 0.1",
+            "done",
+            "[ ! -e together ] || (set -- began-*; [ $# = 2 ])",
+        ]
     if stage.kind == "train":
         say = '\'{{"event": "{}", "time": 1, "step": {}, "total": 2, "loss": {}}}\' >> "$RECIPE_EVENTS"'
         lines += ["echo " + say.format(event, step, beta) for event, step in (("begin", 0), ("log", 2), ("end", 2))]
@@ -153,6 +162,42 @@ def test_forced_stages_run_anew_once_for_all() -> None:
     ran()
     assert recipe("run", "recipe.yaml", "--from", "sft") == 0
     assert ran() == ["beta=0.1/sft", "beta=0.1/sft-merge", "beta=0.1/dpo", "beta=0.1/evaluate-dpo", "beta=0.3/dpo", "beta=0.3/evaluate-dpo"]  # fmt: skip
+
+
+def test_variants_run_at_once() -> None:
+    Path("recipe.yaml").write_text(RECIPE.replace("{gpu: a100-80gb}", "{gpu: none}"))
+    Path("together").touch()
+    assert recipe("run", "recipe.yaml", "--jobs", "2") == 0
+    made = ran()
+    assert sorted(one.partition("/")[2] for one in made) == sorted([*ALL, "dpo", "evaluate-dpo"])
+    assert {one for one in made if one.endswith("/dpo")} == {"beta=0.1/dpo", "beta=0.3/dpo"}
+    assert {state(variant, stage) for variant in ("beta=0.1", "beta=0.3") for stage in ALL} == {"finished"}
+    inodes = {(Path("runs/swept") / variant / "sft/model").stat().st_ino for variant in ("beta=0.1", "beta=0.3")}
+    assert len(inodes) == 1
+    assert recipe("run", "recipe.yaml", "--jobs", "2") == 0
+    assert ran() == []
+
+
+def test_variants_at_once_have_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    text = RECIPE.replace("{gpu: a100-80gb}", "{gpu: a100-80gb, per_node: 2}")
+    Path("recipe.yaml").write_text(text.replace("  - name: dpo\n", "  - name: dpo\n    hardware: {per_node: 1}\n"))
+    Path("together").touch()
+    assert recipe("run", "recipe.yaml", "--jobs", "3") == 0
+    told = (line.partition(" ") for line in Path("gpus.txt").read_text().splitlines())
+    seen = {place: gpus for place, _, gpus in told}
+    assert {seen["runs/swept/beta=0.1/dpo"], seen["runs/swept/beta=0.3/dpo"]} == {"4", "6"}
+    assert [seen[one] for one in seen if one.endswith("/sft")] == ["4,6"]
+
+
+def test_one_that_fails_does_not_stop_those_that_run_beside_it(capsys: Any) -> None:
+    Path("recipe.yaml").write_text(RECIPE.replace("{gpu: a100-80gb}", "{gpu: none}"))
+    Path("fail-runs-swept-beta=0.1-dpo").touch()
+    assert recipe("run", "recipe.yaml", "--jobs", "2") == 3
+    said = capsys.readouterr()
+    assert "1 variant of 2 failed: beta=0.1" in said.err
+    assert "beta=0.1: dpo: failed" in said.out
+    assert (state("beta=0.1", "dpo"), state("beta=0.3", "evaluate-dpo")) == ("failed", "finished")
 
 
 def test_one_variant_alone() -> None:

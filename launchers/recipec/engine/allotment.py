@@ -49,40 +49,51 @@ class Allotment:
     GPUs alone, none where it runs on the CPU; one that wants more than there are waits until it can have them all.
     """
 
-    def __init__(self, plan: Plan, jobs: int, there: int, variables: Mapping[str, str] = os.environ) -> None:
-        wanted = [one.resources.per_node for one in plan.stages if one.resources.device == "gpu"]
-        declared = max(plan.hardware.per_node, *wanted) if wanted else 0
-        said = variables.get(VISIBLE)
-        names = [str(number) for number in range(there or declared)] if said is None else said.split(",")
-        self._all = tuple(name.strip() for name in names if name.strip())[:declared]
-        self._several = jobs > 1
-        self._parts = jobs > 1 and bool(wanted)
+    def __init__(self, jobs: int, there: int, variables: Mapping[str, str] = os.environ) -> None:
+        self._several, self._there, self._said = jobs > 1, there, variables.get(VISIBLE)
         self._asked = variables.get(MASTER_PORT.variable) if jobs == 1 else None
+        self._declared, self._one_by_one = 0, False
         self._shares: dict[str, Share] = {}
+
+    def add(self, plan: Plan) -> None:
+        """Let it give shares to the stages of a plan, on the machine that this declares. On several nodes, each runs alone."""
+        self._one_by_one |= any(one.resources.nodes > 1 for one in plan.stages)
+        wanted = [one.resources.per_node for one in plan.stages if one.resources.device == "gpu"]
+        if wanted:
+            self._declared = max(self._declared, plan.hardware.per_node, *wanted)
+
+    @property
+    def _all(self) -> tuple[str, ...]:
+        said = self._said
+        names = [str(number) for number in range(self._there or self._declared)] if said is None else said.split(",")
+        return tuple(name.strip() for name in names if name.strip())[: self._declared]
 
     def take(self, stage: Stage[object]) -> Share | None:
         """Return the share of a stage that is started now; None while others have what it needs."""
+        if self._one_by_one and self._shares:
+            return None
         job = system(stage.system).job(stage.body) if self._several and stage.system in REGISTRY else None
         fixed = _fixed(stage, job)
         if any(fixed & share.fixed for share in self._shares.values()):
             return None
         gpus: tuple[str, ...] | None = None
-        if self._parts:
+        if self._several and self._declared and not self._one_by_one:
+            all = self._all
             taken = {name for share in self._shares.values() for name in share.gpus or ()}
-            free = tuple(name for name in self._all if name not in taken)
+            free = tuple(name for name in all if name not in taken)
             each = stage.resources.per_node if stage.resources.device == "gpu" else 0
-            whole = each > len(self._all) or (job is not None and job.first_gpus and each > 0)
-            needed = len(self._all) if whole else each
+            whole = each > len(all) or (job is not None and job.first_gpus and each > 0)
+            needed = len(all) if whole else each
             if len(free) < needed:
                 return None
             gpus = free[:needed]
         share = Share(gpus, self._port(stage), fixed)
-        self._shares[stage.name] = share
+        self._shares[stage.output] = share
         return share
 
     def give_back(self, stage: Stage[object]) -> None:
         """Take back the share of a stage that has ended."""
-        del self._shares[stage.name]
+        self._shares.pop(stage.output, None)
 
     def _port(self, stage: Stage[object]) -> int | None:
         """Return a free port for the processes of a stage on one node; on several, a person says where they meet."""

@@ -1,17 +1,17 @@
-"""The stages of a run that are to be started: each behind those that it waits for, several at once where that was asked for.
+"""The stages of runs that are to be started: each behind those that it waits for, several at once where that was asked for.
 
-The main thread decides and hears signals; each stage has a thread that starts and follows it. After a failure, a refusal or
-a signal nothing more is started, and what runs is waited for.
+The main thread decides and hears signals; each stage has a thread that starts and follows it. After a failure or a refusal
+nothing more of that run is started, after a signal nothing at all, and what runs is waited for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recipec.engine.allotment import Allotment, Share
+from recipec.engine.allotment import NOTHING, Allotment, Share
 from recipec.engine.attempt import attempt, refuses
 from recipec.engine.build import Build
 from recipec.engine.checkpoints import free_name, last_complete, set_incomplete_aside
@@ -43,48 +43,8 @@ class Course(NamedTuple):
     signals: Signals
     stall: float | None
     sharing: Sharing
-    allotment: Allotment
 
-    def carry_out(self, todo: Sequence[Decision], jobs: int) -> int:
-        """Start stages, up to `jobs` at once, until all are complete or one is not; return the run's exit code."""
-        waiting, codes = list(todo), set[int]()
-        running: dict[Future[int], Decision] = {}
-        with ThreadPoolExecutor(jobs) as threads:
-            while waiting or running:
-                if waiting and self.signals.received:
-                    codes.add(INTERRUPTED)
-                while (
-                    not codes and len(running) < jobs and (found := self._next(waiting, running.values())) is not None
-                ):
-                    decision, share = found
-                    waiting.remove(decision)
-                    running[threads.submit(self._run, decision, share)] = decision
-                if not running:
-                    break
-                for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                    stage = running.pop(ended).stage
-                    self.allotment.give_back(stage)
-                    if (error := ended.exception()) is not None:
-                        self.display.stage(stage.name, "failed", str(error))
-                    codes |= {ended.result()} - {DONE}  # raises the error, behind the end of the others
-        return next((code for code in _WORST if code in codes), DONE)
-
-    def _next(self, waiting: Sequence[Decision], running: Collection[Decision]) -> tuple[Decision, Share] | None:
-        """Return the first stage that can be started now, with its share of the machine.
-
-        One that is made from the same as one that runs waits for it, and takes what that makes.
-        """
-        ahead = {one.stage.name for one in (*waiting, *running)}
-        made = {self.keys[one.stage.name].hash for one in running}
-        for decision in waiting:
-            stage = decision.stage
-            if not ahead.isdisjoint(stage.after) or self.keys[stage.name].hash in made:
-                continue
-            if (share := self.allotment.take(stage)) is not None:
-                return decision, share
-        return None
-
-    def _run(self, decision: Decision, share: Share) -> int:
+    def run(self, decision: Decision, share: Share) -> int:
         """Make the results of a stage, or take them from a sibling; return how the run would end with it."""
         stage, name, keys = decision.stage, decision.stage.name, self.keys
         record, display, sharing = self.record, self.display, self.sharing
@@ -133,6 +93,106 @@ class Course(NamedTuple):
         return DONE
 
 
+class Work:
+    """What there is to do of one run: its stages that wait and those that run, the exit codes of those that ended without success.
+
+    `error` is what ended it that is no ending of a stage.
+    """
+
+    def __init__(self, course: Course, todo: Sequence[Decision]) -> None:
+        self.course = course
+        self.waiting, self.running = list(todo), list[Decision]()
+        self.codes = set[int]()
+        self.error: BaseException | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs, and nothing more is to be started."""
+        return not self.running and (not self.waiting or self._stopped)
+
+    @property
+    def code(self) -> int:
+        """The exit code of the run."""
+        return next((code for code in _WORST if code in self.codes), DONE)
+
+    @property
+    def _stopped(self) -> bool:
+        return bool(self.codes) or self.error is not None
+
+    def startable(self) -> Iterator[tuple[Decision, str]]:
+        """Yield the stages that wait for no other, in order, each with the hash of what it is made from."""
+        ahead = {one.stage.name for one in (*self.waiting, *self.running)}
+        for decision in () if self._stopped else self.waiting:
+            if ahead.isdisjoint(decision.stage.after):
+                yield decision, self.course.keys[decision.stage.name].hash
+
+    def made(self) -> set[str]:
+        """Return the hashes of what is being made."""
+        return {self.course.keys[one.stage.name].hash for one in self.running}
+
+    def begin(self, decision: Decision) -> None:
+        """Take note that a stage runs."""
+        self.waiting.remove(decision)
+        self.running.append(decision)
+
+    def take_back(self, decision: Decision, ended: Future[int]) -> None:
+        """Take note of how a stage ended."""
+        self.running.remove(decision)
+        error = ended.exception()
+        if error is not None:
+            self.error = self.error or error
+            self.course.display.stage(decision.stage.name, "failed", str(error))
+        elif ended.result() != DONE:
+            self.codes.add(ended.result())
+
+
+def carry_out(
+    works: Iterable[Work], jobs: int, signals: Signals, allotment: Allotment, end: Callable[[Work], None]
+) -> None:
+    """Start the stages of some runs, up to `jobs` at once, until all have ended; `end` is told of each run that has.
+
+    A run is taken from `works` where those before it leave room, and none behind a signal. Of two stages that are made from
+    the same, the second waits, and takes what the first makes.
+    """
+    coming, begun = iter(works), list[Work]()
+    running: dict[Future[int], tuple[Work, Decision]] = {}
+    with ThreadPoolExecutor(jobs) as threads:
+        while True:
+            if signals.received:
+                coming = iter(())
+                for work in begun:
+                    work.codes |= {INTERRUPTED} if work.waiting else set()
+            for work in [one for one in begun if one.ended]:
+                begun.remove(work)
+                end(work)
+            if len(running) < jobs and (found := _next(begun, allotment)) is not None:
+                work, decision, share = found
+                work.begin(decision)
+                running[threads.submit(work.course.run, decision, share)] = work, decision
+            elif len(running) < jobs and (more := next(coming, None)) is not None:
+                begun.append(more)
+            elif running:
+                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    work, decision = running.pop(ended)
+                    allotment.give_back(decision.stage)
+                    work.take_back(decision, ended)
+            else:
+                return
+
+
+def _next(begun: Sequence[Work], allotment: Allotment) -> tuple[Work, Decision, Share] | None:
+    """Return the first stage that can be started now, with its share of the machine; one that is only taken needs none."""
+    made = {hash for work in begun for hash in work.made()}
+    for work in begun:
+        for decision, hash in work.startable():
+            if hash in made:
+                continue
+            taken = work.course.sharing.can_take(decision.stage)
+            if (share := NOTHING if taken else allotment.take(decision.stage)) is not None:
+                return work, decision, share
+    return None
+
+
 def _set_events_aside(folder: RunFolder, stage: Stage[Any]) -> None:
     events = folder.events(stage.name)
     if events.exists():
@@ -151,4 +211,4 @@ def _resume(stage: Stage[Any], record: Record, display: Display) -> Path | None:
     return found
 
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "PREEMPTED", "REFUSED", "Course"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "PREEMPTED", "REFUSED", "Course", "Work", "carry_out"]

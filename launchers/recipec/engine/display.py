@@ -14,7 +14,7 @@ from recipec.terminal import shown
 class Display(Protocol):
     """Shows a run, told of by a thread for each stage. States of one: waiting, running, complete, skipped, failed, interrupted."""
 
-    def start(self, name: str, stages: Sequence[str]) -> None:
+    def start(self, name: str, stages: Sequence[str], /) -> None:
         """Start to show a run with these stages."""
 
     def say(self, text: str) -> None:
@@ -66,6 +66,33 @@ class PlainDisplay:
     def stop(self) -> None:
         """Wait until the lines are written, as long as somebody reads them."""
         self._stream.drain()
+
+
+class Among:
+    """One of several runs that are shown at once, whose lines begin with its name."""
+
+    def __init__(self, display: Display, name: str) -> None:
+        self._display, self._name = display, name
+
+    def start(self, _name: str, stages: Sequence[str]) -> None:
+        """Write the names of its stages."""
+        self.say(", ".join(stages))
+
+    def say(self, text: str) -> None:
+        """Write lines."""
+        self._display.say("\n".join(f"{self._name}: {line}" for line in text.splitlines()))
+
+    def stage(self, stage: str, state: str, detail: str = "") -> None:
+        """Write the new state of a stage."""
+        self._display.stage(f"{self._name}: {stage}", state, detail)
+
+    def progress(self, stage: str, progress: Progress) -> None:
+        """Write the progress of a stage, at times."""
+        self._display.progress(f"{self._name}: {stage}", progress)
+
+    def stop(self) -> None:
+        """Wait until the lines are written."""
+        self._display.stop()
 
 
 def display_for(stream: IO[str] | None = None, interval: float = 10.0) -> Display:

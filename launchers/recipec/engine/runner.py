@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,11 +15,11 @@ from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.allotment import Allotment
 from recipec.engine.build import Build, load, preflight, spread
 from recipec.engine.checkpoints import free_name
-from recipec.engine.course import DONE, FAILED, INTERRUPTED, PREEMPTED, REFUSED, Course
+from recipec.engine.course import DONE, FAILED, INTERRUPTED, PREEMPTED, REFUSED, Course, Work, carry_out
 from recipec.engine.decision import Decision, decide, graph_of
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import keys
-from recipec.engine.machine import Machine, machine
+from recipec.engine.machine import machine
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
 from recipec.engine.sharing import Siblings
@@ -51,7 +51,6 @@ def run(
     resume_anyway: bool = False,
     stall: float | None = None,
     jobs: int = 1,
-    siblings: Siblings | None = None,
 ) -> int:
     """Run the stages of an emitted tree in the current folder; logs and results go to `runs_root`/NAME.
 
@@ -63,18 +62,84 @@ def run(
     lines; `choice` says which stages run, and which run anew; `told` are the warnings and notes of its compilation, which are
     recorded. With `resume_anyway`, a training whose recipe, data or machine has changed goes on from its checkpoints. A tool
     without progress for `stall` seconds is ended. Up to `jobs` stages that do not wait for one another run at once, as far
-    as the declared hardware allows. What one of the `siblings` has made of the same is taken. Raises RecipeError, before
-    anything is started, when the run must not begin.
+    as the declared hardware allows. Raises RecipeError, before anything is started, when the run must not begin.
     """
-    build = load(build_dir, recipe)
-    chosen = choose(graph_of(build), choice)
-    if findings := preflight(build, allow_edited=allow_edited, only=chosen.selected):
-        raise RecipeError(findings)
-    folder = RunFolder(runs_root / build.name)
-    display = display if display is not None else display_for()
+    asked = Asked(build_dir, display if display is not None else display_for(), allow_edited)
+    codes: list[int | RecipeError] = []
+    limits = Limits(fresh, resume_anyway, stall, jobs)
+    run_several([asked], runs_root, recipe, choice, told, limits, Siblings(()), lambda _asked, code: codes.append(code))
+    [code] = codes
+    if isinstance(code, RecipeError):
+        raise code
+    return code
+
+
+class Asked(NamedTuple):
+    """A tree that is to be run, what shows its run, and whether its files may have been edited."""
+
+    build: Path
+    display: Display
+    allow_edited: bool = False
+
+
+def run_several(
+    trees: Iterable[Asked],
+    runs_root: Path,
+    recipe: Path | None,
+    choice: Choice,
+    told: Sequence[Finding],
+    limits: Limits,
+    siblings: Siblings,
+    end: Callable[[Asked, int | RecipeError], None],
+) -> None:
+    """Run trees of one recipe, each as `run` does, with up to `limits.jobs` stages at once in all of them.
+
+    What one of the `siblings` has made of the same is taken. A tree begins where those before it leave room, and none behind a
+    signal. `end` is told how the run of each ended: by its exit code, or by the RecipeError because of which it did not begin
+    or go on.
+    """
+    allotment = Allotment(limits.jobs, len(machine()["gpus"]))
+    begun: dict[int, tuple[Asked, _Begun]] = {}
+    with Signals() as signals:
+
+        def works() -> Iterator[Work]:
+            for asked in trees:
+                try:
+                    build = load(asked.build, recipe)
+                    chosen = choose(graph_of(build), choice)
+                    if findings := preflight(build, allow_edited=asked.allow_edited, only=chosen.selected):
+                        raise RecipeError(findings)
+                    folder = RunFolder(runs_root / build.name)
+                    with _written(folder):
+                        one = _begin(build, folder, asked.display, chosen, told, siblings, limits, signals, allotment)
+                except RecipeError as error:
+                    end(asked, error)
+                else:
+                    begun[id(one.work)] = asked, one
+                    yield one.work
+
+        def ended(work: Work) -> None:
+            asked, one = begun.pop(id(work))
+            try:
+                with _written(one.work.course.folder):
+                    code = one.end()
+            except RecipeError as error:
+                end(asked, error)
+            else:
+                end(asked, code)
+
+        try:
+            carry_out(works(), limits.jobs, signals, allotment, ended)
+        finally:  # of a fault of ours
+            for _asked, one in begun.values():
+                one.held.close()
+
+
+@contextlib.contextmanager
+def _written(folder: RunFolder) -> Generator[None]:
+    """Say what cannot be written as a finding."""
     try:
-        limits = Limits(fresh, resume_anyway, stall, jobs)
-        return _run(build, folder, display, chosen, told, siblings or Siblings(()), limits)
+        yield
     except OSError as error:
         what, place = error.strerror or str(error), error.filename or folder.path
         advice = "free some space or allow writing there, then run the same command again to continue"
@@ -105,7 +170,37 @@ class Limits(NamedTuple):
     jobs: int
 
 
-def _run(
+class _Begun(NamedTuple):
+    """A run that has begun: what there is to do, what it left aside, and what it holds until it ends."""
+
+    work: Work
+    left: list[str]
+    signals: Signals
+    held: contextlib.ExitStack
+    giving_up: contextlib.ExitStack
+
+    def end(self) -> int:
+        """Record and say how it ended; return its exit code. Raises what ended it that is no ending of a stage."""
+        course, code = self.work.course, self.work.code
+        name, folder, display = course.build.name, course.folder, course.display
+        with self.held:
+            if self.work.error is not None:
+                raise self.work.error
+            if code == INTERRUPTED and self.signals.received and self.signals.received[0] != signal.SIGINT:
+                code = PREEMPTED
+            display.stop()
+            event = {DONE: "run-finished", FAILED: "run-failed", REFUSED: "run-failed"}.get(code, "run-interrupted")
+            course.record.add(event, exit_code=code, **({"left": self.left} if self.left else {}))
+            if code == DONE:
+                self.giving_up.pop_all()
+            if self.left and code == DONE:
+                display.say(f"not selected, and not complete: {', '.join(self.left)}")
+            by = signal.Signals(self.signals.received[0]).name if self.signals.received else ""
+            display.say(_CLOSING_LINES[code].format(folder=folder.path, name=name, signal=by))
+        return code
+
+
+def _begin(
     build: Build,
     folder: RunFolder,
     display: Display,
@@ -113,12 +208,18 @@ def _run(
     findings: Sequence[Finding],
     siblings: Siblings,
     limits: Limits,
-) -> int:
+    signals: Signals,
+    allotment: Allotment,
+) -> _Begun:
+    """Begin a run: nobody else has its folder, it is decided what runs, and the environments of that are there."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), Signals() as signals, contextlib.ExitStack() as told:
+    plan, held = build.manifest.plan, contextlib.ExitStack()
+    try:
+        held.enter_context(_locked(folder))
+        giving_up = held.enter_context(contextlib.ExitStack())
         several = spread(build)
         if several:  # what ends here without success, in whatever way, ends on the other nodes too
-            told.callback(nodes.give_up, build.manifest.plan)
+            giving_up.callback(nodes.give_up, plan)
         record = Record(folder.record)
         _end_leftovers(record, display)
         found = keys(build, folder.hashes)
@@ -126,35 +227,22 @@ def _run(
         decisions = decide(build, standing, chosen, fresh=limits.fresh, resume_anyway=limits.resume_anyway)
         sharing = siblings.sharing(decisions, found, anew=limits.fresh or bool(chosen.forced))
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
-        here = machine()
-        _begin(build, folder, record, findings, here)
+        _record_start(build, folder, record, findings)
+        held.callback(display.stop)
         display.start(build.name, [stage.name for stage in build.stages])
         if limits.jobs > 1 and any(stage.resources.nodes > 1 for stage in build.stages):
             display.say("a plan of several nodes: its stages run one after the other, whatever --jobs says")
-            limits = limits._replace(jobs=1)
         skipped = [one.stage.name for one in decisions if not one.runs] if several else []
-        try:
-            with nodes.passed(build.manifest.plan, skipped):
-                allotment = Allotment(build.manifest.plan, limits.jobs, len(here["gpus"]))
-                course = Course(build, folder, record, found, display, signals, limits.stall, sharing, allotment)
-                code = _carry_out(course, decisions, limits.jobs)
-                if code == INTERRUPTED and signals.received and signals.received[0] != signal.SIGINT:
-                    code = PREEMPTED
-        finally:
-            display.stop()
-        event = {DONE: "run-finished", FAILED: "run-failed", REFUSED: "run-failed"}.get(code, "run-interrupted")
-        record.add(event, exit_code=code, **({"left": left} if left else {}))
-        if code == DONE:
-            told.pop_all()
-    if left and code == DONE:
-        display.say(f"not selected, and not complete: {', '.join(left)}")
-    by = signal.Signals(signals.received[0]).name if signals.received else ""
-    display.say(_CLOSING_LINES[code].format(folder=folder.path, name=build.name, signal=by))
-    display.stop()
-    return code
+        held.enter_context(nodes.passed(plan, skipped))
+        allotment.add(plan)
+        course = Course(build, folder, record, found, display, signals, limits.stall, sharing)
+        return _Begun(_work(course, decisions), left, signals, held, giving_up)
+    except BaseException:
+        held.close()
+        raise
 
 
-def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding], here: Machine) -> None:
+def _record_start(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding]) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
     write_whole(folder.plan, build.text)
     if build.recipe is not None:
@@ -169,14 +257,14 @@ def _begin(build: Build, folder: RunFolder, record: Record, findings: Sequence[F
         pid=os.getpid(),
         pid_started=start_of(os.getpid()),
         host=os.uname().nodename,
-        machine=here,
+        machine=machine(),
         packages=packages,
         findings=[finding.as_json() for finding in findings],
     )
 
 
-def _carry_out(course: Course, decisions: list[Decision], jobs: int) -> int:
-    """Say what is not run, make the environments of the rest, and run it."""
+def _work(course: Course, decisions: list[Decision]) -> Work:
+    """Say what is not run, make the environments of the rest, and return what is to be run."""
     record, display = course.record, course.display
     todo = [decision for decision in decisions if decision.runs]
     for decision in decisions:
@@ -185,18 +273,19 @@ def _carry_out(course: Course, decisions: list[Decision], jobs: int) -> int:
         if not decision.runs:
             display.stage(decision.stage.name, "skipped", decision.why)
     made = (decision.stage for decision in todo if not course.sharing.can_take(decision.stage))
+    work = Work(course, todo)
     try:
         for name in dict.fromkeys(stage.environment for stage in made):
             _provide(course.build, course.folder, name, record, display, course.signals)
     except EnvironmentInterrupted:
-        return INTERRUPTED
+        work.codes.add(INTERRUPTED)
     except EnvironmentFailure as error:
         record.add("environment-failed", message=str(error), error=list(error.lines))
         display.say("\n".join([str(error), *(f"    {line}" for line in error.lines)]))
         if error.log is not None:
             display.say(f"  full output: {error.log}")
-        return FAILED
-    return course.carry_out(todo, jobs)
+        work.codes.add(FAILED)
+    return work
 
 
 def _provide(build: Build, folder: RunFolder, name: str, record: Record, display: Display, signals: Signals) -> None:

@@ -46,13 +46,14 @@ class Siblings:
     def before(self) -> dict[str, Made]:
         """What is finished on disk; read once, for only this session adds to it."""
         if self._before is None:
-            self._before = {}
+            found = dict[str, Made]()  # put in its place whole: several threads may ask
             for folder in self._folders:
                 lines = Record(folder.record).read()
                 for stage in dict.fromkeys(row["stage"] for row in lines if "stage" in row):
                     history = history_of(lines, stage)
                     if history.state == "finished" and history.fingerprint is not None:
-                        self._before.setdefault(history.fingerprint, Made(folder, stage))
+                        found.setdefault(history.fingerprint, Made(folder, stage))
+            self._before = found
         return self._before
 
     def sharing(self, decisions: Iterable[Decision], keys: Mapping[str, Key], *, anew: bool) -> Sharing:
@@ -69,13 +70,13 @@ class Sharing(NamedTuple):
 
     def can_take(self, stage: Stage[Any]) -> bool:
         """Return whether a sibling has made a stage's results from the same."""
-        return self._found(stage) is not None
+        made = self._found(stage)
+        return made is not None and made.output.absolute() != Path(stage.output).absolute()
 
     def take(self, folder: RunFolder, stage: Stage[Any]) -> str | None:
         """Link a sibling's results of a stage into a run, with its events and log; return where from, None where none has any."""
-        made = self._found(stage)
-        output = Path(stage.output)
-        if made is None or made.output.absolute() == output.absolute():
+        made, output = self._found(stage), Path(stage.output)
+        if made is None or not self.can_take(stage):
             return None
         if output.exists():  # of an attempt that did not end
             output.rename(free_name(output, "previous"))
