@@ -151,10 +151,11 @@ def carry_out(
 ) -> None:
     """Start the stages of some runs, up to `jobs` at once, until all have ended; `end` is told of each run that has.
 
-    A run is taken from `works` where those before it leave room, and none behind a signal. Of two stages that are made from
+    A run is taken from `works` where those before it leave room, but for the first none behind a signal. Of two stages that are made from
     the same, the second waits, and takes what the first makes.
     """
-    coming, begun = iter(works), list[Work]()
+    coming = iter(works)
+    begun = [work for work in (next(coming, None),) if work is not None]  # also where a signal was faster
     running: dict[Future[int], tuple[Work, Decision]] = {}
     with ThreadPoolExecutor(jobs) as threads:
         while True:

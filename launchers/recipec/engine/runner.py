@@ -98,9 +98,9 @@ def run_several(
     signal. `end` is told how the run of each ended: by its exit code, or by the RecipeError because of which it did not begin
     or go on.
     """
-    allotment = Allotment(limits.jobs, len(machine()["gpus"]))
     begun: dict[int, tuple[Asked, _Begun]] = {}
     with Signals() as signals:
+        allotment = Allotment(limits.jobs, len(machine()["gpus"]))
 
         def works() -> Iterator[Work]:
             for asked in trees:
