@@ -13,8 +13,9 @@ from at_once import ALL, BOTH, GATE, RECIPE, SAID, WAIT, finish, given, make, ra
 from fake_build import FOREVER, wait_for
 
 from recipec.cli import main
-from recipec.engine import status, status_text
+from recipec.engine import runner, status, status_text
 from recipec.engine.allotment import Allotment
+from recipec.engine.machine import Machine, machine
 from recipec.engine.status import GONE
 from recipec.job import RAY_PORT, Job
 from recipec.plan import Resources
@@ -196,6 +197,23 @@ def test_a_signal_reaches_all_that_runs(number: signal.Signals, ends: int) -> No
     assert states() == ["complete", "interrupted", "interrupted", "waiting"]
     make({"left": "true", "right": "true"})
     assert run_here(2)[0] == 0
+
+
+def test_a_signal_that_is_faster_than_the_first_stage_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    make()
+    signalled: list[int] = []
+
+    def asked() -> Machine:
+        if not signalled:
+            signalled.append(os.getpid())
+            os.kill(signalled[0], signal.SIGTERM)
+        return machine()
+
+    monkeypatch.setattr(runner, "machine", asked)
+    code, said = run_here(2)
+    assert code == 75, said
+    assert ran("stage-started") == []
+    assert rows()[-1]["event"] == "run-interrupted"
 
 
 def test_a_second_signal_ends_all_that_is_deaf() -> None:
