@@ -405,8 +405,8 @@ def visible_gpus(see: Context, _recipe: Recipe) -> Iterator[Fault]:
     """Finds CUDA_VISIBLE_DEVICES with another number of GPUs than the recipe declares.
 
     Why is this bad:
-    A process is started for each declared GPU. Without a GPU of its own it ends with "invalid device ordinal"; with more
-    GPUs than declared, a single process spreads over all of them, and the batch grows with them.
+    A process is started for each declared GPU. Without a GPU of its own it ends with "invalid device ordinal". Of more GPUs than
+    declared, a trainer takes the first alone, and a script of your own may spread over all of them.
 
     Example:
         hardware: {gpu: a100-80gb, per_node: 8}
