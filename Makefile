@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 FAST := $(addprefix tests/,unit golden bad rules doctor compose properties adopt metamorphic)
 
+# A tool without bytecode takes twice as long to start, and tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup check test quickstart bench golden generated mutants clean
 
 setup: $(BIN)/.ready

@@ -17,9 +17,12 @@ from tool_environment import tool_environment  # noqa: E402
 def pytest_configure() -> None:
     """Take signals as in a terminal, also where `nohup` or a shell's `&` started the tests: children inherit it.
 
-    Tools compute with one thread each, for several of them run beside one another.
+    Tools compute with one thread each, for several of them run beside one another, and keep their bytecode: without it each takes
+    twice as long to start.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
