@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("action")]
 
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / "action.yml"
