@@ -32,7 +32,7 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/pytest -m "not real and not conformance" --numprocesses auto --dist worksteal
-	$(BIN)/pytest -m "real or conformance" --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -m "real or conformance" --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 bench: setup
 	$(BIN)/python benchmarks/cold_start.py
