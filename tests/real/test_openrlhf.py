@@ -18,6 +18,8 @@ import pytest
 
 from recipec.pipeline import compile_file
 
+pytestmark = pytest.mark.xdist_group("ray")  # it waits 30 s for its head, which two at once may not keep
+
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "recipes" / "llama-3-70b-ppo-openrlhf.yaml")
 STAND_IN = """

@@ -105,6 +105,7 @@ def test_a_plain_loop_is_complete_when_it_ends_well(launcher: str, tmp_path: Pat
 
 
 @pytest.mark.real
+@pytest.mark.xdist_group("ray")  # it waits 30 s for its head, which two at once may not keep
 def test_ray(place: Place) -> None:
     started = place.start(HERE / "plain.yaml", "ray", "script.launcher=ray", *ONE, RAY_AUTH_MODE="disabled")
     judge(place.ranks("ray", started), "ray")
