@@ -39,6 +39,7 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("tokenizer",): ("org/other",),
     ("chat_template_file",): ("other.jinja",),
     ("gpu",): ("t4", "a100-80gb"),
+    ("stages", "gpu"): ("none",),
     ("nvme_path",): ("/other",),
     ("task_folder",): ("other",),
     ("tracking_uri",): ("http://other:5000",),

@@ -129,3 +129,19 @@ def test_a_report_tells_what_differs_from_the_machine() -> None:
     assert told["hardware.per_node"] == "4"
     assert "sft.hardware.per_node" not in told
     assert "half.hardware.gpu" not in told
+
+
+def test_one_strategy_for_unlike_shares_is_told_how_to_be_said() -> None:
+    for strategy in ("ddp", "single"):
+        Path("recipe.yaml").write_text(RECIPE.format(more="") + f"parallel: {{strategy: {strategy}}}\n")
+        found = [one for one in compile_file("recipe.yaml").findings if one.code in ("P010", "P011")]
+        assert {one.help for one in found} == {
+            "drop it: each stage then has single on one GPU, else ddp; or say it in the stages that it is for"
+        }
+    own = RECIPE.format(more="").replace(
+        "{name: one, start_from: sft,", "{name: one, parallel: {strategy: ddp}, start_from: sft,"
+    )
+    Path("recipe.yaml").write_text(own)
+    [found_one] = [one for one in compile_file("recipe.yaml").findings if one.code == "P011"]
+    assert found_one.help is not None
+    assert found_one.help.startswith("use single")

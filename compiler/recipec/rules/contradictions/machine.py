@@ -131,8 +131,17 @@ def four_bits_on_cpu(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("model.load_in", message, "drop load_in, or declare the GPU that it runs on")
 
 
+EACH = "drop it: each stage then has single on one GPU, else ddp; or say it in the stages that it is for"
+
+
+def _said_for_unlike(see: Context) -> bool:
+    """Return whether one strategy is said for trainings on different numbers of GPUs."""
+    worlds = {stage.body.hardware.world for stage in see.plan.of_kind("train")}
+    return len(worlds) > 1 and see.said.place("parallel.strategy") == "parallel.strategy"
+
+
 @contradiction("P010", "one-process-on-several-gpus", words=STRATEGY)
-def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
+def too_few_processes(see: Context, s: Train) -> Iterator[Fault]:
     """Finds `strategy: single` on more than one GPU.
 
     Why is this bad:
@@ -148,11 +157,12 @@ def too_few_processes(_see: Context, s: Train) -> Iterator[Fault]:
     if s.parallel.strategy == "single" and s.hardware.world > 1:
         message = f"strategy single uses one GPU, but {s.hardware.world} are declared"
         able = could(s, "ddp", "fsdp2", "zero2", "zero3")
-        yield Fault("parallel.strategy", message, f"choose {able}" if able else "use per_node: 1, nodes: 1")
+        advice = f"choose {able}" if able else "use per_node: 1, nodes: 1"
+        yield Fault("parallel.strategy", message, EACH if _said_for_unlike(see) else advice)
 
 
 @contradiction("P011", "several-processes-on-one-gpu", words=STRATEGY)
-def too_many_processes(_see: Context, s: Train) -> Iterator[Fault]:
+def too_many_processes(see: Context, s: Train) -> Iterator[Fault]:
     """Finds DDP or FSDP2 on one GPU.
 
     Why is this bad:
@@ -167,7 +177,8 @@ def too_many_processes(_see: Context, s: Train) -> Iterator[Fault]:
     if s.parallel.strategy in ("ddp", "fsdp2") and s.hardware.world == 1:
         able = [could(s, "single"), could(s, "zero2", "zero3")]
         advice = "use " + ", or ".join(filter(None, (able[0], able[1] and f"{able[1]} with offload")))
-        yield Fault("parallel.strategy", f"{s.parallel.strategy} needs at least two GPUs", advice)
+        message = f"{s.parallel.strategy} needs at least two GPUs"
+        yield Fault("parallel.strategy", message, EACH if _said_for_unlike(see) else advice)
 
 
 @contradiction("P012", "sharding-without-gpus", words=("parallel.strategy", "hardware.gpu"))
