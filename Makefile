@@ -31,7 +31,7 @@ test: setup
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/pytest -m "not real and not conformance" --numprocesses auto --dist worksteal
+	$(BIN)/pytest -m "not real and not conformance" --timeout 400 --numprocesses auto --dist worksteal
 	$(BIN)/pytest -m "real or conformance" --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 bench: setup
