@@ -7,13 +7,12 @@ does, and every strategy must learn exactly as plain data parallelism does.
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from meeting import alone, extensions
+from meeting import alone, extensions, run_script
 
 from recipec.output import write
 from recipec.pipeline import compile_file
@@ -87,26 +86,12 @@ def _train(place: Path, strategy: str) -> Run:
     if first.exists():  # every strategy begins with the same model
         shutil.copytree(first, place / "runs" / strategy / "init")
     else:
-        run_stage(place, strategy, "init", variables)
-    run_stage(place, strategy, "train", variables | telling)
+        run_script(place, f"build/{strategy}/init/run.sh", variables)
+    run_script(place, f"build/{strategy}/train/run.sh", variables | telling)
     state = json.loads((place / "runs" / strategy / "train" / "checkpoint-5" / "trainer_state.json").read_text())
     losses = [row["loss"] for row in state["log_history"] if "loss" in row]
     ranks = [json.loads(path.read_text()) for path in sorted(evidence.glob("rank*.json"))]
     return Run(losses, ranks, json.loads(formats.read_text()))
-
-
-def run_stage(place: Path, name: str, stage: str, variables: dict[str, str]) -> None:
-    """Run the emitted script of a stage."""
-    ended = subprocess.run(
-        ["bash", f"build/{name}/{stage}/run.sh"],
-        cwd=place,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert ended.returncode == 0, (ended.stdout + ended.stderr)[-6000:]
 
 
 @pytest.mark.real

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from meeting import alone, extensions
+from meeting import alone, extensions, run_script
 from ruamel.yaml import YAML
 
 from recipec.language.model import AdapterType
@@ -233,15 +233,6 @@ def test_every_adapter_trains_and_fits_the_unchanged_base(
     for name, (apart, moved) in verdicts.items():
         assert moved > 1e-6, f"{name} learnt nothing"
         assert apart < (0.01 if name == "int8" else 1e-4), f"{name} is not what was trained"
-
-
-def run_script(folder: Path, script: str, variables: dict[str, str]) -> str:
-    """Run an emitted script; return what it said. Fails when it does."""
-    done = subprocess.run(
-        ["bash", script], cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    return done.stdout + done.stderr
 
 
 @pytest.mark.real

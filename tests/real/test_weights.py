@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from meeting import alone, extensions
+from meeting import alone, extensions, run_script
 
 from recipec.diagnostics import errors
 from recipec.output import write
@@ -68,7 +68,7 @@ def formats(
     }
     init = (place / "build" / "init" / "init.json").read_text()
     if init not in MADE:  # every strategy of a trainer begins with the same model
-        stage(place, "init", known)
+        run_script(place, "build/init/run.sh", known)
         MADE[init] = place / "runs" / "case" / "init"
     else:
         shutil.copytree(MADE[init], place / "runs" / "case" / "init")
@@ -77,27 +77,12 @@ def formats(
         shutil.copytree(kept, place / "float")
         subprocess.run([real / "bin" / "python", "-c", TO_BF16, kept], check=True)
         MADE[init] = place / "float"
-    stage(place, "train", known | {"RECIPEC_FORMATS": str(told), "PYTHONPATH": str(HERE / "shim")})
+    run_script(place, "build/train/run.sh", known | {"RECIPEC_FORMATS": str(told), "PYTHONPATH": str(HERE / "shim")})
     found: dict[str, list[str]] = json.loads(told.read_text())
     return found
 
 
 MADE: dict[str, Path] = {}  # models by the settings that they were made from
-
-
-def stage(place: Path, name: str, variables: dict[str, str]) -> None:
-    """Run the script of a stage."""
-    done = subprocess.run(
-        ["bash", f"build/{name}/run.sh"],
-        cwd=place,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout[-6000:]
 
 
 @pytest.mark.real
