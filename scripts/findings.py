@@ -30,7 +30,7 @@ ELSEWHERE = {
     "S001": "no such file", "S002": "a folder", "S003": "a file without permission to read it", "S004": "a file of more than 16 MiB",
     "S032": "an edit that would lose something", "S033": "a file that cannot be formatted without loss",
     "S043": "more than 64 files in one recipe", "S050": "more than 1,000 findings of one recipe",
-    "S063": "a `--variant` that the sweep does not have",
+    "S063": "a `--variant` that the sweep does not have", "S066": "a search without Optuna",
     "S030": "a wrong `--set`", "S031": "a `--set` through a value", "O001": "a file with the name of the output folder",
     "O002": "an output folder with files that recipec did not write", "O003": "an emitted file that was changed by hand", "O004": "a file that cannot be written",
     "O005": "two recipes with the same name", "O006": "standard output that cannot be written", "O007": "output that is stale",

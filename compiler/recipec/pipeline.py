@@ -1,7 +1,8 @@
 """The whole way from a recipe file to the text of every emitted file. Writes nothing."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as Mapping_
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from recipec.plan import Record, Resolved
 from recipec.references import is_shell_variable, misplaced
 from recipec.render.tree import files_of
 from recipec.secrets import has_shape, is_named, shapes
-from recipec.source import Mapping, Node, Scalar, Span, dotted, key_span, leaves, split_path
+from recipec.source import Mapping, Node, Plain, Scalar, Span, dotted, key_span, leaves, split_path
 from recipec.source import Path as Steps
 from recipec.sweep import Sweep, Variant, sweep_of
 
@@ -89,8 +90,16 @@ def compile_composed(path: str, composed: Composed, variants: Sequence[str] = ()
     return first
 
 
-def of_sweep(path: str, composed: Composed, sweep: Sweep, chosen: Sequence[str] = ()) -> Iterator[Compiled]:
+def of_sweep(
+    path: str,
+    composed: Composed,
+    sweep: Sweep,
+    chosen: Sequence[str] = (),
+    trials: Iterable[Mapping_[str, Plain]] = (),
+) -> Iterator[Compiled]:
     """Yield every variant of a sweep, or those whose names match one of the `chosen` patterns, as it is compiled.
+
+    `trials` are the values of those that a search has chosen.
 
     One that the rules refuse has their errors; raises RecipeError where a path or a value is no word of the language.
     """
@@ -109,7 +118,7 @@ def of_sweep(path: str, composed: Composed, sweep: Sweep, chosen: Sequence[str] 
         return of(_whole(path, composed, variant.tree(sweep.base), named, alone=True, traced=numbers.course))
 
     known = Known(plainly, traced)
-    for variant in sweep.variants(chosen):
+    for variant in sweep.variants(chosen, trials):
         if first:  # whoever wants but one gets it whole, and nothing is done for the others
             compiled = _whole(path, composed, variant.tree(sweep.base), variant)
             first = False

@@ -31,13 +31,18 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """The variants of a sweep in order; `best` is what marks the best of them."""
+    """The variants of a sweep in order; `best` is what marks the best of them.
+
+    Of a search, those so far: `search` is its key, and `trials` how many there will be at most.
+    """
 
     name: str
     recipe: str
     best: str | None
     variants: tuple[Row, ...]
     format: int = FORMAT
+    search: str | None = None
+    trials: int | None = None
 
     @property
     def accepted(self) -> tuple[Row, ...]:
@@ -75,7 +80,8 @@ def read_list(folder: Path) -> Listed | None:
 
 def write_list(folder: Path, listed: Listed) -> bool:
     """Write the list of variants, and the page that shows it; return whether anything changed. Raises RecipeError."""
-    head = {name: getattr(listed, name) for name in ("format", "name", "recipe", "best")}
+    head = {name: getattr(listed, name) for name in ("format", "name", "recipe", "best", "search", "trials")}
+    head = {name: value for name, value in head.items() if value is not None or name == "best"}
     rows = [json.dumps(msgspec.to_builtins(one), ensure_ascii=False) for one in listed.variants]
     text = json.dumps(head, ensure_ascii=False)[:-1] + ', "variants": [\n ' + ",\n ".join(rows) + "\n]}\n"
     changed = False
@@ -99,6 +105,8 @@ def page(listed: Listed) -> str:
     """Return the variants as Markdown."""
     lines = [f"# {listed.name}: {counted(len(listed.accepted), 'variant')}", ""]
     lines += [f"Written by recipec from {listed.recipe}: change the recipe, not this file."]
+    if listed.trials is not None:
+        lines += ["", f"These are the first of at most {counted(listed.trials, 'trial')}: `recipe run` chooses each later one by the results of those before it."]  # fmt: skip
     if listed.accepted:
         lines += ["", f"| variant | {' | '.join(listed.paths)} |", "|---" * (1 + len(listed.paths)) + "|"]
         lines += [

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping as Mapping_
 from typing import NamedTuple
 
 from recipec.bind import bind
@@ -19,6 +20,7 @@ from recipec.compose import laid_value
 from recipec.course import without
 from recipec.diagnostics import Finding, RecipeError
 from recipec.language.sweep import MOST
+from recipec.language.sweep import Search as Said
 from recipec.source import Items, Mapping, Node, Plain, Scalar, Span, plain, split_path
 
 WORD = "sweep"
@@ -61,6 +63,112 @@ class Variant(NamedTuple):
         return at
 
 
+class Range(NamedTuple):
+    """What the values of a path are taken from, as a recipe says it: one of RANGES → its two ends, or its choices."""
+
+    path: str
+    key: Span
+    node: Node
+
+    @property
+    def word(self) -> str:
+        """The kind of range."""
+        return self._said[0]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest value; of choices, their numbers in order, from 0."""
+        word, one = self._said
+        found = plain(one)
+        assert isinstance(found, list)
+        return (0, len(found) - 1) if word == "choice" else (float(str(found[0])), float(str(found[1])))
+
+    @property
+    def _said(self) -> tuple[str, Node]:
+        assert isinstance(self.node, Mapping)
+        return next((word, one) for word, one in self.node.entries.items() if plain(one) is not None)
+
+    def drawn(self, at: float) -> Node:
+        """Return the value at a place from 0 to 1."""
+        low, high = self.ends
+        if self.word in ("choice", "integer"):
+            return self.value(int(low) + int(at * (int(high) - int(low) + 1)))
+        return self.value(low * (high / low) ** at if self.word == "log_uniform" else low + at * (high - low))
+
+    def value(self, number: float) -> Node:
+        """Return the value that a number between the ends stands for."""
+        word, one = self._said
+        if word == "choice":
+            assert isinstance(one, Items)
+            return one.nodes[int(number)]
+        if word == "integer":
+            return Scalar(int(number), one.span, str(int(number)))
+        low, high = self.ends
+        found = min(max(float(f"{number:.{_DIGITS}g}"), low), high)
+        return Scalar(found, one.span, repr(found))
+
+    def holds(self, value: Plain) -> bool:
+        """Return whether the range has a value."""
+        try:
+            self.number(value)
+        except ValueError:
+            return False
+        return True
+
+    def number(self, value: Plain) -> float:
+        """Return the number that a value stands for. Raises ValueError where the range does not have it."""
+        word, one = self._said
+        if word == "choice":
+            assert isinstance(one, Items)
+            return [plain(node) for node in one.nodes].index(value)
+        low, high = self.ends
+        whole = word == "integer"
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
+            raise ValueError(value)
+        return value
+
+
+class Search(NamedTuple):
+    """A search: at most so many trials, the first of them random; `key` is the same as long as only `trials` changes."""
+
+    trials: int
+    startup: int
+    seed: int
+    ranges: tuple[Range, ...]
+    key: str
+
+    def settings(self, values: Mapping_[str, Plain]) -> tuple[Setting, ...]:
+        """Return the settings of a trial that is known by its values. Raises ValueError where the ranges do not have them."""
+        return self.chosen([one.number(values.get(one.path)) for one in self.ranges])
+
+    def chosen(self, numbers: Iterable[float]) -> tuple[Setting, ...]:
+        """Return the settings of a trial, by a number for each range."""
+        pairs = zip(self.ranges, numbers, strict=True)
+        return tuple(Setting(one.path, one.key, one.value(number)) for one, number in pairs)
+
+
+class Names:
+    """Makes variants of settings, each with a name of its own."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._labels = _labels(paths)
+        self._seen: set[bytes] = set()
+        self._names: set[str] = set()
+
+    def variant(self, settings: tuple[Setting, ...]) -> Variant | None:
+        """Return a variant; None where there was an equal one."""
+        same = json.dumps({one.path: plain(one.value) for one in settings}, sort_keys=True)
+        digest = hashlib.sha256(same.encode("utf-8", "surrogateescape")).digest()
+        if digest[:16] in self._seen:
+            return None
+        self._seen.add(digest[:16])
+        name = "_".join(f"{self._labels[one.path]}={value_name(one.value)}" for one in settings)
+        if len(name) > LONGEST or name.casefold() in self._names:
+            name = f"{name[: LONGEST - 9]}~{digest.hex()[:8]}"
+        self._names.add(name.casefold())
+        return Variant(name, settings)
+
+
 class Sweep(NamedTuple):
     """A recipe's sweep: the recipe without it, where it stands, and the nodes of what it says."""
 
@@ -76,32 +184,40 @@ class Sweep(NamedTuple):
         node = self.node.entries.get("best")
         return str(node.value) if isinstance(node, Scalar) and node.value is not None else None
 
-    def variants(self, chosen: Sequence[str] = ()) -> Iterator[Variant]:
-        """Yield every variant once, or those whose name one of the `chosen` patterns matches. Raises RecipeError."""
+    @property
+    def search(self) -> Search | None:
+        """What values are searched in, if they are."""
+        node = self.node.entries.get("search")
+        if not isinstance(node, Mapping):
+            return None
+        said = Said.model_validate(plain(node))
+        over = node.entries["over"]
+        assert isinstance(over, Mapping)
+        ranges = tuple(Range(path, self.keys[path], one) for path, one in over.entries.items())
+        rest = {word: plain(one) for word, one in self.node.entries.items() if word != "search"}
+        of = [plain(self.base), rest, said.model_dump(exclude={"trials"})]
+        key = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode("utf-8", "surrogateescape"))
+        return Search(said.trials, said.startup, said.seed, ranges, key.hexdigest())
+
+    def variants(self, chosen: Sequence[str] = (), trials: Iterable[Mapping_[str, Plain]] = ()) -> Iterator[Variant]:
+        """Yield every variant once, or those whose name one of the `chosen` patterns matches. Raises RecipeError.
+
+        Of a search, these are the variants that it begins with, and those that are known by their values as its later `trials`.
+        """
         from fnmatch import fnmatchcase
 
-        labels = _labels(self.paths)
-        seen: set[bytes] = set()
-        names: set[str] = set()
+        names = Names(self.paths)
         found = False
-        for settings in self._settings():
-            same = json.dumps({one.path: plain(one.value) for one in settings}, sort_keys=True)
-            digest = hashlib.sha256(same.encode("utf-8", "surrogateescape")).digest()
-            if digest[:16] in seen:
-                continue
-            seen.add(digest[:16])
-            name = "_".join(f"{labels[one.path]}={value_name(one.value)}" for one in settings)
-            if len(name) > LONGEST or name.casefold() in names:
-                name = f"{name[: LONGEST - 9]}~{digest.hex()[:8]}"
-            names.add(name.casefold())
-            if not chosen or any(fnmatchcase(name, pattern) for pattern in chosen):
+        for settings in itertools.chain(self._settings(), self._tried(trials)):
+            variant = names.variant(settings)
+            if variant is not None and (not chosen or any(fnmatchcase(variant.name, one) for one in chosen)):
                 found = True
-                yield Variant(name, settings)
+                yield variant
         if chosen and not found:
             from recipec.suggest import nearest
 
             message = f"no variant is called {' or '.join(chosen)}"
-            close = nearest(chosen[0], [one.name for one in self.variants()])
+            close = nearest(chosen[0], [one.name for one in self.variants((), trials)])
             advice = "`recipe compile` lists the variants; * stands for anything"
             raise RecipeError([Finding("S063", message, self.span, close, advice)])
 
@@ -118,21 +234,30 @@ class Sweep(NamedTuple):
             if isinstance(point, Mapping):
                 yield tuple(Setting(path, self.keys[path], value) for path, value in point.entries.items())
         if isinstance(sampled, Mapping):
-            yield from self._samples(plain(sampled), sampled)
+            said = plain(sampled)
+            assert isinstance(said, dict)
+            yield from self._samples(int(str(said["samples"])), said.get("seed"), sampled)
+        searched = self.node.entries.get("search")
+        if (search := self.search) is not None and isinstance(searched, Mapping):
+            yield from self._samples(min(search.startup, search.trials), search.seed, searched)
 
-    def _samples(self, said: Plain, node: Mapping) -> Iterator[tuple[Setting, ...]]:
+    def _tried(self, trials: Iterable[Mapping_[str, Plain]]) -> Iterator[tuple[Setting, ...]]:
+        if (search := self.search) is not None:
+            for values in trials:
+                yield search.settings(values)
+
+    def _samples(self, count: int, seed: Plain, node: Mapping) -> Iterator[tuple[Setting, ...]]:
         import random  # most recipes draw nothing, and it is slow to import
 
-        assert isinstance(said, dict)
         over = node.entries["over"]
         assert isinstance(over, Mapping)
         taken = [
-            (path, one, random.Random(f"{said.get('seed') or 0}:{path}"))  # no secret
+            (Range(path, self.keys[path], one), random.Random(f"{seed or 0}:{path}"))  # no secret
             for path, one in over.entries.items()
             if isinstance(one, Mapping)
         ]
-        for _ in range(int(str(said["samples"]))):
-            yield tuple(Setting(path, self.keys[path], _drawn(one, r.random())) for path, one, r in taken)
+        for _ in range(count):
+            yield tuple(Setting(one.path, one.key, one.drawn(r.random())) for one, r in taken)
 
 
 def has_sweep(tree: Mapping) -> bool:
@@ -161,9 +286,9 @@ def sweep_of(tree: Mapping) -> Sweep | None:
 
 def _named(node: Mapping) -> Iterator[Mapping]:
     """Yield the mappings of a sweep whose keys are paths."""
-    grid, points, sampled = (node.entries.get(word) for word in ("grid", "list", "random"))
-    over = sampled.entries.get("over") if isinstance(sampled, Mapping) else None
-    for one in (grid, *(points.nodes if isinstance(points, Items) else ()), over):
+    grid, points, *drawn = (node.entries.get(word) for word in ("grid", "list", "random", "search"))
+    over = [one.entries.get("over") for one in drawn if isinstance(one, Mapping)]
+    for one in (grid, *(points.nodes if isinstance(points, Items) else ()), *over):
         if isinstance(one, Mapping):
             yield one
 
@@ -177,20 +302,23 @@ def _spans(node: Node) -> set[Span]:
 
 def _wrong(tree: Mapping, node: Mapping) -> Iterator[Finding]:
     """Yield what is wrong with a sweep whose shape is right."""
-    grid, points, sampled = (node.entries.get(word) for word in ("grid", "list", "random"))
-    if not (grid or points or sampled):
-        yield Finding("S060", "the sweep has no variants", tree.keys[WORD], help="write grid, list or random")
+    grid, points, sampled, searched = (node.entries.get(word) for word in ("grid", "list", "random", "search"))
+    if not (grid or points or sampled or searched):
+        yield Finding("S060", "the sweep has no variants", tree.keys[WORD], help="write grid, list, random or search")
     count = len(points.nodes) if isinstance(points, Items) else 0
     if isinstance(grid, Mapping):
         for path, one in grid.entries.items():
             if isinstance(one, Items) and not one.nodes:
                 yield Finding("S060", f"{path} has no values", grid.keys[path], help="list one or more values")
         count += math.prod(len(one.nodes) for one in grid.entries.values() if isinstance(one, Items))
-    if isinstance(sampled, Mapping):
-        count += int(str(plain(sampled.entries["samples"])))
-        over = sampled.entries["over"]
-        for path, one in over.entries.items() if isinstance(over, Mapping) else ():
-            yield from _wrong_range(path, one, over)
+    for drawn, number in ((sampled, "samples"), (searched, "trials")):
+        if isinstance(drawn, Mapping):
+            count += int(str(plain(drawn.entries[number])))
+            over = drawn.entries["over"]
+            for path, one in over.entries.items() if isinstance(over, Mapping) else ():
+                yield from _wrong_range(path, one, over)
+    if isinstance(searched, Mapping):
+        yield from _wrong_search(node, searched)
     if count > MOST:
         message = f"the sweep has {count:,} variants, and {MOST:,} are the most"
         yield Finding("S061", message, tree.keys[WORD], help="take fewer values, or random samples of them")
@@ -202,6 +330,30 @@ def _wrong(tree: Mapping, node: Mapping) -> Iterator[Finding]:
                 yield finding
         if not mapping.entries:
             yield Finding("S060", "a variant without values", mapping.span, help="write a path and a value, or drop it")
+
+
+def _wrong_search(node: Mapping, searched: Mapping) -> Iterator[Finding]:
+    """Yield what is wrong with a search beside its ranges."""
+    best = node.entries.get("best")
+    if best is None or plain(best) is None:
+        advice = "write best: gsm8k, eval_loss or another measure"
+        yield Finding("S060", "the search does not say what it is to make better", node.keys["search"], help=advice)
+    for word in ("grid", "random"):
+        if node.entries.get(word) is not None and plain(node.entries[word]) is not None:
+            advice = "drop one of them; `list` holds variants that a search begins with"
+            yield Finding("S060", f"{word} and search are both given", node.keys[word], help=advice)
+    over, points = searched.entries["over"], node.entries.get("list")
+    paths = set(over.entries) if isinstance(over, Mapping) else set[str]()
+    for one in points.nodes if isinstance(points, Items) else ():
+        if isinstance(one, Mapping) and (missing := sorted(paths ^ set(one.entries))):
+            advice = "give a value to each path of the search, and to no other"
+            yield Finding("S060", f"the search begins with a variant that differs from it in {', '.join(missing)}", one.span, help=advice)  # fmt: skip
+            continue
+        for path, value in one.entries.items() if isinstance(one, Mapping) else ():
+            where = over.entries[path] if isinstance(over, Mapping) else value
+            if not list(_wrong_range(path, where, over)) and not Range(path, value.span, where).holds(plain(value)):
+                advice = "change the value or the range"
+                yield Finding("S060", f"{path}: the search does not reach this value", value.span, help=advice)
 
 
 def _wrong_path(path: str, key: Span) -> Finding | None:
@@ -240,23 +392,6 @@ def _wrong_range(path: str, node: Node, over: Node) -> Iterator[Finding]:
         if wrong:
             yield Finding("S060", f"{path}: {message}", one.span, help=advice)
             return
-
-
-def _drawn(node: Mapping, at: float) -> Node:
-    """Return the value of a range at a place from 0 to 1."""
-    word, one = next((word, one) for word, one in node.entries.items() if plain(one) is not None)
-    if word == "choice":
-        assert isinstance(one, Items)
-        return one.nodes[int(at * len(one.nodes))]
-    ends = plain(one)
-    assert isinstance(ends, list)
-    low, high = (float(str(end)) for end in ends)
-    if word == "integer":
-        whole = int(low) + int(at * (int(high) - int(low) + 1))
-        return Scalar(whole, one.span, str(whole))
-    found = low * (high / low) ** at if word == "log_uniform" else low + at * (high - low)
-    found = min(max(float(f"{found:.{_DIGITS}g}"), low), high)
-    return Scalar(found, one.span, repr(found))
 
 
 def _labels(paths: Iterable[str]) -> dict[str, str]:
@@ -305,4 +440,4 @@ def _short_hash(value: Plain) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
-__all__ = ["Setting", "Sweep", "Variant", "has_sweep", "number_name", "sweep_of", "value_name"]
+__all__ = ["Range", "Search", "Setting", "Sweep", "Variant", "has_sweep", "number_name", "sweep_of", "value_name"]

@@ -77,3 +77,40 @@ def test_what_variants_share_is_made_once_and_a_kill_is_survived(
     assert [row["state"] for row in rows] == ["complete", "complete"]
     assert all(row["measures"]["loss"]["value"] > 0 for row in rows)
     assert sum(row["best"] for row in rows) >= 1
+
+
+SEARCH = """recipe: 1
+name: searched
+trainer: trl
+model: {from_scratch: {family: llama, hidden_size: 32, layers: 1, heads: 2, vocab_size: 300}, max_length: 48}
+data: {train: [{path: data/asked.jsonl, format: completion}], holdout: 10}
+train: {method: sft, steps: 4, micro_batch_size: 2, evaluate_every: 2}
+hardware: {gpu: none}
+sweep:
+  search: {trials: 4, startup: 2, seed: 3, over: {train.learning_rate: {log_uniform: [1e-6, 1e-1]}}}
+  best: eval_loss
+"""
+
+
+@pytest.mark.real
+def test_a_search_goes_by_the_loss_on_held_out_rows(
+    tmp_path: Path, tool_python: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool_python("trl-1.16.0")
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    rows = [{"prompt": f"What do you drink, number {number}?", "completion": "tea"} for number in range(40)]
+    lines(Path("data/asked.jsonl"), rows)
+    Path("recipe.yaml").write_text(SEARCH)
+    command = [sys.executable, "-m", "recipec.cli", "run", "recipe.yaml"]
+    done = subprocess.run(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=900, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = subprocess.run(
+        [sys.executable, "-m", "recipec.cli", "sweep", "searched", "--json"], capture_output=True, text=True, check=True
+    )
+    found = json.loads(told.stdout)
+    assert found["by"] == "eval_loss"
+    by_rate = {row["values"]["train.learning_rate"]: row["measures"]["eval_loss"]["value"] for row in found["variants"]}
+    assert len(by_rate) == 4
+    assert min(by_rate, key=lambda rate: by_rate[rate]) == max(by_rate)  # a model of nothing learns by great steps
+    assert [row["best"] for row in found["variants"]].count(True) == 1

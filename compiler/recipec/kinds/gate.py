@@ -76,6 +76,11 @@ def required(text: str) -> Required | None:
     return Required(operator, found["model"], -more if found["sign"] == "-" else more)
 
 
+def is_among(task: str, tasks: list[str]) -> bool:
+    """Return whether a task is evaluated: as itself, or in a group whose name it begins with."""
+    return any(task == one or task.startswith(f"{one}_") for one in tasks)
+
+
 def name_of(word: str) -> tuple[str, str | None]:
     """Return task and metric of `gsm8k/exact_match`; None where no metric is named."""
     task, _, metric = word.partition("/")

@@ -1,4 +1,4 @@
-"""The variants of a sweep side by side: what varies, the last loss of the last training, and the scores of the last model."""
+"""The variants of a sweep side by side: what varies, the last losses of the last training, and the scores of the last model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, TypedDict
 from recipec.diagnostics import Finding, RecipeError
 from recipec.engine.record import RunFolder
 from recipec.engine.status import read_run, status
-from recipec.report.curves import logged
+from recipec.report.curves import EVALUATED, logged
 from recipec.report.data import score_rows
 from recipec.report.scores import score_text
 from recipec.report.significance import Score
 from recipec.suggest import nearest
 from recipec.sweeps import LIST, Listed, Row, read_list, table, value_text
 
-LOSS = "loss"
+LOSSES = ("loss", f"{EVALUATED}loss")  # of training, and of validation
 
 
 class Column(TypedDict):
@@ -99,11 +99,13 @@ def _row(folder: Path, row: Row, columns: dict[str, Column]) -> VariantRow:
 
 
 def _measures(run: Path) -> Iterator[tuple[Column, Score]]:
-    """Yield what was measured of a run: the last loss of its last training, and the scores of its last model."""
+    """Yield what was measured of a run: the last losses of its last training, and the scores of its last model."""
     about, _, manifest = read_run(run)
     trainings = list(manifest.plan.of_kind("train"))
-    if trainings and (train := logged(about.events(trainings[-1].name)).get(LOSS)):
-        yield {"name": LOSS, "higher_is_better": False}, Score(train[max(train)], None)
+    values = logged(about.events(trainings[-1].name)) if trainings else {}
+    for name in LOSSES:
+        if by_step := values.get(name):
+            yield {"name": name, "higher_is_better": False}, Score(by_step[max(by_step)], None)
     for row in score_rows(run):
         model = list(row.scores)[-1]
         if model != "base" or len(row.scores) == 1:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from recipec.decide.said import indexed
-from recipec.kinds.gate import name_of, required
+from recipec.kinds.gate import is_among, name_of, required
 from recipec.language.recipe import Recipe
 from recipec.plan import ScoresOutput, Stage
 from recipec.rules.rule import Context, Fault, contradiction
@@ -47,7 +47,7 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
         here, read, (task, _) = indexed("evaluate.require", word), required(text), name_of(word)
         if read is None:
             yield Fault(here, f'"{text}" is not a requirement', KINDS)
-        elif not _among(task, tasks):
+        elif not is_among(task, tasks):
             advice = f"tasks: {', '.join(tasks)}; a metric stands behind the task, as in gsm8k/exact_match"
             yield Fault(here, f"{task} is not evaluated here", advice)
         elif read.against == subject:
@@ -76,14 +76,9 @@ def _measured(see: Context) -> tuple[dict[str, Stage[Any]], Stage[Any] | None]:
     return found, last if part.own is None else None
 
 
-def _among(task: str, tasks: list[str]) -> bool:
-    """Return whether a task is evaluated: as itself, or in a group whose name it begins with."""
-    return any(task == one or task.startswith(f"{one}_") for one in tasks)
-
-
 def _apart(own: Stage[Any], other: Stage[Any], task: str) -> str:
     """Return what differs between the terms of two evaluations; an empty text where nothing does."""
-    if not _among(task, [one for text in other.body.tasks for one in text.split(",")]):
+    if not is_among(task, [one for text in other.body.tasks for one in text.split(",")]):
         return f"without {task}"
     for term in TERMS:
         mine, its = getattr(own.body, term), getattr(other.body, term)
