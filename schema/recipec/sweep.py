@@ -303,7 +303,7 @@ def _spans(node: Node) -> set[Span]:
 def _wrong(tree: Mapping, node: Mapping) -> Iterator[Finding]:
     """Yield what is wrong with a sweep whose shape is right."""
     grid, points, sampled, searched = (node.entries.get(word) for word in ("grid", "list", "random", "search"))
-    if not (grid or points or sampled or searched):
+    if all(one is None or plain(one) is None for one in (grid, points, sampled, searched)):
         yield Finding("S060", "the sweep has no variants", tree.keys[WORD], help="write grid, list, random or search")
     count = len(points.nodes) if isinstance(points, Items) else 0
     if isinstance(grid, Mapping):

@@ -35,6 +35,7 @@ PATTERNS = {
     r"^https?://": ["http://localhost:1/x", "https://a b"],
     r"^[A-Za-z_][A-Za-z0-9_]*$": ["A", "_x", "HF_HOME", "no"],
     r"^[^\W\d]\w*$": ["f", "점수", "exact", "class", "print"],
+    r"^[^/.][^/]*\.(jsonl|json|parquet|csv)$": ["rows.jsonl", "a b.json", "행.parquet", "x.y.csv"],
     r"^[^-]": ["train.py", "a b.py", "./-x.py", "\n"],
 }
 

@@ -124,3 +124,23 @@ def test_two_processes_end_behind_the_same_step(workplace: Path, tool_python: Ca
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert (workplace / "runs" / "told" / "train" / "model.safetensors").is_file()
     assert not list((workplace / "runs" / "told" / "train").glob("checkpoint-*"))  # the first comes at step 10
+
+
+@pytest.mark.real
+def test_a_training_that_gets_no_better_is_ended(workplace: Path, tool_python: Callable[[str], Path]) -> None:  # noqa: F811
+    """Both at once: TRL trains, and lm-eval measures what it has saved. Four questions are soon all answered, or none more is."""
+    steps = 30_000  # some ten minutes, should nothing end it
+    recipe = given(workplace, steps=steps, evaluate="when: {every: 1000}, early_stopping: 1")
+    runs = run(recipe, workplace, tool_python)
+    kept = runs / "train" / "kept"
+    told = json.loads((runs / "evaluate-checkpoints" / "scores.json").read_text(encoding="utf-8"))
+    scores = {row["step"]: row["tasks"]["drinks"]["acc,none"] for row in told["checkpoints"]}
+    enough = json.loads((kept / "enough.json").read_text(encoding="utf-8"))
+    [step] = enough["not_better"]
+    assert scores[step] <= scores[enough["best"]]
+    assert all(one in scores for one in range(1000, step + 1000, 1000))  # in their order, none left out
+    assert scores[told["best"]] == max(scores.values())
+    states = (runs / "train").glob("checkpoint-*/trainer_state.json")
+    assert step < max(json.loads(one.read_text(encoding="utf-8"))["global_step"] for one in states) < steps
+    assert (runs / "train" / "model.safetensors").is_file()
+    assert next((runs / "evaluate-tuned-best").rglob("results_*.json"))
