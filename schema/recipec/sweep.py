@@ -191,13 +191,10 @@ class Sweep(NamedTuple):
         if not isinstance(node, Mapping):
             return None
         said = Said.model_validate(plain(node))
-        over = node.entries["over"]
-        assert isinstance(over, Mapping)
-        ranges = tuple(Range(path, self.keys[path], one) for path, one in over.entries.items())
         rest = {word: plain(one) for word, one in self.node.entries.items() if word != "search"}
         of = [plain(self.base), rest, said.model_dump(exclude={"trials"})]
         key = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode("utf-8", "surrogateescape"))
-        return Search(said.trials, said.startup, said.seed, ranges, key.hexdigest())
+        return Search(said.trials, said.startup, said.seed, self._ranges(node), key.hexdigest())
 
     def variants(self, chosen: Sequence[str] = (), trials: Iterable[Mapping_[str, Plain]] = ()) -> Iterator[Variant]:
         """Yield every variant once, or those whose name one of the `chosen` patterns matches. Raises RecipeError.
@@ -236,26 +233,24 @@ class Sweep(NamedTuple):
         if isinstance(sampled, Mapping):
             said = plain(sampled)
             assert isinstance(said, dict)
-            yield from self._samples(int(str(said["samples"])), said.get("seed"), sampled)
-        searched = self.node.entries.get("search")
-        if (search := self.search) is not None and isinstance(searched, Mapping):
-            yield from self._samples(min(search.startup, search.trials), search.seed, searched)
+            yield from self._samples(int(str(said["samples"])), said.get("seed"), self._ranges(sampled))
+        if (search := self.search) is not None:
+            yield from self._samples(min(search.startup, search.trials), search.seed, search.ranges)
 
     def _tried(self, trials: Iterable[Mapping_[str, Plain]]) -> Iterator[tuple[Setting, ...]]:
         if (search := self.search) is not None:
             for values in trials:
                 yield search.settings(values)
 
-    def _samples(self, count: int, seed: Plain, node: Mapping) -> Iterator[tuple[Setting, ...]]:
-        import random  # most recipes draw nothing, and it is slow to import
-
+    def _ranges(self, node: Mapping) -> tuple[Range, ...]:
         over = node.entries["over"]
         assert isinstance(over, Mapping)
-        taken = [
-            (Range(path, self.keys[path], one), random.Random(f"{seed or 0}:{path}"))  # no secret
-            for path, one in over.entries.items()
-            if isinstance(one, Mapping)
-        ]
+        return tuple(Range(path, self.keys[path], one) for path, one in over.entries.items())
+
+    def _samples(self, count: int, seed: Plain, ranges: Iterable[Range]) -> Iterator[tuple[Setting, ...]]:
+        import random  # most recipes draw nothing, and it is slow to import
+
+        taken = [(one, random.Random(f"{seed or 0}:{one.path}")) for one in ranges]  # no secret
         for _ in range(count):
             yield tuple(Setting(one.path, one.key, one.drawn(r.random())) for one, r in taken)
 

@@ -24,7 +24,8 @@ from recipec import manifest
 from recipec.diagnostics import RecipeError, render
 from recipec.engine import Choice, run
 from recipec.manifest import Emitted, Environment, Line, Manifest
-from recipec.pipeline import compile_file
+from recipec.output import digest
+from recipec.pipeline import Compiled, compile_file
 from recipec.plan import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,3 +205,24 @@ def recorded(event: str, **wanted: Any) -> dict[str, Any]:
     """Return the last recorded event of a kind that has these words."""
     rows = [json.loads(line) for line in Path("runs/demo/record.jsonl").read_text().splitlines()]
     return [row for row in rows if row["event"] == event and row.items() >= wanted.items()][-1]
+
+
+def with_scripts(compiled: Compiled, script: Callable[[Stage[Any]], str]) -> Compiled:
+    """Return what was compiled with other tools: scripts of bash."""
+    if not compiled.files:
+        return compiled
+    found = manifest.read(compiled.files[manifest.FILE])
+    files = {name: text for name, text in compiled.files.items() if not name.startswith(("environments/", "plan.json"))}
+    for stage in found.plan.stages:
+        files[f"{stage.name}/run.sh"] = script(stage)
+    files["environments/tiny.txt"] = PINS
+    stages = tuple(stage.replaced(environment="tiny") for stage in found.plan.stages)
+    found = found.replaced(
+        plan=found.plan.replaced(stages=stages),
+        environments={"tiny": Environment("environments/tiny.txt", digest(PINS))},
+        files={
+            name: (found.files[name] if name in found.files else Emitted("")).replaced(sha256=digest(text))
+            for name, text in files.items()
+        },
+    )
+    return compiled.replaced(files=files | {manifest.FILE: manifest.write(found)})

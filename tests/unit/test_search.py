@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_build import PINS
+from fake_build import with_scripts
 
-from recipec import cli, manifest, sweep_command
+from recipec import cli, sweep_command
 from recipec.compose import compose
 from recipec.diagnostics import RecipeError
-from recipec.manifest import Emitted, Environment
-from recipec.output import digest
 from recipec.pipeline import Compiled
 from recipec.pipeline import of_sweep as really_of_sweep
 from recipec.search import Tried, proposal
@@ -161,25 +159,14 @@ def script(compiled: Compiled, name: str, kind: str, output: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_scripts(compiled: Compiled) -> Compiled:
-    if not compiled.files:
-        return compiled
-    found = manifest.read(compiled.files[manifest.FILE])
-    files = {name: text for name, text in compiled.files.items() if not name.startswith(("environments/", "plan.json"))}
-    for stage in found.plan.stages:
-        files[f"{stage.name}/run.sh"] = script(compiled, stage.name, stage.kind, stage.output)
-    files["environments/tiny.txt"] = PINS
-    stages = tuple(stage.replaced(environment="tiny") for stage in found.plan.stages)
-    emitted = {name: (found.files[name] if name in found.files else Emitted("")).replaced(sha256=digest(text)) for name, text in files.items()}  # fmt: skip
-    environments = {"tiny": Environment("environments/tiny.txt", digest(PINS))}
-    found = found.replaced(plan=found.plan.replaced(stages=stages), environments=environments, files=emitted)
-    return compiled.replaced(files=files | {manifest.FILE: manifest.write(found)})
+def scripted(compiled: Compiled) -> Compiled:
+    return with_scripts(compiled, lambda stage: script(compiled, stage.name, stage.kind, stage.output))
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep_command, "of_sweep", lambda *args: map(with_scripts, really_of_sweep(*args)))
+    monkeypatch.setattr(sweep_command, "of_sweep", lambda *args: map(scripted, really_of_sweep(*args)))
     Path("recipe.yaml").write_text(RECIPE)
     return tmp_path
 

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_build import PINS
+from fake_build import with_scripts
 
-from recipec import cli, manifest, sweep_command
+from recipec import cli, sweep_command
 from recipec.engine.record import Record, RunFolder, history_of
-from recipec.manifest import Emitted, Environment
-from recipec.output import digest
-from recipec.pipeline import Compiled
 from recipec.pipeline import of_sweep as really_of_sweep
 from recipec.plan import Stage
 
@@ -66,31 +63,12 @@ def script(stage: Stage[Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_scripts(compiled: Compiled) -> Compiled:
-    """Return what was compiled with other tools: scripts of bash."""
-    if not compiled.files:
-        return compiled
-    found = manifest.read(compiled.files[manifest.FILE])
-    files = {name: text for name, text in compiled.files.items() if not name.startswith(("environments/", "plan.json"))}
-    for stage in found.plan.stages:
-        files[f"{stage.name}/run.sh"] = script(stage)
-    files["environments/tiny.txt"] = PINS
-    stages = tuple(stage.replaced(environment="tiny") for stage in found.plan.stages)
-    found = found.replaced(
-        plan=found.plan.replaced(stages=stages),
-        environments={"tiny": Environment("environments/tiny.txt", digest(PINS))},
-        files={
-            name: (found.files[name] if name in found.files else Emitted("")).replaced(sha256=digest(text))
-            for name, text in files.items()
-        },
-    )
-    return compiled.replaced(files=files | {manifest.FILE: manifest.write(found)})
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep_command, "of_sweep", lambda *args: map(with_scripts, really_of_sweep(*args)))
+    monkeypatch.setattr(
+        sweep_command, "of_sweep", lambda *args: (with_scripts(one, script) for one in really_of_sweep(*args))
+    )
     Path("recipe.yaml").write_text(RECIPE)
     return tmp_path
 
