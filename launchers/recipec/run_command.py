@@ -27,7 +27,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\Z")
 MOST = 20  # reasons that are shown of one stage
 LAST = 5  # lines of an error that are shown again
-_ACTIONS = {"skip": "skip", "leave": "leave", "run": "run", "renew": "run anew"}
+_ACTIONS = {"skip": "skip", "leave": "leave", "wait": "wait", "run": "run", "renew": "run anew"}
 
 
 class Overrides(NamedTuple):
@@ -85,7 +85,7 @@ def foreseen_text(name: str, decisions: Sequence[Decision]) -> str:
 
 
 def foreseen_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """Return as data what a run would do; `action` is `skip`, `leave`, `run` or `renew`."""
+    """Return as data what a run would do; `action` is `skip`, `leave`, `wait`, `run` or `renew`."""
     return [{"stage": one.stage.name, "action": one.action, "why": one.why} for one in decisions]
 
 

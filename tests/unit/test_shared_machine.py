@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_build import with_scripts
 
 from recipec import manifest
+from recipec.cli import main
+from recipec.engine import Choice, run
 from recipec.engine.allotment import Allotment
+from recipec.engine.machine import elsewhere
 from recipec.manifest import Manifest
+from recipec.output import write
 from recipec.pipeline import Compiled, compile_file
-from recipec.plan import Resources
+from recipec.plan import Resources, Stage
 from recipec.rehearsal.swaps import swaps_of
 from recipec.report.decisions import decisions
 
@@ -31,6 +38,16 @@ stages:
   - {{name: slow, start_from: sft, hardware: {{gpu: none, per_node: 1}}}}
   - {{name: scores, start_from: one, evaluate: {{tasks: [arc_easy]}}, hardware: {{per_node: 1}}}}
 """
+
+TWO_KINDS = (
+    RECIPE.partition("  - {{name: half")[0]
+    + """\
+  - {{name: half, start_from: sft, hardware: {{per_node: 2}}}}
+  - {{name: scores, start_from: half, evaluate: {{tasks: [arc_easy]}}, hardware: {{gpu: L4, per_node: 1}}}}
+  - {{name: kept, script: {{path: keep.py}}, start_from: sft, hardware: {{gpu: t4, per_node: 1}}}}
+  - {{name: slow, start_from: sft, hardware: {{gpu: none, per_node: 1}}}}
+"""
+)
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +140,17 @@ def test_a_rehearsal_has_as_many_processes_as_stand_in_for_all() -> None:
     assert worlds == {"sft": 2, "half": 2, "other": 2, "one": 1, "slow": 1}
 
 
+def test_a_rehearsal_takes_one_machine_in_the_place_of_two() -> None:
+    found = compiled(text=TWO_KINDS)
+    assert found.resolved is not None
+    said = swaps_of("recipe.yaml", found.resolved.plan, Path("runs"), (), (), ())
+    rehearsed = compile_file("recipe.yaml", said.settings)
+    assert rehearsed.resolved is not None, rehearsed.findings
+    gpus = {stage.name: stage.resources.gpu for stage in rehearsed.resolved.plan.stages}
+    assert (gpus["sft"], gpus["scores"], gpus["slow"]) == ("a100-80gb-stand-in", "l4-stand-in", None)
+    assert elsewhere(rehearsed.resolved.plan, ["NVIDIA L4"]) == {}
+
+
 def test_a_report_tells_what_differs_from_the_machine() -> None:
     told = {row["path"]: row["value"] for row in decisions(read())}
     assert told["half.hardware.per_node"] == "2"
@@ -145,3 +173,96 @@ def test_one_strategy_for_unlike_shares_is_told_how_to_be_said() -> None:
     [found_one] = [one for one in compile_file("recipe.yaml").findings if one.code == "P011"]
     assert found_one.help is not None
     assert found_one.help.startswith("use single")
+
+
+def test_a_stage_is_decided_for_gpus_of_another_kind() -> None:
+    found = compiled(text=TWO_KINDS)
+    plan = manifest.read(found.files[manifest.FILE]).plan
+    places = {stage.name: stage.resources for stage in plan.stages}
+    assert places["scores"] == Resources("gpu", "l4", 1, 1)
+    assert places["kept"] == Resources("gpu", "t4", 1, 1)
+    [scores] = plan.of_kind("evaluate")
+    assert (scores.body.hardware.memory_gib, plan.hardware.gpu) == (22, "a100-80gb")
+    assert "`scores`, on another machine, 1 × l4" in found.files["PLAN.md"]
+
+
+def test_what_cannot_be_read_of_another_machine_is_told_where_it_is_written() -> None:
+    for wrong, code, line in (
+        ("gpu: l5, per_node: 1", "P001", 11),
+        ("gpu: a100, per_node: 1", "P001", 11),
+        ('gpu: "l4:4", per_node: 1', "P273", 11),
+        ("gpu: {{name: v100, memory: 32GB, compute_capability: 8.0}}, per_node: 1", "P321", 11),
+        ("gpu: l4", "P262", 11),
+        ("gpu: l4, per_node: 1, nodes: 2", "P261", 11),
+    ):
+        Path("recipe.yaml").write_text(TWO_KINDS.replace("gpu: L4, per_node: 1", wrong).format(more=""))
+        found = [(one.code, one.span.line if one.span else None) for one in compile_file("recipe.yaml").findings]
+        assert (code, line) in found, (wrong, found)
+        assert len([one for one in found if one[0] == code]) == 1, found
+
+
+def test_a_machine_runs_the_stages_of_its_gpus_and_what_waits_for_none_of_the_others() -> None:
+    plan = manifest.read(compiled(text=TWO_KINDS).files[manifest.FILE]).plan
+    names = {"scores": "l4", "kept": "t4"}
+    big = {name: f"it runs on {gpu}, and this machine has a100-80gb" for name, gpu in names.items()}
+    assert elsewhere(plan, ["NVIDIA A100-SXM4-80GB"] * 4) == big
+    assert elsewhere(plan, ["NVIDIA A100-SXM4-80GB"], ["kept"]) == {"scores": big["scores"]}
+    assert set(elsewhere(plan, ["NVIDIA L4"])) == {"sft", "half", "kept"}
+    assert set(elsewhere(plan, ["NVIDIA L4", "Tesla T4"])) == {"sft", "half"}
+    assert elsewhere(plan, []) == {}  # nothing is known of this machine
+    assert elsewhere(plan, ["NVIDIA H100 80GB HBM3"]) == {}  # of no kind that is declared
+    one_kind = manifest.read(compiled().files[manifest.FILE]).plan
+    assert elsewhere(one_kind, ["NVIDIA A100-SXM4-80GB"]) == {}
+
+
+def with_driver(place: Path, *names: str) -> None:
+    """Put in the place of NVIDIA's driver one that names these GPUs; there is none on this machine."""
+    rows = "".join(f"echo '{name}, 81920, 580.1'\n" for name in names)
+    (place / "bin").mkdir(exist_ok=True)
+    (place / "bin/nvidia-smi").write_text(f"#!/bin/sh\n{rows}")
+    (place / "bin/nvidia-smi").chmod(0o755)
+
+
+def in_order(place: Path) -> list[str]:
+    return (place / "order").read_text().split() if (place / "order").exists() else []
+
+
+def said_by(stage: Stage[Any]) -> str:
+    """Return a script in the place of a stage's tool, which says that it ran."""
+    lines = [f"mkdir -p {stage.output}", f"echo x > {stage.output}/model", f"echo {stage.name} >> order"]
+    lines += [f"echo '{{}}' > {stage.output}/results_1.json"]
+    if stage.kind == "train":
+        row = '{"event": "%s", "time": 1, "step": %d, "total": 2, "loss": 1.0}'
+        lines += [f"echo '{row % (name, step)}' >> \"$RECIPE_EVENTS\"" for name, step in (("begin", 0), ("end", 2))]
+    return "\n".join(lines) + "\n"
+
+
+def test_two_machines_carry_out_a_course_in_turns(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", f"{place}/bin", prepend=os.pathsep)
+    (place / "keep.py").write_text("pass\n")
+    more = "  - {{name: judged, script: {{path: keep.py, arguments: {{of: '${{plan:kept.output}}'}}}}, hardware: {{gpu: none, per_node: 1}}}}\n"
+    text = TWO_KINDS + more
+    scripted = with_scripts(compiled(text=text), said_by)
+    write(Path("build/parts"), scripted.files)
+
+    def run_on(*names: str, **choice: Any) -> tuple[int, str, list[str]]:
+        with_driver(place, *names)
+        (place / "order").unlink(missing_ok=True)
+        code = run(Path("build/parts"), Path("runs"), choice=Choice(**choice))
+        return code, capsys.readouterr().out, in_order(place)
+
+    code, said, ran = run_on(*["NVIDIA A100-SXM4-80GB"] * 4)
+    assert (code, ran) == (0, ["sft", "half", "slow"])
+    assert "left for another machine: scores, kept, judged; run the same command there, in this folder" in said
+    assert "it runs on l4, and this machine has a100-80gb" in said
+    assert "it waits for kept, which another machine runs" in said
+    assert main(["status", "parts"]) == 0
+    assert "partly complete" in capsys.readouterr().out
+    assert run_on("Tesla T4")[2] == ["kept", "judged"]
+    assert run_on("NVIDIA L4", "NVIDIA L4")[2] == ["scores"]
+    code, said, ran = run_on("NVIDIA L4")
+    assert (code, ran) == (0, [])
+    assert "another machine" not in said
+    assert run_on("NVIDIA L4", only=("kept",), force=True)[2] == ["kept"]

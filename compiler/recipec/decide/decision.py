@@ -40,8 +40,7 @@ def decide(course: Course) -> Decision:
     kept: list[Made] = []
     said: dict[str, Said] = {}
     for say in parts:
-        own = say.part.own is not None and "hardware" in say.part.own.entries
-        at = graph.replaced(machine=hardware(say)) if own else graph
+        at = graph.replaced(machine=hardware(say)) if say.says_own("hardware") else graph
         made = () if (deciding := kind(say.part.kind).decide) is None else deciding(say, at)
         kept += made
         said |= {one.stage.name: say for one in made}

@@ -59,6 +59,11 @@ def hardware(say: Said) -> Decided[Hardware]:
     )
 
 
+def elsewhere(machine: Hardware, own: Hardware) -> bool:
+    """Return whether a stage runs on GPUs of another kind than the machine's, and so on another machine."""
+    return own.device == "gpu" and own.gpu != machine.gpu
+
+
 def precision(say: Said, machine: Hardware) -> Decided[Precision]:
     """Choose the number format of the computation by what the hardware has."""
     usual: Precision = "fp32" if machine.device == "cpu" else "bf16" if machine.bf16 else "fp16"

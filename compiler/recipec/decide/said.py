@@ -67,6 +67,10 @@ class Said:
         """Return whether the person wrote a value at this recipe path; `null` is none."""
         return path in self.nodes and path not in self._null
 
+    def says_own(self, word: str) -> bool:
+        """Return whether a stage of a course has a word of its own, and not only the recipe's."""
+        return self.part.own is not None and word in self.part.own.entries
+
     def span(self, path: str) -> Span:
         """Return where a recipe path is written, or else its nearest parent that is."""
         while path:

@@ -114,6 +114,8 @@ def _place(stage: Stage[Any], plan: Plan) -> str:
     what = f"the CPU, {counted(on.per_node, 'process')}" if on.device == "cpu" else f"{on.per_node} × {on.gpu}"
     if on.nodes > 1:
         return f"on all {on.nodes} nodes, {what} each"
+    if on.device == "gpu" and on.gpu != plan.hardware.gpu:
+        return f"on another machine, {what}"
     return f"on node 0, {what}" if plan.hardware.nodes > 1 else f"on {what}"
 
 

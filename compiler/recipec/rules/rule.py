@@ -94,7 +94,7 @@ class Rule(Record, frozen=True):
     """One rule. `name` is what a waiver says; it reads as "allow <name>". `sources` are threads in which people met it.
 
     `of` are the kinds of stages whose bodies it checks; `recipe` stands for the recipe as a whole, `part` for what the
-    recipe says of each part of its course. A contradiction names the recipe paths that it rests on as `words`: where one
+    recipe says of each part of its course, `machine` for the whole and each part that says what it runs on. A contradiction names the recipe paths that it rests on as `words`: where one
     of them was wrong itself, nothing is said. `waivable`: a recipe may allow it, because somebody may mean it.
     """
 
@@ -144,6 +144,8 @@ def judge(rules: tuple[Rule, ...], course: Course, decision: Decision, *, folder
         "recipe": [(whole, course.recipe)],
         "part": [(whole.replaced(said=said), said.recipe) for said in decision.parts],
     }
+    own = (one for one in subjects["part"] if one[0].said.says_own("hardware"))
+    subjects["machine"] = [*subjects["recipe"], *own]
     for stage in resolved.plan.stages:
         context = whole.replaced(said=decision.said[stage.name], stage=stage)
         subjects.setdefault(stage.kind, []).append((context, stage.body))

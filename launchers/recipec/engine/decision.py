@@ -21,11 +21,13 @@ MOST = 5  # changes that a refusal names
 class Decision(NamedTuple):
     """What a run does with a stage: skip it, leave it alone, run it, or `renew` it: move its old output aside, then run it.
 
+    One that is `wait`ed for runs on another machine, or needs what is made there.
+
     `despite` are the changes under which it goes on from its checkpoints, because that was asked for.
     """
 
     stage: Stage[Any]
-    action: Literal["skip", "leave", "run", "renew"]
+    action: Literal["skip", "leave", "wait", "run", "renew"]
     history: StageHistory
     why: str = ""
     despite: tuple[str, ...] = ()
@@ -43,15 +45,22 @@ def graph_of(build: Build) -> Graph:
 
 
 def decide(
-    build: Build, standings: Mapping[str, Standing], chosen: Chosen, *, fresh: bool, resume_anyway: bool = False
+    build: Build,
+    standings: Mapping[str, Standing],
+    chosen: Chosen,
+    *,
+    fresh: bool,
+    resume_anyway: bool = False,
+    elsewhere: Mapping[str, str] = {},  # it is not written to
 ) -> list[Decision]:
-    """Return what to do with each stage.
+    """Return what to do with each stage. `elsewhere` says of the stages that run on another machine why.
 
     Raises RecipeError when results of different recipes would get mixed, unless `resume_anyway` says that trainings go on
     from their checkpoints, or when a chosen stage would run on what is missing or stale.
     """
     found: list[Decision] = []
     running: set[str] = set()
+    waited: set[str] = set()
     wrong: list[Finding] = []
     for standing in standings.values():
         name = standing.stage.name
@@ -61,6 +70,12 @@ def decide(
         needed = [one for one in standing.blocked_by if one not in chosen.selected]
         anew = [one for one in standing.stage.after if one in running]
         decision = _decided(standing, anew, forced=name in chosen.forced, fresh=fresh)
+        apart = [one for one in standing.stage.after if one in waited]
+        if decision.runs and (name in elsewhere or apart):
+            waited.add(name)
+            why = elsewhere.get(name) or f"it waits for {', '.join(apart)}, which another machine runs"
+            found.append(Decision(standing.stage, "wait", standing.history, why))
+            continue
         if decision.runs:
             running.add(name)
             wrong += [_not_ready(build, standing, standings[one]) for one in needed]
@@ -77,9 +92,14 @@ def decide(
         found.append(decision)
     if wrong:
         raise RecipeError(wrong)
-    if fresh and not running:
-        return [one._replace(action="renew", why="--fresh") if one.action == "skip" else one for one in found]
+    if fresh and not running and not waited:
+        return [_anew(one, elsewhere.get(one.stage.name)) if one.action == "skip" else one for one in found]
     return found
+
+
+def _anew(decision: Decision, elsewhere: str | None) -> Decision:
+    """Return what becomes of a complete stage where everything is complete, and all is to start over."""
+    return decision._replace(action="wait" if elsewhere else "renew", why=elsewhere or "--fresh")
 
 
 def _decided(standing: Standing, anew: list[str], *, forced: bool, fresh: bool) -> Decision:

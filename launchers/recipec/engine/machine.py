@@ -1,12 +1,16 @@
-"""The machine that a run really runs on, for its record: recorded, never decided on (a recipe declares its hardware)."""
+"""The machine that a run really runs on: recorded, and asked which stages are for it; values follow from what is declared."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypedDict
+
+from recipec.facts.gpu_names import named
+from recipec.plan import Plan
 
 ASK = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
 PATIENCE = 10.0  # seconds for the driver's answer, which can hang on a broken GPU
@@ -55,6 +59,23 @@ def gpus(ask: tuple[str, ...] = ASK) -> list[Gpu]:
         if len(parts) == 3 and parts[1].isdecimal():
             found.append({"name": parts[0], "memory_gib": round(int(parts[1]) / 1024, 1), "driver": parts[2]})
     return found
+
+
+def elsewhere(plan: Plan, there: Collection[str], asked: Collection[str] = ()) -> dict[str, str]:
+    """Return of each stage that runs on another machine why; `there` are the names of this machine's GPUs.
+
+    A machine is known by its GPUs where a stage of the plan has those that another has not. Stages that were `asked` for by
+    name run here in any case, and all do where no GPU is seen or none is of a kind that the plan has.
+    """
+    kinds = {found.gpu.name for found in map(named, there) if found.gpu is not None}
+    declared = {plan.hardware.gpu, *(stage.resources.gpu for stage in plan.stages)} - {None}
+    if len(declared) == 1 or kinds.isdisjoint(declared):
+        return {}
+    return {
+        stage.name: f"it runs on {stage.resources.gpu}, and this machine has {', '.join(sorted(kinds))}"
+        for stage in plan.stages
+        if stage.resources.gpu is not None and stage.resources.gpu not in kinds and stage.name not in asked
+    }
 
 
 def _cpu(info: Path = Path("/proc/cpuinfo")) -> str | None:

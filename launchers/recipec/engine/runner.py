@@ -19,7 +19,7 @@ from recipec.engine.course import DONE, FAILED, INTERRUPTED, PREEMPTED, REFUSED,
 from recipec.engine.decision import Decision, decide, graph_of
 from recipec.engine.display import Display, display_for
 from recipec.engine.fingerprint import keys
-from recipec.engine.machine import machine
+from recipec.engine.machine import Machine, elsewhere, gpus, machine
 from recipec.engine.record import Record, RunFolder, now
 from recipec.engine.selection import Choice, Chosen, choose
 from recipec.engine.sharing import Siblings
@@ -100,7 +100,8 @@ def run_several(
     """
     begun: dict[int, tuple[Asked, _Begun]] = {}
     with Signals() as signals:
-        allotment = Allotment(limits.jobs, len(machine()["gpus"]))
+        here = machine()
+        allotment = Allotment(limits.jobs, len(here["gpus"]))
 
         def works() -> Iterator[Work]:
             for asked in trees:
@@ -111,7 +112,9 @@ def run_several(
                         raise RecipeError(findings)
                     folder = RunFolder(runs_root / build.name)
                     with _written(folder):
-                        one = _begin(build, folder, asked.display, chosen, told, siblings, limits, signals, allotment)
+                        apart = elsewhere(build.manifest.plan, [gpu["name"] for gpu in here["gpus"]], choice.only)
+                        about = About(here, told, apart)
+                        one = _begin(build, folder, asked.display, chosen, about, siblings, limits, signals, allotment)
                 except RecipeError as error:
                     end(asked, error)
                 else:
@@ -158,7 +161,16 @@ def foresee(
     standing = standings(build, folder, lines, keys(build, folder.hashes, save=False))
     if any(one.state == "running" for one in standing.values()):
         raise RecipeError([_in_progress(folder, "a stage of it is running")])
-    return decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway)
+    apart = elsewhere(build.manifest.plan, [gpu["name"] for gpu in gpus()], choice.only)
+    return decide(build, standing, chosen, fresh=fresh, resume_anyway=resume_anyway, elsewhere=apart)
+
+
+class About(NamedTuple):
+    """What a run begins with: the machine that it is on, what its compilation told, and the stages of other machines."""
+
+    machine: Machine
+    told: Sequence[Finding]
+    elsewhere: dict[str, str]
 
 
 class Limits(NamedTuple):
@@ -175,6 +187,7 @@ class _Begun(NamedTuple):
 
     work: Work
     left: list[str]
+    waited: list[str]
     signals: Signals
     held: contextlib.ExitStack
     giving_up: contextlib.ExitStack
@@ -190,14 +203,22 @@ class _Begun(NamedTuple):
                 code = PREEMPTED
             display.stop()
             event = {DONE: "run-finished", FAILED: "run-failed", REFUSED: "run-failed"}.get(code, "run-interrupted")
-            course.record.add(event, exit_code=code, **({"left": self.left} if self.left else {}))
+            course.record.add(event, exit_code=code, **self._left())
             if code == DONE:
                 self.giving_up.pop_all()
             if self.left and code == DONE:
                 display.say(f"not selected, and not complete: {', '.join(self.left)}")
+            if self.waited and code == DONE:
+                display.say(
+                    f"left for another machine: {', '.join(self.waited)}; run the same command there, in this folder"
+                )
             by = signal.Signals(self.signals.received[0]).name if self.signals.received else ""
             display.say(_CLOSING_LINES[code].format(folder=folder.path, name=name, signal=by))
         return code
+
+    def _left(self) -> dict[str, list[str]]:
+        """Return what the record says of stages that were not complete, and not run."""
+        return {key: names for key, names in (("left", self.left), ("elsewhere", self.waited)) if names}
 
 
 def _begin(
@@ -205,7 +226,7 @@ def _begin(
     folder: RunFolder,
     display: Display,
     chosen: Chosen,
-    findings: Sequence[Finding],
+    about: About,
     siblings: Siblings,
     limits: Limits,
     signals: Signals,
@@ -224,10 +245,12 @@ def _begin(
         _end_leftovers(record, display)
         found = keys(build, folder.hashes)
         standing = standings(build, folder, record.read(), found)
-        decisions = decide(build, standing, chosen, fresh=limits.fresh, resume_anyway=limits.resume_anyway)
+        anew, anyway = limits.fresh, limits.resume_anyway
+        decisions = decide(build, standing, chosen, fresh=anew, resume_anyway=anyway, elsewhere=about.elsewhere)
         sharing = siblings.sharing(decisions, found, anew=limits.fresh or bool(chosen.forced))
         left = [one.stage.name for one in decisions if one.action == "leave" and not standing[one.stage.name].done]
-        _record_start(build, folder, record, findings)
+        waited = [one.stage.name for one in decisions if one.action == "wait"]
+        _record_start(build, folder, record, about)
         held.callback(display.stop)
         display.start(build.name, [stage.name for stage in build.stages])
         if limits.jobs > 1 and any(stage.resources.nodes > 1 for stage in build.stages):
@@ -236,13 +259,13 @@ def _begin(
         held.enter_context(nodes.passed(plan, skipped))
         allotment.add(plan)
         course = Course(build, folder, record, found, display, signals, limits.stall, sharing)
-        return _Begun(_work(course, decisions), left, signals, held, giving_up)
+        return _Begun(_work(course, decisions), left, waited, signals, held, giving_up)
     except BaseException:
         held.close()
         raise
 
 
-def _record_start(build: Build, folder: RunFolder, record: Record, findings: Sequence[Finding]) -> None:
+def _record_start(build: Build, folder: RunFolder, record: Record, about: About) -> None:
     """Copy the plan, and the recipe if there is one, into the run's folder, and record that the run started."""
     write_whole(folder.plan, build.text)
     if build.recipe is not None:
@@ -257,9 +280,9 @@ def _record_start(build: Build, folder: RunFolder, record: Record, findings: Seq
         pid=os.getpid(),
         pid_started=start_of(os.getpid()),
         host=os.uname().nodename,
-        machine=machine(),
+        machine=about.machine,
         packages=packages,
-        findings=[finding.as_json() for finding in findings],
+        findings=[finding.as_json() for finding in about.told],
     )
 
 

@@ -72,7 +72,7 @@ def status(run_dir: Path, readers: Readers | None = None) -> RunStatus:
     kept = readers if readers is not None else {}
     stages = [_stage(folder, lines, stage, kept, living=living) for stage in manifest.plan.stages]
     if end is not None:
-        done = "partly complete" if end.get("left") else "complete"
+        done = "partly complete" if end.get("left") or end.get("elsewhere") else "complete"
         state = {"run-finished": done, "run-failed": "failed"}.get(end["event"], "interrupted")
     else:
         state = "waiting" if start is None else "running" if living else GONE

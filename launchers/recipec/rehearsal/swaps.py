@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from recipec.compose import compose
 from recipec.course import Course, Part, bind_course
+from recipec.decide.machine import elsewhere
 from recipec.diagnostics import RecipeError
 from recipec.facts.models import is_folder
 from recipec.kinds.train.records import DataSource, Train
-from recipec.plan import Plan, Stage
+from recipec.plan import Hardware, Plan, Stage, fields
 from recipec.rehearsal.rows import Taken, taken
 from recipec.rehearsal.stand_ins import StandIn, stand_in
 from recipec.rehearsal.tasks import made_tasks, own_tasks
@@ -30,6 +31,7 @@ STEPS, SAVE, ROWS = 3, 2, 24  # of a rehearsed training
 MICRO, ACCUMULATION, COMPLETIONS, NEW_TOKENS = 2, 2, 2, 16
 SHORTEST, LONGEST = 192, 1024  # tokens
 ROOMY = "4096GB"  # of a GPU that stands in
+ROOM = "of the same kind, with room for two processes in the place of all"
 ASKED = 4  # rows of a task
 BUCKET = 1_000_000  # elements
 
@@ -204,17 +206,24 @@ def _machine(laid: _Laid, plan: Plan) -> None:
     if on.per_node > 1 or on.nodes > 1:
         laid.put(whole, "hardware.per_node", 2, "two processes stand in for all, and speak by gloo")
     if on.device == "gpu":
-        stand: Plain = {"name": f"{on.gpu}-stand-in", "memory": ROOMY, "compute_capability": on.sm / 10}
-        laid.put(whole, "hardware.gpu", stand, "of the same kind, with room for two processes in the place of all")
+        laid.put(whole, "hardware.gpu", _stand_in(on), ROOM)
     laid.put(whole, "hardware.host_memory_gib", None, "that of this machine is not judged")
     takes = {stage.name: stage.resources for stage in plan.stages}
+    own = {stage.name: stage.body.hardware for stage in plan.stages if "hardware" in fields(stage.body)}
     for part in laid.course.parts:
         place = (*part.path, "hardware")
         if part.path and part.name in takes and find(laid.tree, place) is not None:
             share = takes[part.name]
             laid.at((*place, "nodes"), None, "one machine stands in for all nodes")
             laid.at((*place, "per_node"), min(2, share.nodes * share.per_node), "as many as stand in for all")
+            if part.name in own and elsewhere(on, own[part.name]):
+                laid.at((*place, "gpu"), _stand_in(own[part.name]), ROOM)
     laid.put(whole, "launch.on", None, "one machine stands in for all nodes")
+
+
+def _stand_in(on: Hardware) -> Plain:
+    """Return a GPU of the same kind with more memory."""
+    return {"name": f"{on.gpu}-stand-in", "memory": ROOMY, "compute_capability": on.sm / 10}
 
 
 def _sources(

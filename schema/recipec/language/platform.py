@@ -44,12 +44,13 @@ class Hardware(Section):
 
 
 class Share(Section):
-    """What one stage takes of the declared machine."""
+    """What one stage takes of the declared machine, or the other machine that it runs on."""
 
     model_config = example({"per_node": 2, "nodes": 1})
 
-    gpu: Literal["none"] | None = Field(
-        default=None, description="`none`: it runs on the CPU, in per_node processes. Default: on the machine's GPUs."
+    gpu: Annotated[Text, BeforeValidator(_digits)] | Gpu | None = Field(
+        default=None,
+        description="`none`: it runs on the CPU, in per_node processes. Another GPU: it runs on another machine, with per_node of them. Default: on the machine's GPUs.",
     )
     per_node: int | None = Field(
         default=None, ge=1, le=64, description="GPUs (on CPU: processes) per node. Default: those of the machine."

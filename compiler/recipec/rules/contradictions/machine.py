@@ -20,7 +20,7 @@ STRATEGY = ("parallel.strategy", "hardware.per_node", "hardware.nodes")
 OFFLOAD = ("parallel.strategy", "parallel.offload", "hardware.per_node", "hardware.nodes")
 
 
-@contradiction("P001", "unknown-gpu", "recipe", words=("hardware.gpu",))
+@contradiction("P001", "unknown-gpu", "machine", words=("hardware.gpu",))
 def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds a GPU that is not in the list of known GPUs, or a name that several of them have.
 
@@ -50,7 +50,7 @@ def unknown_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault("hardware.gpu", f'"{name}" is not a known GPU', advice, close)
 
 
-@contradiction("P273", "two-numbers-of-gpus", "recipe", words=("hardware.gpu", "hardware.per_node"))
+@contradiction("P273", "two-numbers-of-gpus", "machine", words=("hardware.gpu", "hardware.per_node"))
 def two_counts(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds a number of GPUs in the GPU's name beside another one in `per_node`.
 
@@ -70,7 +70,7 @@ def two_counts(see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault("hardware.gpu", message, "say it by per_node alone")
 
 
-@contradiction("P321", "gpu-of-another-name", "recipe", words=("hardware.gpu",), waivable=True)
+@contradiction("P321", "gpu-of-another-name", "machine", words=("hardware.gpu",), waivable=True)
 def other_gpu(_see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds a described GPU of a known name with another compute capability, or with a memory that it is not sold with.
 
