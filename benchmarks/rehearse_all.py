@@ -49,14 +49,19 @@ def environments_of_the_tests() -> Iterator[None]:
 
 
 def rehearsed(
-    recipe: Path, place: Path, settings: tuple[str, ...] = (), *, select: tuple[str, ...] = ()
+    recipe: Path,
+    place: Path,
+    settings: tuple[str, ...] = (),
+    *,
+    select: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Rehearse one recipe from a folder; return what came of it, as `--json` prints it."""
     os.chdir(place)
     for name in ("recipes", "data"):
         if not (place / name).exists() and (ROOT / name).exists():
             (place / name).symlink_to(ROOT / name)
-    began, choice = time.monotonic(), Choice(select=select)
+    began, choice = time.monotonic(), Choice(select=select, exclude=exclude)
     file = str(recipe.relative_to(ROOT)) if recipe.is_relative_to(ROOT) else str(recipe)
     try:
         with environments_of_the_tests():

@@ -18,6 +18,9 @@ from recipec.traced import CURRENT, MARK
 
 MANIFEST = "plan.json"
 BESIDE = {"dvc.lock": "dvc.yaml"}  # what another program writes beside a file of ours: it stays
+COMPILED = re.compile(
+    r"(?:.*/)?__pycache__/(?P<module>\w+)\.[\w.-]+\.pyc"
+)  # what Python leaves beside a module it imported
 LARGEST = 64 << 20  # bytes of a file of the user that a compile hashes; a run hashes all of them
 
 
@@ -55,13 +58,19 @@ def existing(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         name = path.relative_to(folder).as_posix()
-        if name in BESIDE and (folder / BESIDE[name]).is_file():
+        if (name in BESIDE and (folder / BESIDE[name]).is_file()) or _is_compiled(path, name):
             continue
         if path.is_file():
             found[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
         elif path.is_symlink() or not path.is_dir():
             found[name] = "\0"
     return found
+
+
+def _is_compiled(path: Path, name: str) -> bool:
+    """Return whether a file is what Python made of a module that stands in the folder above it: nothing is lost with it."""
+    found = COMPILED.fullmatch(name)
+    return found is not None and (path.parent.parent / f"{found['module']}.py").is_file()
 
 
 def foreign(folder: Path, old: Mapping[str, str]) -> list[Finding]:

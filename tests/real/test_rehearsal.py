@@ -1,7 +1,6 @@
-"""Shipped recipes, really rehearsed by their own tools on two cores.
+"""All shipped recipes, really rehearsed by their own tools on two cores; the evaluations of some of them.
 
-These cover each trainer, each way to share the work between processes, and each kind of stage; the trainings of all recipes take
-longer than a suite may. `python benchmarks/rehearse_all.py --write` rehearses all of them whole, and keeps the result.
+`python benchmarks/rehearse_all.py --write` rehearses all of them whole, and keeps the result.
 """
 
 import json
@@ -15,17 +14,20 @@ from typing import Any
 import pytest
 from meeting import alone
 
+from recipec import manifest
+
 ROOT = Path(__file__).parents[2]
 ALL = runpy.run_path(str(ROOT / "benchmarks" / "rehearse_all.py"))
 Rehearse = Callable[..., dict[str, Any]]
-SELECTED = [
-    ("qwen2.5-1.5b-grpo-math", ("train", "evaluate-tuned")),  # TRL, GRPO with three rewards, DDP, an evaluation by two processes
-    ("qwen3-8b-fsdp2-lora", ("train",)),  # Axolotl, an adapter under FSDP2, Parquet
-    ("llama-3-70b-zero3-nvme", ("train",)),  # Axolotl, all weights under ZeRO-3, offloaded
-    ("llama-3-8b-llamafactory-lora", ("train", "merge")),  # LLaMA-Factory, 4-bit weights, packing, W&B offline
-    ("llama-3-8b-medical-unsloth", ("train", "merge")),  # Unsloth
-    ("own-script-accelerate", ("train",)),  # a script of the user
-]  # fmt: skip
+# An evaluation is loading a tiny model and asking a few questions: these have each kind of it.
+EVALUATED = {
+    "llama-3-8b-benchmarks-vllm",  # nothing but an evaluation
+    "own-script-accelerate",  # of a script's model
+    "qwen2.5-1.5b-grpo-math",  # by two processes
+    "qwen2.5-7b-every-checkpoint",  # beside the training
+    "qwen2.5-7b-shop-course",  # of several stages, side by side
+}
+NOTHING = {"llama-3-70b-ppo-openrlhf", "llama-3.1-8b-reward-then-ppo", "qwen2.5-7b-grpo-openrlhf"}  # OpenRLHF alone
 GRPO = """
 recipe: 1
 name: rewarded
@@ -42,11 +44,11 @@ hardware: {gpu: h100-80gb}
 def rehearse(tmp_path: Path) -> Iterator[Rehearse]:
     before = Path.cwd(), dict(os.environ)
 
-    def one(recipe: Path, *, select: tuple[str, ...] = (), several: bool = True) -> dict[str, Any]:
+    def one(recipe: Path, *, exclude: tuple[str, ...] = (), several: bool = True) -> dict[str, Any]:
         with ExitStack() as stack:
             if several:  # processes that meet at one port
                 stack.enter_context(alone())
-            found: dict[str, Any] = ALL["rehearsed"](recipe, tmp_path, select=select)
+            found: dict[str, Any] = ALL["rehearsed"](recipe, tmp_path, exclude=exclude)
         return found
 
     yield one
@@ -56,19 +58,30 @@ def rehearse(tmp_path: Path) -> Iterator[Rehearse]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("name", "select"), SELECTED)
-def test_it_is_rehearsed(name: str, select: tuple[str, ...], rehearse: Rehearse, tmp_path: Path) -> None:
-    found = rehearse(ROOT / "recipes" / f"{name}.yaml", select=select)
+@pytest.mark.parametrize("recipe", ALL["shipped"](), ids=lambda path: path.stem)
+def test_it_is_rehearsed(recipe: Path, rehearse: Rehearse, tmp_path: Path) -> None:
+    name = recipe.stem
+    found = rehearse(recipe, exclude=() if name in EVALUATED else ("kind:evaluate",))
     run = tmp_path / "runs" / f"{name}.rehearsal"
-    assert found["exit_code"] == 0, (found, (run / "logs" / "train.log").read_text(errors="replace")[-4000:])
-    assert {stage for stage, state in found["ended"].items() if state == "done"} == set(select)
-    if name != "own-script-accelerate":
-        state = json.loads((run / "train" / "checkpoint-3" / "trainer_state.json").read_text())
-        assert state["global_step"] == 3
-    if "merge" in select:
-        assert (run / "merge" / "model.safetensors").exists() or list((run / "merge").glob("*.safetensors"))
-    if "evaluate-tuned" in select:
-        assert list((run / "evaluate-tuned").rglob("results_*.json"))
+    if name in NOTHING:
+        assert found["exit_code"] is None
+        assert found["ended"] == {}
+        return
+    logs = "".join(path.read_text(errors="replace")[-3000:] for path in (run / "logs").glob("*.log"))
+    assert found["exit_code"] == 0, (found, logs)
+    done = {stage for stage, state in found["ended"].items() if state == "done"}
+    plan = manifest.read((run / "plan.json").read_bytes()).plan
+    expected = [one for one in plan.stages if one.kind != "evaluate" or name in EVALUATED]
+    assert done == {one.name for one in expected if one.kind != "gate"}
+    for stage in expected:
+        output = Path(stage.output)
+        if stage.kind == "train" and name != "own-script-accelerate":
+            states = [json.loads(path.read_text()) for path in output.glob("checkpoint-*/trainer_state.json")]
+            assert max(state["global_step"] for state in states) == 3
+        elif stage.kind == "merge":
+            assert list(output.glob("*.safetensors"))
+        elif stage.kind == "evaluate":
+            assert list(output.rglob("results_*.json"))
     assert json.loads((run / "rehearsal.json").read_text())["swaps"]
     assert not (tmp_path / "runs" / name).exists()
     assert not (tmp_path / "build" / name).exists()

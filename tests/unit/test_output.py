@@ -1,5 +1,6 @@
 """The emitted tree on disk: whole or not at all, ours or not touched."""
 
+import compileall
 import errno
 import fcntl
 import json
@@ -103,6 +104,19 @@ def test_what_was_edited_and_what_came_in_are_told_apart(tmp_path: Path) -> None
     for name in ("c.txt", "folder", "link"):
         assert found[name].message == "was not written by recipec; it would be lost"
         assert found[name].help == "move it away"
+
+
+def test_what_python_makes_of_an_emitted_module_is_no_obstacle(tmp_path: Path) -> None:
+    folder, files = tmp_path / "x", tree(a__rows_py="x = 1\n")
+    write(folder, files)
+    compileall.compile_dir(folder, quiet=1)
+    assert list(folder.rglob("*.pyc"))
+    assert write(folder, files) is False
+    assert write(folder, tree(a__rows_py="x = 2\n"))
+    assert not list(folder.rglob("*.pyc"))
+    (folder / "a/__pycache__").mkdir()
+    (folder / "a/__pycache__/other.cpython-311.pyc").write_text("of no module here")
+    assert [one.code for one in refused(folder, files)] == ["O003"]
 
 
 def test_a_deleted_file_is_no_obstacle(tmp_path: Path) -> None:
