@@ -39,7 +39,7 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("tokenizer",): ("org/other",),
     ("chat_template_file",): ("other.jinja",),
     ("gpu",): ("t4", "a100-80gb"),
-    ("stages", "gpu"): ("none",),
+    ("stages", "gpu"): ("none", "l4"),
     ("nvme_path",): ("/other",),
     ("task_folder",): ("other",),
     ("tracking_uri",): ("http://other:5000",),
@@ -100,7 +100,7 @@ def _below(
         here = (*path, name)
         value = said.get(name) if isinstance(said, dict) else None
         kinds = flat(field.annotation, tuple(field.metadata))
-        section = section_of(kinds)
+        section = section_of(kinds) if value is not None or not any(kind is str for kind, _ in kinds) else None
         item = item_of(kinds)
         if section is not None and (value is None or isinstance(value, dict)):
             lacking = value is None and any(kind is type(None) for kind, _ in kinds)

@@ -15,6 +15,7 @@ import pytest
 from meeting import alone
 
 from recipec import manifest
+from recipec.pipeline import compile_file
 
 ROOT = Path(__file__).parents[2]
 ALL = runpy.run_path(str(ROOT / "benchmarks" / "rehearse_all.py"))
@@ -60,8 +61,12 @@ def rehearse(tmp_path: Path) -> Iterator[Rehearse]:
 @pytest.mark.real
 @pytest.mark.parametrize("recipe", ALL["shipped"](), ids=lambda path: path.stem)
 def test_it_is_rehearsed(recipe: Path, rehearse: Rehearse, tmp_path: Path) -> None:
-    name = recipe.stem
-    found = rehearse(recipe, exclude=() if name in EVALUATED else ("kind:evaluate",))
+    name, compiled = recipe.stem, compile_file(str(recipe))
+    assert compiled.resolved is not None
+    real = compiled.resolved.plan
+    asks = name not in EVALUATED and any(real.of_kind("evaluate"))
+    several = name not in NOTHING and real.hardware.world > 1
+    found = rehearse(recipe, exclude=("kind:evaluate",) if asks else (), several=several)
     run = tmp_path / "runs" / f"{name}.rehearsal"
     if name in NOTHING:
         assert found["exit_code"] is None

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from recipec.facts.models import fitting, known_model
 from recipec.pipeline import Compiled, compile_tree
 from recipec.source import Source, plain
 from recipec.yaml_reader import read_text
@@ -202,3 +203,10 @@ evaluate: {tasks: [mmlu], backend: BACKEND}
     found = {name: compile_tree(read_text(Source("x.yaml", text.replace("BACKEND", name)))) for name in ("hf", "vllm")}
     assert told(found["hf"]) == []
     assert any("14.4 GiB that vLLM takes of the 16 GiB of rtx-4060-ti-16gb" in one for one in told(found["vllm"]))
+
+
+def test_a_number_beyond_all_gpus_is_judged_at_once() -> None:
+    known = known_model("meta-llama/Llama-3.1-8B-Instruct")  # 32 heads, which share 8 keys and values
+    assert (fitting(known, 24, copies=False), fitting(known, 96, copies=True)) == (8, 32)
+    assert (fitting(known, 10**12, copies=True), fitting(None, 10**12, copies=True)) == (32, 10**12)
+    assert fitting(known, 999_999_999_999, copies=True) == 1

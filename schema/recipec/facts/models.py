@@ -378,6 +378,9 @@ def _counted(known: KnownModel, family: Mapping[str, Plain], experts: int) -> Kn
     return known._replace(parameters=layers * layer + hidden + embeddings, embedding_parameters=embeddings)
 
 
+MOST_GPUS = 4096  # that a layer is split over where a model's heads are not known
+
+
 def unfit(known: KnownModel | None, parts: int, *, copies: bool) -> str:
     """Return what of a model's attention cannot be split over some GPUs; an empty text where all can, or it is not known.
 
@@ -395,7 +398,11 @@ def unfit(known: KnownModel | None, parts: int, *, copies: bool) -> str:
 
 def fitting(known: KnownModel | None, most: int, *, copies: bool) -> int:
     """Return the largest number of GPUs up to `most`, a divisor of it, that a model can be split over."""
-    return next(parts for parts in range(most, 0, -1) if most % parts == 0 and not unfit(known, parts, copies=copies))
+    if not unfit(known, most, copies=copies):
+        return most
+    heads = known.heads if known is not None else None  # no more GPUs than heads: `most` may be any number
+    able = range(min(most, heads or MOST_GPUS), 0, -1)
+    return next(parts for parts in able if most % parts == 0 and not unfit(known, parts, copies=copies))
 
 
 def _of_folder(folder: Path, config: Mapping[str, Plain]) -> dict[str, Plain]:
