@@ -108,6 +108,24 @@ LLAMAFACTORY = (
     "lm-eval[hf]==0.4.11",
     *TRACKERS,
 )
+SERVING = "openai"  # what `transformers serve` asks for beside what the others bring
+LLMCOMPRESSOR = (
+    "torch==2.13.0",
+    "llmcompressor==0.14.0.1",
+    "lm-eval[hf]==0.4.13",
+    SERVING,
+    *TRACKERS,
+    TRACKIO,
+)
+GPTQMODEL = (
+    "torch==2.13.0",
+    "gptqmodel==7.6.0",
+    "optimum==2.3.0",  # by which Transformers loads what it wrote by GPTQ
+    "lm-eval[hf]==0.4.13",
+    SERVING,
+    *TRACKERS,
+    TRACKIO,
+)
 NO_VISION = (
     "LLaMA-Factory asks for torchvision and torchaudio, whose compiled parts load only beside the CUDA build of torch. "
     "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
@@ -163,6 +181,8 @@ ENVIRONMENTS = {
         "Unsloth 2026.10.9", UNSLOTH, (), 0.7, 2.5, 3, ("torchvision", "xformers"), (), NO_XFORMERS
     ),
     "trl-1.9.0-deepspeed": Wanted("TRL 1.9.0 with DeepSpeed", (*TRL_1_9, *BUILD), ("deepspeed==0.18.9",), 0.6, 2.1, 3),
+    "llmcompressor-0.14.0.1": Wanted("llm-compressor 0.14.0.1", LLMCOMPRESSOR, (), 0.6, 2.1, 2),
+    "gptqmodel-7.6.0": Wanted("GPTQModel 7.6.0", GPTQMODEL, (), 0.6, 2.1, 4),
     "ray-2.60.0": Wanted(
         "Ray Train 2.60.0",
         ("torch==2.13.0", "ray[train]==2.60.0", "transformers==5.16.1", "accelerate==1.13.0", "numpy"),

@@ -80,7 +80,8 @@ class ModelOutput(Record, frozen=True, tag_field="type", tag="model"):
     `path` are weights that can be loaded (a hub name or a folder); with `form` adapter they are its base, and `adapter`
     is the adapter's folder. `template` says what is known of the chat template that its tokenizer carries: `none` (it
     has none), the name of one, `own` (a training laid one over it), or None (not known). `conversations`: it was trained
-    on conversations that a template rendered. `max_length` is in tokens; `head` says what it answers with.
+    on conversations that a template rendered. `max_length` is in tokens; `head` says what it answers with. Quantised weights
+    have a `scheme` and the `format` that whoever loads them must know.
     """
 
     form: Literal["full", "adapter", "quantised"]
@@ -94,6 +95,8 @@ class ModelOutput(Record, frozen=True, tag_field="type", tag="model"):
     precision: Precision
     trust_remote_code: bool
     head: Literal["next token", "score"] = "next token"
+    scheme: str | None = None
+    format: str | None = None
 
     @property
     def place(self) -> str:

@@ -211,11 +211,10 @@ class Traced:
 
     def _part(self, part: Part) -> Part:
         self._into(part.recipe, part.tree)
-        if part.generate is not None or (part.merge is not None and not isinstance(part.merge, str)):
-            for word, held in (("generate", part.generate), ("merge", part.merge)):
-                node = part.tree.entries.get(word)
-                if isinstance(held, BaseModel) and isinstance(node, Mapping):
-                    self._into(held, node)
+        for word, held in (("generate", part.generate), ("merge", part.merge), ("quantize", part.quantize)):
+            node = part.tree.entries.get(word)
+            if isinstance(held, BaseModel) and isinstance(node, Mapping):
+                self._into(held, node)
         tree, own = self._tree(part.tree), self._tree(part.own) if part.own is not None else None
         assert isinstance(tree, Mapping)
         assert own is None or isinstance(own, Mapping)

@@ -10,19 +10,21 @@ from recipec.bind import bind
 from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
 from recipec.language.base import BEST, Section
+from recipec.language.quantize import Quantize
 from recipec.language.stages import Generate, Merge, Stage, StageScript
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
 from recipec.suggest import nearest
 
 S = TypeVar("S", bound=Section)
 HEAD = frozenset(
-    ["name", "start_from", "parent_adapter", "merge", "generate", "script"]
+    ["name", "start_from", "parent_adapter", "merge", "quantize", "generate", "script"]
 )  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe where it says nothing
 # What models, sections and folders of a run are called, and what the names of stages that are made beside a course's own begin with.
 # The kinds of stages beside trainings: the words that a stage of each may have, one of which says that it is one.
 KINDS = {
+    "quantize": frozenset(["name", "start_from", "quantize", "hardware"]),
     "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards", "hardware"]),
     "script": frozenset(["name", "start_from", "script", "hardware"]),
     "evaluate": frozenset(["name", "start_from", "evaluate", "hardware"]),
@@ -51,16 +53,15 @@ class Part(NamedTuple):
     merge: str | Merge | None = None
     generate: Generate | None = None
     script: StageScript | None = None
+    quantize: Quantize | None = None
 
     @property
     def kind(self) -> str:
         """The kind of the stage: a word of it that no training has says so."""
-        if self.merge is not None:
-            return "merge"
-        if self.generate is not None:
-            return "generate"
-        if self.script is not None:
-            return "script"
+        said = {"merge": self.merge, "quantize": self.quantize, "generate": self.generate, "script": self.script}
+        own = next((name for name, section in said.items() if section is not None), None)
+        if own is not None:
+            return own
         return "evaluate" if self.own is not None and "evaluate" in self.own.entries else "train"
 
 
@@ -129,7 +130,8 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             start, parent = said["start_from"], said["parent_adapter"]
             name, merge = str(said["name"]), _merge(own)
             rows, script = _section(own, "generate", Generate), _section(own, "script", StageScript)
-            parts.append(Part(name, recipe, laid, own, path, start, parent, merge=merge, generate=rows, script=script))
+            bits, held = _section(own, "quantize", Quantize), (laid, own, path, start, parent)
+            parts.append(Part(name, recipe, *held, merge=merge, generate=rows, script=script, quantize=bits))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)
     bad = list(_names(tree, parts))
@@ -193,6 +195,7 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
         known.append(part.name)
         own = part.own.entries if part.own is not None else {}
         leaves = part.kind not in KINDS or not own.keys() <= KINDS[part.kind]
+        leaves |= part.quantize is not None
         leaves |= part.script is not None and part.script.makes in ("model", "adapter")
         models += [part.name] if leaves else []
 

@@ -35,6 +35,8 @@ HELD = {
     ("trl", "1.9.0"): "trl-1.9.0",
     ("ray", "2.60.0"): "ray-2.60.0",
     ("unsloth", "2026.10.9"): "unsloth-2026.10.9",
+    ("llmcompressor", "0.14.0.1"): "llmcompressor-0.14.0.1",
+    ("gptqmodel", "7.6.0"): "gptqmodel-7.6.0",
 }
 
 

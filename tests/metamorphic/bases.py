@@ -228,6 +228,33 @@ def _writing() -> dict[str, Any]:
 
 
 COURSES["course-writing"] = _writing()
+
+
+def _quantised() -> dict[str, Any]:
+    """A model in fewer bits, by both tools: with its own rows and every word of a method, and by what it was trained on."""
+    recipe = _course("trl", strategy="single")
+    first, second = recipe["stages"]
+    rows = {"path": "data/held.jsonl", "format": "completion", "columns": {"prompt": "q", "completion": "a"}}
+    own = {"data": [rows], "rows": 99, "max_length": 777}
+    grouped = {
+        "scheme": "w4a16",
+        "group_size": 64,
+        "symmetric": False,
+        "act_order": "group",
+        "damping": 0.05,
+        "measure": 9,
+    }
+    stages = [
+        {"name": "grouped", "quantize": {**grouped, "ignore": ["lm_head", "model.layers.0"], "calibration": own}},
+        {"name": "packed", "start_from": "first", "quantize": {"scheme": "w8a16", "tool": "gptqmodel"}},
+        {"name": "smoothed", "start_from": "first", "quantize": {"scheme": "w8a8", "smoothing": 0.5}},
+        {"name": "floating", "start_from": "first", "quantize": {"scheme": "fp8"}, "hardware": {"gpu": "h100-80gb"}},
+    ]
+    stages[0]["start_from"] = "first"
+    return {**recipe, "stages": [first, second, *stages]}
+
+
+COURSES["course-quantised"] = _quantised()
 SCRATCH = {
     f"scratch-{name}": {
         "recipe": 1,

@@ -188,6 +188,8 @@ def needed(model: type[BaseModel], path: Path, recipe: dict[str, Any]) -> dict[s
         made = {"family": "llama", "hidden_size": 64, "layers": 2, "heads": 4}
     if path[-1] == "generate":
         made = {"prompts": [{"path": "data/prompts.jsonl", "format": "prompt"}]}
+    if path[-1] == "data" and "calibration" in path:
+        made = {"path": "data/held.jsonl", "format": "chat"}
     if path[-1] == "merge":
         made = {"adapters": {(recipe.get("stages") or [{"name": "first"}])[0]["name"]: 1.0}}
     if path == ("train",):

@@ -72,7 +72,7 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             recipe |= needed
     for word, value in YAML(typ="safe").load(block).items():
         recipe[word] = value if isinstance(value, list) else {**recipe.get(word, {}), **value}
-    if "merge:" in block or "generate:" in block:  # it takes what stages before it leave
+    if "merge:" in block or "generate:" in block or "quantize:" in block:  # it takes what stages before it leave
         before = [
             {"name": "maths", "adapter": {"rank": 8}},
             {"name": "korean", "start_from": "base", "adapter": {"rank": 8}},
@@ -86,6 +86,11 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             "rewards": [{"type": "length", "max_words": 9}],
         }
         recipe["stages"] = [{"name": "sft"}, pairs, *recipe["stages"]]
+    for stage in recipe.get("stages", ()):  # what the sections around an example must say
+        if "quantize" in stage:
+            stage["quantize"].setdefault("scheme", "w4a16")
+        if "gpu" in stage.get("hardware", {}):
+            stage["hardware"].setdefault("per_node", 1)
     recipe = {word: value for word, value in recipe.items() if value is not None}
     file = tmp_path / "x.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")

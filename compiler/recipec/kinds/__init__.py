@@ -13,6 +13,7 @@ REGISTRY = {
     "train": "recipec.kinds.train",
     "merge": "recipec.kinds.merge",
     "stack": "recipec.kinds.stack",
+    "quantize": "recipec.kinds.quantize",
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",

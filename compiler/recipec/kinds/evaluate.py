@@ -9,6 +9,7 @@ from recipec.decide.graph import Graph, Handed, Made, as_handed
 from recipec.decide.machine import tracked
 from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
+from recipec.facts.schemes import schemes
 from recipec.kinds import gate
 from recipec.kinds.kind import Kind
 from recipec.language.base import BEST
@@ -34,7 +35,7 @@ LAST = "tuned"  # the name that the last model has beside its own
 
 
 class Subject(Record, frozen=True):
-    """The model that is evaluated: weights by folder or hub name, with the adapter merged over them.
+    """The model that is evaluated: weights by folder or hub name, in a `format` where they are quantised, with the adapter merged over them.
 
     `chat_template`: prompts are rendered by its tokenizer's template; `template` is what is known of that, `none` where
     it is known to be missing.
@@ -47,6 +48,7 @@ class Subject(Record, frozen=True):
     tokenizer: str
     chat_template: bool
     template: str | None
+    format: str | None = None
 
 
 class Evaluate(Record, frozen=True):
@@ -205,11 +207,19 @@ def _length(say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: 
     )
 
 
-def held(known: KnownModel | None, precision: Precision) -> float:
-    """Return the bytes of a model's weights as an evaluation holds them; 0 where its size is not known."""
+def held(known: KnownModel | None, precision: Precision, scheme: str | None = None) -> float:
+    """Return the bytes of a model's weights as an evaluation holds them; 0 where its size is not known.
+
+    Of a `scheme`, all weights but the embeddings are in its bits.
+    """
     if known is None or known.parameters is None or known.quantised is not None:
         return 0.0
-    return known.parameters * (4.0 if precision == "fp32" else 2.0)
+    each = 4.0 if precision == "fp32" else 2.0
+    if scheme is None:
+        return known.parameters * each
+    return (known.parameters - known.embedding_parameters) * schemes()[
+        scheme
+    ].weights / 8 + known.embedding_parameters * each
 
 
 def _spread(
@@ -228,7 +238,7 @@ def _spread(
         parts = fitting(known, on.per_node, copies=True)
         why = "as many as its attention heads allow"
     else:
-        weights, room = held(known, precision), FILLED * on.memory_gib * 1024**3
+        weights, room = held(known, precision, handed.model.scheme), FILLED * on.memory_gib * 1024**3
         parts = next((size for size in divisors if weights / size <= room), on.per_node)
         why = "its weights fit one GPU" if parts == 1 else f"its weights are {weights / 1024**3:.0f} GiB"
     copies = on.per_node // parts
@@ -270,6 +280,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
         tokenizer=say.rule(model.tokenizer, "", "model.tokenizer"),
         chat_template=template,
         template=plain(model.template),
+        format=plain(model.format),
     )
 
 

@@ -22,7 +22,7 @@ FILE = "rows.jsonl"
 class Generate(Record, frozen=True):
     """How rows are made: every prompt of `sources` is answered `completions` times by a model.
 
-    `path` are the model's weights, with an adapter over them where there is one. Lengths are in tokens: `max_length` is of
+    `path` are the model's weights, with an adapter over them where there is one, in a `format` where they are quantised. Lengths are in tokens: `max_length` is of
     prompt and answer together, longer prompts are left out. Of `rewards`, each answer gets the weighted sum. `makes` are
     conversations, of which `keep` says which answers, or pairs of the best and the worst answer, at least `margin` apart;
     what has less than `min_reward` is neither kept nor chosen. `keep_truncated`: answers that did not end within `max_new_tokens` too.
@@ -51,6 +51,7 @@ class Generate(Record, frozen=True):
     engine: Literal["hf", "vllm"]
     rewards: tuple[Reward, ...]
     hardware: Hardware
+    format: str | None = None
 
 
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
@@ -105,6 +106,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
             reward(say, indexed("rewards", index), one, graph) for index, one in enumerate(say.recipe.rewards)
         ),
         hardware=graph.machine,
+        format=say.rule(model.format, f"that of {parent.name}", named),
     )
     rows = RowsOutput(f"{output}/{FILE}", given.makes)
     stage = Stage(

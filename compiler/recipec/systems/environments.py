@@ -19,6 +19,7 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
     """
     stages = tuple(one if one.system else one.replaced(system=default_system(one.kind)) for one in stages)
     needs = [_need(stage) for stage in stages]
+    needs = _shared(needs)
     extras: dict[str, set[str]] = {}
     holds: dict[str, frozenset[str]] = {}
     for need in needs:
@@ -34,6 +35,19 @@ def with_environments(stages: tuple[Stage[Any], ...]) -> tuple[Stage[Any], ...]:
         release = stage.release or (pinned(name, package) if package else "")
         found.append(stage.replaced(environment=name, release=release))
     return tuple(found)
+
+
+def _shared(needs: list[Need]) -> list[Need]:
+    """Return the needs, those that are alike widened to what all of them need, where what one of them asks for has it."""
+    widest: dict[str, Need] = {}
+    for need in needs:
+        if need.alike and not need.base:
+            known = widest.get(need.alike, need)
+            widest[need.alike] = need if known.packages < need.packages else known
+    return [
+        widest[need.alike] if need.alike and not need.base and need.packages <= widest[need.alike].packages else need
+        for need in needs
+    ]
 
 
 def _need(stage: Stage[Any]) -> Need:

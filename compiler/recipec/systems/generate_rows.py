@@ -11,9 +11,9 @@ from recipec.kinds.train.records import DataSource, Reward
 from recipec.systems import rewards
 from recipec.systems.document import Sheet
 from recipec.systems.programs import program
+from recipec.systems.quantised import reading
 from recipec.systems.system import Need, System
 from recipec.systems.table import Row, constant, made, same
-from recipec.systems.trainers import GENERAL
 
 TOOL, SCRIPT, SETTINGS = "transformers", "generate_rows.py", "generate.json"
 
@@ -70,8 +70,8 @@ def _files(s: Generate) -> dict[str, str]:
     return found | {rewards.FILE: rewards.text(s)} if rewards.functions(s) else found
 
 
-def _need(_s: Generate) -> Need:
-    return Need(packages=frozenset(["transformers", "peft", "datasets"]), otherwise=GENERAL)
+def _need(s: Generate) -> Need:
+    return reading(frozenset(["transformers", "peft", "datasets"]), s.format)
 
 
 def _uses(_s: Generate) -> tuple[str, ...]:

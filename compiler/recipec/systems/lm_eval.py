@@ -11,6 +11,7 @@ from recipec.systems import accelerate, on_cpu
 from recipec.systems.check import Only
 from recipec.systems.document import Sheet, alike
 from recipec.systems.on_cpu import OnCpu
+from recipec.systems.quantised import reading
 from recipec.systems.system import Need, System
 from recipec.systems.table import (
     OMIT,
@@ -26,7 +27,6 @@ from recipec.systems.table import (
     where,
     within,
 )
-from recipec.systems.trainers import GENERAL
 
 TOOL, FILE, PACKAGE = "lm_eval", "lm_eval.yaml", "lm-eval"
 RUN: tuple[Word, ...] = ("run", "--config", Beside(FILE))
@@ -143,7 +143,7 @@ def needs(s: Evaluate) -> Need:
     """Return the environment of an evaluation."""
     if s.backend == "vllm":
         return Need("vllm-0.33.0", frozenset(["ray"] if s.copies > 1 else []))
-    return Need(packages=frozenset([PACKAGE]), otherwise=GENERAL)
+    return reading(frozenset([PACKAGE]), s.model.format, alike=TOOL)
 
 
 def uses(_s: Evaluate) -> tuple[str, ...]:

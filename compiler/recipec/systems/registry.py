@@ -21,6 +21,8 @@ REGISTRY = {
     "own_script": "recipec.systems.own_script",
     "check_scores": "recipec.systems.check_scores",
     "peft": "recipec.systems.peft",
+    "gptqmodel": "recipec.systems.gptqmodel",
+    "llmcompressor": "recipec.systems.llmcompressor",
     "stack_adapters": "recipec.systems.stack_adapters",
     "transformers": "recipec.systems.transformers",
 }

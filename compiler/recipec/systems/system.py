@@ -16,7 +16,8 @@ class Need(Record, frozen=True):
     """The environment that a stage needs: `base` by name, with `extras` in the words of environment names.
 
     Without a `base` of its own: any that holds `packages`, or else the one named by `otherwise`. `holds` are the packages
-    by which others may find this one.
+    by which others may find this one. Stages that are `alike` are compared with one another: where one environment holds what
+    all of them need, they share it, so that their tools are of the same releases.
     """
 
     base: str = ""
@@ -24,6 +25,7 @@ class Need(Record, frozen=True):
     packages: frozenset[str] = frozenset()
     otherwise: str = ""
     holds: frozenset[str] = frozenset()
+    alike: str = ""
 
 
 # The fields of turns that a chat template may write beside role and content.
@@ -63,6 +65,8 @@ class System(Record, frozen=True):
     of a model whatever the recipe says. `requantises`: the formats of checkpoints in the place of
     which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
     a prompt and what is sampled after it together.
+
+    `writes` is the format of the quantised weights that it leaves.
 
     `watches`: its jobs may have a watcher, which runs beside the stage before.
 
@@ -107,4 +111,5 @@ class System(Record, frozen=True):
     guards_fp16: bool = False
     joint_length: bool = False
     watches: bool = False
+    writes: str = ""
     on_cpu: OnCpu = OnCpu()

@@ -18,14 +18,17 @@ from recipec.source import is_list, is_mapping, is_tuple
 from recipec.systems.check import Limitation, Of1, Of2, Of3, Of4, OfAny, Only, Unsupported, Values, weighed
 
 
-class Omit:
-    """Stands for a key that is left out."""
+class Stand:
+    """Stands for what is no value: `OMIT` leaves a key out, `NULL` writes a null where that means something else."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __repr__(self) -> str:
-        return "OMIT"
+        return self.name
 
 
-OMIT = Omit()
+OMIT, NULL = Stand("OMIT"), Stand("NULL")
 _MAY_BE_SECTIONS: tuple[type[Any], ...] = (Record, tuple)  # nearly no value is of them, so that one question is enough
 
 
@@ -422,6 +425,7 @@ def fill(rows: Iterable[Row], values: Values, release: str) -> Filled:
         for key, one in ((row.keys[0], value),) if len(row.keys) == 1 else zip(row.keys, value, strict=True):
             if one is None or one is OMIT:
                 continue
+            one = None if one is NULL else one
             if row.inside:
                 top = entries.setdefault(row.inside[0], Entry({}, ()))
                 _put(top.value, (*row.inside, key), one)

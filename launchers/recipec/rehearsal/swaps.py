@@ -33,6 +33,7 @@ SHORTEST, LONGEST = 192, 1024  # tokens
 ROOMY = "4096GB"  # of a GPU that stands in
 ROOM = "of the same kind, with room for two processes in the place of all"
 ASKED = 4  # rows of a task
+CALIBRATED, MEASURED = 16, 4  # rows that are read by what quantises, and that it is measured on
 BUCKET = 1_000_000  # elements
 
 
@@ -164,6 +165,8 @@ def swaps_of(
             _training(laid, stage, part)
         elif stage.kind == "generate":
             _generating(laid, stage, part)
+        elif stage.kind == "quantize":
+            _quantizing(laid, stage, part)
         elif stage.kind == "evaluate":
             _evaluation(laid, stage, part if part.own is not None else course.whole)
         elif stage.kind == "checkpoints":
@@ -339,6 +342,16 @@ def _generating(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     laid.put(part, "generate.keep_truncated", True, "a model with random weights ends no answer")
     for word in ("min_reward", "margin"):
         laid.put(part, f"generate.{word}", None, "a model with random weights earns nothing")
+
+
+def _quantizing(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+    body, few = stage.body, "a few rows show what a run would stumble over"
+    if find(laid.tree, laid.place(part, "quantize", "calibration", "data")) is not None:
+        _sources(laid, part, ("quantize", "calibration", "data"), body.sources, CALIBRATED)
+    if body.rows:
+        laid.put(part, "quantize.calibration.rows", min(body.rows, CALIBRATED), few)
+    if body.measure:
+        laid.put(part, "quantize.measure", min(body.measure, MEASURED), few)
 
 
 def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:

@@ -68,7 +68,7 @@ def _chart(task: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     series = [
         {
             "name": metric,
-            "held_out": True,
+            "held_out": False,
             "points": [
                 [row["step"], row["tasks"][task][metric]["value"]]
                 for row in rows
@@ -78,4 +78,4 @@ def _chart(task: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         }
         for metric in rows[-1]["tasks"][task]
     ]
-    return {"title": task, "series": series}
+    return {"title": task, "series": series, "scores": True}

@@ -11,11 +11,14 @@ from recipec.plural import counted
 from recipec.render.markdown import cell, code, inert
 from recipec.report.words import (
     MANY,
+    QUANTISED,
     count,
     declared_hardware,
     how_compared,
     machine_text,
+    measured_on,
     p_text,
+    quantised_cells,
     score_json_text,
     short,
 )
@@ -43,6 +46,7 @@ def report_markdown(data: Mapping[str, Any]) -> str:
         ]
     lines += _trainings(data)
     lines += [line for one in data["checkpoints"] for line in _checkpoints(one)]
+    lines += _quantised(data["quantised"])
     lines += _folded("Stages", _table(["stage", "by", "state", "time", "used"], map(_stage, data["stages"])))
     lines += _folded("Rows of data", _rows(data))
     lines += _folded("Answers side by side", _samples(data["samples"]))
@@ -162,6 +166,14 @@ def _checkpoints(one: Mapping[str, Any]) -> list[str]:
     said = f"The best checkpoint of {inert(one['of'])} is that of step {best['step']}, by {inert(best['task'])} {inert(best['metric'])}."
     gone = f" Deleted before they could be kept: {', '.join(map(str, one['missed']))}." if one["missed"] else ""
     return [said + gone, "", *_table(["step", *map(cell, one["columns"])], rows), ""]
+
+
+def _quantised(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return what became of weights in fewer bits."""
+    if not rows:
+        return []
+    shown = (tuple(map(cell, quantised_cells(one))) for one in rows)
+    return [*_table(list(QUANTISED), shown), "", f"<sub>{inert(measured_on(rows))}</sub>", ""]
 
 
 def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,13 +16,16 @@ from recipec.report.curve import Line, svg
 from recipec.report.scores import number
 from recipec.report.words import (
     MANY,
+    QUANTISED,
     count,
     declared_hardware,
     how_compared,
     machine_text,
+    measured_on,
     moment,
     p_text,
     plain,
+    quantised_cells,
     score_json_text,
     short,
 )
@@ -48,6 +51,7 @@ def page(data: Mapping[str, Any]) -> str:
         token_counts=sorted({usage["tokens"]["counts"] for usage in usages if usage["tokens"]}),
         methods=how_compared(data["scores"]),
         comparisons=sum(len(row["changes"]) for row in data["scores"]),
+        quantised_columns=QUANTISED,
     )
 
 
@@ -76,6 +80,8 @@ def _render(template: str, data: Mapping[str, Any], **more: Any) -> str:
         clock=clock, gib=gib, number=number, score=score_json_text, p=p_text, machine=machine_text, moment=moment
     )
     environment.filters.update(count=count, plain=plain, short=short, usage=usage_text)
+    of_lists: dict[str, Any] = {"quantised": quantised_cells, "measured": measured_on}
+    environment.filters.update(of_lists)
     return environment.get_template(template).render(data, **more)
 
 
@@ -93,7 +99,7 @@ def _by_stage(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping
 def _chart(chart: Mapping[str, Any]) -> dict[str, Any]:
     """Return a chart of one run as the template shows it: training and validation of one value have one colour."""
     names = list(dict.fromkeys(series["name"] for series in chart["series"]))
-    several = len(names) > 1
+    several = len(names) > 1 or chart.get("scores", False)  # of which no training knows
     lines: list[tuple[str, str, Mapping[str, Any]]] = []
     for series in chart["series"]:
         kind = "validation" if series["held_out"] else "training"

@@ -72,16 +72,38 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
+QUANTISED = ("stage", "scheme", "by", "rows read", "weights", "perplexity before", "after", "change")
+
+
+def quantised_cells(one: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how a model was quantised as the cells of a row."""
+    bytes, before, after, change = (one[name] for name in ("bytes", "perplexity_before", "perplexity_after", "change"))
+    size = "not recorded" if bytes is None else f"{bytes / 1e9:.2f} GB" if bytes >= 1e8 else f"{bytes / 1e6:.2f} MB"
+    told = [f"{value:,.3f}" if value is not None else "–" for value in (before, after)]
+    rows = count(one["rows"]) if one["rows"] else "none"
+    changed = f"{change:+.2%}" if change is not None else "–"
+    return one["stage"], f"{one['scheme']}, {one['method']}", one["tool"], rows, size, *told, changed
+
+
+def measured_on(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return on how many rows perplexities were measured."""
+    told = ", ".join(f"{count(one['measured_rows'])} of {one['stage']}" for one in rows)
+    return f"Perplexity by token, before and after on the same rows, which were not read to quantise: {told}. It says little of a task: compare the scores too."
+
+
 __all__ = [
     "MANY",
+    "QUANTISED",
     "Change",
     "count",
     "declared_hardware",
     "how_compared",
     "machine_text",
+    "measured_on",
     "moment",
     "p_text",
     "plain",
+    "quantised_cells",
     "score_json_text",
     "short",
 ]

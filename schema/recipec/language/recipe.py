@@ -29,6 +29,7 @@ class Overrides(Section):
     deepspeed: RawKeys = Field(default={}, description="Keys of ds_config.json.")
     accelerate: RawKeys = Field(default={}, description="Keys of the accelerate configuration.")
     lm_eval: RawKeys = Field(default={}, description="Keys of the lm-eval run configuration.")
+    gptqmodel: RawKeys = Field(default={}, description="Fields of GPTQModel's QuantizeConfig.")
 
 
 class Recipe(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.decide.said import indexed
+from recipec.kinds.quantize import Quantize
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
 from recipec.language.data import COLUMNS
@@ -14,12 +15,17 @@ from recipec.suggest import nearest
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 GROUPS = ("train", "validation")
+CALIBRATION = "quantize.calibration.data"
 OF_MESSAGES = ("role", "content")  # columns of a message, not of a row
-SOURCES = ("data.train", "data.validation", "train.method")
+SOURCES = ("data.train", "data.validation", "train.method", CALIBRATION)
 
 
-def sources(s: Train) -> Iterator[tuple[str, DataSource]]:
-    """Yield every source of a training with its recipe path."""
+def sources(see: Context, s: Train | Quantize) -> Iterator[tuple[str, DataSource]]:
+    """Yield every source that is written for a training, or for a calibration, with its recipe path."""
+    if isinstance(s, Quantize):
+        for index, source in enumerate(s.sources if see.said.wrote(CALIBRATION) else ()):
+            yield indexed(CALIBRATION, index), source
+        return
     for group in GROUPS:
         for index, source in enumerate(getattr(s.data, group)):
             yield indexed(f"data.{group}", index), source
@@ -27,7 +33,11 @@ def sources(s: Train) -> Iterator[tuple[str, DataSource]]:
 
 def written(see: Context) -> Iterator[tuple[str, SourceWords]]:
     """Yield every source of the data of a part as it is written, with its recipe path."""
-    data = see.said.recipe.data
+    data, bits = see.said.recipe.data, see.said.part.quantize
+    if bits is not None:
+        for index, source in enumerate(bits.calibration.data or ()):
+            yield indexed(CALIBRATION, index), source
+        return
     for group in GROUPS if data is not None else ():
         for index, source in enumerate(getattr(data, group) or ()):
             yield indexed(f"data.{group}", index), source
@@ -52,8 +62,8 @@ def packed_pairs(_see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("data.packing", f"the rows of {s.method} cannot be packed", "drop packing")
 
 
-@contradiction("P200", "system-prompt-of-conversations", words=("data.train", "data.validation"))
-def system_prompt(see: Context, _s: Train) -> Iterator[Fault]:
+@contradiction("P200", "system-prompt-of-conversations", "train", "quantize", words=SOURCES)
+def system_prompt(see: Context, _s: Train | Quantize) -> Iterator[Fault]:
     """Finds a system prompt of a source whose rows hold whole conversations, or text as it is.
 
     Why is this bad:
@@ -129,8 +139,8 @@ def train_on(see: Context, s: Train) -> Iterator[Fault]:
         yield Fault("data.train_on", message, "drop train_on")
 
 
-@contradiction("P045", "source-of-two-places", words=SOURCES)
-def one_place(see: Context, _s: Train) -> Iterator[Fault]:
+@contradiction("P045", "source-of-two-places", "train", "quantize", words=SOURCES)
+def one_place(see: Context, _s: Train | Quantize) -> Iterator[Fault]:
     """Finds a data source with none of path, hub and stage, or with several.
 
     Why is this bad:
@@ -148,8 +158,8 @@ def one_place(see: Context, _s: Train) -> Iterator[Fault]:
             yield Fault(here, "a data source needs exactly one of path, hub, stage", advice)
 
 
-@contradiction("P046", "unknown-kind-of-file", words=SOURCES)
-def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P046", "unknown-kind-of-file", "train", "quantize", words=SOURCES)
+def kind_of_file(see: Context, s: Train | Quantize) -> Iterator[Fault]:
     """Finds a data file of a kind that no trainer reads.
 
     Why is this bad:
@@ -161,13 +171,13 @@ def kind_of_file(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat}]}
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         if source.path is not None and not source.path.endswith(SUFFIXES):
             yield Fault(f"{here}.path", "this file type is not supported", f"use one of {', '.join(SUFFIXES)}")
 
 
-@contradiction("P047", "word-of-a-hub-dataset", words=SOURCES)
-def hub_words(see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P047", "word-of-a-hub-dataset", "train", "quantize", words=SOURCES)
+def hub_words(see: Context, s: Train | Quantize) -> Iterator[Fault]:
     """Finds a subset or a revision of a local file.
 
     Why is this bad:
@@ -179,14 +189,14 @@ def hub_words(see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{hub: my-lab/chat, revision: v1, format: chat}]}
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         for word in ("subset", "revision") if source.path is not None else ():
             if see.otherwise(f"{here}.{word}"):
                 yield Fault(f"{here}.{word}", f"a local file has no {word}", "it belongs to hub")
 
 
 @contradiction("P048", "format-of-another-method", words=SOURCES)
-def formats(_see: Context, s: Train) -> Iterator[Fault]:
+def formats(see: Context, s: Train) -> Iterator[Fault]:
     """Finds rows in a format that the method cannot learn from.
 
     Why is this bad:
@@ -200,7 +210,7 @@ def formats(_see: Context, s: Train) -> Iterator[Fault]:
         data: {train: [{path: data/pairs.jsonl, format: preference}]}
     """
     known = METHODS[s.method].formats
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         if source.format not in known:
             message = f"{s.method} cannot learn from rows of format {source.format}"
             yield Fault(f"{here}.format", message, f"expected {' or '.join(known)}")
@@ -214,8 +224,8 @@ def _of_texts(source: DataSource | SourceWords) -> bool:
     return source.format == "preference" and "prompt" in source.columns
 
 
-@contradiction("P049", "unknown-column", words=SOURCES)
-def columns(see: Context, _s: Train) -> Iterator[Fault]:
+@contradiction("P049", "unknown-column", "train", "quantize", words=SOURCES)
+def columns(see: Context, _s: Train | Quantize) -> Iterator[Fault]:
     """Finds a column that the format does not have, or that rows with a prompt do not have.
 
     Why is this bad:
@@ -239,8 +249,8 @@ def columns(see: Context, _s: Train) -> Iterator[Fault]:
                 yield Fault(indexed(f"{here}.columns", name), message, f"drop it; {_TALKS}")
 
 
-@contradiction("P210", "columns-mapped-to-one", words=SOURCES)
-def mapped_to_one(_see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P210", "columns-mapped-to-one", "train", "quantize", words=SOURCES)
+def mapped_to_one(see: Context, s: Train | Quantize) -> Iterator[Fault]:
     """Finds two standard columns that are read from one column of the data.
 
     Why is this bad:
@@ -252,7 +262,7 @@ def mapped_to_one(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/rows.jsonl, format: instruction, columns: {instruction: question, output: response}}]}
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         for names in (
             [n for n in source.columns if n not in OF_MESSAGES],
             [n for n in source.columns if n in OF_MESSAGES],
@@ -267,8 +277,8 @@ def mapped_to_one(_see: Context, s: Train) -> Iterator[Fault]:
                     yield Fault((mapped or [here])[0], message, f"map {name} to a column of its own")
 
 
-@contradiction("P050", "roles-without-turns", words=SOURCES)
-def roles(_see: Context, s: Train) -> Iterator[Fault]:
+@contradiction("P050", "roles-without-turns", "train", "quantize", words=SOURCES)
+def roles(see: Context, s: Train | Quantize) -> Iterator[Fault]:
     """Finds names of roles for rows without roles.
 
     Why is this bad:
@@ -280,7 +290,7 @@ def roles(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/chat.jsonl, format: chat, roles: {user: [human]}}]}
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         if source.roles and "role" not in COLUMNS[source.format]:
             yield Fault(f"{here}.roles", f"rows of format {source.format} have no roles", "drop roles")
         elif source.roles and _of_texts(source):
@@ -343,7 +353,7 @@ def packed_and_grouped(_see: Context, s: Train) -> Iterator[Fault]:
 
 
 @contradiction("P260", "answers-exchanged", words=("data.train", "data.validation"))
-def exchanged(_see: Context, s: Train) -> Iterator[Fault]:
+def exchanged(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a preference whose chosen answer is taken from the column `rejected`, and the reverse.
 
     Why is this bad:
@@ -357,7 +367,7 @@ def exchanged(_see: Context, s: Train) -> Iterator[Fault]:
     Use instead:
         data: {train: [{path: data/pairs.jsonl, format: preference}]}
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         if source.columns.get("chosen") == "rejected" and source.columns.get("rejected") == "chosen":
             message = "the chosen answers are taken from the column rejected, and the rejected from chosen"
             yield Fault(f"{here}.columns.chosen", message, "drop columns, or exchange the names")

@@ -34,7 +34,7 @@ def order(method: str) -> int | None:
 
 
 @contradiction("P300", "roles-exchanged", words=("data.train", "data.validation"), waivable=True)
-def roles(_see: Context, s: Train) -> Iterator[Fault]:
+def roles(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a name of the user among those of the assistant, or the reverse.
 
     Why is this bad:
@@ -49,7 +49,7 @@ def roles(_see: Context, s: Train) -> Iterator[Fault]:
     When it is meant:
         You train a model that plays the user.
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         for role, others, whose in (("assistant", ASKING, "user"), ("user", ANSWERING, "assistant")):
             wrong = next((name for name in source.roles.get(role, ()) if name.lower() in others), None)
             if wrong is not None:
@@ -72,7 +72,7 @@ def _crossed(source: DataSource) -> tuple[str, str] | None:
     severity="warning",
     waivable=True,
 )
-def columns(_see: Context, s: Train) -> Iterator[Fault]:
+def columns(see: Context, s: Train) -> Iterator[Fault]:
     """Finds a prompt that is taken from a column of answers, and an answer from one of questions.
 
     Why is this bad:
@@ -87,7 +87,7 @@ def columns(_see: Context, s: Train) -> Iterator[Fault]:
     When it is meant:
     You train a model that writes questions, as for instruction back-translation.
     """
-    for here, source in sources(s):
+    for here, source in sources(see, s):
         crossed = _crossed(source)
         if crossed is not None:
             asked, answered = (source.columns[one] for one in crossed)

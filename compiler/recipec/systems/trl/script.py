@@ -45,8 +45,8 @@ WORDS = ("path", "hub", "subset", "split", "revision", "format", "columns", "rol
 TEMPLATES = ("tokenizer", "llama3", "gemma", "phi_3", "qwen3", "chatml", "mistral_v1", "mistral_v3_tekken", "alpaca")
 
 
-def _sources(group: str, count: int, words: tuple[str, ...] = WORDS) -> Row:
-    """The key holds the sources of a group, `count` of them, each a mapping of its `words`; without a weight it is 1."""
+def source_rows(key: str, at: str, count: int, words: tuple[str, ...] = WORDS) -> Row:
+    """The key holds the sources at a plan path, `count` of them, each a mapping of its `words`; without a weight it is 1."""
     width = len(words)
 
     def say(*values: Any) -> list[dict[str, Any]]:
@@ -55,14 +55,14 @@ def _sources(group: str, count: int, words: tuple[str, ...] = WORDS) -> Row:
 
     def back(sources: Any) -> dict[str, Any]:
         return {
-            f"data.{group}.{index}.{word}": _roles(source[word]) if word == "roles" else source[word]
+            f"{at}.{index}.{word}": _roles(source[word]) if word == "roles" else source[word]
             for index, source in enumerate(sources)
             for word in words
             if word in source
         }
 
-    paths = tuple(f"data.{group}.{index}.{word}" for index in range(count) for word in words)
-    return Row((group,), paths, say, back)
+    paths = tuple(f"{at}.{index}.{word}" for index in range(count) for word in words)
+    return Row((key,), paths, say, back)
 
 
 def _roles(roles: dict[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -95,8 +95,8 @@ def setting_rows(s: Train) -> tuple[Row, ...]:
         same("chat_template_file", "model.chat_template_file"),
         same("special_tokens", "model.special_tokens"),
         same("new_tokens", "model.new_tokens"),
-        _sources("train", len(s.data.train)),
-        _sources("validation", len(s.data.validation), WORDS[:-1]),  # none of them is repeated
+        source_rows("train", "data.train", len(s.data.train)),
+        source_rows("validation", "data.validation", len(s.data.validation), WORDS[:-1]),  # none of them is repeated
         same("holdout", "data.holdout"),
         same("shuffle", "data.shuffle"),
         same("streaming", "data.streaming"),

@@ -74,6 +74,7 @@ need() {  # data file
 }
 need recipes/data/preferences.jsonl
 need recipes/data/shop_chat.jsonl
+make_environment llmcompressor-0.14.0.1 ''
 make_environment trl-1.16.0 ''
 for stage; do bash "$here/$stage/run.sh"; done  # those that are named
 [ $# = 0 ] || exit 0
@@ -82,6 +83,8 @@ bash "$here/sft-merge/run.sh"
 bash "$here/dpo/run.sh"
 bash "$here/dpo-stack/run.sh"
 bash "$here/merged/run.sh"
+bash "$here/served/run.sh"
 bash "$here/evaluate-base/run.sh"
 bash "$here/evaluate-sft/run.sh"
 bash "$here/evaluate-dpo/run.sh"
+bash "$here/evaluate-served/run.sh"

@@ -237,26 +237,27 @@ def load_rows(settings: dict, tokenizer):
     return train, held
 
 
-def _load(source: dict, settings: dict, tokenizer):
+def read(source: dict, *, streaming: bool):
+    """Return the rows of a source, and the source with what is in them. Raises SystemExit where a column is missing."""
     from datasets import load_dataset
 
     if source["path"] is not None:
         place, files = KINDS[Path(source["path"]).suffix], source["path"]
     else:
         place, files = source["hub"], None
-    rows = load_dataset(
-        place,
-        source["subset"],
-        data_files=files,
-        split=source["split"],
-        revision=source["revision"],
-        streaming=settings["streaming"],
-    )
+    words = {"data_files": files, "split": source["split"], "revision": source["revision"]}
+    rows = load_dataset(place, source["subset"], streaming=streaming, **words)
     names = rows.column_names or list(next(iter(rows)))
     source = {**source, "tools": "tools" in names and "messages" in source["columns"]}
     missing = [name for name in _columns(source) if name not in names]
     if missing:
         raise SystemExit(f"rows.py: {files or place} has no column {', '.join(missing)}; it has {', '.join(names)}")
+    return rows, source
+
+
+def _load(source: dict, settings: dict, tokenizer):
+    rows, source = read(source, streaming=settings["streaming"])
+    names = rows.column_names or list(next(iter(rows)))
 
     def several(batch: dict) -> dict:
         found = [
@@ -411,6 +412,8 @@ def _conversation(
     """Label the assistant's turns: from where the model would begin to speak to the token that ends the turn."""
     whole = _rendered(turns, tools, tokenizer)
     spans, end = [], 0
+    if settings["train_on"] == "all":
+        return _masked(whole, spans, settings, tokenizer, special=False)
     for index, turn in enumerate(turns):
         said, content, answers = turn["content"].strip(), turn["content"], turn["role"] == "assistant"
         if turn["role"] == "system":
@@ -448,11 +451,8 @@ def _end_of_calls(whole: str, turns: list[dict], index: int, tools: list | None,
 def _masked(text: str, spans: list, settings: dict, tokenizer, *, special: bool) -> tuple[list[int], list[int]]:
     """Return tokens and labels; a special token right after a span, which ends the turn, belongs to it."""
     coded = _encode(text, tokenizer, special=special, offsets=True)
-    ids, labels, ends = (
-        list(coded["input_ids"]),
-        [],
-        set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder),
-    )
+    ids, labels = list(coded["input_ids"]), []
+    ends = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     if settings["train_on"] == "all":
         return ids, list(ids)
     inside = False

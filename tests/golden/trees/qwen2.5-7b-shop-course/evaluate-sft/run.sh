@@ -3,7 +3,7 @@
 # Run it from the folder that the recipe's paths start at.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-environment=trl-1.16.0
+environment=llmcompressor-0.14.0.1
 bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"
 [ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }
 PATH="$(cd "$bin" && pwd):$PATH"

@@ -1,0 +1,299 @@
+"""Contradictions about weights in fewer bits: what is quantised, by what, and for which GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.facts.models import KnownModel, formats
+from recipec.facts.schemes import schemes
+from recipec.kinds.quantize import Quantize, reads
+from recipec.kinds.train.records import Train
+from recipec.language import Recipe
+from recipec.plan import ModelOutput
+from recipec.rules.rule import Context, Fault, contradiction
+
+SCHEME, METHOD, GROUP = "quantize.scheme", "quantize.method", "quantize.group_size"
+ROWS = "quantize.calibration"
+TILE = 16  # weights of nvfp4 that share a scale
+MARLIN = (32, 64, 128)  # groups that vLLM's kernels read, beside one scale for each channel
+
+
+def _starts(see: Context) -> Iterator[ModelOutput]:
+    """Yield the models that a stage starts from."""
+    for one in see.stage.inputs if see.stage is not None else ():
+        if isinstance(one.output, ModelOutput):
+            yield one.output
+
+
+@contradiction("P265", "quantised-before", "quantize", words=("model.base", "start_from", "quantize"))
+def quantised_before(see: Context, s: Quantize) -> Iterator[Fault]:
+    """Finds a model to be quantised whose weights are in fewer bits already.
+
+    Why is this bad:
+    Tools refuse it, or round twice: the second rounding starts from what the first has lost.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: fp8}}
+          - {name: smaller, quantize: {scheme: w4a16}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: fp8}}
+          - {name: smaller, start_from: sft, quantize: {scheme: w4a16}}
+    """
+    made = next((one.scheme for one in _starts(see) if one.scheme is not None), None)
+    known = see.model(s.path)
+    if made is not None:
+        yield Fault("start_from", f"these weights are {made} already", "start from the stage that trained them")
+    elif known is not None and known.quantised is not None:
+        held = formats()[known.quantised].says
+        yield Fault("start_from", f"the weights of {s.path} are in {held} already", "start from the model in bf16")
+
+
+@contradiction("P266", "training-of-quantised-weights", words=("start_from", "quantize", "stages"))
+def trains_quantised(see: Context, _s: Train) -> Iterator[Fault]:
+    """Finds a training that starts from weights that a stage has quantised.
+
+    Why is this bad:
+    They are packed for serving: no trainer computes gradients through them. Train first, and quantise the result.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: w4a16}}
+          - {name: more, train: {learning_rate: 1e-6}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: more, train: {learning_rate: 1e-6}}
+          - {name: small, quantize: {scheme: w4a16}}
+    """
+    made = next((one.scheme for one in _starts(see) if one.scheme is not None), None)
+    if made is not None:
+        yield Fault(
+            "start_from", f"weights in {made} cannot be trained", "start from the stage before, and quantise last"
+        )
+
+
+@contradiction("P267", "nothing-to-calibrate-by", "quantize", words=("quantize", "data", "start_from"))
+def no_rows(see: Context, s: Quantize) -> Iterator[Fault]:
+    """Finds a model that reads rows while it is quantised, and no rows that it could read; or so few that none is read.
+
+    Why is this bad:
+    GPTQ, AWQ and ranges of activations follow from what the model reads. Without rows the tool ends, after the trainings.
+
+    Example:
+        data: null
+        train: null
+        stages:
+          - {name: small, start_from: base, quantize: {scheme: w4a16}}
+
+    Use instead:
+        data: null
+        train: null
+        stages:
+          - name: small
+            start_from: base
+            quantize: {scheme: w4a16, calibration: {data: [{path: data/chat.jsonl, format: chat}]}}
+    """
+    if s.rows and not s.sources:
+        message = f"{s.scheme} by {s.method} reads rows, and no stage before it has any"
+        yield Fault(ROWS if see.said.wrote(ROWS) else SCHEME, message, "name them: calibration: {data: […]}")
+    elif s.measure and not s.sources:
+        yield Fault("quantize.measure", "there are no rows to measure on", "name them: calibration: {data: […]}")
+
+
+@contradiction("P268", "word-of-another-quantisation", "quantize", words=("quantize",))
+def other_words(see: Context, s: Quantize) -> Iterator[Fault]:
+    """Finds a word that the chosen scheme, or the chosen method, does not have.
+
+    Why is this bad:
+    It would have no effect, and whoever reads the recipe counts on it.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: fp8, group_size: 64}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: w4a16, group_size: 64}}
+    """
+    scheme = schemes()[s.scheme]
+    smooths = scheme.number == "whole" and scheme.activations == 8
+    for word, fits, message, advice in (
+        (
+            "group_size",
+            scheme.groups,
+            f"{s.scheme} fixes which weights share a scale",
+            "drop it: it belongs to w4a16 and w8a16",
+        ),
+        ("symmetric", scheme.groups, f"{s.scheme} has no zero points", "drop it: it belongs to w4a16 and w8a16"),
+        ("act_order", s.method == "gptq", f"{s.method} has no order of columns", "drop it: it belongs to gptq"),
+        ("damping", s.method == "gptq", f"{s.method} has no Hessian", "drop it: it belongs to gptq"),
+        ("smoothing", smooths, f"{s.scheme} is not smoothed", "drop it: it belongs to w8a8"),
+    ):
+        if not fits and see.said.wrote(f"quantize.{word}"):
+            yield Fault(f"quantize.{word}", message, advice)
+    learns = reads(s.scheme, s.method) or bool(s.smoothing)
+    looks = learns or s.measure > 0
+    for word, fits in (("rows", learns), ("max_length", looks), ("data", looks)):
+        if not fits and see.said.wrote(f"{ROWS}.{word}"):
+            message = f"{s.scheme} by {s.method} reads no rows"
+            yield Fault(f"{ROWS}.{word}", message, f"drop {word}: gptq and awq read rows")
+
+
+@contradiction("P269", "groups-that-divide-no-row", "quantize", words=("quantize", "model.base", "start_from"))
+def group_size(see: Context, s: Quantize) -> Iterator[Fault]:
+    """Finds groups of weights that do not divide the width of a layer, or that vLLM's kernels do not read.
+
+    Why is this bad:
+    The tool ends when it comes to that layer; or the checkpoint is made, and no server loads it.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: w4a16, group_size: 96}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: w4a16, group_size: 128}}
+    """
+    scheme = schemes()[s.scheme]
+    size = s.group_size if scheme.groups else TILE if s.scheme.startswith("nvfp4") else None
+    if not isinstance(size, int):
+        return
+    if scheme.groups and size not in MARLIN:
+        sizes = ", ".join(map(str, MARLIN))
+        yield Fault(GROUP, f"vLLM reads no groups of {size} weights", f"use one of {sizes}, or channel")
+        return
+    known = see.model(s.path)
+    odd = [f"{name} of {width:,}" for name, width in _rows_of(known) if width % size]
+    if odd:
+        fits = [one for one in MARLIN if all(width % one == 0 for _, width in _rows_of(known))]
+        advice = (
+            f"use {fits[-1]}" if fits and scheme.groups else "use scheme: fp8" if not scheme.groups else "use channel"
+        )
+        place = GROUP if see.said.wrote(GROUP) else SCHEME
+        yield Fault(place, f"groups of {size} weights do not divide {', '.join(odd)}", advice)
+
+
+def _rows_of(known: KnownModel | None) -> Iterator[tuple[str, int]]:
+    """Yield the widths of what linear layers read: of the hidden state, of all heads, of the feed-forward layer."""
+    if known is None:
+        return
+    heads = known.heads * known.head_size if known.heads and known.head_size else None
+    for name, width in (
+        ("the hidden state", known.hidden_size),
+        ("the heads", heads),
+        ("the feed-forward layer", known.ffn_size),
+    ):
+        if width:
+            yield name, width
+
+
+@contradiction("P270", "scheme-that-no-server-runs-here", "quantize", words=("quantize", "hardware.gpu"), waivable=True)
+def not_served(_see: Context, s: Quantize) -> Iterator[Fault]:
+    """Finds a scheme that vLLM does not serve on the declared GPU.
+
+    Why is this bad:
+    The server ends when it loads the model. On Blackwell that is INT8: "Int8 not supported on SM120. Use FP8 quantization instead".
+
+    Example:
+        hardware: {gpu: rtx-5090}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: small, quantize: {scheme: w8a8}}
+
+    Use instead:
+        hardware: {gpu: rtx-5090}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: small, quantize: {scheme: fp8}}
+
+    When it is meant:
+    The model is served on other GPUs than these.
+    """
+    scheme, on = schemes()[s.scheme], s.hardware
+    if on.device == "gpu" and (on.sm < scheme.least or (scheme.below is not None and on.sm >= scheme.below)):
+        better = next(
+            (n for n, o in schemes().items() if o.full <= on.sm and (o.below is None or on.sm < o.below)), None
+        )
+        message = f"vLLM does not serve {s.scheme} on {on.gpu}, of compute capability {on.sm / 10:.1f}"
+        advice = f"use scheme: {'fp8' if on.sm >= schemes()['fp8'].full else better}" if better else "use a newer GPU"
+        yield Fault(SCHEME, message, f"{advice}, or say by hardware what serves it")
+
+
+@contradiction(
+    "P274",
+    "scheme-without-its-speed",
+    "quantize",
+    words=("quantize", "hardware.gpu"),
+    severity="warning",
+    waivable=True,
+)
+def not_computed(_see: Context, s: Quantize) -> Iterator[Fault]:
+    """Finds a scheme in which the declared GPU cannot compute: it only holds the weights.
+
+    Why is this bad:
+    vLLM turns the weights into 16 bits for every layer. Memory is saved, but throughput under load is not gained, and activations
+    keep their bits: FP8 is computed from compute capability 8.9 on (in blocks from 9.0), NVFP4 from 10.0.
+
+    Example:
+        hardware: {gpu: a100-80gb}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: small, quantize: {scheme: fp8}}
+
+    Use instead:
+        hardware: {gpu: a100-80gb}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: small, quantize: {scheme: w8a8}}
+
+    When it is meant:
+    The model is served on other GPUs than these, or only memory counts.
+    """
+    scheme, on = schemes()[s.scheme], s.hardware
+    served = on.sm >= scheme.least and (scheme.below is None or on.sm < scheme.below)
+    if on.device == "gpu" and served and on.sm < scheme.full:
+        message = (
+            f"{on.gpu} holds {s.scheme} and computes in 16 bits: it wants compute capability {scheme.full / 10:.1f}"
+        )
+        other = "w4a16" if scheme.weights == 4 else "w8a8"
+        yield Fault(SCHEME, message, f"use scheme: {other}, or say by hardware what serves it")
+
+
+@contradiction("P275", "one-process-quantises", "part", words=("hardware.per_node", "quantize"))
+def one_process(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds several GPUs for a stage that quantises.
+
+    Why is this bad:
+    It holds one layer at a time on one GPU, and the rest of the model in the machine's memory. The others would be paid for, and idle.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: w4a16}, hardware: {per_node: 2}}
+        hardware: {gpu: a100-80gb, per_node: 4}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: small, quantize: {scheme: w4a16}, hardware: {per_node: 1}}
+        hardware: {gpu: a100-80gb, per_node: 4}
+    """
+    if see.said.part.quantize is not None and see.said.says_own("hardware") and recipe.hardware.per_node > 1:
+        own = see.said.part.own
+        said = own.entries.get("hardware") if own is not None else None
+        if "per_node" in getattr(said, "entries", {}):
+            yield Fault("hardware.per_node", "quantising takes one GPU", "set per_node: 1, or drop it")
+
+
+RULES = (one_process, quantised_before, trains_quantised, no_rows, other_words, group_size, not_served, not_computed)

@@ -1,0 +1,35 @@
+"""Schemes of post-training quantisation: bits, formats, and the GPUs that compute in them."""
+
+from functools import cache
+from typing import Literal, NamedTuple
+
+from recipec.facts import FOLDER
+from recipec.source import Source, is_mapping, plain
+from recipec.yaml_reader import read_text
+
+
+class Scheme(NamedTuple):
+    """What a scheme makes of weights and activations: bits of one value, whole or floating numbers.
+
+    `groups`: weights share scales in groups that a recipe may choose. `reads`: rounding needs rows. vLLM serves it on GPUs of
+    compute capability × 10 from `least` on and before `below`, and computes in it from `full` on. `preset` is the name that
+    compressed-tensors has for all of it.
+    """
+
+    weights: int
+    activations: int
+    number: Literal["whole", "floating"]
+    groups: bool
+    reads: bool
+    least: int
+    full: int
+    below: int | None
+    preset: str | None
+
+
+@cache
+def schemes() -> dict[str, Scheme]:
+    """Return the schemes by name."""
+    rows = plain(read_text(Source("schemes.yaml", (FOLDER / "schemes.yaml").read_text(encoding="utf-8"))))
+    assert is_mapping(rows)
+    return {str(name): Scheme(**row) for name, row in rows.items()}
