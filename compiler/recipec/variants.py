@@ -211,7 +211,12 @@ class Traced:
 
     def _part(self, part: Part) -> Part:
         self._into(part.recipe, part.tree)
-        for word, held in (("generate", part.generate), ("merge", part.merge), ("quantize", part.quantize)):
+        for word, held in (
+            ("generate", part.generate),
+            ("merge", part.merge),
+            ("quantize", part.quantize),
+            ("serve", part.serve),
+        ):
             node = part.tree.entries.get(word)
             if isinstance(held, BaseModel) and isinstance(node, Mapping):
                 self._into(held, node)

@@ -11,13 +11,14 @@ from recipec.diagnostics import Finding, tidy
 from recipec.language import Recipe
 from recipec.language.base import BEST, Section
 from recipec.language.quantize import Quantize
+from recipec.language.serve import Serve
 from recipec.language.stages import Generate, Merge, Stage, StageScript
 from recipec.source import Items, Mapping, Node, Path, Scalar, Span, find, key_span, plain
 from recipec.suggest import nearest
 
 S = TypeVar("S", bound=Section)
 HEAD = frozenset(
-    ["name", "start_from", "parent_adapter", "merge", "quantize", "generate", "script"]
+    ["name", "start_from", "parent_adapter", "merge", "quantize", "serve", "generate", "script"]
 )  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe where it says nothing
@@ -25,6 +26,7 @@ INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe wh
 # The kinds of stages beside trainings: the words that a stage of each may have, one of which says that it is one.
 KINDS = {
     "quantize": frozenset(["name", "start_from", "quantize", "hardware"]),
+    "serve": frozenset(["name", "start_from", "serve", "hardware"]),
     "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards", "hardware"]),
     "script": frozenset(["name", "start_from", "script", "hardware"]),
     "evaluate": frozenset(["name", "start_from", "evaluate", "hardware"]),
@@ -54,11 +56,18 @@ class Part(NamedTuple):
     generate: Generate | None = None
     script: StageScript | None = None
     quantize: Quantize | None = None
+    serve: Serve | None = None
 
     @property
     def kind(self) -> str:
         """The kind of the stage: a word of it that no training has says so."""
-        said = {"merge": self.merge, "quantize": self.quantize, "generate": self.generate, "script": self.script}
+        said = {
+            "merge": self.merge,
+            "quantize": self.quantize,
+            "serve": self.serve,
+            "generate": self.generate,
+            "script": self.script,
+        }
         own = next((name for name, section in said.items() if section is not None), None)
         if own is not None:
             return own
@@ -130,8 +139,9 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             start, parent = said["start_from"], said["parent_adapter"]
             name, merge = str(said["name"]), _merge(own)
             rows, script = _section(own, "generate", Generate), _section(own, "script", StageScript)
-            bits, held = _section(own, "quantize", Quantize), (laid, own, path, start, parent)
-            parts.append(Part(name, recipe, *held, merge=merge, generate=rows, script=script, quantize=bits))
+            bits, server = _section(own, "quantize", Quantize), _section(own, "serve", Serve)
+            kinds = (merge, rows, script, bits, server)
+            parts.append(Part(name, recipe, laid, own, path, start, parent, (), *kinds))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)
     bad = list(_names(tree, parts))

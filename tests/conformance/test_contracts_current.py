@@ -37,6 +37,7 @@ HELD = {
     ("unsloth", "2026.10.9"): "unsloth-2026.10.9",
     ("llmcompressor", "0.14.0.1"): "llmcompressor-0.14.0.1",
     ("gptqmodel", "7.6.0"): "gptqmodel-7.6.0",
+    ("vllm", "0.33.0"): "vllm-cli",
 }
 
 

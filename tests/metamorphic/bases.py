@@ -255,6 +255,45 @@ def _quantised() -> dict[str, Any]:
 
 
 COURSES["course-quantised"] = _quantised()
+
+
+def _served() -> dict[str, Any]:
+    """An adapter, and beside it another, that vLLM serves; and the merged model, with all that a server may be told."""
+    recipe = _course("trl", strategy="single")
+    first, second = recipe["stages"]
+    more = {"name": "more", "start_from": "base", "data": first["data"], "train": first["train"]}
+    every = {
+        "name": "shop",
+        "host": "0.0.0.0",
+        "port": 9000,
+        "key_variable": "SHOP_KEY",
+        "max_length": 1024,
+        "max_requests": 32,
+    }
+    every |= {
+        "max_batched_tokens": 4096,
+        "gpu_memory_share": 0.8,
+        "tensor_parallel": 2,
+        "data_parallel": 2,
+        "prefix_caching": False,
+    }
+    every |= {"kv_cache": "fp8", "tool_parser": "hermes", "reasoning_parser": "qwen3", "structured_outputs": "xgrammar"}
+    every |= {"speculative": {"method": "draft_model", "model": "org/little", "tokens": 3}, "ask": "How much is it?"}
+    stages = [
+        {"name": "both", "start_from": "first", "serve": {"adapters": ["more"]}},
+        {"name": "merged", "merge": "first"},
+        {"name": "told", "serve": every},
+        {"name": "local", "start_from": "first", "serve": {"port": 8001}, "hardware": {"gpu": "none", "per_node": 1}},
+    ]
+    return {
+        **recipe,
+        "hardware": {"gpu": "h100-80gb", "per_node": 4},
+        "parallel": {},
+        "stages": [first, second, more, *stages],
+    }
+
+
+COURSES["course-served"] = _served()
 SCRATCH = {
     f"scratch-{name}": {
         "recipe": 1,

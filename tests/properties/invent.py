@@ -33,6 +33,7 @@ PATTERNS = {
     ],
     r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$": ["0%", "1%", "100%", "100.0%", "0.1%", "99.999%", "00%"],
     r"^https?://": ["http://localhost:1/x", "https://a b"],
+    r"^[A-Z][A-Z0-9_]*$": ["A", "SHOP_KEY", "X1"],
     r"^[A-Za-z_][A-Za-z0-9_]*$": ["A", "_x", "HF_HOME", "no"],
     r"^[^\W\d]\w*$": ["f", "점수", "exact", "class", "print"],
     r"^[^/.][^/]*\.(jsonl|json|parquet|csv)$": ["rows.jsonl", "a b.json", "행.parquet", "x.y.csv"],

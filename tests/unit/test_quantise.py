@@ -77,6 +77,12 @@ def test_an_adapter_is_merged_first_and_once() -> None:
     assert 'export CUDA_VISIBLE_DEVICES="${gpu%%,*}"' in found.files["a/run.sh"]
 
 
+def test_the_adapter_stays_what_its_name_means() -> None:
+    found = stages(compiled("{name: a, quantize: {scheme: fp8}}", "{name: merged, merge: sft}", more="evaluate: {tasks: [gsm8k], models: [sft]}\n"))  # fmt: skip
+    assert found["merged"].body.adapter == "runs/small/sft"
+    assert found["evaluate-sft"].body.model.adapter == "runs/small/sft"
+
+
 def test_weights_that_are_trained_in_full_need_no_merge() -> None:
     there = stages(compiled("{name: a, quantize: {scheme: fp8}}", text=RECIPE.replace(", adapter: {rank: 16}", "")))
     assert list(there) == ["sft", "a"]

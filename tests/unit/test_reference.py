@@ -72,7 +72,9 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             recipe |= needed
     for word, value in YAML(typ="safe").load(block).items():
         recipe[word] = value if isinstance(value, list) else {**recipe.get(word, {}), **value}
-    if "merge:" in block or "generate:" in block or "quantize:" in block:  # it takes what stages before it leave
+    if (
+        "merge:" in block or "generate:" in block or "quantize:" in block or "serve:" in block
+    ):  # it takes what stages before it leave
         before = [
             {"name": "maths", "adapter": {"rank": 8}},
             {"name": "korean", "start_from": "base", "adapter": {"rank": 8}},

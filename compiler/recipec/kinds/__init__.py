@@ -14,6 +14,7 @@ REGISTRY = {
     "merge": "recipec.kinds.merge",
     "stack": "recipec.kinds.stack",
     "quantize": "recipec.kinds.quantize",
+    "serve": "recipec.kinds.serve",
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",

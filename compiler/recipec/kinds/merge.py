@@ -50,6 +50,18 @@ def after(say: Said, graph: Graph, handed: Handed, word: str) -> Made:
     return _made(say, graph, f"{handed.name}-merge" if graph.several else "merge", handed.name, (handed,), word)
 
 
+def before(say: Said, graph: Graph, handed: Handed, word: str) -> tuple[tuple[Made, ...], Handed]:
+    """Return the merged model of an adapter for a stage that starts from it, and the stage that makes it where none does yet.
+
+    The adapter stays what its name means.
+    """
+    merged = graph.merged.get(handed.name)
+    if merged is not None:
+        return (), merged
+    made = after(say, graph, handed, word).replaced(merges=True)
+    return (made,), made.hands or handed
+
+
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     """Make the stage that a user wrote."""
     given = say.part.merge

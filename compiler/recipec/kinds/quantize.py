@@ -69,11 +69,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     before: tuple[Made, ...] = ()
     learnt = parent.stage
     if parent.model.adapter is not None:
-        if (merged := graph.merged.get(parent.name)) is None:
-            before = (merge.after(say, graph, parent, "start_from"),)
-            assert before[0].hands is not None
-            merged = before[0].hands
-        parent = merged
+        before, parent = merge.before(say, graph, parent, "start_from")
     return (*before, _made(say, graph, given, parent, learnt))
 
 
@@ -230,5 +226,6 @@ def _sentence(stage: Stage[Quantize]) -> str:
     return f"quantises {code(s.path)} to {s.scheme} {how}, with {s.tool}{read}; {', '.join(map(code, s.ignore))} stay as they are"
 
 
-ACTS = ("output", "hardware")
+# of the machine, nothing takes several nodes
+ACTS = ("output", "hardware.gpu", "hardware.per_node", "hardware.host_memory_gib")
 KIND = Kind("quantize", Quantize, "Quantises the model.", decide, _sentence, ACTS)

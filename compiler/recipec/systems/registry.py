@@ -19,6 +19,8 @@ REGISTRY = {
     "evaluate_checkpoints": "recipec.systems.evaluate_checkpoints",
     "generate_rows": "recipec.systems.generate_rows",
     "own_script": "recipec.systems.own_script",
+    "vllm_serve": "recipec.systems.vllm_serve",
+    "transformers_serve": "recipec.systems.transformers_serve",
     "check_scores": "recipec.systems.check_scores",
     "peft": "recipec.systems.peft",
     "gptqmodel": "recipec.systems.gptqmodel",

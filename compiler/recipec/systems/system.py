@@ -66,6 +66,8 @@ class System(Record, frozen=True):
     which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
     a prompt and what is sampled after it together.
 
+    `needs_gpu`: nothing of it runs on a CPU. `serves_adapters`: over their base, as they are.
+
     `writes` is the format of the quantised weights that it leaves.
 
     `watches`: its jobs may have a watcher, which runs beside the stage before.
@@ -112,4 +114,6 @@ class System(Record, frozen=True):
     joint_length: bool = False
     watches: bool = False
     writes: str = ""
+    needs_gpu: bool = False
+    serves_adapters: bool = False
     on_cpu: OnCpu = OnCpu()

@@ -167,6 +167,8 @@ def swaps_of(
             _generating(laid, stage, part)
         elif stage.kind == "quantize":
             _quantizing(laid, stage, part)
+        elif stage.kind == "serve":
+            _serving(laid, stage, part)
         elif stage.kind == "evaluate":
             _evaluation(laid, stage, part if part.own is not None else course.whole)
         elif stage.kind == "checkpoints":
@@ -352,6 +354,18 @@ def _quantizing(laid: _Laid, stage: Stage[Any], part: Part) -> None:
         laid.put(part, "quantize.calibration.rows", min(body.rows, CALIBRATED), few)
     if body.measure:
         laid.put(part, "quantize.measure", min(body.measure, MEASURED), few)
+
+
+def _serving(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+    """Let the server on the CPU stand in for one on GPUs: what only that one has is not said."""
+    if not system(stage.system).needs_gpu:
+        return
+    place = laid.place(part, "serve")
+    node = find(laid.tree, place)
+    said = plain(node) if node is not None else None
+    for word in said if isinstance(said, dict) else ():
+        if word not in ("tool", "host", "port", "ask"):
+            laid.at((*place, word), None, "the server that stands in does not have it")
 
 
 def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:

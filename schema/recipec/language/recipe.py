@@ -29,6 +29,7 @@ class Overrides(Section):
     deepspeed: RawKeys = Field(default={}, description="Keys of ds_config.json.")
     accelerate: RawKeys = Field(default={}, description="Keys of the accelerate configuration.")
     lm_eval: RawKeys = Field(default={}, description="Keys of the lm-eval run configuration.")
+    vllm: RawKeys = Field(default={}, description="Keys of the file that `vllm serve --config` reads.")
     gptqmodel: RawKeys = Field(default={}, description="Fields of GPTQModel's QuantizeConfig.")
 
 

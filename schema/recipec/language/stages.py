@@ -10,6 +10,7 @@ from recipec.language.evaluate import Evaluate
 from recipec.language.model import Adapter, Model
 from recipec.language.platform import Parallel, Share
 from recipec.language.quantize import Quantize
+from recipec.language.serve import Serve
 from recipec.language.train import Reward, Rollout, Train
 
 Trainer = Literal["axolotl", "trl", "llamafactory", "unsloth", "openrlhf", "script"]
@@ -129,7 +130,7 @@ class Generate(Section):
 
 
 class Stage(Section):
-    """One stage: a training; with `merge` a merge, with `quantize` fewer bits, with `generate` rows, with `script` your program, with `evaluate` scores.
+    """One stage: a training; with `merge` a merge, with `quantize` fewer bits, with `serve` a server, with `generate` rows, with `script` your program, with `evaluate` scores.
 
     Keys that it does not set are taken from the recipe, but for `evaluate`.
     """
@@ -150,6 +151,9 @@ class Stage(Section):
         description="Makes this a merge: the stage whose adapter is merged into its base, or several by weight.",
     )
     quantize: Quantize | None = Field(default=None, description="Makes this the model of start_from in fewer bits.")
+    serve: Serve | None = Field(
+        default=None, description="Makes this a server for start_from, which no other stage waits for."
+    )
     generate: Generate | None = Field(default=None, description="Makes this rows that a model writes.")
     script: StageScript | None = Field(default=None, description="Makes this a program of your own.")
     evaluate: Evaluate | None = Field(

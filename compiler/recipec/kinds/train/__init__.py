@@ -66,12 +66,8 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     start = _start(say, graph)
     below = start if start is not None and start.model.adapter is not None else None
     if start is not None and below is not None and say.part.parent_adapter in ("merge", "stack"):
-        merged = graph.merged.get(start.name)
-        if merged is None:
-            made = merge.after(say, graph, start, "parent_adapter")
-            before.append(made.replaced(merges=True))
-            merged = made.hands
-        start = merged
+        made, start = merge.before(say, graph, start, "parent_adapter")
+        before += made
     first = len(graph.models) == 1
     parent = start or _own(say, graph)
     body = _body(say, graph, train, start, parent)

@@ -214,9 +214,10 @@ def engine(see: Context, s: Train) -> Iterator[Fault]:
     if s.rollout is None:
         return
     if s.rollout.engine != "vllm":
+        advice = "drop it" if s.hardware.device == "cpu" else "set engine: vllm, or drop it"
         for word in ("engines", "tensor_parallel", "gpu_memory_share"):
             if see.otherwise(f"rollout.{word}"):
-                yield Fault(f"rollout.{word}", f"{word} belongs to vLLM", "set engine: vllm, or drop it")
+                yield Fault(f"rollout.{word}", f"{word} belongs to vLLM", advice)
     elif s.hardware.device == "cpu":
         yield Fault("rollout.engine", "vLLM needs a GPU", "use engine: hf")
 

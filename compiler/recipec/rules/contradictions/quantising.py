@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recipec.decide.machine import hardware
 from recipec.facts.models import KnownModel, formats
 from recipec.facts.schemes import schemes
 from recipec.kinds.quantize import Quantize, reads
@@ -270,12 +271,13 @@ def not_computed(_see: Context, s: Quantize) -> Iterator[Fault]:
         yield Fault(SCHEME, message, f"use scheme: {other}, or say by hardware what serves it")
 
 
-@contradiction("P275", "one-process-quantises", "part", words=("hardware.per_node", "quantize"))
+@contradiction("P275", "stage-of-one-process", "part", words=("hardware.per_node", "quantize", "serve"))
 def one_process(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds several GPUs for a stage that quantises.
+    """Finds several GPUs for a stage that quantises, or several processes for a server on a CPU.
 
     Why is this bad:
-    It holds one layer at a time on one GPU, and the rest of the model in the machine's memory. The others would be paid for, and idle.
+    Quantising holds one layer at a time on one GPU, and the rest of the model in the machine's memory; a server on a CPU is one process.
+    The others would be paid for, and idle.
 
     Example:
         stages:
@@ -289,11 +291,12 @@ def one_process(see: Context, recipe: Recipe) -> Iterator[Fault]:
           - {name: small, quantize: {scheme: w4a16}, hardware: {per_node: 1}}
         hardware: {gpu: a100-80gb, per_node: 4}
     """
-    if see.said.part.quantize is not None and see.said.says_own("hardware") and recipe.hardware.per_node > 1:
-        own = see.said.part.own
-        said = own.entries.get("hardware") if own is not None else None
-        if "per_node" in getattr(said, "entries", {}):
-            yield Fault("hardware.per_node", "quantising takes one GPU", "set per_node: 1, or drop it")
+    part, own = see.said.part, see.said.part.own
+    alone = part.quantize is not None or (part.serve is not None and hardware(see.said).value.device == "cpu")
+    said = own.entries.get("hardware") if own is not None else None
+    if alone and recipe.hardware.per_node > 1 and "per_node" in getattr(said, "entries", {}):
+        what = "quantising takes one GPU" if part.quantize is not None else "a server on a CPU is one process"
+        yield Fault("hardware.per_node", what, "set per_node: 1")
 
 
 RULES = (one_process, quantised_before, trains_quantised, no_rows, other_words, group_size, not_served, not_computed)

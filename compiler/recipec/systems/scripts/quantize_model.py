@@ -141,6 +141,8 @@ def main(tool: str, recipe: Path, settings: dict) -> str:
     given, held = drawn[: settings["rows"]], drawn[settings["rows"] :]
     if settings["rows"] and not given:
         raise SystemExit("quantize_model.py: there are no rows to read")
+    if len(given) < settings["rows"]:
+        say(f"{settings['rows']} rows are asked for, and there are {len(given)}")
     if settings["measure"] and not held:
         say("all rows are read, so none is left to measure the perplexity on")
     before = perplexity(settings, settings["model"], held)

@@ -1,0 +1,350 @@
+"""Contradictions about servers: what is served, by how many GPUs, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recipec.decide.said import indexed
+from recipec.facts.models import KnownModel, fitting
+from recipec.facts.models import unfit as cannot_be_split
+from recipec.kinds.evaluate import held
+from recipec.kinds.serve import Serve
+from recipec.plural import counted
+from recipec.rules.contradictions.stacking import unfit
+from recipec.rules.rule import Context, Fault, contradiction
+from recipec.systems.registry import doing, system
+from recipec.systems.serving import EVERY
+
+GIB = 1024**3
+SPLIT = ("serve.tensor_parallel", "serve.pipeline_parallel", "serve.data_parallel", "hardware.per_node")
+OWN_MODEL = ("draft_model", "eagle3")  # what proposes tokens by a model of its own
+
+
+@contradiction("P276", "server-without-a-gpu", "serve", words=("serve.tool", "hardware.gpu"))
+def no_gpu(_see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a server that needs a GPU, on a CPU.
+
+    Why is this bad:
+    It ends when it starts, after all the stages before it.
+
+    Example:
+        hardware: {gpu: none}
+        stages:
+          - {name: sft}
+          - {name: served, serve: {tool: vllm_serve}}
+
+    Use instead:
+        hardware: {gpu: none}
+        stages:
+          - {name: sft}
+          - {name: served, serve: {tool: transformers_serve}}
+    """
+    if s.hardware.device == "cpu" and system(s.tool).needs_gpu:
+        other = [name for name in doing("serve") if not system(name).needs_gpu]
+        yield Fault("serve.tool", f"{s.tool} serves on GPUs alone", f"use tool: {other[0]}, or declare a GPU")
+
+
+@contradiction("P277", "layers-that-cannot-be-served-so", "serve", words=(*SPLIT, "model.base", "start_from"))
+def split(see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a server that takes more GPUs than there are, or that splits what cannot be split.
+
+    Why is this bad:
+    vLLM ends when it starts: heads are split whole, and each group of GPUs needs a layer.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-7B-Instruct}
+        hardware: {gpu: h100-80gb, per_node: 8}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: served, serve: {tensor_parallel: 8}}
+
+    Use instead:
+        model: {base: Qwen/Qwen2.5-7B-Instruct}
+        hardware: {gpu: h100-80gb, per_node: 8}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: served, serve: {tensor_parallel: 4}}
+    """
+    known, on = see.model(s.path), s.hardware
+    if on.device == "cpu":
+        return
+    wanted = s.tensor_parallel * s.pipeline_parallel * s.data_parallel
+    if wanted > on.per_node:
+        parts = ("tensor_parallel", "pipeline_parallel", "data_parallel")
+        said = " × ".join(f"{word} {getattr(s, word)}" for word in parts)
+        message = f"{said} = {wanted} GPUs, and a node has {on.per_node}"
+        place = next((word for word in SPLIT if see.said.wrote(word)), "hardware.per_node")
+        yield Fault(place, message, "make the three fit, or declare more GPUs")
+    why = cannot_be_split(known, s.tensor_parallel, copies=True)
+    if why:
+        able = fitting(known, s.tensor_parallel, copies=True)
+        yield Fault("serve.tensor_parallel", why, f"use {able}")
+    if known is not None and known.layers is not None and s.pipeline_parallel > known.layers:
+        message = (
+            f"{known.id} has {counted(known.layers, 'layer')}, which {s.pipeline_parallel} groups of GPUs cannot share"
+        )
+        yield Fault("serve.pipeline_parallel", message, f"use at most {known.layers}")
+
+
+@contradiction(
+    "P278", "requests-beyond-the-context", "serve", words=("serve.max_length", "model.max_length", "start_from")
+)
+def context(see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a server for longer requests than the model was made for.
+
+    Why is this bad:
+    vLLM refuses to start: positions beyond those give answers of no use.
+
+    Example:
+        model: {base: Qwen/Qwen2.5-7B-Instruct, max_length: 4096}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: served, serve: {max_length: 1000000}}
+
+    Use instead:
+        model: {base: Qwen/Qwen2.5-7B-Instruct, max_length: 4096}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: served, serve: {max_length: 32768}}
+    """
+    known = see.model(s.path)
+    if known is not None and known.context is not None and s.max_length > known.context:
+        message = f"{known.id} was made for {known.context:,} tokens, and {s.max_length:,} are to be served"
+        place = "serve.max_length" if see.said.wrote("serve.max_length") else "model.max_length"
+        yield Fault(place, message, f"use at most {known.context}")
+
+
+@contradiction("P279", "server-beyond-its-memory", "serve", words=(*SPLIT, "serve.gpu_memory_share", "serve.max_length", "model.base", "start_from"))  # fmt: skip
+def memory(see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a server whose weights, with the cache of one request of full length, do not fit its GPUs.
+
+    Why is this bad:
+    vLLM loads the weights, counts the tokens that its cache could hold, and ends where one request does not fit.
+
+    Example:
+        model: {base: meta-llama/Llama-3.1-70B-Instruct, max_length: 4096}
+        hardware: {gpu: a100-80gb, per_node: 8}
+        stages:
+          - {name: sft, adapter: {rank: 16}, model: {load_in: nf4}}
+          - {name: served, serve: {tensor_parallel: 1}}
+
+    Use instead:
+        model: {base: meta-llama/Llama-3.1-70B-Instruct, max_length: 4096}
+        hardware: {gpu: a100-80gb, per_node: 8}
+        stages:
+          - {name: sft, adapter: {rank: 16}, model: {load_in: nf4}}
+          - {name: served, serve: {tensor_parallel: 4}}
+    """
+    known, on = see.model(s.path), s.hardware
+    if on.device == "cpu":
+        return
+    room = s.gpu_memory_share * on.memory_gib * GIB * s.tensor_parallel * s.pipeline_parallel
+    weights, cache = held(known, s.precision, s.scheme), _cached(known, s)
+    place = next((word for word in SPLIT if see.said.wrote(word)), "hardware.gpu")
+    many = counted(s.tensor_parallel * s.pipeline_parallel, "GPU")
+    if weights > room:
+        message = (
+            f"{weights / GIB:.0f} GiB of weights are more than {s.gpu_memory_share:.0%} of {many} of {on.gpu} hold"
+        )
+        yield Fault(place, message, "split it over more GPUs, or quantise it first")
+    elif weights and weights + cache > room:
+        message = f"{weights / GIB:.0f} GiB of weights leave no room for the {cache / GIB:.1f} GiB that one request of {s.max_length:,} tokens caches"
+        yield Fault("serve.max_length" if see.said.wrote("serve.max_length") else place, message, "serve shorter requests, split it over more GPUs, or quantise it first")  # fmt: skip
+
+
+def _cached(known: KnownModel | None, s: Serve) -> float:
+    """Return the bytes that one request of full length caches: keys and values of every layer; 0 where it is not known."""
+    if known is None or None in (known.layers, known.kv_heads, known.head_size):
+        return 0.0
+    each = 1 if s.kv_cache == "fp8" else 2
+    return float(2 * (known.layers or 0) * (known.kv_heads or 0) * (known.head_size or 0) * each * s.max_length)
+
+
+@contradiction("P280", "adapters-that-cannot-be-served", "part", words=("serve.adapters", "start_from", "stages"))
+def adapters(see: Context, _recipe: object) -> Iterator[Fault]:
+    """Finds adapters to be served that are none, or that stand over another base.
+
+    Why is this bad:
+    A server holds one base, and adds each adapter to it. Of another base, the answers are of no use.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: more, start_from: base, adapter: {rank: 8}}
+          - {name: served, start_from: sft, serve: {adapters: [more]}}
+
+    Use instead:
+        stages:
+          - {name: sft, adapter: {rank: 8}}
+          - {name: more, start_from: base, adapter: {rank: 8}}
+          - {name: served, start_from: sft, serve: {adapters: [more]}}
+    """
+    part, graph = see.said.part, see.graph
+    given = part.serve.adapters if part.serve is not None else []
+    stage = next((one for one in see.plan.stages if one.name == part.name and one.kind == "serve"), None)
+    if not given or stage is None:
+        return
+    body: Serve = stage.body
+    before = graph.listed[: graph.listed.index(part.name)]
+    for index, name in enumerate(given):
+        place, one = indexed("serve.adapters", index), graph.models.get(name)
+        if one is None or name not in before:
+            message = f"{name} is not a stage before this one that leaves a model"
+            yield Fault(place, message, "name stages that leave an adapter")
+        elif not system(body.tool).serves_adapters:
+            yield Fault(place, f"{body.tool} serves no adapters", "drop adapters, or serve on a GPU")
+        elif one.model.adapter is None:
+            message = f"{name} leaves no adapter: it has none, or adapter.merge merges it"
+            yield Fault(place, message, "name stages that leave one, or serve it by a stage of its own")
+        elif one.model.path != body.path:
+            message = f"the adapter of {name} stands over {one.model.path}, and {body.path} is served: from another base or from_scratch"
+            yield Fault(place, message, "serve it by a stage of its own")
+
+
+@contradiction("P285", "adapter-that-no-server-adds", "serve", words=("serve.adapters", "start_from", "adapter"))
+def odd_adapters(see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds an adapter that is to be served over its base, and has more than LoRA's pairs of matrices.
+
+    Why is this bad:
+    vLLM ends when it loads DoRA, modules that were trained in full, and new tokens' embeddings; of an adapter that took a part of the base's weights
+    into itself, the answers would be others.
+
+    Example:
+        stages:
+          - {name: sft, adapter: {rank: 16, dora: true}}
+          - {name: served, serve: {}}
+
+    Use instead:
+        stages:
+          - {name: sft, adapter: {rank: 16, dora: true}}
+          - {name: merged, merge: sft}
+          - {name: served, serve: {}}
+    """
+    trained = {stage.output: stage.body for stage in see.plan.of_kind("train")}
+    for one in s.adapters:
+        body = trained.get(one.path)
+        if body is None or body.adapter is None or body.method == "reward":  # which writes no answers anyway
+            continue
+        found = unfit(see, body.adapter, body)
+        if found is not None:
+            message = f"the adapter of {one.name} cannot be served over its base: {found[1]} ({found[0]})"
+            place = "start_from" if one.name == s.replaces else "serve.adapters"
+            yield Fault(place, message, "merge it, and serve what a stage with merge leaves")
+
+
+@contradiction("P281", "proposals-of-no-model", "serve", words=("serve.speculative",))
+def proposals(_see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds speculative decoding without the model that proposes tokens, or with one that nothing asks.
+
+    Why is this bad:
+    vLLM ends when it starts, or takes another model than is meant.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: served, serve: {speculative: {method: draft_model}}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: served, serve: {speculative: {method: draft_model, model: Qwen/Qwen2.5-0.5B-Instruct}}}
+    """
+    one = s.speculative
+    if one is None:
+        return
+    if one.method in OWN_MODEL and one.model is None:
+        yield Fault(
+            "serve.speculative.method", f"{one.method} proposes tokens by a model of its own", "name it: model: …"
+        )
+    elif one.method not in OWN_MODEL and one.model is not None:
+        yield Fault("serve.speculative.model", f"{one.method} asks no other model", "drop model")
+
+
+@contradiction(
+    "P282", "open-to-all", "serve", words=("serve.host", "serve.key_variable"), severity="warning", waivable=True
+)
+def open_to_all(_see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a server that listens on every address and asks for no key.
+
+    Why is this bad:
+    Whoever reaches the machine can use its GPUs, and read what the model was trained to say.
+
+    Example:
+        stages:
+          - {name: sft}
+          - {name: served, serve: {host: 0.0.0.0}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: served, serve: {host: 0.0.0.0, key_variable: SERVED_KEY}}
+
+    When it is meant:
+    Something in front of it asks for a key, or nobody else reaches the machine.
+    """
+    if s.host in EVERY and s.key_variable is None:
+        yield Fault(
+            "serve.host",
+            f"{s.host} is every address, and no key is asked for",
+            "set key_variable, or listen on 127.0.0.1",
+        )
+
+
+@contradiction("P283", "server-of-scores", "serve", words=("start_from", "serve", "train.method"))
+def of_scores(see: Context, _s: Serve) -> Iterator[Fault]:
+    """Finds a server for a reward model, which writes no answers.
+
+    Why is this bad:
+    It has a head that scores whole answers in the place of one that writes them: the check can be answered by nothing.
+
+    Example:
+        stages:
+          - {name: judge, train: {method: reward}, data: {train: [{path: data/pairs.jsonl, format: preference}]}, adapter: {rank: 8}}
+          - {name: served, serve: {}}
+
+    Use instead:
+        stages:
+          - {name: sft}
+          - {name: served, serve: {}}
+    """
+    heads = [getattr(one.output, "head", "") for one in see.stage.inputs] if see.stage is not None else []
+    if "score" in heads:
+        yield Fault("start_from", "a reward model writes no answers", "serve a model that writes")
+
+
+@contradiction(
+    "P284",
+    "bound-that-the-server-lacks",
+    "serve",
+    words=("serve.max_length", "serve.tool"),
+    severity="warning",
+    waivable=True,
+)
+def no_bound(see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a bound on the length of requests for a server that has none.
+
+    Why is this bad:
+    Longer requests are taken, up to what the model was made for.
+
+    Example:
+        hardware: {gpu: none}
+        stages:
+          - {name: sft}
+          - {name: served, serve: {max_length: 1024}}
+
+    Use instead:
+        hardware: {gpu: none}
+        stages:
+          - {name: sft}
+          - {name: served, serve: {}}
+
+    When it is meant:
+    The same recipe is served on a GPU, by a server that has it.
+    """
+    if see.said.wrote("serve.max_length") and not system(s.tool).joint_length:
+        yield Fault(
+            "serve.max_length", f"{s.tool} has no bound on the length of requests", "drop it, or serve on a GPU"
+        )
+
+
+RULES = (odd_adapters, no_bound, no_gpu, split, context, memory, adapters, proposals, open_to_all, of_scores)

@@ -1,0 +1,101 @@
+"""What servers have in common: the check that they answer, and the scripts that keep them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recipec.facts.tokens import template
+from recipec.job import Beside, Word
+from recipec.kinds.serve import ANSWER, FILE, Adapter, Serve
+from recipec.systems.document import Sheet
+from recipec.systems.programs import program
+from recipec.systems.table import Row, constant, made, same
+
+CHECK, SETTINGS = "check_server.py", "check.json"
+LOCAL = ("127.0.0.1", "localhost", "::1")
+EVERY = ("0.0.0.0", "::")  # addresses that stand for all
+PATIENCE = 1800  # seconds in which a large model is loaded
+
+
+def _url(host: str, port: int) -> str:
+    at = "127.0.0.1" if host in EVERY else host
+    return f"http://{f'[{at}]' if ':' in at else at}:{port}"
+
+
+def _models(name: str, adapters: tuple[Adapter, ...], replaces: str | None) -> list[str]:
+    """Return the names by which each model is asked for."""
+    return [name, *(one.name for one in adapters if one.name != replaces)]
+
+
+NAMED = made("models", _models, "name", "adapters", "replaces")  # what a server is asked for that knows names
+PLACED = made("models", lambda path: [path], "path")  # and one that knows the folder alone
+
+
+def rows(s: Serve, variable: str, models: Row) -> tuple[Row, ...]:
+    """Return the table of `check.json`; `variable` is where the server looks for its key, `models` what it is asked for."""
+    return (
+        same("server", "tool"),
+        made("url", _url, "host", "port"),
+        made("key_variable", lambda given: given or "", "key_variable"),
+        constant("server_key", variable),
+        models,
+        same("chat", "chat"),
+        same("ask", "ask"),
+        constant("max_tokens", ANSWER),
+        constant("end_tokens", _ends(s)),
+        constant("start_seconds", PATIENCE),
+        same("output", "output"),
+        constant("file", FILE),
+    )
+
+
+def _ends(_s: Serve) -> list[str]:
+    """Return the tokens that end a turn in the known templates: none of them may be left in an answer."""
+    found = [template(name) for name in ("chatml", "llama3", "gemma", "phi_3")]
+    return sorted({one.end for one in found if one is not None and one.end is not None})
+
+
+def settings(s: Serve, variable: str, models: Row, package: str, release: str) -> Sheet:
+    """Return `check.json`."""
+    return Sheet(SETTINGS, rows(s, variable, models), package, release, "", "json", raw_keys=False)
+
+
+def job_words(*command: Word) -> tuple[Word, ...]:
+    """Return the words that start a server by a command, check it and stop it."""
+    return ("python", Beside(CHECK), Beside(SETTINGS), *command)
+
+
+def files(s: Serve, environment: str, command: str, variable: str) -> dict[str, str]:
+    """Return the check, and the scripts that keep a server up: at a terminal, and by systemd."""
+    told = f'export {variable}="${{{s.key_variable}:?is not set}}"\n' if s.key_variable else ""
+    head = "#!/usr/bin/env bash\n"
+    begin = 'set -euo pipefail\nhere=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
+    serve = (
+        f"{head}# Serves the model until it is stopped. Run it from the folder that the recipe's paths start at, after the run.\n{begin}"
+        f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/{environment}/bin"\n'
+        '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }\n'
+        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH\n{told}exec {command}\n'
+    )
+    unit = (
+        f"{head}# Prints a unit of systemd that serves the model from this folder: bash service.sh > ~/.config/systemd/user/NAME.service\n"
+        f"{begin}cat <<END\n[Unit]\nDescription={s.name}, served by {s.tool}\nAfter=network-online.target\n\n[Service]\n"
+        'WorkingDirectory=$PWD\nExecStart=/usr/bin/env bash "$here/serve.sh"\nRestart=on-failure\nRestartSec=10\nTimeoutStopSec=60\n'
+        + (f"EnvironmentFile=%h/.config/{s.name}.env\n" if s.key_variable else "")
+        + "\n[Install]\nWantedBy=default.target\nEND\n"
+    )
+    return {CHECK: program(CHECK), "serve.sh": serve, "service.sh": unit}
+
+
+def uses(_s: Any) -> tuple[str, ...]:
+    """Return the plan paths that job and files act on."""
+    return (
+        "output",
+        "name",
+        "host",
+        "port",
+        "key_variable",
+        "tool",
+        "tensor_parallel",
+        "pipeline_parallel",
+        "data_parallel",
+    )
