@@ -10,7 +10,7 @@ from recipec.facts.models import fitting, is_folder, known_model
 from recipec.kinds import merge
 from recipec.kinds.kind import Kind
 from recipec.language.serve import Serve as Words
-from recipec.plan import FileRead, Hardware, Input, Precision, Record, Resources, ServiceOutput, Stage
+from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ServiceOutput, Stage
 from recipec.plural import counted
 from recipec.render.markdown import code, inert
 from recipec.systems.registry import doing, system
@@ -192,7 +192,7 @@ def _rank(graph: Graph, name: str | None) -> int | None:
     if stage.kind == "train":
         adapter = stage.body.adapter
         return adapter.rank if adapter is not None else None
-    ranks = [_rank(graph, one.stage) for one in stage.inputs if isinstance(one, Input)]
+    ranks = [_rank(graph, one.stage) for one in stage.inputs]
     known = [one for one in ranks if one is not None]
     return sum(known) if known and len(known) == len(ranks) else None
 
