@@ -148,3 +148,16 @@ def test_weights_and_cache_are_held_against_the_gpus() -> None:
     # 131 GiB of weights on 2 × 71 GiB leave 11; a request of 131,072 tokens caches 40, of 8 bits 20
     assert told("{name: s, serve: {tensor_parallel: 2, max_length: 131072}}", text=big) == ["P279"]
     assert told("{name: s, serve: {tensor_parallel: 2, max_length: 8192}}", text=big) == []
+
+
+def test_weights_in_few_bits_are_for_few_requests() -> None:
+    for scheme, at_once, codes in (
+        ("w4a16", 128, []),
+        ("w4a16", 129, ["P286"]),
+        ("nvfp4a16", 256, ["P286"]),
+        ("fp8", 256, []),
+        ("w8a8", 256, []),
+    ):
+        small = f"{{name: small, quantize: {{scheme: {scheme}}}}}"
+        assert told(small, f"{{name: s, serve: {{max_requests: {at_once}}}}}") == codes, scheme
+    assert told("{name: s, serve: {max_requests: 256}}") == []

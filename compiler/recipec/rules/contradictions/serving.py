@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from recipec.decide.said import indexed
 from recipec.facts.models import KnownModel, fitting
 from recipec.facts.models import unfit as cannot_be_split
+from recipec.facts.schemes import schemes
 from recipec.kinds.evaluate import held
 from recipec.kinds.serve import Serve
 from recipec.plural import counted
@@ -16,6 +17,9 @@ from recipec.systems.registry import doing, system
 from recipec.systems.serving import EVERY
 
 GIB = 1024**3
+MANY = (
+    128  # requests at once up to which weights in 4 bits alone speed them up (Marlin: Frantar et al., arXiv:2408.11743)
+)
 SPLIT = ("serve.tensor_parallel", "serve.pipeline_parallel", "serve.data_parallel", "hardware.per_node")
 OWN_MODEL = ("draft_model", "eagle3")  # what proposes tokens by a model of its own
 
@@ -347,4 +351,58 @@ def no_bound(see: Context, s: Serve) -> Iterator[Fault]:
         )
 
 
-RULES = (odd_adapters, no_bound, no_gpu, split, context, memory, adapters, proposals, open_to_all, of_scores)
+@contradiction(
+    "P286",
+    "bits-that-do-not-help-the-load",
+    "serve",
+    words=("serve.max_requests", "start_from", "quantize"),
+    severity="warning",
+    waivable=True,
+)
+def not_for_many(_see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a server for many requests at once of a model whose weights alone are in fewer bits.
+
+    Why is this bad:
+    With few requests, reading the weights takes the time, and fewer bits are read sooner. With many, computing takes it, and these are
+    turned into 16 bits for it: what is gained shrinks with the requests, up to some 128 (Frantar et al., arXiv:2408.11743). What is
+    computed in 8 bits gains there (Kurtic et al., arXiv:2411.02355).
+
+    Example:
+        hardware: {gpu: h100-80gb}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: small, quantize: {scheme: w4a16}}
+          - {name: served, serve: {max_requests: 256}}
+
+    Use instead:
+        hardware: {gpu: h100-80gb}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: small, quantize: {scheme: fp8}}
+          - {name: served, serve: {max_requests: 256}}
+
+    When it is meant:
+    Only memory counts, or so many requests come together seldom.
+    """
+    scheme = schemes().get(s.scheme or "")
+    if scheme is None or scheme.activations < 16 or s.max_requests is None or s.max_requests <= MANY:
+        return
+    sm = s.hardware.sm
+    better = "fp8" if sm >= schemes()["fp8"].full else "w8a8"
+    message = f"{s.scheme} gains little with {s.max_requests} requests at once: it is computed in 16 bits"
+    yield Fault("serve.max_requests", message, f"quantise it to {better}, or serve fewer at once on each copy")
+
+
+RULES = (
+    not_for_many,
+    odd_adapters,
+    no_bound,
+    no_gpu,
+    split,
+    context,
+    memory,
+    adapters,
+    proposals,
+    open_to_all,
+    of_scores,
+)
