@@ -81,7 +81,7 @@ class ModelOutput(Record, frozen=True, tag_field="type", tag="model"):
     is the adapter's folder. `template` says what is known of the chat template that its tokenizer carries: `none` (it
     has none), the name of one, `own` (a training laid one over it), or None (not known). `conversations`: it was trained
     on conversations that a template rendered. `max_length` is in tokens; `head` says what it answers with. Quantised weights
-    have a `scheme` and the `format` that whoever loads them must know.
+    have a `scheme`, the `format` that whoever loads them must know, and perhaps a `group` of weights that share a scale.
     """
 
     form: Literal["full", "adapter", "quantised"]
@@ -97,6 +97,7 @@ class ModelOutput(Record, frozen=True, tag_field="type", tag="model"):
     head: Literal["next token", "score"] = "next token"
     scheme: str | None = None
     format: str | None = None
+    group: int | None = None
 
     @property
     def place(self) -> str:

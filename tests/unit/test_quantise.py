@@ -136,6 +136,9 @@ def test_each_scheme_is_said_as_llm_compressor_has_it(scheme: str) -> None:
 def test_awq_scales_and_another_modifier_rounds() -> None:
     said = modifiers(compiled("{name: a, quantize: {scheme: w4a16, method: awq, group_size: 64}}"), "a")
     assert list(said) == ["AWQModifier", "QuantizationModifier"]
+    assert said["AWQModifier"]["offload_device"] == "cpu"  # the rows' activations of a layer do not stay on the GPU
+    on_cpu = compiled("{name: a, quantize: {scheme: w4a16, method: awq}, hardware: {gpu: none, per_node: 1}}")
+    assert "offload_device" not in modifiers(on_cpu, "a")["AWQModifier"]
     weights = said["QuantizationModifier"]["config_groups"]["group_0"]["weights"]
     assert (weights["symmetric"], weights["group_size"]) == (False, 64)
 
@@ -230,6 +233,27 @@ def test_what_cannot_hold_together_is_told(stage: str, code: str) -> None:
 )
 def test_what_is_right_is_not_complained_of(stage: str) -> None:
     assert codes(stage) == []
+
+
+def test_half_of_unpaired_answers_are_not_read() -> None:
+    Path("judged.jsonl").write_text('{"prompt": "1?", "completion": "1", "label": true}\n' * 200)
+    kto = RECIPE.replace("data: {train: [{path: chat.jsonl, format: chat}]}", "data: {train: [{path: judged.jsonl, format: unpaired-preference}]}")  # fmt: skip
+    kto = kto.replace("1e-5}", "1e-5, method: kto}")
+    assert "P267" in codes("{name: a, quantize: {scheme: w4a16}}", text=kto)
+    said = (
+        "{name: a, quantize: {scheme: w4a16, calibration: {data: [{path: judged.jsonl, format: unpaired-preference}]}}}"
+    )
+    assert codes(said) == ["P267"]
+
+
+def test_a_reward_model_is_not_quantised_as_one_that_writes() -> None:
+    Path("pairs.jsonl").write_text('{"prompt": "1?", "chosen": "1", "rejected": "2"}\n' * 200)
+    judge = "{name: judge, start_from: base, adapter: {rank: 8}, train: {method: reward}, data: {train: [{path: pairs.jsonl, format: preference, columns: {prompt: prompt}}]}}"  # fmt: skip
+    assert codes(judge, "{name: a, start_from: judge, quantize: {scheme: fp8}}") == ["P283"]
+
+
+def test_what_is_ignored_is_a_name_or_a_pattern() -> None:
+    assert codes("{name: a, quantize: {scheme: fp8, ignore: [lm_head, 're:.*gate$(']}}") == ["P268"]
 
 
 def test_groups_are_judged_by_the_widths_of_the_model() -> None:

@@ -99,11 +99,91 @@ def test_a_key_is_in_no_file() -> None:
     found = compiled("{name: served, serve: {host: 0.0.0.0, key_variable: SHOP_KEY, port: 9000}}")
     assert "api-key" not in found.files["served/vllm.yaml"]
     assert 'export VLLM_API_KEY="${SHOP_KEY:?is not set}"' in found.files["served/serve.sh"]
-    assert '-e "VLLM_API_KEY=${SHOP_KEY:?is not set}"' in found.files["served/container.sh"]
+    assert 'export VLLM_API_KEY="${SHOP_KEY:?is not set}"' in found.files["served/container.sh"]
+    assert "-e VLLM_API_KEY" in found.files["served/container.sh"]  # its value is in no list of processes
     assert "-p 9000:9000" in found.files["served/container.sh"]
     assert "EnvironmentFile=" in found.files["served/service.sh"]
     assert asked(found, "served")["url"] == "http://127.0.0.1:9000"
     assert "-p 127.0.0.1:8000:8000" in compiled("{name: served, serve: {}}").files["served/container.sh"]
+
+
+def test_a_container_listens_where_the_server_would() -> None:
+    for host, published in (
+        ("10.0.0.5", "-p 10.0.0.5:8000:8000 "),
+        ("'::1'", "-p [::1]:8000:8000 "),
+        ("localhost", "-p 127.0.0.1:8000:8000 "),
+    ):
+        assert published in compiled(f"{{name: served, serve: {{host: {host}}}}}").files["served/container.sh"]
+
+
+def test_scripts_take_any_folder_and_the_environment_of_the_run() -> None:
+    text = RECIPE.replace("Qwen/Qwen2.5-7B-Instruct", "models/my model").replace("{name: sft, adapter: {rank: 24}}", "{name: served, start_from: base, serve: {}, hardware: {gpu: none, per_node: 1}}")  # fmt: skip
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith(("data", "train")))
+    text = text.replace(", max_length: 4096", "")
+    assert "exec transformers serve 'models/my model' --host" in compiled(text=text).files["served/serve.sh"]
+    small = "{name: small, quantize: {scheme: w4a16, tool: gptqmodel}}"
+    found = compiled(small, "{name: served, serve: {}, hardware: {gpu: none, per_node: 1}}")
+    assert stages(found)["served"].environment in found.files["served/serve.sh"]
+    revised = compiled(text=text.replace("{base: models/my model}", "{base: org/model, revision: v2}"))
+    assert "transformers serve org/model@v2" in revised.files["served/run.sh"]
+    assert asked(revised, "served")["models"] == ["org/model@v2"]
+
+
+def test_an_answer_is_held_against_the_end_of_its_own_template() -> None:
+    found = compiled("{name: served, serve: {}}", "{name: thinks, start_from: sft, serve: {reasoning_parser: qwen3}}")
+    assert asked(found, "served")["end_tokens"] == ["<|im_end|>"]
+    assert asked(found, "served")["more"] == {"skip_special_tokens": False}
+    assert (asked(found, "served")["max_tokens"], asked(found, "thinks")["max_tokens"]) == (64, 1024)
+    local = compiled("{name: served, serve: {}, hardware: {gpu: none, per_node: 1}}")
+    assert (asked(local, "served")["end_tokens"], asked(local, "served")["more"]) == ([], {})
+
+
+def test_a_scheme_is_judged_where_it_is_served() -> None:
+    small = "{name: small, quantize: {scheme: SCHEME}, hardware: {gpu: GPU, per_node: 1}}"
+
+    def judged(scheme: str, made: str, served: str) -> list[str]:
+        server = f"{{name: s, serve: {{}}, hardware: {{gpu: {served}, per_node: 1}}}}"
+        return told(small.replace("SCHEME", scheme).replace("GPU", made), server)
+
+    assert judged("w8a8", "h100-80gb", "b200-180gb") == ["P270"]
+    assert judged("w8a8", "b200-180gb", "h100-80gb") == []
+    assert judged("fp8", "a100-80gb", "h100-80gb") == []
+    assert judged("fp8", "h100-80gb", "a100-80gb") == ["P274"]
+    by_vllm = "evaluate: {tasks: [gsm8k], models: [small], backend: vllm}\n"
+    Path("recipe.yaml").write_text(RECIPE + f"  - {small.replace('SCHEME', 'w8a8').replace('GPU', 'h100-80gb')}\n" + by_vllm.replace("}}", "}"))  # fmt: skip
+    assert [one.code for one in compile_file("recipe.yaml").findings if one.code in ("P270", "P274")] == []
+
+
+def test_adapters_of_unlike_templates_are_not_served_together() -> None:
+    other = "{name: d, start_from: base, adapter: {rank: 8}, model: {chat_template: alpaca}}"
+    both = "{name: s, start_from: sft, serve: {adapters: [d]}}"
+    assert "P287" in told(other, both)
+    assert "P287" not in told(other.replace("alpaca", "tokenizer"), both)
+
+
+def test_layers_are_split_into_whole_groups() -> None:
+    text = RECIPE.replace("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-72B-Instruct").replace("per_node: 4", "per_node: 8").replace("gpu: h100-80gb", "gpu: h200-141gb")  # fmt: skip
+    text = text.replace("{rank: 24}", "{rank: 24}, model: {load_in: nf4}").replace(
+        "micro_batch_size: 4, learning_rate: 1e-5", "micro_batch_size: 1, learning_rate: 1e-4"
+    )
+    small = "{name: small, quantize: {scheme: w4a16, group_size: SIZE}}"
+    for size, parts in (("128", 1), ("32", 4), ("channel", 8)):  # 29,568 wide inside: 231 × 128, or 924 × 32
+        found = compiled(small.replace("SIZE", size), "{name: served, serve: {}}", text=text)
+        assert server(found, "served")["tensor-parallel-size"] == parts
+    asked_for = "{name: served, serve: {tensor_parallel: 4}}"
+    assert told(small.replace("SIZE", "128"), asked_for, text=text) == ["P277"]
+    assert told(small.replace("SIZE", "32"), asked_for, text=text) == []
+
+
+def test_names_of_served_models_do_not_meet() -> None:
+    more = "{name: more, start_from: base, adapter: {rank: 8}}"
+    for words in ("adapters: [sft]", "adapters: [more, more]", "name: more, adapters: [more]"):
+        assert told(more, f"{{name: s, start_from: sft, serve: {{{words}}}}}") == ["P280"], words
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "http://127.0.0.1", "localhost:8000", "-x", "[::1]"])
+def test_an_address_has_no_port(host: str) -> None:
+    assert [code[0] for code in told(f"{{name: s, serve: {{host: '{host}'}}}}")] == ["R"]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +206,13 @@ def test_a_key_is_in_no_file() -> None:
                 "{name: s, start_from: sft, serve: {adapters: [d]}}",
             ],
             ["P285"],
+        ),
+        (["{name: s, serve: {max_requests: 64, max_batched_tokens: 63}}"], ["P288"]),
+        (["{name: s, serve: {max_requests: 64, max_batched_tokens: 64}}"], []),
+        (["{name: s, serve: {kv_cache: fp8}, hardware: {gpu: a100-80gb, per_node: 1}}"], []),
+        (
+            ["{name: s, serve: {kv_cache: fp8, max_length: 512}, hardware: {gpu: rtx-2080-ti, per_node: 1}}"],
+            ["P289", "P279"],
         ),
         (["{name: s, serve: {speculative: {method: eagle3}}}"], ["P281"]),
         (["{name: s, serve: {speculative: {method: ngram, model: org/x}}}"], ["P281"]),

@@ -49,6 +49,7 @@ class Subject(Record, frozen=True):
     chat_template: bool
     template: str | None
     format: str | None = None
+    scheme: str | None = None
 
 
 class Evaluate(Record, frozen=True):
@@ -281,6 +282,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
         chat_template=template,
         template=plain(model.template),
         format=plain(model.format),
+        scheme=plain(model.scheme),
     )
 
 

@@ -20,6 +20,7 @@ from recipec.render.markdown import code
 from recipec.systems.registry import system
 
 ROWS, LENGTH, GROUP, DAMPING, SMOOTHING, MEASURED = 512, 2048, 128, 0.01, 0.8, 64
+UNPAIRED = "unpaired-preference"  # half of its answers are those that a model shall not give
 HEAD = ("lm_head", r"re:.*\.(gate|router)$")  # what gives the next token, and what routes to experts
 
 
@@ -115,6 +116,7 @@ def _made(say: Said, graph: Graph, given: Words, parent: Handed, learnt: str | N
         tokenizer=output,
         scheme=given.scheme,
         format=system(given.tool).writes,
+        group=body.value.group_size if isinstance(body.value.group_size, int) else scheme.block,
     )
     stage = Stage(
         name=name,
@@ -197,8 +199,10 @@ def _rows(say: Said, graph: Graph, given: Words, parent: Handed, learnt: str | N
         return several(sources(say, "quantize.calibration.data", given.calibration.data, talk, graph))
     name = learnt
     while name is not None and (stage := graph.stages.get(name)) is not None:
-        if stage.kind == "train" and stage.body.data.train and stage.body.script is None:
-            return say.rule(stage.body.data.train, f"what {name} was trained on", "start_from")
+        if stage.kind == "train" and stage.body.script is None:
+            rows = tuple(one for one in stage.body.data.train if one.format != UNPAIRED)
+            if rows:
+                return say.rule(rows, f"what {name} was trained on", "start_from")
         name = next((one.stage for one in stage.inputs if isinstance(one.output, ModelOutput)), None)
     return plain(())
 

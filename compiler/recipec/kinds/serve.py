@@ -6,7 +6,8 @@ from typing import Literal
 
 from recipec.decide.graph import Graph, Handed, Made, as_handed
 from recipec.decide.said import Decided, Said, indexed, plain, section, several
-from recipec.facts.models import fitting, is_folder, known_model
+from recipec.facts.models import KnownModel, fitting, is_folder, known_model
+from recipec.facts.tokens import template
 from recipec.kinds import merge
 from recipec.kinds.kind import Kind
 from recipec.language.serve import Serve as Words
@@ -40,7 +41,8 @@ class Serve(Record, frozen=True):
     """A server for one model, at `path`; `adapters` are served beside it, by their names.
 
     `max_length` is in tokens, prompt and answer together; None of `max_requests` and `max_batched_tokens` is what the tool
-    takes by itself. `replaces` is the name of the adapter that is the model meant, where the weights are only its base.
+    takes by itself. `group` are the weights that share a scale, where they are in groups.
+    `ends` are the tokens that end an answer, as far as they are known. `replaces` is the name of the adapter that is the model meant, where the weights are only its base.
     """
 
     seed: int
@@ -55,6 +57,7 @@ class Serve(Record, frozen=True):
     trust_remote_code: bool
     format: str | None
     scheme: str | None
+    group: int | None
     adapters: tuple[Adapter, ...]
     host: str
     port: int
@@ -75,6 +78,7 @@ class Serve(Record, frozen=True):
     speculative: Speculative | None
     ask: str
     chat: bool
+    ends: tuple[str, ...]
     hardware: Hardware
 
 
@@ -114,6 +118,7 @@ def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[s
         trust_remote_code=as_handed(say, parent, "trust_remote_code", model.trust_remote_code, own),
         format=say.rule(model.format, f"that of {parent.name}", named),
         scheme=say.rule(model.scheme, f"that of {parent.name}", named),
+        group=say.rule(model.group, f"that of {parent.name}", named),
         adapters=served,
         host=say.word("serve.host", given.host),
         port=say.word("serve.port", given.port),
@@ -138,6 +143,7 @@ def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[s
         speculative=_speculative(say, given),
         ask=say.word("serve.ask", given.ask),
         chat=say.rule(_talks(parent), "the tokenizer has a chat template", named),
+        ends=say.rule(_ends(parent), "what ends a turn of its template", named),
         hardware=graph.machine,
     )
     s = body.value
@@ -161,6 +167,14 @@ def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[s
 def _talks(parent: Handed) -> bool:
     known = parent.tokenizer
     return parent.model.template not in (None, "none") or (known is not None and known.template not in (None, "none"))
+
+
+def _ends(parent: Handed) -> tuple[str, ...]:
+    """Return the tokens that end an answer: of the template, where it is known, and the tokenizer's own."""
+    known, name = parent.tokenizer, parent.model.template
+    laid = template(name) if name is not None else None
+    found = (laid.end if laid is not None else None, known.eos if known is not None else None)
+    return tuple(dict.fromkeys(one for one in found if one))
 
 
 def _resources(s: Serve) -> Resources:
@@ -202,9 +216,26 @@ def _split(say: Said, given: Words, parent: Handed, on: Hardware) -> Decided[int
     if on.device == "cpu" or on.per_node == 1:
         return say.take("serve.tensor_parallel", given.tensor_parallel, 1, "one GPU", "hardware.per_node")
     left = max(1, on.per_node // (given.pipeline_parallel * given.data_parallel))
-    parts = fitting(known_model(parent.root, folders=False), left, copies=True)
+    parts = shared(known_model(parent.root, folders=False), left, parent.model.group)
     words = ("hardware.per_node", "serve.pipeline_parallel", "serve.data_parallel")
     return say.take("serve.tensor_parallel", given.tensor_parallel, parts, "as many as the heads allow", *words)
+
+
+def uneven(known: KnownModel | None, parts: int, group: int | None) -> str:
+    """Return which layer's inputs are no whole groups of weights on each of some GPUs; nothing where all are, or it is not known."""
+    if known is None or group is None or parts == 1:
+        return ""
+    heads = known.heads * known.head_size if known.heads and known.head_size else None
+    widths = (("the width of the heads", heads), ("the width of the feed-forward layer", known.ffn_size))
+    return next(
+        (f"{name}, {width:,}," for name, width in widths if width and (width % parts or width // parts % group)), ""
+    )
+
+
+def shared(known: KnownModel | None, most: int, group: int | None) -> int:
+    """Return over how many GPUs, up to `most`, each layer is split: as its heads and its groups of weights allow."""
+    able = fitting(known, most, copies=True)
+    return next(one for one in range(able, 0, -1) if able % one == 0 and not uneven(known, one, group))
 
 
 def _speculative(say: Said, given: Words) -> Decided[Speculative | None]:

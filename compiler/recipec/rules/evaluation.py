@@ -240,7 +240,7 @@ def too_large(see: Context, s: Evaluate) -> Iterator[Fault]:
         hardware: {gpu: a100-80gb, per_node: 4}
     """
     known, on = see.model(s.model.path), s.hardware
-    weights = held(known, s.precision)
+    weights = held(known, s.precision, s.model.scheme)
     if not weights or known is None or on.device == "cpu":
         return
     room, gib = on.memory_gib, 1024**3

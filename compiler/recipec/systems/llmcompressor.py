@@ -44,7 +44,12 @@ _STORED: tuple[Row, ...] = (
 )
 _MODIFIERS: tuple[Row, ...] = (
     *within("SmoothQuantModifier", same("smoothing_strength", "smoothing").when("smoothing")),
-    *within("AWQModifier", constant("duo_scaling", True).when("method", "awq")),
+    *within(
+        "AWQModifier",
+        constant("duo_scaling", True).when("method", "awq"),
+        # what the rows give each layer would else stay on the GPU, of all rows at once
+        constant("offload_device", "cpu").when("method", "awq").when("hardware.device", "gpu"),
+    ),
     *(
         row.when("method", "gptq")
         for row in within(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.facts.tokens import template
 from recipec.job import Beside, Word
 from recipec.kinds.serve import ANSWER, FILE, Adapter, Serve
 from recipec.systems.document import Sheet
@@ -15,6 +14,7 @@ CHECK, SETTINGS = "check_server.py", "check.json"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 EVERY = ("0.0.0.0", "::")  # addresses that stand for all
 PATIENCE = 1800  # seconds in which a large model is loaded
+THOUGHT = 1024  # tokens in which a model that thinks comes to an answer
 
 
 def _url(host: str, port: int) -> str:
@@ -28,11 +28,13 @@ def _models(name: str, adapters: tuple[Adapter, ...], replaces: str | None) -> l
 
 
 NAMED = made("models", _models, "name", "adapters", "replaces")  # what a server is asked for that knows names
-PLACED = made("models", lambda path: [path], "path")  # and one that knows the folder alone
 
 
-def rows(s: Serve, variable: str, models: Row) -> tuple[Row, ...]:
-    """Return the table of `check.json`; `variable` is where the server looks for its key, `models` what it is asked for."""
+def rows(variable: str, models: Row, more: dict[str, Any]) -> tuple[Row, ...]:
+    """Return the table of `check.json`; `variable` is where the server looks for its key, `models` what it is asked for.
+
+    `more` are words of its own API that a request has.
+    """
     return (
         same("server", "tool"),
         made("url", _url, "host", "port"),
@@ -41,23 +43,18 @@ def rows(s: Serve, variable: str, models: Row) -> tuple[Row, ...]:
         models,
         same("chat", "chat"),
         same("ask", "ask"),
-        constant("max_tokens", ANSWER),
-        constant("end_tokens", _ends(s)),
+        made("max_tokens", lambda parser: THOUGHT if parser else ANSWER, "reasoning_parser"),
+        same("end_tokens", "ends") if more else constant("end_tokens", []),  # which another server never shows
+        constant("more", more),
         constant("start_seconds", PATIENCE),
         same("output", "output"),
         constant("file", FILE),
     )
 
 
-def _ends(_s: Serve) -> list[str]:
-    """Return the tokens that end a turn in the known templates: none of them may be left in an answer."""
-    found = [template(name) for name in ("chatml", "llama3", "gemma", "phi_3")]
-    return sorted({one.end for one in found if one is not None and one.end is not None})
-
-
-def settings(s: Serve, variable: str, models: Row, package: str, release: str) -> Sheet:
+def settings(variable: str, models: Row, more: dict[str, Any], package: str, release: str) -> Sheet:
     """Return `check.json`."""
-    return Sheet(SETTINGS, rows(s, variable, models), package, release, "", "json", raw_keys=False)
+    return Sheet(SETTINGS, rows(variable, models, more), package, release, "", "json", raw_keys=False)
 
 
 def job_words(*command: Word) -> tuple[Word, ...]:
@@ -74,14 +71,17 @@ def files(s: Serve, environment: str, command: str, variable: str) -> dict[str, 
         f"{head}# Serves the model until it is stopped. Run it from the folder that the recipe's paths start at, after the run.\n{begin}"
         f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/{environment}/bin"\n'
         '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }\n'
-        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH\n{told}exec {command}\n'
+        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH DO_NOT_TRACK=1\n{told}exec {command}\n'
     )
+    key = f"EnvironmentFile=%h/.config/{s.name}.env\n" if s.key_variable else ""
     unit = (
         f"{head}# Prints a unit of systemd that serves the model from this folder: bash service.sh > ~/.config/systemd/user/NAME.service\n"
-        f"{begin}cat <<END\n[Unit]\nDescription={s.name}, served by {s.tool}\nAfter=network-online.target\n\n[Service]\n"
-        'WorkingDirectory=$PWD\nExecStart=/usr/bin/env bash "$here/serve.sh"\nRestart=on-failure\nRestartSec=10\nTimeoutStopSec=60\n'
-        + (f"EnvironmentFile=%h/.config/{s.name}.env\n" if s.key_variable else "")
-        + "\n[Install]\nWantedBy=default.target\nEND\n"
+        f"{begin}at=${{PWD//%/%%}} made=${{RECIPE_ENVIRONMENTS:-$PWD/runs/environments}}\n"
+        f"cat <<END\n[Unit]\nDescription={s.name}, served by {s.tool}\nAfter=network-online.target\n\n[Service]\n"
+        'WorkingDirectory=$at\nEnvironment="RECIPE_ENVIRONMENTS=${made//%/%%}"\n'
+        '${HF_HOME:+Environment="HF_HOME=${HF_HOME//%/%%}"}\n'
+        'ExecStart=/usr/bin/env bash "${here//%/%%}/serve.sh"\nRestart=on-failure\nRestartSec=10\nTimeoutStopSec=60\n'
+        f"{key}\n[Install]\nWantedBy=default.target\nEND\n"
     )
     return {CHECK: program(CHECK), "serve.sh": serve, "service.sh": unit}
 

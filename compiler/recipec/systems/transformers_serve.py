@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from recipec.facts import pinned
@@ -12,10 +13,19 @@ from recipec.systems.check import Check, Said, differs, refuses
 from recipec.systems.document import Sheet
 from recipec.systems.quantised import READERS
 from recipec.systems.system import Need, System
+from recipec.systems.table import made
 
 TOOL, PACKAGE, ENVIRONMENT = "transformers_serve", "transformers", "llmcompressor-0.14.0.1"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 OTHER: Said = "other"
+
+
+def _place(path: str, revision: str | None) -> str:
+    """Return the model as the server knows it: its folder, or its name on the hub with a revision."""
+    return path if revision in (None, "main") else f"{path}@{revision}"
+
+
+PLACED = made("models", lambda path, revision: [_place(path, revision)], "path", "revision")
 
 
 def _need(s: Serve) -> Need:
@@ -24,7 +34,7 @@ def _need(s: Serve) -> Need:
 
 
 def _words(s: Serve) -> tuple[str, ...]:
-    words = ["transformers", "serve", s.path, "--host", s.host, "--port", str(s.port)]
+    words = ["transformers", "serve", _place(s.path, s.revision), "--host", s.host, "--port", str(s.port)]
     words += ["--dtype", DTYPES[s.precision], *(["--trust-remote-code"] if s.trust_remote_code else [])]
     return (*words, "--default-seed", str(s.seed), "--model-timeout", "-1")
 
@@ -33,8 +43,8 @@ def _job(s: Serve) -> Job:
     return Job(serving.job_words(*_words(s)), one_gpu=True)
 
 
-def _sheets(s: Serve, environment: str) -> list[Sheet]:
-    return [serving.settings(s, "", serving.PLACED, PACKAGE, pinned(environment, PACKAGE))]
+def _sheets(_s: Serve, environment: str) -> list[Sheet]:
+    return [serving.settings("", PLACED, {}, PACKAGE, pinned(environment, PACKAGE))]
 
 
 def _none(path: str, usual: Any, what: str) -> Check:
@@ -81,8 +91,8 @@ SYSTEM = System(
     sheets=_sheets,
     needs=_need,
     job=_job,
-    files=lambda s: serving.files(s, ENVIRONMENT, " ".join(_words(s)), ""),
+    files=lambda s: serving.files(s, _need(s).otherwise, shlex.join(_words(s)), ""),
     checks=lambda _s: CHECKS,
-    uses=lambda s: (*serving.uses(s), "path", "seed", "precision", "trust_remote_code"),
+    uses=lambda s: (*serving.uses(s), "path", "revision", "seed", "precision", "trust_remote_code"),
     package=PACKAGE,
 )

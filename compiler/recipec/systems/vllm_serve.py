@@ -16,6 +16,7 @@ from recipec.systems.table import OMIT, Row, flag, made, named, nonzero, present
 
 TOOL, ENVIRONMENT, FILE = "vllm", "vllm-0.33.0", "vllm.yaml"
 KEY = "VLLM_API_KEY"  # where it looks for the key that requests must send
+SHOWN = {"skip_special_tokens": False}  # so that an answer that runs past its end can be told
 IMAGE = "vllm/vllm-openai:v0.33.0"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that it holds room for
@@ -82,9 +83,9 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def _sheets(s: Serve, environment: str) -> list[Sheet]:
+def _sheets(_s: Serve, environment: str) -> list[Sheet]:
     own = Sheet(FILE, ROWS, TOOL, pinned(environment, TOOL), "serve")
-    return [own, serving.settings(s, KEY, serving.NAMED, "transformers", pinned(environment, "transformers"))]
+    return [own, serving.settings(KEY, serving.NAMED, SHOWN, "transformers", pinned(environment, "transformers"))]
 
 
 def _job(s: Serve) -> Job:
@@ -98,15 +99,18 @@ def _files(s: Serve) -> dict[str, str]:
 
 def _container(s: Serve) -> str:
     """Return a script that serves the model in vLLM's own container, from the folder that the recipe's paths start at."""
-    key = f' -e "{KEY}=${{{s.key_variable}:?is not set}}"' if s.key_variable else ""
-    where = "127.0.0.1:" if s.host in serving.LOCAL else ""
+    told = f'export {KEY}="${{{s.key_variable}:?is not set}}"\n' if s.key_variable else ""
+    variables = " ".join(f"-e {name}" for name in ("HF_TOKEN", "DO_NOT_TRACK", *([KEY] if s.key_variable else [])))
+    host = "127.0.0.1" if s.host == "localhost" else f"[{s.host}]" if ":" in s.host else s.host
+    where = "" if s.host in serving.EVERY else f"{host}:"
     hub = '-v "${HF_HOME:-$HOME/.cache/huggingface}":/root/.cache/huggingface'
     return (
         "#!/usr/bin/env bash\n"
         "# Serves the model in vLLM's own container. Run it from the folder that the recipe's paths start at.\n"
         "set -euo pipefail\n"
         'here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
-        f"exec docker run --rm --gpus all --ipc host -p {where}{s.port}:{s.port}{key} \\\n"
+        f"export DO_NOT_TRACK=1\n{told}"
+        f"exec docker run --rm --gpus all --ipc host -p {where}{s.port}:{s.port} {variables} \\\n"
         f'    -v "$PWD":/work -w /work -v "$here/{FILE}":/{FILE}:ro {hub} \\\n'
         f"    {IMAGE} --config /{FILE} --host 0.0.0.0\n"
     )

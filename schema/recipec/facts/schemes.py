@@ -13,7 +13,7 @@ class Scheme(NamedTuple):
 
     `groups`: weights share scales in groups that a recipe may choose. `reads`: rounding needs rows. vLLM serves it on GPUs of
     compute capability × 10 from `least` on and before `below`, and computes in it from `full` on. `preset` is the name that
-    compressed-tensors has for all of it.
+    compressed-tensors has for all of it; `block` are the weights that share a scale where a recipe cannot choose.
     """
 
     weights: int
@@ -25,6 +25,7 @@ class Scheme(NamedTuple):
     full: int
     below: int | None
     preset: str | None
+    block: int | None
 
 
 @cache

@@ -36,7 +36,11 @@ class Serve(Section):
     name: Text | None = Field(
         default=None, description="Name by which requests ask for it. Default: that of the recipe."
     )
-    host: Text = Field(default="127.0.0.1", description="Address that it listens on; 0.0.0.0 is every one.")
+    host: Text = Field(
+        default="127.0.0.1",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f:]*)$",
+        description="Address that it listens on, without the port; 0.0.0.0 is every one.",
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="Port that it listens on.")
     key_variable: Text | None = Field(
         default=None,

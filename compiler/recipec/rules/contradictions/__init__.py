@@ -1,6 +1,7 @@
 """Contradictions: what cannot hold together in a recipe, each a rule with a code of its own. They come before all others."""
 
 from recipec.rules.contradictions import (
+    answering,
     checking,
     course,
     data,
@@ -44,6 +45,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *methods.RULES,
             *script.RULES,
             *serving.RULES,
+            *answering.RULES,
             *sharing.RULES,
             *splitting.RULES,
             *stacking.RULES,

@@ -71,7 +71,11 @@ def _asked(see: Context, stage: Stage[Any]) -> bool:
     """Return whether the checkpoints of a training are those that are meant here."""
     part = see.said.part
     if part.own is not None:
-        return stage.name == (part.start_from or see.graph.previous)
+        listed = next(
+            (one for one in see.plan.stages if one.name == part.name), None
+        )  # which knows what stood before it
+        meant = part.start_from or (listed.after[0] if listed is not None and listed.after else see.graph.previous)
+        return stage.name == meant
     return any(one.kind == "checkpoints" and one.after[:1] == (stage.name,) for one in see.plan.stages)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from recipec.decide.machine import hardware
 from recipec.facts.models import KnownModel, formats
 from recipec.facts.schemes import schemes
-from recipec.kinds.quantize import Quantize, reads
+from recipec.kinds.evaluate import Evaluate
+from recipec.kinds.quantize import UNPAIRED, Quantize, reads
+from recipec.kinds.serve import Serve
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
-from recipec.plan import ModelOutput
+from recipec.plan import Hardware, ModelOutput, Stage
 from recipec.rules.rule import Context, Fault, contradiction
 
 SCHEME, METHOD, GROUP = "quantize.scheme", "quantize.method", "quantize.group_size"
@@ -102,9 +106,15 @@ def no_rows(see: Context, s: Quantize) -> Iterator[Fault]:
             quantize: {scheme: w4a16, calibration: {data: [{path: data/chat.jsonl, format: chat}]}}
     """
     if s.rows and not s.sources:
-        message = f"{s.scheme} by {s.method} reads rows, and no stage before it has any"
+        message = (
+            f"{s.scheme} by {s.method} reads rows, and nothing that it starts from was trained on any that it could"
+        )
         yield Fault(ROWS if see.said.wrote(ROWS) else SCHEME, message, "name them: calibration: {data: […]}")
-    elif s.measure and not s.sources:
+    for index, one in enumerate(s.sources if see.said.wrote(f"{ROWS}.data") else ()):
+        if one.format == UNPAIRED:
+            message = "half of such answers are those that a model shall not give"
+            yield Fault(f"{ROWS}.data[{index}].format", message, "name rows of another format")
+    if not s.rows and s.measure and not s.sources:
         yield Fault("quantize.measure", "there are no rows to measure on", "name them: calibration: {data: […]}")
 
 
@@ -141,6 +151,11 @@ def other_words(see: Context, s: Quantize) -> Iterator[Fault]:
     ):
         if not fits and see.said.wrote(f"quantize.{word}"):
             yield Fault(f"quantize.{word}", message, advice)
+    for index, name in enumerate(s.ignore if see.said.wrote("quantize.ignore") else ()):
+        try:
+            re.compile(name.removeprefix("re:") if name.startswith("re:") else "")
+        except re.error as error:
+            yield Fault(f"quantize.ignore[{index}]", f"this is no pattern: {error}", "correct it, or name the layer")
     learns = reads(s.scheme, s.method) or bool(s.smoothing)
     looks = learns or s.measure > 0
     for word, fits in (("rows", learns), ("max_length", looks), ("data", looks)):
@@ -199,8 +214,38 @@ def _rows_of(known: KnownModel | None) -> Iterator[tuple[str, int]]:
             yield name, width
 
 
-@contradiction("P270", "scheme-that-no-server-runs-here", "quantize", words=("quantize", "hardware.gpu"), waivable=True)
-def not_served(_see: Context, s: Quantize) -> Iterator[Fault]:
+def _served_on(see: Context, s: Quantize | Serve | Evaluate) -> Iterator[tuple[str, Hardware]]:
+    """Yield the scheme of a stage and the GPU that computes with it: of what is quantised only where nothing in the course serves it."""
+    on = s.hardware
+    if on.device == "cpu" or see.stage is None:
+        return
+    if isinstance(s, Quantize):
+        if not any(_computes(one) for one in see.plan.stages if see.stage.name in one.after):
+            yield s.scheme, on
+    elif _computes(see.stage):
+        scheme = s.scheme if isinstance(s, Serve) else s.model.scheme
+        if scheme is not None:
+            yield scheme, on
+
+
+def _computes(stage: Stage[Any]) -> bool:
+    """Return whether a stage answers by vLLM."""
+    body = stage.body
+    return (stage.kind == "serve" and body.hardware.device == "gpu") or (
+        stage.kind == "evaluate" and body.backend == "vllm"
+    )
+
+
+@contradiction(
+    "P270",
+    "scheme-that-no-server-runs-here",
+    "quantize",
+    "serve",
+    "evaluate",
+    words=("quantize", "serve", "hardware.gpu"),
+    waivable=True,
+)
+def not_served(see: Context, s: Quantize | Serve | Evaluate) -> Iterator[Fault]:
     """Finds a scheme that vLLM does not serve on the declared GPU.
 
     Why is this bad:
@@ -221,25 +266,32 @@ def not_served(_see: Context, s: Quantize) -> Iterator[Fault]:
     When it is meant:
     The model is served on other GPUs than these.
     """
-    scheme, on = schemes()[s.scheme], s.hardware
-    if on.device == "gpu" and (on.sm < scheme.least or (scheme.below is not None and on.sm >= scheme.below)):
-        better = next(
-            (n for n, o in schemes().items() if o.full <= on.sm and (o.below is None or on.sm < o.below)), None
-        )
-        message = f"vLLM does not serve {s.scheme} on {on.gpu}, of compute capability {on.sm / 10:.1f}"
-        advice = f"use scheme: {'fp8' if on.sm >= schemes()['fp8'].full else better}" if better else "use a newer GPU"
-        yield Fault(SCHEME, message, f"{advice}, or say by hardware what serves it")
+    for name, on in _served_on(see, s):
+        scheme = schemes()[name]
+        if on.sm >= scheme.least and (scheme.below is None or on.sm < scheme.below):
+            continue
+        able = [n for n, o in schemes().items() if o.full <= on.sm and (o.below is None or on.sm < o.below)]
+        better = "fp8" if "fp8" in able else next(iter(able), None)
+        message = f"vLLM does not serve {name} on {on.gpu}, of compute capability {on.sm / 10:.1f}"
+        advice = f"use scheme: {better}, or another GPU" if better else "use a newer GPU"
+        yield Fault(_place_of(s), message, advice)
+
+
+def _place_of(s: Quantize | Serve | Evaluate) -> str:
+    return SCHEME if isinstance(s, Quantize) else "start_from"
 
 
 @contradiction(
     "P274",
     "scheme-without-its-speed",
     "quantize",
-    words=("quantize", "hardware.gpu"),
+    "serve",
+    "evaluate",
+    words=("quantize", "serve", "hardware.gpu"),
     severity="warning",
     waivable=True,
 )
-def not_computed(_see: Context, s: Quantize) -> Iterator[Fault]:
+def not_computed(see: Context, s: Quantize | Serve | Evaluate) -> Iterator[Fault]:
     """Finds a scheme in which the declared GPU cannot compute: it only holds the weights.
 
     Why is this bad:
@@ -261,14 +313,15 @@ def not_computed(_see: Context, s: Quantize) -> Iterator[Fault]:
     When it is meant:
     The model is served on other GPUs than these, or only memory counts.
     """
-    scheme, on = schemes()[s.scheme], s.hardware
-    served = on.sm >= scheme.least and (scheme.below is None or on.sm < scheme.below)
-    if on.device == "gpu" and served and on.sm < scheme.full:
-        message = (
-            f"{on.gpu} holds {s.scheme} and computes in 16 bits: it wants compute capability {scheme.full / 10:.1f}"
-        )
-        other = "w4a16" if scheme.weights == 4 else "w8a8"
-        yield Fault(SCHEME, message, f"use scheme: {other}, or say by hardware what serves it")
+    for name, on in _served_on(see, s):
+        scheme = schemes()[name]
+        served = on.sm >= scheme.least and (scheme.below is None or on.sm < scheme.below)
+        if served and on.sm < scheme.full:
+            message = (
+                f"{on.gpu} holds {name} and computes in 16 bits: it wants compute capability {scheme.full / 10:.1f}"
+            )
+            fits = (n for n in ("fp8", "w8a8") if scheme.weights == 8 and schemes()[n].full <= on.sm)
+            yield Fault(_place_of(s), message, f"use scheme: {next(fits, 'w4a16')}, or other GPUs")
 
 
 @contradiction("P275", "stage-of-one-process", "part", words=("hardware.per_node", "quantize", "serve"))

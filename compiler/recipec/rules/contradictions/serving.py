@@ -7,19 +7,15 @@ from collections.abc import Iterator
 from recipec.decide.said import indexed
 from recipec.facts.models import KnownModel, fitting
 from recipec.facts.models import unfit as cannot_be_split
-from recipec.facts.schemes import schemes
 from recipec.kinds.evaluate import held
-from recipec.kinds.serve import Serve
+from recipec.kinds.serve import Serve, shared, uneven
 from recipec.plural import counted
 from recipec.rules.contradictions.stacking import unfit
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.systems.registry import doing, system
-from recipec.systems.serving import EVERY
 
 GIB = 1024**3
-MANY = (
-    128  # requests at once up to which weights in 4 bits alone speed them up (Marlin: Frantar et al., arXiv:2408.11743)
-)
+CACHE_FP8 = 80  # compute capability × 10 (vLLM 0.33: v1/attention/backends/flashinfer.py, triton_attn.py)
 SPLIT = ("serve.tensor_parallel", "serve.pipeline_parallel", "serve.data_parallel", "hardware.per_node")
 OWN_MODEL = ("draft_model", "eagle3")  # what proposes tokens by a model of its own
 
@@ -83,6 +79,11 @@ def split(see: Context, s: Serve) -> Iterator[Fault]:
     if why:
         able = fitting(known, s.tensor_parallel, copies=True)
         yield Fault("serve.tensor_parallel", why, f"use {able}")
+    odd = uneven(known, s.tensor_parallel, s.group)
+    if not why and odd:
+        able = shared(known, s.tensor_parallel, s.group)
+        message = f"{odd} over {s.tensor_parallel} GPUs is not made of whole groups of {s.group} weights"
+        yield Fault("serve.tensor_parallel", message, f"use {able}, or quantise with smaller groups")
     if known is not None and known.layers is not None and s.pipeline_parallel > known.layers:
         message = (
             f"{known.id} has {counted(known.layers, 'layer')}, which {s.pipeline_parallel} groups of GPUs cannot share"
@@ -192,7 +193,9 @@ def adapters(see: Context, _recipe: object) -> Iterator[Fault]:
     before = graph.listed[: graph.listed.index(part.name)]
     for index, name in enumerate(given):
         place, one = indexed("serve.adapters", index), graph.models.get(name)
-        if one is None or name not in before:
+        if name in (body.name, body.replaces, *given[:index]):
+            yield Fault(place, f"{name} is served by this name already", "drop it, or choose another serve.name")
+        elif one is None or name not in before:
             message = f"{name} is not a stage before this one that leaves a model"
             yield Fault(place, message, "name stages that leave an adapter")
         elif not system(body.tool).serves_adapters:
@@ -236,6 +239,64 @@ def odd_adapters(see: Context, s: Serve) -> Iterator[Fault]:
             yield Fault(place, message, "merge it, and serve what a stage with merge leaves")
 
 
+@contradiction(
+    "P287", "adapters-of-unlike-templates", "serve", words=("serve.adapters", "start_from", "model.chat_template")
+)
+def unlike_templates(see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds adapters that are served side by side and were trained with different templates or tokens.
+
+    Why is this bad:
+    A server has one tokenizer and one template for all. The others are asked in a format that they were not trained on, and may never end.
+
+    Example:
+        stages:
+          - {name: sft, adapter: {rank: 8}}
+          - {name: more, start_from: base, adapter: {rank: 8}, model: {chat_template: alpaca}}
+          - {name: served, start_from: sft, serve: {adapters: [more]}}
+
+    Use instead:
+        stages:
+          - {name: sft, adapter: {rank: 8}}
+          - {name: more, start_from: base, adapter: {rank: 8}}
+          - {name: served, start_from: sft, serve: {adapters: [more]}}
+    """
+    trained = {stage.output: stage.body.model for stage in see.plan.of_kind("train")}
+    models = [(one.name, trained[one.path]) for one in s.adapters if one.path in trained]
+    for name, other in models[1:]:
+        first = models[0][1]
+        for word in ("chat_template", "chat_template_file", "special_tokens", "new_tokens"):
+            if getattr(first, word) != getattr(other, word):
+                message = (
+                    f"{name} was trained with another model.{word} than {models[0][0]}, and a server has one for all"
+                )
+                yield Fault("serve.adapters", message, "serve it by a stage of its own, or train both alike")
+                break
+
+
+@contradiction("P289", "cache-that-the-gpu-lacks", "serve", words=("serve.kv_cache", "hardware.gpu"))
+def cache_format(_see: Context, s: Serve) -> Iterator[Fault]:
+    """Finds a cache in 8 bits on a GPU for which vLLM has no attention that reads it.
+
+    Why is this bad:
+    vLLM ends when it starts: FlashInfer reads it from compute capability 8.0 on, Triton from 8.9.
+
+    Example:
+        hardware: {gpu: t4}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: served, serve: {kv_cache: fp8}}
+
+    Use instead:
+        hardware: {gpu: t4}
+        stages:
+          - {name: sft, adapter: {rank: 16}}
+          - {name: served, serve: {}}
+    """
+    if s.hardware.device == "gpu" and s.kv_cache == "fp8" and s.hardware.sm < CACHE_FP8:
+        message = f"vLLM has no attention for a cache in fp8 on {s.hardware.gpu}"
+        yield Fault("serve.kv_cache", message, "drop it, or use a GPU of compute capability 8.0 or more")
+
+
 @contradiction("P281", "proposals-of-no-model", "serve", words=("serve.speculative",))
 def proposals(_see: Context, s: Serve) -> Iterator[Fault]:
     """Finds speculative decoding without the model that proposes tokens, or with one that nothing asks.
@@ -264,145 +325,14 @@ def proposals(_see: Context, s: Serve) -> Iterator[Fault]:
         yield Fault("serve.speculative.model", f"{one.method} asks no other model", "drop model")
 
 
-@contradiction(
-    "P282", "open-to-all", "serve", words=("serve.host", "serve.key_variable"), severity="warning", waivable=True
-)
-def open_to_all(_see: Context, s: Serve) -> Iterator[Fault]:
-    """Finds a server that listens on every address and asks for no key.
-
-    Why is this bad:
-    Whoever reaches the machine can use its GPUs, and read what the model was trained to say.
-
-    Example:
-        stages:
-          - {name: sft}
-          - {name: served, serve: {host: 0.0.0.0}}
-
-    Use instead:
-        stages:
-          - {name: sft}
-          - {name: served, serve: {host: 0.0.0.0, key_variable: SERVED_KEY}}
-
-    When it is meant:
-    Something in front of it asks for a key, or nobody else reaches the machine.
-    """
-    if s.host in EVERY and s.key_variable is None:
-        yield Fault(
-            "serve.host",
-            f"{s.host} is every address, and no key is asked for",
-            "set key_variable, or listen on 127.0.0.1",
-        )
-
-
-@contradiction("P283", "server-of-scores", "serve", words=("start_from", "serve", "train.method"))
-def of_scores(see: Context, _s: Serve) -> Iterator[Fault]:
-    """Finds a server for a reward model, which writes no answers.
-
-    Why is this bad:
-    It has a head that scores whole answers in the place of one that writes them: the check can be answered by nothing.
-
-    Example:
-        stages:
-          - {name: judge, train: {method: reward}, data: {train: [{path: data/pairs.jsonl, format: preference}]}, adapter: {rank: 8}}
-          - {name: served, serve: {}}
-
-    Use instead:
-        stages:
-          - {name: sft}
-          - {name: served, serve: {}}
-    """
-    heads = [getattr(one.output, "head", "") for one in see.stage.inputs] if see.stage is not None else []
-    if "score" in heads:
-        yield Fault("start_from", "a reward model writes no answers", "serve a model that writes")
-
-
-@contradiction(
-    "P284",
-    "bound-that-the-server-lacks",
-    "serve",
-    words=("serve.max_length", "serve.tool"),
-    severity="warning",
-    waivable=True,
-)
-def no_bound(see: Context, s: Serve) -> Iterator[Fault]:
-    """Finds a bound on the length of requests for a server that has none.
-
-    Why is this bad:
-    Longer requests are taken, up to what the model was made for.
-
-    Example:
-        hardware: {gpu: none}
-        stages:
-          - {name: sft}
-          - {name: served, serve: {max_length: 1024}}
-
-    Use instead:
-        hardware: {gpu: none}
-        stages:
-          - {name: sft}
-          - {name: served, serve: {}}
-
-    When it is meant:
-    The same recipe is served on a GPU, by a server that has it.
-    """
-    if see.said.wrote("serve.max_length") and not system(s.tool).joint_length:
-        yield Fault(
-            "serve.max_length", f"{s.tool} has no bound on the length of requests", "drop it, or serve on a GPU"
-        )
-
-
-@contradiction(
-    "P286",
-    "bits-that-do-not-help-the-load",
-    "serve",
-    words=("serve.max_requests", "start_from", "quantize"),
-    severity="warning",
-    waivable=True,
-)
-def not_for_many(_see: Context, s: Serve) -> Iterator[Fault]:
-    """Finds a server for many requests at once of a model whose weights alone are in fewer bits.
-
-    Why is this bad:
-    With few requests, reading the weights takes the time, and fewer bits are read sooner. With many, computing takes it, and these are
-    turned into 16 bits for it: what is gained shrinks with the requests, up to some 128 (Frantar et al., arXiv:2408.11743). What is
-    computed in 8 bits gains there (Kurtic et al., arXiv:2411.02355).
-
-    Example:
-        hardware: {gpu: h100-80gb}
-        stages:
-          - {name: sft, adapter: {rank: 16}}
-          - {name: small, quantize: {scheme: w4a16}}
-          - {name: served, serve: {max_requests: 256}}
-
-    Use instead:
-        hardware: {gpu: h100-80gb}
-        stages:
-          - {name: sft, adapter: {rank: 16}}
-          - {name: small, quantize: {scheme: fp8}}
-          - {name: served, serve: {max_requests: 256}}
-
-    When it is meant:
-    Only memory counts, or so many requests come together seldom.
-    """
-    scheme = schemes().get(s.scheme or "")
-    if scheme is None or scheme.activations < 16 or s.max_requests is None or s.max_requests <= MANY:
-        return
-    sm = s.hardware.sm
-    better = "fp8" if sm >= schemes()["fp8"].full else "w8a8"
-    message = f"{s.scheme} gains little with {s.max_requests} requests at once: it is computed in 16 bits"
-    yield Fault("serve.max_requests", message, f"quantise it to {better}, or serve fewer at once on each copy")
-
-
 RULES = (
-    not_for_many,
+    unlike_templates,
+    cache_format,
     odd_adapters,
-    no_bound,
     no_gpu,
     split,
     context,
     memory,
     adapters,
     proposals,
-    open_to_all,
-    of_scores,
 )

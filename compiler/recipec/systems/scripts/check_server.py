@@ -50,24 +50,31 @@ def wait(settings: dict, server: subprocess.Popen | None) -> float:
     raise Wrong(f"the server did not answer within {settings['start_seconds']} seconds")
 
 
+def said(message: dict) -> str:
+    """Return what a message says: its answer, or what the model thought where it came to no answer."""
+    return next((message[name] for name in ("content", "reasoning", "reasoning_content") if message.get(name)), "")
+
+
 def ask(settings: dict, model: str) -> dict:
     """Ask one model, in one turn where it talks in turns; return what it answered. Raises OSError, Wrong."""
-    words = {"model": model, "max_tokens": settings["max_tokens"], "temperature": 0}
+    words = {"model": model, "max_tokens": settings["max_tokens"], "temperature": 0, **settings["more"]}
     began = time.monotonic()
     if settings["chat"]:
         turns = [{"role": "user", "content": settings["ask"]}]
         found = call(settings, "/v1/chat/completions", words | {"messages": turns})
         choice = found["choices"][0]
-        text = choice["message"].get("content") or choice["message"].get("reasoning_content") or ""
+        text = said(choice["message"])
     else:
         found = call(settings, "/v1/completions", words | {"prompt": settings["ask"]})
         choice = found["choices"][0]
         text = choice["text"]
     used = found.get("usage") or {}
-    left = [token for token in settings["end_tokens"] if token in text]
-    if left:
-        raise Wrong(f"{model}: the answer holds {left[0]}, at which it should have ended: {text[-200:]!r}")
-    if not used.get("completion_tokens"):
+    for end in settings["end_tokens"]:  # the one that ended it may stand at its end
+        text = text.strip().removesuffix(end)
+    past = [end for end in settings["end_tokens"] if end in text]
+    if past:
+        raise Wrong(f"{model}: it writes on behind {past[0]}, which ends an answer: {text[-200:]!r}")
+    if not text.strip() and not (choice.get("message") or {}).get("tool_calls"):
         raise Wrong(f"{model}: the answer is empty")
     return {
         "model": model,
@@ -101,8 +108,10 @@ def check(settings: dict, command: list[str]) -> dict:
             raise Wrong(f"something answers at {settings['url']} already: stop it, or choose another port")
         variables = dict(os.environ)
         if settings["key_variable"]:
-            if settings["key_variable"] not in os.environ:
-                raise Wrong(f"{settings['key_variable']} is not set, which has the key that requests must send")
+            if not os.environ.get(settings["key_variable"]):
+                raise Wrong(
+                    f"{settings['key_variable']} is not set, or empty, which has the key that requests must send"
+                )
             variables[settings["server_key"]] = os.environ[settings["key_variable"]]
         server = subprocess.Popen(command, env=variables)
         for name in (signal.SIGTERM, signal.SIGINT):

@@ -5,6 +5,7 @@ transformers, datasets and the tool. The rows show the tool what activations the
 measure the perplexity before and after, so the result has been loaded once; quantized.json in its folder keeps both.
 """
 
+import gc
 import json
 import math
 import os
@@ -38,7 +39,9 @@ def tokens_of(record: dict, tokenizer) -> list[int]:
     prompt, answer = record["prompt"], record.get("chosen", record.get("completion"))
     if isinstance(prompt, str):
         return tokenizer(prompt + (answer or ""))["input_ids"]
-    text = tokenizer.apply_chat_template(prompt + (answer or []), tokenize=False, add_generation_prompt=answer is None)
+    tools = json.loads(record["tools"]) if record.get("tools") else None
+    turns = prompt + (answer or [])
+    text = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=answer is None)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
@@ -85,6 +88,10 @@ def perplexity(settings: dict, path: str, held: list[list[int]]) -> float | None
             logits = model(input_ids=ids).logits[0, :-1].float()
         total += torch.nn.functional.cross_entropy(logits, ids[0, 1:].to(logits.device), reduction="sum").item()
         count += len(one) - 1
+    del model, logits  # a model that is spread holds itself, and what comes next needs the room
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     return math.exp(total / count)
 
 
@@ -146,6 +153,8 @@ def main(tool: str, recipe: Path, settings: dict) -> str:
     if settings["measure"] and not held:
         say("all rows are read, so none is left to measure the perplexity on")
     before = perplexity(settings, settings["model"], held)
+    for left in output.parent.glob(f".{output.name}.new-*"):  # of one that was killed
+        shutil.rmtree(left, ignore_errors=True)
     fresh = output.with_name(f".{output.name}.new-{os.getpid()}")
     {"llmcompressor": by_llmcompressor, "gptqmodel": by_gptqmodel}[tool](recipe, settings, tokenizer, given, fresh)
     tokenizer.save_pretrained(fresh)
