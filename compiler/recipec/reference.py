@@ -86,7 +86,7 @@ def schema_text() -> str:
         lists = {name: field for name, field in section["properties"].items() if _holds_list(field)}
         section["properties"].update({f"{name}+": field for name, field in lists.items()})
     needs = {}
-    for word in ("hardware", "evaluate", "script"):
+    for word in ("hardware", "script"):
         needs[word] = _needs((_target(schema["properties"][word], schema) or {}).pop("required"))
     (_target(schema["properties"]["data"], schema) or {}).pop("required")
     in_stages = {"data": _needs(["train"]), "train": _needs(["learning_rate"])}

@@ -33,7 +33,7 @@ KINDS = {
 }
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
-MADE = re.compile(r"(?:evaluate|prepared)-.+")
+MADE = re.compile(r"(?:evaluate|prepared|serve|answers|judge|code)-.+")
 NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 
 

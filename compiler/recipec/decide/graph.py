@@ -7,7 +7,18 @@ from typing import Any, TypeVar
 
 from recipec.decide.said import Decided, Said
 from recipec.facts.tokens import Tokenizer
-from recipec.plan import Hardware, Input, ModelOutput, Origin, Record, RowsOutput, ScoresOutput, Stage, Track
+from recipec.plan import (
+    Hardware,
+    Input,
+    ModelOutput,
+    Origin,
+    Record,
+    RowsOutput,
+    ScoresOutput,
+    ServiceOutput,
+    Stage,
+    Track,
+)
 
 T = TypeVar("T")
 
@@ -51,6 +62,12 @@ class Graph(Record, frozen=True):
     listed: tuple[str, ...]
     previous: str
     longest: int
+
+    @property
+    def services(self) -> dict[str, Stage[Any]]:
+        """The stages that serve a model, by name."""
+        found = self.stages.items()
+        return {name: one for name, one in found if any(isinstance(output, ServiceOutput) for output in one.outputs)}
 
     def folder(self, stage: str) -> str:
         """Return the folder of a stage's results: they stay out of the emitted files."""

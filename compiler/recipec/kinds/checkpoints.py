@@ -46,7 +46,7 @@ class Checkpoints(Evaluate, frozen=True):
 
 def continuous(given: EvaluateWords | None) -> bool:
     """Return whether checkpoints are evaluated, and not only what a training leaves."""
-    return given is not None and given.when != "end"
+    return given is not None and given.when != "end" and bool(given.tasks)
 
 
 def of_course(say: Said, graph: Graph, made: Iterable[Made]) -> tuple[Made, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from recipec.decide.graph import Graph, Handed, Made, as_handed
@@ -123,12 +124,21 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
         start = graph.models.get(say.part.start_from or graph.previous)
         if start is None:
             return ()
-        own = [one(say, graph, given, start.name, start, say.part.name)]
+        own = measured(say, graph, given, {start.name: start})
         return (*own, *gate.after(say, graph, given, own), *checkpoints.of_stage(say, graph, start))
     models = known(graph)
-    names = dict.fromkeys(name for name in chosen(say, graph) if name in models)
-    own = [one(say, graph, given, name, models[name], f"evaluate-{name.replace('@', '-')}") for name in names]
+    own = measured(say, graph, given, {name: models[name] for name in chosen(say, graph) if name in models})
     return (*own, *gate.after(say, graph, given, own))
+
+
+def measured(say: Said, graph: Graph, given: EvaluateWords, models: Mapping[str, Handed]) -> tuple[Made, ...]:
+    """Make the stages that measure some models, by the names that they have here, on every benchmark that is asked for."""
+    own = say.part.name if say.part.own is not None else ""
+    found: list[Made] = []
+    for name, handed in models.items():
+        if given.tasks:
+            found.append(one(say, graph, given, name, handed, own or f"evaluate-{name.replace('@', '-')}"))
+    return tuple(found)
 
 
 def one(

@@ -19,6 +19,7 @@ from recipec.systems.registry import doing, system
 SHARE = 0.9
 ANSWER = 64  # tokens of the answer to the check
 FILE = "service.json"
+NAME = "serve"  # what the names of stages begin with that nobody wrote
 
 
 class Adapter(Record, frozen=True):
@@ -82,22 +83,75 @@ class Serve(Record, frozen=True):
     hardware: Hardware
 
 
+class Served(Record, frozen=True):
+    """A server that another stage starts for itself: of which stage, by which tool, and what requests ask for.
+
+    `tokenizer`, `chat` and `max_length` (in tokens) are those of its body.
+    """
+
+    stage: str
+    tool: str
+    model: str
+    key_variable: str | None
+    tokenizer: str
+    chat: bool
+    max_length: int
+
+
+def served(stage: Stage[Serve]) -> Served:
+    """Return how the model of a stage is asked."""
+    s = stage.body
+    return Served(stage.name, s.tool, _asked(s), s.key_variable, s.tokenizer, s.chat, s.max_length)
+
+
+def _asked(s: Serve) -> str:
+    """Return what requests name for the model meant: its name or that of its adapter, else its folder or hub name."""
+    if system(s.tool).knows_names:
+        return s.name
+    return s.path if s.revision in (None, "main") else f"{s.path}@{s.revision}"
+
+
+def behind(say: Said, graph: Graph, handed: Handed, word: str) -> tuple[tuple[Made, ...], Stage[Serve]]:
+    """Return the stage that serves a model, for one that asks it, and what makes it where none does yet.
+
+    `word` is what of the recipe wants it.
+    """
+    merged = graph.merged.get(handed.name)
+    inputs = [one.input for one in (handed, merged) if one is not None]
+    known = next((one for one in graph.services.values() if one.inputs[0] in inputs), None)
+    if known is not None:
+        return (), known
+    tool = say.rule(_able(graph)[0], "what serves there", word, "hardware.gpu")
+    before, parent = _loadable(say, graph, handed, tool.value, word)
+    made = _made(say, graph, Words(), parent, tool, f"{NAME}-{handed.name.replace('@', '-')}")
+    return (*before, made), made.stage
+
+
+def _able(graph: Graph) -> list[str]:
+    """Return what can serve on the machine, the usual first."""
+    return [one for one in doing("serve") if graph.machine.value.device == "gpu" or not system(one).needs_gpu]
+
+
+def _loadable(say: Said, graph: Graph, handed: Handed, tool: str, word: str) -> tuple[tuple[Made, ...], Handed]:
+    """Return a model as a tool can serve it: an adapter as it is, or merged, and what merges it."""
+    if handed.model.adapter is None or system(tool).serves_adapters:
+        return (), handed
+    return merge.before(say, graph, handed, word)
+
+
 def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     """Make the stage that a user wrote, behind a merge where its server takes no adapter."""
     given = say.part.serve
     parent = graph.models.get(say.part.start_from or graph.previous)
     if given is None or parent is None:
         return ()
-    able = [one for one in doing("serve") if graph.machine.value.device == "gpu" or not system(one).needs_gpu]
-    tool = say.take("serve.tool", given.tool, able[0], "what serves there", "hardware.gpu")
-    before: tuple[Made, ...] = ()
-    if parent.model.adapter is not None and not system(tool.value).serves_adapters:
-        before, parent = merge.before(say, graph, parent, "start_from")
-    return (*before, _made(say, graph, given, parent, tool))
+    tool = say.take("serve.tool", given.tool, _able(graph)[0], "what serves there", "hardware.gpu")
+    before, parent = _loadable(say, graph, parent, tool.value, "start_from")
+    return (*before, _made(say, graph, given, parent, tool, say.part.name))
 
 
-def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[str]) -> Made:
-    name, model, on = say.part.name, parent.model, graph.machine.value
+def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[str], name: str) -> Made:
+    model, on = parent.model, graph.machine.value
     output, named = graph.folder(name), "model.base" if parent.stage is None else "start_from"
     own = f"as {parent.name} has it"
     beside = [graph.models[one] for one in given.adapters if one in graph.models]
@@ -154,7 +208,7 @@ def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[s
         release="",
         environment="",
         inputs=tuple(dict.fromkeys((parent.input, *(one.input for one in beside)))),
-        outputs=(ServiceOutput(f"{output}/{FILE}", s.name),),
+        outputs=(ServiceOutput(f"{output}/{FILE}", _asked(s)),),
         reads=_reads(s, parent),
         resources=_resources(s),
         output=output,

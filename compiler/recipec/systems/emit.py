@@ -42,6 +42,7 @@ def emit(stage: Stage[Any]) -> Emitted:
         _fill(out, values, sheet)
     out = out.replaced(job=doer.job(body))
     out.files.update(doer.files(body))
+    out.files.update(doer.scripts(body, stage.environment))
     out.used.update(doer.uses(body))
     if not doer.own_program:
         out.used.update(doer.can)  # what it can do is its own to tell apart

@@ -11,6 +11,7 @@ from recipec.systems.programs import program
 from recipec.systems.table import Row, constant, made, same
 
 CHECK, SETTINGS = "check_server.py", "check.json"
+STARTER, SERVER = "with_server.py", "server.json"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 EVERY = ("0.0.0.0", "::")  # addresses that stand for all
 PATIENCE = 1800  # seconds in which a large model is loaded
@@ -68,10 +69,11 @@ def files(s: Serve, environment: str, command: str, variable: str) -> dict[str, 
     head = "#!/usr/bin/env bash\n"
     begin = 'set -euo pipefail\nhere=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
     serve = (
-        f"{head}# Serves the model until it is stopped. Run it from the folder that the recipe's paths start at, after the run.\n{begin}"
+        f"{head}# Serves the model until it is stopped. Run it from the folder that the recipe's paths start at, after the run.\n"
+        f"# What stands behind its name is told to the server last: bash serve.sh --port 9000\n{begin}"
         f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/{environment}/bin"\n'
         '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }\n'
-        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH DO_NOT_TRACK=1\n{told}exec {command}\n'
+        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH DO_NOT_TRACK=1\n{told}exec {command} "$@"\n'
     )
     key = f"EnvironmentFile=%h/.config/{s.name}.env\n" if s.key_variable else ""
     unit = (
@@ -84,6 +86,30 @@ def files(s: Serve, environment: str, command: str, variable: str) -> dict[str, 
         f"{key}\n[Install]\nWantedBy=default.target\nEND\n"
     )
     return {CHECK: program(CHECK), "serve.sh": serve, "service.sh": unit}
+
+
+# of a stage that starts the server of another for itself, which its body has as `server`
+BESIDE: tuple[Row, ...] = (
+    made("serve", lambda stage: f"../{stage}/serve.sh", "server.stage"),
+    same("model", "server.model"),
+    made("key_variable", lambda given: given or "", "server.key_variable"),
+    constant("start_seconds", PATIENCE),
+)
+
+
+def beside(package: str, release: str) -> Sheet:
+    """Return the settings of `with_server.py`, for a stage whose body has a `server` (`kinds.serve.Served`)."""
+    return Sheet(SERVER, BESIDE, package, release, "", "json", raw_keys=False)
+
+
+def beside_words(*command: Word) -> tuple[Word, ...]:
+    """Return the words that run a command beside the server."""
+    return ("python", Beside(STARTER), Beside(SERVER), *command)
+
+
+def beside_files() -> dict[str, str]:
+    """Return the programs that start a server for another stage, and stop it."""
+    return {STARTER: program(STARTER), CHECK: program(CHECK)}
 
 
 def uses(_s: Any) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ def _nothing(_body: Any) -> dict[str, str]:
     return {}
 
 
+def _none_there(_body: Any, _environment: str) -> dict[str, str]:
+    return {}
+
+
 def _no_checks(_body: Any) -> tuple[Check, ...]:
     return ()
 
@@ -49,7 +53,7 @@ class System(Record, frozen=True):
     """A system, as its module declares it in `SYSTEM`. All functions take the body of a stage of one of its `kinds`.
 
     `can` maps plan paths to the values that it can do. `sheets` are its files in an environment, `job` is what runs the
-    stage, `files` go beside them as they are. `checks` are what it cannot do or does another way, `uses` the plan paths
+    stage, `files` go beside them as they are, and so do `scripts`, which name the environment. `checks` are what it cannot do or does another way, `uses` the plan paths
     that job and files act on. `needs` says which environment it
     runs in, where the release of `package` is its own. `one_process` says why it starts only one process on a CPU.
 
@@ -66,7 +70,7 @@ class System(Record, frozen=True):
     which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
     a prompt and what is sampled after it together.
 
-    `needs_gpu`: nothing of it runs on a CPU. `serves_adapters`: over their base, as they are.
+    `needs_gpu`: nothing of it runs on a CPU. `serves_adapters`: over their base, as they are. `knows_names`: what it serves has a name, and is not asked for by its folder.
 
     `writes` is the format of the quantised weights that it leaves.
 
@@ -88,6 +92,7 @@ class System(Record, frozen=True):
     job: Callable[[Any], Job]
     can: Mapping[str, frozenset[str]] = {}
     files: Callable[[Any], dict[str, str]] = _nothing
+    scripts: Callable[[Any, str], dict[str, str]] = _none_there
     checks: Callable[[Any], tuple[Check, ...]] = _no_checks
     uses: Callable[[Any], tuple[str, ...]] = uses_nothing
     package: str = ""
@@ -116,4 +121,5 @@ class System(Record, frozen=True):
     writes: str = ""
     needs_gpu: bool = False
     serves_adapters: bool = False
+    knows_names: bool = False
     on_cpu: OnCpu = OnCpu()

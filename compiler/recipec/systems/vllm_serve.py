@@ -93,8 +93,8 @@ def _job(s: Serve) -> Job:
     return Job(words, processes=s.tensor_parallel * s.pipeline_parallel * s.data_parallel)
 
 
-def _files(s: Serve) -> dict[str, str]:
-    return serving.files(s, ENVIRONMENT, f'vllm serve --config "$here/{FILE}"', KEY) | {"container.sh": _container(s)}
+def _scripts(s: Serve, environment: str) -> dict[str, str]:
+    return serving.files(s, environment, f'vllm serve --config "$here/{FILE}"', KEY) | {"container.sh": _container(s)}
 
 
 def _container(s: Serve) -> str:
@@ -130,12 +130,13 @@ SYSTEM = System(
     sheets=_sheets,
     needs=lambda _s: Need(ENVIRONMENT),
     job=_job,
-    files=_files,
+    scripts=_scripts,
     checks=lambda _s: CHECKS,
     uses=serving.uses,
     package=TOOL,
     needs_gpu=True,
     serves_adapters=True,
+    knows_names=True,
     joint_length=True,
     on_cpu=OnCpu(
         (

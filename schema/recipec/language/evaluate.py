@@ -16,11 +16,13 @@ class Every(Section):
 
 
 class Evaluate(Section):
-    """Benchmarks of lm-evaluation-harness. Absent: nothing is evaluated."""
+    """Benchmarks, of lm-evaluation-harness in `tasks`. Absent: nothing is evaluated."""
 
     model_config = example({"tasks": ["gsm8k", "mmlu"], "models": ["base", "tuned"], "few_shot": 5})
 
-    tasks: list[Text] = Field(min_length=1, description="Task or group names, such as gsm8k, kobest.")
+    tasks: list[Text] = Field(
+        default=[], description="Task or group names of lm-evaluation-harness, such as gsm8k, kobest."
+    )
     task_folder: Text | None = Field(default=None, description="Folder with your own task files.")
     models: list[ModelName] | None = Field(
         default=None,

@@ -50,7 +50,7 @@ def no_checkpoints(see: Context, recipe: Recipe) -> Iterator[Fault]:
         evaluate: {tasks: [gsm8k], when: {every: 300}}
     """
     given, part = recipe.evaluate, see.said.part
-    if given is None or (see.graph.several and part.own is not None and part.kind != "evaluate"):
+    if given is None or not given.tasks or (see.graph.several and part.own is not None and part.kind != "evaluate"):
         return
     if not continuous(given):
         for word in OF_CHECKPOINTS:

@@ -279,6 +279,26 @@ def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
             yield Fault(here, message, f"there is {', '.join(listed)}", nearest(name, list(there)))
 
 
+@contradiction("P331", "evaluation-without-a-benchmark", "recipe", "part", words=("evaluate", "evaluate.tasks"))
+def nothing_measured(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds an evaluation that names nothing to measure.
+
+    Why is this bad:
+    Nothing would be evaluated, and nobody told.
+
+    Example:
+        evaluate: {models: [base]}
+
+    Use instead:
+        evaluate: {models: [base], tasks: [gsm8k]}
+    """
+    given = recipe.evaluate
+    part = see.said.part
+    if given is None or given.tasks or (part.own is not None and part.kind != "evaluate"):
+        return
+    yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k]")
+
+
 @contradiction(
     "P081", "code-that-nobody-allowed", "evaluate", words=("evaluate.tasks", "evaluate.allow_code_execution")
 )
@@ -480,6 +500,7 @@ RULES = (
     stage_without_training,
     no_data,
     unknown_model,
+    nothing_measured,
     runs_code,
     vllm_on_cpu,
     unknown_adapter,
