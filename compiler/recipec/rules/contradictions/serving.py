@@ -8,7 +8,7 @@ from recipec.decide.said import indexed
 from recipec.facts.models import KnownModel, fitting
 from recipec.facts.models import unfit as cannot_be_split
 from recipec.kinds.evaluate import held
-from recipec.kinds.serve import Serve, shared, uneven
+from recipec.kinds.serve import SHARE, Serve, shared, uneven
 from recipec.plural import counted
 from recipec.rules.contradictions.stacking import unfit
 from recipec.rules.rule import Context, Fault, contradiction
@@ -146,6 +146,9 @@ def memory(see: Context, s: Serve) -> Iterator[Fault]:
     room = s.gpu_memory_share * on.memory_gib * GIB * s.tensor_parallel * s.pipeline_parallel
     weights, cache = held(known, s.precision, s.scheme), _cached(known, s)
     place = next((word for word in SPLIT if see.said.wrote(word)), "hardware.gpu")
+    share = "serve.gpu_memory_share"
+    if see.said.wrote(share) and weights + cache <= room / s.gpu_memory_share * SHARE:  # as it would be by itself
+        place = share
     many = counted(s.tensor_parallel * s.pipeline_parallel, "GPU")
     if weights > room:
         message = (
@@ -154,7 +157,7 @@ def memory(see: Context, s: Serve) -> Iterator[Fault]:
         yield Fault(place, message, "split it over more GPUs, or quantise it first")
     elif weights and weights + cache > room:
         message = f"{weights / GIB:.0f} GiB of weights leave no room for the {cache / GIB:.1f} GiB that one request of {s.max_length:,} tokens caches"
-        yield Fault("serve.max_length" if see.said.wrote("serve.max_length") else place, message, "serve shorter requests, split it over more GPUs, or quantise it first")  # fmt: skip
+        yield Fault("serve.max_length" if place != share and see.said.wrote("serve.max_length") else place, message, "serve shorter requests, split it over more GPUs, or quantise it first")  # fmt: skip
 
 
 def _cached(known: KnownModel | None, s: Serve) -> float:
