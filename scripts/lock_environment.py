@@ -126,6 +126,7 @@ GPTQMODEL = (
     *TRACKERS,
     TRACKIO,
 )
+ASKING = ("lm-eval[api]==0.4.13", "transformers==5.23.0", "datasets==5.2.0", *TRACKERS, TRACKIO)
 NO_VISION = (
     "LLaMA-Factory asks for torchvision and torchaudio, whose compiled parts load only beside the CUDA build of torch. "
     "Text needs neither: torchvision is left out, and torchaudio, which is always imported, lives without its own."
@@ -183,6 +184,7 @@ ENVIRONMENTS = {
     "trl-1.9.0-deepspeed": Wanted("TRL 1.9.0 with DeepSpeed", (*TRL_1_9, *BUILD), ("deepspeed==0.18.9",), 0.6, 2.1, 3),
     "llmcompressor-0.14.0.1": Wanted("llm-compressor 0.14.0.1", LLMCOMPRESSOR, (), 0.6, 2.1, 2),
     "gptqmodel-7.6.0": Wanted("GPTQModel 7.6.0", GPTQMODEL, (), 0.6, 2.1, 4),
+    "lm-eval-0.4.13": Wanted("lm-evaluation-harness 0.4.13, for served models", ASKING, (), 0.3, 0.9, 1),
     "ray-2.60.0": Wanted(
         "Ray Train 2.60.0",
         ("torch==2.13.0", "ray[train]==2.60.0", "transformers==5.16.1", "accelerate==1.13.0", "numpy"),
@@ -208,7 +210,8 @@ def lock(name: str, uv: str) -> str:
 
         run("venv", "--quiet", "--clear", "--python", sys.executable, folder)
         install = ["pip", "install", "--quiet", "--python", python, *uv_flags(settings, os.environ)]
-        if torch_build(os.environ) == "cpu" and not offers_cpu_torch(settings, _torch(wanted), running().version):
+        torch = _torch(wanted)
+        if torch and torch_build(os.environ) == "cpu" and not offers_cpu_torch(settings, torch, running().version):
             install += ["--torch-backend", "cpu"]
         run(*install, *wanted.packages)
         if wanted.late:
@@ -239,7 +242,8 @@ def lock(name: str, uv: str) -> str:
 
 
 def _torch(wanted: Wanted) -> str:
-    return next(package for package in wanted.packages if package.startswith("torch==")).partition("==")[2]
+    """Return the release of torch that an environment is to have; empty where it needs none."""
+    return next((package for package in wanted.packages if package.startswith("torch==")), "").partition("==")[2]
 
 
 def with_hashes(text: str, uv: str) -> str:

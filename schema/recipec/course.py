@@ -34,6 +34,7 @@ KINDS = {
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
 MADE = re.compile(r"(?:evaluate|prepared|serve|answers|judge|code)-.+")
+ASKS = frozenset(["evaluate", "benchmark"])  # kinds that a server can be asked by
 NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 
 
@@ -182,24 +183,26 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
     """Check the names of stages: each once, none that means something else, each start a stage before."""
     known: list[str] = []
     models: list[str] = []  # those that leave a model
+    servers: list[str] = []
     parts = tuple(parts)
     made = {f"{part.name}-{more}" for part in parts for more in ("merge", "stack", "gate", "checkpoints")}
     for part in parts:
         start = part.start_from.removesuffix(BEST) if part.start_from is not None else None
+        there = [*models, *servers] if part.kind in ASKS else models
         taken = part.name in RESERVED | FOLDERS | made or MADE.fullmatch(part.name) is not None
         for word, wrong, message, advice in (
             ("name", taken, f'"{part.name}" is a reserved name', "choose another name"),
             ("name", part.name in known, f'two stages are called "{part.name}"', "give each a different name"),
             (
                 "start_from",
-                start is not None and start not in NO_STAGE.union(models),
+                start is not None and start not in NO_STAGE.union(there),
                 f'"{start}" {"leaves no model" if start in known else "is not a stage before this one"}',
-                f"stages before it{' that do' if start in known else ''}: {', '.join(models) or 'none'}",
+                f"stages before it{' that do' if start in known else ''}: {', '.join(there) or 'none'}",
             ),
         ):
             if wrong:
                 node = find(tree, (*part.path, word))
-                meant = nearest(str(start), [*models, *NO_STAGE]) if word == "start_from" else None
+                meant = nearest(str(start), [*there, *NO_STAGE]) if word == "start_from" else None
                 span = node.span if node else key_span(tree, part.path)
                 yield Finding("R009", message, span, suggestion=meant, help=advice)
         known.append(part.name)
@@ -208,6 +211,7 @@ def _names(tree: Mapping, parts: Iterable[Part]) -> Iterable[Finding]:
         leaves |= part.quantize is not None
         leaves |= part.script is not None and part.script.makes in ("model", "adapter")
         models += [part.name] if leaves else []
+        servers += [part.name] if part.serve is not None else []
 
 
 def without(tree: Mapping, words: Iterable[str | int]) -> Mapping:

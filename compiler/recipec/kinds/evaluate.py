@@ -13,9 +13,10 @@ from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_
 from recipec.facts.schemes import schemes
 from recipec.kinds import gate
 from recipec.kinds.kind import Kind
+from recipec.kinds.serve import Serve, Served, served
 from recipec.language.base import BEST
 from recipec.language.evaluate import Evaluate as EvaluateWords
-from recipec.plan import FileRead, Hardware, Precision, Record, Resources, ScoresOutput, Stage, Track
+from recipec.plan import FileRead, Hardware, Input, Precision, Record, Resources, ScoresOutput, Stage, Track
 from recipec.plural import counted
 from recipec.render.markdown import inert
 
@@ -32,6 +33,7 @@ CHOICES = re.compile(
 )
 FORMATS: dict[str | None, Precision] = {"bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}  # of weights loaded as they are
 FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
+SERVED = "lm_eval_served"  # the system that asks a server
 LAST = "tuned"  # the name that the last model has beside its own
 
 
@@ -56,7 +58,7 @@ class Subject(Record, frozen=True):
 class Evaluate(Record, frozen=True):
     """One evaluation of one model. `max_length` is in tokens, prompt and answer together; `model`: as many as it was made for.
 
-    `attention` is None where transformers chooses. `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
+    `attention` is None where transformers chooses. `server` is what answers, where the model is asked as it is served. `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
     """
 
     seed: int
@@ -76,6 +78,7 @@ class Evaluate(Record, frozen=True):
     trust_remote_code: bool
     copies: int
     gpus_per_copy: int
+    server: Served | None
     hardware: Hardware
     track: Track
 
@@ -99,8 +102,15 @@ def is_best(name: str) -> bool:
 
 
 def known(graph: Graph) -> dict[str, Handed]:
-    """Return the models there are by every name that they have: `tuned` is the last that can write, if any can."""
+    """Return the models there are by every name that they have: `tuned` is the last that can write, if any can.
+
+    What serves a model stands for it, as it is served.
+    """
     found = {name: handed for name, handed in graph.models.items() if handed.model.path}
+    handed_on = {handed.input: handed for handed in (*graph.models.values(), *graph.merged.values())}
+    for name, stage in graph.services.items():
+        if stage.inputs[0] in handed_on:
+            found[name] = handed_on[stage.inputs[0]].replaced(name=name)
     made = [handed for name, handed in graph.models.items() if name != "base" and not is_best(name)]
     made = [handed for handed in made if writes(handed)] or made
     if not made:
@@ -121,7 +131,7 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     if given is None:
         return ()
     if say.part.own is not None:
-        start = graph.models.get(say.part.start_from or graph.previous)
+        start = known(graph).get(say.part.start_from or graph.previous)
         if start is None:
             return ()
         own = measured(say, graph, given, {start.name: start})
@@ -136,8 +146,9 @@ def measured(say: Said, graph: Graph, given: EvaluateWords, models: Mapping[str,
     own = say.part.name if say.part.own is not None else ""
     found: list[Made] = []
     for name, handed in models.items():
+        server = graph.services.get(name)
         if given.tasks:
-            found.append(one(say, graph, given, name, handed, own or f"evaluate-{name.replace('@', '-')}"))
+            found.append(one(say, graph, given, name, handed, own or f"evaluate-{name.replace('@', '-')}", server))
     return tuple(found)
 
 
@@ -148,8 +159,9 @@ def one(
     name: str,
     handed: Handed,
     stage_name: str,
+    server: Stage[Serve] | None = None,
 ) -> Made:
-    """Make the stage that evaluates one model, which is called `name` here."""
+    """Make the stage that evaluates one model, which is called `name` here, by its weights or as a stage serves it."""
     model = handed.model
     output = graph.folder(stage_name)
     own = "as it was trained" if handed.name != "base" else "as the recipe says"
@@ -179,23 +191,25 @@ def one(
         trust_remote_code=as_handed(say, handed, "trust_remote_code", model.trust_remote_code, own),
         copies=copies,
         gpus_per_copy=parts,
+        server=plain(served(server) if server is not None else None),
         hardware=graph.machine,
         track=tracked(graph.track, stage_name),
     )
     on = graph.machine.value
     reads = [FileRead(given.task_folder, at=say.span("evaluate.task_folder").label())] if given.task_folder else []
-    if handed.stage is None:
+    if handed.stage is None and server is None:
         reads += [FileRead(path, needed=is_folder(path)) for path in dict.fromkeys((model.path, model.tokenizer))]
+    resources = Resources(on.device, on.gpu if on.device == "gpu" else None, 1, copies.value * parts.value)
     stage = Stage(
         name=stage_name,
         kind="evaluate",
-        system="",
+        system="" if server is None else SERVED,
         release="",
         environment="",
-        inputs=(handed.input,),
+        inputs=(handed.input,) if server is None else (handed.input, Input(server.name, server.outputs[0])),
         outputs=(ScoresOutput(output, name, body.value.tasks),),
         reads=tuple(reads),
-        resources=Resources(on.device, on.gpu if on.device == "gpu" else None, 1, copies.value * parts.value),
+        resources=resources if server is None else server.resources,
         output=output,
         resumable=False,
         body=body.value,
@@ -299,7 +313,8 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
 def _sentence(stage: Stage[Evaluate]) -> str:
     body = stage.body
     length = "at its own length" if body.max_length == "model" else f"at {body.max_length:,} tokens"
-    how = f"with lm-evaluation-harness ({body.backend})"
+    asked = f"as {body.server.stage} serves it" if body.server is not None else body.backend
+    how = f"with lm-evaluation-harness ({asked})"
     how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
     how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
     how += f", the first {body.limit} rows only" if body.limit != "all" else ""

@@ -86,22 +86,37 @@ class Serve(Record, frozen=True):
 class Served(Record, frozen=True):
     """A server that another stage starts for itself: of which stage, by which tool, and what requests ask for.
 
-    `tokenizer`, `chat` and `max_length` (in tokens) are those of its body.
+    `port`, `tokenizer`, `chat`, `max_length` (in tokens) and `max_requests` are those of its body. `likelihoods`: it tells how likely the
+    tokens of a prompt are.
     """
 
     stage: str
     tool: str
     model: str
+    port: int
     key_variable: str | None
     tokenizer: str
     chat: bool
     max_length: int
+    max_requests: int | None
+    likelihoods: bool
 
 
 def served(stage: Stage[Serve]) -> Served:
     """Return how the model of a stage is asked."""
     s = stage.body
-    return Served(stage.name, s.tool, _asked(s), s.key_variable, s.tokenizer, s.chat, s.max_length)
+    return Served(
+        stage=stage.name,
+        tool=s.tool,
+        model=_asked(s),
+        port=s.port,
+        key_variable=s.key_variable,
+        tokenizer=s.tokenizer,
+        chat=s.chat,
+        max_length=s.max_length,
+        max_requests=s.max_requests,
+        likelihoods=system(s.tool).gives_likelihoods,
+    )
 
 
 def _asked(s: Serve) -> str:

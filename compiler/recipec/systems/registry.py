@@ -15,6 +15,7 @@ REGISTRY = {
     "unsloth": "recipec.systems.unsloth",
     "openrlhf": "recipec.systems.openrlhf",
     "script": "recipec.systems.script",
+    "lm_eval_served": "recipec.systems.lm_eval_served",
     "lm_eval": "recipec.systems.lm_eval",
     "evaluate_checkpoints": "recipec.systems.evaluate_checkpoints",
     "generate_rows": "recipec.systems.generate_rows",

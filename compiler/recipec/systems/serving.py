@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recipec.job import Beside, Word
+from recipec.job import Beside, Port, Word
 from recipec.kinds.serve import ANSWER, FILE, Adapter, Serve
 from recipec.systems.document import Sheet
 from recipec.systems.programs import program
@@ -95,11 +95,17 @@ BESIDE: tuple[Row, ...] = (
     made("key_variable", lambda given: given or "", "server.key_variable"),
     constant("start_seconds", PATIENCE),
 )
+OWN_PORT: tuple[Row, ...] = (*BESIDE, same("port", "server.port"))  # where a tool's file has the address in it
 
 
-def beside(package: str, release: str) -> Sheet:
+def beside(package: str, release: str, rows: tuple[Row, ...] = BESIDE) -> Sheet:
     """Return the settings of `with_server.py`, for a stage whose body has a `server` (`kinds.serve.Served`)."""
-    return Sheet(SERVER, BESIDE, package, release, "", "json", raw_keys=False)
+    return Sheet(SERVER, rows, package, release, "", "json", raw_keys=False)
+
+
+def ports(port: int) -> tuple[Port, ...]:
+    """Return the port of a server, which no two may have at once."""
+    return (Port(f"SERVER_PORT_{port}", port, "the server of the model"),)
 
 
 def beside_words(*command: Word) -> tuple[Word, ...]:

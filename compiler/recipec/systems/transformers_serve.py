@@ -40,7 +40,7 @@ def _words(s: Serve) -> tuple[str, ...]:
 
 
 def _job(s: Serve) -> Job:
-    return Job(serving.job_words(*_words(s)), one_gpu=True)
+    return Job(serving.job_words(*_words(s)), one_gpu=True, ports=serving.ports(s.port))
 
 
 def _sheets(_s: Serve, environment: str) -> list[Sheet]:

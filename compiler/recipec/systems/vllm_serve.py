@@ -90,7 +90,8 @@ def _sheets(_s: Serve, environment: str) -> list[Sheet]:
 
 def _job(s: Serve) -> Job:
     words = serving.job_words("vllm", "serve", "--config", Beside(FILE))
-    return Job(words, processes=s.tensor_parallel * s.pipeline_parallel * s.data_parallel)
+    parts = s.tensor_parallel * s.pipeline_parallel * s.data_parallel
+    return Job(words, processes=parts, ports=serving.ports(s.port))
 
 
 def _scripts(s: Serve, environment: str) -> dict[str, str]:
@@ -137,6 +138,7 @@ SYSTEM = System(
     needs_gpu=True,
     serves_adapters=True,
     knows_names=True,
+    gives_likelihoods=True,
     joint_length=True,
     on_cpu=OnCpu(
         (

@@ -35,6 +35,15 @@ def call(settings: dict, path: str, body: dict | None = None, seconds: float = 3
     return json.loads(text) if text.strip() else {}
 
 
+def is_up(url: str) -> bool:
+    """Return whether something answers at an address."""
+    try:
+        call({"url": url, "key_variable": ""}, "/health", seconds=2.0)
+    except (OSError, Wrong):
+        return False
+    return True
+
+
 def wait(settings: dict, server: subprocess.Popen | None) -> float:
     """Wait until the server is healthy; return after how many seconds. Raises Wrong where it ends, or takes too long."""
     began = time.monotonic()
@@ -100,11 +109,7 @@ def check(settings: dict, command: list[str]) -> dict:
     """Return what was found. Raises OSError, Wrong."""
     server = None
     if command:
-        try:
-            call(settings, "/health", seconds=2.0)
-        except (OSError, Wrong):
-            pass
-        else:
+        if is_up(settings["url"]):
             raise Wrong(f"something answers at {settings['url']} already: stop it, or choose another port")
         variables = dict(os.environ)
         if settings["key_variable"]:

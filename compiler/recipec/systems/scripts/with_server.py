@@ -1,6 +1,6 @@
 """Run a command beside a server: `python with_server.py server.json COMMAND …`.
 
-Starts the server of a stage that serves on a port that is free, waits until it answers, runs the command, stops the server, and ends as the
+Starts the server of a stage that serves, on the port of the settings or one that is free, waits until it answers, runs the command, stops the server, and ends as the
 command did. The command is told by variables: RECIPE_SERVER_URL (http://127.0.0.1:PORT/v1), RECIPE_SERVER_MODEL (what requests ask for)
 and RECIPE_SERVER_KEY (empty where none is asked for). The server is of the same process group: whoever ends the group leaves none
 behind. Copied as it is into the output of a recipe that asks its served models; needs only Python.
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from check_server import Wrong, stop, wait
+from check_server import Wrong, is_up, stop, wait
 
 HOST = "127.0.0.1"
 
@@ -40,18 +40,22 @@ def running(settings: dict, options: Sequence[str] = (), output: IO[str] | None 
         key = os.environ.get(settings["key_variable"], "")
         if not key:
             raise Wrong(f"{settings['key_variable']} is not set, or empty, which has the key that requests must send")
-    url = f"http://{HOST}:{(port := free_port())}"
+    port = settings.get("port") or free_port()
+    url = f"http://{HOST}:{port}"
+    if is_up(url):
+        raise Wrong(f"something answers at {url} already: stop it, or choose another port")
     script = Path(__file__).resolve().parent / settings["serve"]
     command = ["bash", str(script), "--host", HOST, "--port", str(port), *options]
     server = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         ready = wait(settings | {"url": url}, server)
         print(f"{settings['model']} is served at {url} after {ready:.0f} s", flush=True)
-        yield {
+        told = {
             "RECIPE_SERVER_URL": f"{url}/v1",
             "RECIPE_SERVER_MODEL": settings["model"],
             "RECIPE_SERVER_KEY": key,
         }
+        yield told | ({settings["key_as"]: key} if key and settings.get("key_as") else {})
     finally:
         stop(server)
 
