@@ -47,7 +47,7 @@ class Condition(Record, frozen=True):
 
 
 class Scored(Record, frozen=True):
-    """A model by its name, where its weights and adapter are, and the folder of its scores."""
+    """A model by its name, where its weights and adapter are or what a server knows it by, and the folder of its scores."""
 
     name: str
     path: str
@@ -135,6 +135,9 @@ def _scored(stage: Stage[Any]) -> Scored:
     scores, model = stage.outputs[0], stage.inputs[0].output
     assert isinstance(scores, ScoresOutput)
     assert isinstance(model, ModelOutput)
+    server = getattr(stage.body, "server", None)
+    if server is not None:  # which is asked for a name
+        return Scored(scores.model, server.model, None, scores.place)
     return Scored(scores.model, model.path, model.adapter, scores.place)
 
 

@@ -39,7 +39,7 @@ def told_model(results: dict) -> dict:
 def check_subject(name: str, model: dict, results: dict) -> None:
     """Raise SystemExit unless the results are of this model, and not older than its weights."""
     words = told_model(results)
-    found = words.get("pretrained"), words.get("peft") or words.get("lora_local_path")
+    found = words.get("pretrained") or words.get("model"), words.get("peft") or words.get("lora_local_path")
     if found != (model["path"], model["adapter"]):
         shown = " with ".join(str(one) for one in found if one)
         raise SystemExit(
