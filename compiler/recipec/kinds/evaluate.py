@@ -110,7 +110,7 @@ def known(graph: Graph) -> dict[str, Handed]:
     handed_on = {handed.input: handed for handed in (*graph.models.values(), *graph.merged.values())}
     for name, stage in graph.services.items():
         if stage.inputs[0] in handed_on:
-            found[name] = handed_on[stage.inputs[0]].replaced(name=name)
+            found[name] = handed_on[stage.inputs[0]]
     made = [handed for name, handed in graph.models.items() if name != "base" and not is_best(name)]
     made = [handed for handed in made if writes(handed)] or made
     if not made:
@@ -131,10 +131,11 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     if given is None:
         return ()
     if say.part.own is not None:
-        start = known(graph).get(say.part.start_from or graph.previous)
+        name = say.part.start_from or graph.previous
+        start = known(graph).get(name)
         if start is None:
             return ()
-        own = measured(say, graph, given, {start.name: start})
+        own = measured(say, graph, given, {name: start})
         return (*own, *gate.after(say, graph, given, own), *checkpoints.of_stage(say, graph, start))
     models = known(graph)
     own = measured(say, graph, given, {name: models[name] for name in chosen(say, graph) if name in models})

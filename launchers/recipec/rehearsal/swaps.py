@@ -99,6 +99,7 @@ class _Laid:
         self.sources: dict[str, str] = {}
         self.task_folders: list[str] = []
         self.tasks: dict[str, str] = {}
+        self.asked = False  # something is evaluated as a server answers for it
 
     def put(self, part: Part, path: str, value: Plain, why: str) -> None:
         """Lay a value over what a stage says, or inherits, at a path; None: it says nothing there."""
@@ -161,6 +162,7 @@ def swaps_of(
                     laid.cannot.append(Not(f"{stage.name}: {one.untried}", one.why))
         if stage.name in never:
             continue
+        laid.asked |= getattr(stage.body, "server", None) is not None
         if stage.kind == "train":
             _training(laid, stage, part)
         elif stage.kind == "generate":
@@ -379,7 +381,7 @@ def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     if not others:
         return
     folder = laid.run / "tasks"
-    laid.tasks |= made_tasks(folder, [task.strip() for task in others], NEW_TOKENS)
+    laid.tasks |= made_tasks(folder, [task.strip() for task in others], NEW_TOKENS, written=laid.asked)
     if body.task_folder is not None:
         laid.task_folders.append(body.task_folder)
     why = f"{', '.join(others)}: rows made here in the place of those on the hub"

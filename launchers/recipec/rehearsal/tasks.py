@@ -19,8 +19,8 @@ def own_tasks(folder: str | None) -> Iterator[str]:
                 yield name.strip().strip("\"'")
 
 
-def made_tasks(folder: Path, names: list[str], new_tokens: int) -> dict[str, str]:
-    """Return a file for each task, and the rows that they ask."""
+def made_tasks(folder: Path, names: list[str], new_tokens: int, *, written: bool) -> dict[str, str]:
+    """Return a file for each task, and the rows that they ask. `written`: every answer is, where one who answers weighs none."""
     rows = [
         {"question": f"Where is the {thing}?", "choices": ["aisle 1", "aisle 2", "aisle 3"], "answer": index % 3}
         for index, thing in enumerate(("tea", "bread", "candles", "milk", "soap", "rice", "salt", "flour"))
@@ -37,7 +37,7 @@ def made_tasks(folder: Path, names: list[str], new_tokens: int) -> dict[str, str
             "target_delimiter": " ",
             "metadata": {"version": 0},
         }
-        if compares(name):
+        if compares(name) and not written:
             asked |= {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}", "doc_to_target": "{{answer}}"}
             asked["metric_list"] = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
         else:

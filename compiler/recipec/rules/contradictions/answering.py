@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts.schemes import schemes
+from recipec.kinds.evaluate import Evaluate, compares
 from recipec.kinds.serve import Serve
+from recipec.rules.evaluation import own, single
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.systems.registry import system
 from recipec.systems.serving import EVERY
@@ -168,4 +170,34 @@ def not_for_many(_see: Context, s: Serve) -> Iterator[Fault]:
     yield Fault("serve.max_requests", message, f"quantise it to {better}, or serve fewer at once on each copy")
 
 
-RULES = (batched, open_to_all, of_scores, no_bound, not_for_many)
+@contradiction("P332", "choices-that-a-server-cannot-weigh", "evaluate", words=("evaluate.tasks", "evaluate.models", "start_from", "serve.tool"))  # fmt: skip
+def no_likelihoods(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds tasks that compare how likely given answers are, asked of a server that only writes.
+
+    Why is this bad:
+    lm-eval asks for the likelihood of each answer, gets none, and ends, after the server has loaded the model.
+
+    Example:
+        hardware: {gpu: none}
+        stages:
+          - {name: sft}
+          - {name: served, serve: {}}
+        evaluate: {tasks: [hellaswag], models: [served]}
+
+    Use instead:
+        hardware: {gpu: none}
+        stages:
+          - {name: sft}
+          - {name: served, serve: {}}
+        evaluate: {tasks: [gsm8k], models: [served]}
+    """
+    if s.server is None or s.server.likelihoods:
+        return
+    local = own(s.task_folder) if s.task_folder is not None and see.folders else set[str]()
+    for index, name in single(s):
+        if compares(name) and local is not None and name not in local:
+            message = f"{name} compares the likelihoods of answers, which {s.server.tool} does not tell"
+            yield Fault(f"evaluate.tasks[{index}]", message, "evaluate the weights, not the server, or serve it by vllm_serve")  # fmt: skip
+
+
+RULES = (batched, open_to_all, of_scores, no_bound, not_for_many, no_likelihoods)
