@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from recipec.bind import bind
 from recipec.diagnostics import Finding, tidy
+from recipec.facts.presets import written_out
 from recipec.language import Recipe
 from recipec.language.base import BEST, Section
 from recipec.language.quantize import Quantize
@@ -100,6 +101,7 @@ def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
     A misspelt key is told, and from then on read as the right one, so that what else is wrong is found in the same go.
     """
     told: dict[Span, Finding] = {}
+    tree = _presets_written_out(tree)
     while True:
         course, findings = _bind_course(tree)
         guesses = {f.span: f for f in findings if f.code == "R001" and f.suggestion and f.span and f.span not in told}
@@ -108,6 +110,17 @@ def bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             return course, tidy([*told.values(), *findings])
         told |= guesses
         tree = meant
+
+
+def _presets_written_out(tree: Mapping) -> Mapping:
+    """Return a recipe in which every evaluation says itself what its preset does."""
+    entries = dict(tree.entries)
+    if isinstance(own := entries.get("evaluate"), Mapping):
+        entries["evaluate"] = written_out(own)
+    if isinstance(stages := entries.get("stages"), Items):
+        nodes = [_presets_written_out(node) if isinstance(node, Mapping) else node for node in stages.nodes]
+        entries["stages"] = Items(nodes, stages.span)
+    return Mapping(entries, tree.keys, tree.span)
 
 
 def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:

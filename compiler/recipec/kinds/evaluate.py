@@ -10,6 +10,7 @@ from recipec.decide.graph import Graph, Handed, Made, as_handed
 from recipec.decide.machine import tracked
 from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
+from recipec.facts.presets import presets
 from recipec.facts.schemes import schemes
 from recipec.kinds import gate
 from recipec.kinds.kind import Kind
@@ -28,8 +29,8 @@ CHATS = re.compile(
 )
 # Of which the score compares the likelihoods of given answers, which is published without a template as a rule.
 CHOICES = re.compile(
-    r"(?:[ck]|global_)?mmlu(?:_(?!pro|flan|redux)\w+)?|hellaswag|arc_(?:easy|challenge)|winogrande|piqa|boolq|openbookqa|sciq|race"
-    r"|truthfulqa_mc[12]|ceval-valid|haerae|kobest|lambada\w*|wikitext|commonsense_qa"
+    r"(?:[ck]|global_)?mmlu(?:_(?!pro|flan|redux|(?:hard_)?(?:direct|cot)|generative)\w+)?|hellaswag|arc_(?:easy|challenge)|winogrande|piqa|boolq|openbookqa|sciq|race"
+    r"|truthfulqa_mc[12]|ceval-valid|haerae(?:_\w+)?|kobest(?:_\w+)?|lambada\w*|wikitext|commonsense_qa"
 )
 FORMATS: dict[str | None, Precision] = {"bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}  # of weights loaded as they are
 FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
@@ -64,6 +65,7 @@ class Evaluate(Record, frozen=True):
     seed: int
     output: str
     model: Subject
+    preset: str | None
     tasks: tuple[str, ...]
     task_folder: str | None
     backend: Literal["hf", "vllm"]
@@ -176,6 +178,7 @@ def one(
         seed=say.word("seed", say.recipe.seed),
         output=say.rule(output, "results of a run stay out of the emitted files", "name"),
         model=_subject(say, graph, given, name, handed),
+        preset=say.word("evaluate.preset", given.preset),
         tasks=say.take("evaluate.tasks", tuple(given.tasks), ()),
         task_folder=say.word("evaluate.task_folder", given.task_folder),
         backend=say.word("evaluate.backend", given.backend),
@@ -290,7 +293,11 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
     any_talks = any(one.model.conversations for one in graph.models.values())
     talks = model.conversations or (handed.name == "base" and any_talks)
     asked = all(asks(task) for text in given.tasks for task in text.split(","))
-    if not talks and asked and given.chat_template is None and follows(known_model(handed.root, folders=False)):
+    published = presets()[given.preset] if given.preset is not None else None
+    if published is not None and published.template == "follows" and given.chat_template is None:
+        talks = talks or follows(known_model(handed.root, folders=False))
+        template = say.rule(talks, f"as in {published.title}", "evaluate.preset", "model.base")
+    elif not talks and asked and given.chat_template is None and follows(known_model(handed.root, folders=False)):
         words = ("evaluate.tasks", "model.base")
         template = say.rule(True, "the model follows instructions, and the tasks ask for answers", *words)
     elif talks and model.template == "none" and given.chat_template is None:
@@ -316,6 +323,7 @@ def _sentence(stage: Stage[Evaluate]) -> str:
     length = "at its own length" if body.max_length == "model" else f"at {body.max_length:,} tokens"
     asked = f"as {body.server.stage} serves it" if body.server is not None else body.backend
     how = f"with lm-evaluation-harness ({asked})"
+    how += f" as in {presets()[body.preset].title}" if body.preset is not None else ""
     how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
     how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
     how += f", the first {body.limit} rows only" if body.limit != "all" else ""
@@ -323,5 +331,5 @@ def _sentence(stage: Stage[Evaluate]) -> str:
 
 
 # of the machine, nothing takes several nodes
-ACTS = ("model", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
+ACTS = ("model", "preset", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
 KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS)

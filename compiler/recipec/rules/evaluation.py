@@ -12,6 +12,7 @@ from recipec.contracts import Tasks, tasks
 from recipec.facts import pinned
 from recipec.facts.datasets import example_length, most_examples
 from recipec.facts.models import follows
+from recipec.facts.presets import presets
 from recipec.kinds.evaluate import Evaluate, asks, held
 from recipec.plural import counted
 from recipec.regular_file import read_regular
@@ -317,7 +318,41 @@ def few_questions(_see: Context, s: Evaluate) -> Iterator[Fault]:
         yield Fault("limit", message, f"use {4 * FEW} or more, or all; allow it where it is a trial of the tools")
 
 
+@rule("L347", "preset-that-is-changed", "warning", "evaluate", sources="")
+def changed_preset(_see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds an evaluation in the way of published scores, of which it changes something.
+
+    Why is this bad:
+    Scores depend on the examples, the template and the rows that are asked; beside the published ones they would be read as if they were measured alike.
+
+    Example:
+        evaluate: {preset: kmmlu, few_shot: 0}
+
+    Use instead:
+        evaluate: {preset: kmmlu}
+    """
+    if s.preset is None:
+        return
+    preset = presets()[s.preset]
+    there: dict[str, tuple[object, object]] = {
+        "tasks": (", ".join(preset.tasks), ", ".join(s.tasks)),
+        "few_shot": (preset.few_shot, s.few_shot),
+        "limit": ("all", s.limit),
+    }
+    if preset.template == "never":
+        there["chat_template"] = (False, s.model.chat_template)
+    changed = [
+        f"{word}: {str(published).lower() if isinstance(published, bool) else published}"
+        for word, (published, own_value) in there.items()
+        if published != own_value
+    ]
+    if changed:
+        message = f"the scores of {preset.title} are measured with {', '.join(changed)}, which is changed here"
+        yield Fault("preset", message, "leave those words out, or drop preset and name the tasks")
+
+
 RULES = (
+    changed_preset,
     shots_do_not_fit,
     few_questions,
     unknown_task,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recipec.facts.models import embeddings_of, formats, original_of, read_json
+from recipec.facts.presets import presets
 from recipec.facts.repositories import instead_of
 from recipec.facts.spelling import close_model
 from recipec.facts.tokens import ends, read_template, template
@@ -204,6 +205,8 @@ def judged_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     model = s.model
     maker = see.plan.maker(model.adapter or model.path)
     if maker is None or maker.kind != "train" or model.chat_template:
+        return
+    if s.preset is not None and presets()[s.preset].template == "never":
         return
     if see.said.wrote("evaluate.chat_template") and all(compares(one) for text in s.tasks for one in text.split(",")):
         return

@@ -20,6 +20,10 @@ class Evaluate(Section):
 
     model_config = example({"tasks": ["gsm8k", "mmlu"], "models": ["base", "tuned"], "few_shot": 5})
 
+    preset: Literal["open-llm-leaderboard-2", "kmmlu", "kobest", "haerae"] | None = Field(
+        default=None,
+        description="How published scores were measured: gives tasks, few_shot and chat_template, so that numbers can be compared.",
+    )
     tasks: list[Text] = Field(
         default=[], description="Task or group names of lm-evaluation-harness, such as gsm8k, kobest."
     )
