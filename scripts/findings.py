@@ -27,6 +27,7 @@ FAMILIES = {
 ELSEWHERE = {
     "D033": "200,000 steps over 2,000 rows", "D034": "`Ã©` in every row", "D035": "conversations that end with a question",
     "D036": "20 rows with one and the same answer",
+    "D037": "a quantisation that is to read more rows than its file has",
     "S001": "no such file", "S002": "a folder", "S003": "a file without permission to read it", "S004": "a file of more than 16 MiB",
     "S032": "an edit that would lose something", "S033": "a file that cannot be formatted without loss",
     "S043": "more than 64 files in one recipe", "S050": "more than 1,000 findings of one recipe",

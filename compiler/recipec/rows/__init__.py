@@ -39,6 +39,7 @@ NAMES = {  # of the codes that a recipe may allow, with the reason
     "D034": "text-read-in-another-encoding",
     "D035": "conversations-without-a-last-answer",
     "D036": "answers-all-alike",
+    "D037": "fewer-rows-than-are-read",
     "D060": "files-elsewhere",
     "D062": "no-tasks",
 }

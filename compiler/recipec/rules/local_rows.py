@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Set
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recipec.decide.decision import Decision
 from recipec.decide.said import Said, indexed
@@ -15,6 +15,7 @@ from recipec.facts import pinned, version
 from recipec.facts.models import known_model
 from recipec.kinds.train.methods import METHODS
 from recipec.kinds.train.records import DataSource, Train
+from recipec.plan import Stage
 from recipec.plural import counted
 from recipec.source import Span
 from recipec.systems.registry import system
@@ -30,6 +31,7 @@ LONG = 100  # steps: below that, a checkpoint at the end is enough
 ENOUGH = 10  # rows of which a share says something
 UNBALANCED = 4  # weighed good and bad rows may differ by this factor; arXiv:2402.01306 takes 1 to 4/3
 GROUPS = ("train", "validation")
+READ = {"quantize": "quantize.calibration.data", "generate": "generate.prompts"}  # what other kinds than trainings read
 # The tokenizer's own templates (facts/models.yaml) in which user and assistant must alternate, or a system turn is refused.
 ALTERNATING, WITHOUT_SYSTEM = ("llama2", "mistral", "gemma"), ("gemma",)
 GEMMA = re.compile(
@@ -47,11 +49,47 @@ class Seen(NamedTuple):
 
 
 def findings(decision: Decision, wrong: Set[Span]) -> Iterator[Finding]:
-    """Yield what is wrong with the rows of every training; sources with words at `wrong` places are not looked at."""
-    for stage in decision.resolved.plan.of_kind("train"):
+    """Yield what is wrong with the rows that every stage reads; sources with words at `wrong` places are not looked at."""
+    for stage in decision.resolved.plan.stages:
         said: Said = decision.said[stage.name]
-        if not said.unsure(("data", "train.method")):
+        if stage.kind == "train" and not said.unsure(("data", "train.method")):
             yield from _of_training(said, stage.body, wrong, _marked_arrays(stage.environment))
+        elif stage.kind in READ:
+            yield from _of_reading(said, stage, wrong)
+
+
+def _of_reading(said: Said, stage: Stage[Any], wrong: Set[Span]) -> Iterator[Finding]:
+    """Yield what is wrong with rows that are read, and not trained on."""
+    words = READ[stage.kind]
+    if not said.wrote(words):  # they are those of a training
+        return
+    from recipec.rows.judging import RowUse
+
+    s, use = stage.body, RowUse(marked_arrays=_marked_arrays(stage.environment))
+    counts: list[int | None] = []
+    for index, source in enumerate(s.sources):
+        here = indexed(words, index)
+        survey = _looked_at(said, here, source, use, wrong)
+        counts.append(survey.total if survey is not None else None)
+        for found in survey.problems if survey is not None else ():
+            mapped = f"{here}.columns.{found.column}"
+            where = mapped if found.column and said.wrote(mapped) else f"{here}.path"
+            yield _told(said, found.code, where, found.message, found.advice, found.suggestion, found.severity)
+    known = sum(count or 0 for count in counts)
+    if stage.kind == "quantize" and known and None not in counts and known < s.rows:
+        message = f"{counted(known, 'row')} of {s.rows:,} that are to be read"
+        word = "quantize.calibration.rows"
+        where = word if said.wrote(word) else f"{indexed(words, 0)}.path"
+        yield _told(said, "D037", where, message, "give more rows, or say that fewer are read: calibration.rows")
+
+
+def _looked_at(said: Said, here: str, source: DataSource, use: RowUse, wrong: Set[Span]) -> RowSurvey | None:
+    """Return what a local file holds; None where it is not here, or something is wrong with what the recipe says of it."""
+    if source.path is None or not source.path.isprintable() or _at(said, here, wrong):
+        return None
+    if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
+        return None  # `local_files` looks for it
+    return _survey(source, use)
 
 
 def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) -> Iterator[Finding]:
@@ -59,11 +97,7 @@ def _of_training(said: Said, s: Train, wrong: Set[Span], marked_arrays: bool) ->
     for group in GROUPS:
         for index, source in enumerate(getattr(s.data, group)):
             here = indexed(f"data.{group}", index)
-            if source.path is None or not source.path.isprintable() or _at(said, here, wrong):
-                continue
-            if not os.path.isfile(source.path):  # noqa: PTH113  # pathlib takes longer to load
-                continue  # `local_files` looks for it
-            survey = _survey(source, _use(s, source, marked_arrays=marked_arrays))
+            survey = _looked_at(said, here, source, _use(s, source, marked_arrays=marked_arrays), wrong)
             if survey is None:
                 continue
             seen[group].append(Seen(here, source, survey))
