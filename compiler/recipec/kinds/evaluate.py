@@ -20,6 +20,7 @@ from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import FileRead, Hardware, Input, Precision, Record, Resources, ScoresOutput, Stage, Track
 from recipec.plural import counted
 from recipec.render.markdown import inert
+from recipec.systems.registry import doing, system
 
 ENOUGH = 8192  # tokens: five examples of the longest usual tasks, and an answer
 LONG = re.compile(r"babilong|infinitebench|longbench|longproc|niah|ruler|scrolls|libra")  # tasks that are about length
@@ -34,7 +35,6 @@ CHOICES = re.compile(
 )
 FORMATS: dict[str | None, Precision] = {"bf16": "bf16", "fp16": "fp16", "fp32": "fp32"}  # of weights loaded as they are
 FILLED = 0.9  # share of a GPU's memory that weights may take, for there is more in it
-SERVED = "lm_eval_served"  # the system that asks a server
 LAST = "tuned"  # the name that the last model has beside its own
 
 
@@ -207,7 +207,7 @@ def one(
     stage = Stage(
         name=stage_name,
         kind="evaluate",
-        system="" if server is None else SERVED,
+        system="" if server is None else next(one for one in doing("evaluate") if system(one).asks_server),
         release="",
         environment="",
         inputs=(handed.input,) if server is None else (handed.input, Input(server.name, server.outputs[0])),

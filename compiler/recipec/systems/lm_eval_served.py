@@ -93,4 +93,5 @@ SYSTEM = System(
     files=lambda _s: serving.beside_files(),
     uses=lm_eval.uses,
     package=PACKAGE,
+    asks_server=True,
 )

@@ -70,7 +70,7 @@ class System(Record, frozen=True):
     which it loads one of bitsandbytes. `guards_fp16`: it computes in fp32 what would be too large for fp16. `joint_length`: max_length bounds
     a prompt and what is sampled after it together.
 
-    `needs_gpu`: nothing of it runs on a CPU. `serves_adapters`: over their base, as they are. `knows_names`: what it serves has a name, and is not asked for by its folder. `gives_likelihoods`: of the tokens of a prompt.
+    `needs_gpu`: nothing of it runs on a CPU. `serves_adapters`: over their base, as they are. `knows_names`: what it serves has a name, and is not asked for by its folder. `gives_likelihoods`: of the tokens of a prompt. `asks_server`: it evaluates what a server answers, not weights.
 
     `writes` is the format of the quantised weights that it leaves.
 
@@ -123,4 +123,5 @@ class System(Record, frozen=True):
     serves_adapters: bool = False
     knows_names: bool = False
     gives_likelihoods: bool = False
+    asks_server: bool = False
     on_cpu: OnCpu = OnCpu()

@@ -25,7 +25,7 @@ class Evaluate(Section):
         description="How published scores were measured: gives tasks, few_shot and chat_template, so that numbers can be compared.",
     )
     tasks: list[Text] = Field(
-        default=[], description="Task or group names of lm-evaluation-harness, such as gsm8k, kobest."
+        default=[], min_length=1, description="Task or group names of lm-evaluation-harness, such as gsm8k, kobest."
     )
     task_folder: Text | None = Field(default=None, description="Folder with your own task files.")
     models: list[ModelName] | None = Field(

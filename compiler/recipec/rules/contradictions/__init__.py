@@ -9,6 +9,7 @@ from recipec.rules.contradictions import (
     generating,
     handover,
     machine,
+    merging,
     methods,
     model,
     names,
@@ -32,6 +33,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
     sorted(
         (
             *machine.RULES,
+            *merging.RULES,
             *model.RULES,
             *names.RULES,
             *data.RULES,
