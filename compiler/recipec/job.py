@@ -125,7 +125,8 @@ class Job(Record, frozen=True):
     Python's path; with `one_gpu` it sees only the first GPU of those that it may use. `shares_cores`: the cores of a node are
     shared out over its processes, for what they compute on the CPU. `ports` are needed between nodes, or are the same
     whenever it runs. With `first_gpus` it takes the first GPUs of a node, whichever it may use. `watcher` runs beside the
-    stage before it.
+    stage before it. `check` are words for any Python, without packages: they say before a run whether the machine can do it, and end
+    with another exit code than 0 where it cannot.
     """
 
     program: tuple[Word, ...]
@@ -142,6 +143,7 @@ class Job(Record, frozen=True):
     shares_cores: bool = False
     first_gpus: bool = False
     watcher: Watcher | None = None
+    check: tuple[Word, ...] = ()
 
     @property
     def on_each_node(self) -> bool:

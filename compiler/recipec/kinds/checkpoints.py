@@ -7,6 +7,7 @@ from typing import Literal
 
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Said, plain, section
+from recipec.kinds import code as code_tasks
 from recipec.kinds import evaluate
 from recipec.kinds.evaluate import Evaluate
 from recipec.kinds.gate import name_of
@@ -46,7 +47,7 @@ class Checkpoints(Evaluate, frozen=True):
 
 def continuous(given: EvaluateWords | None) -> bool:
     """Return whether checkpoints are evaluated, and not only what a training leaves."""
-    return given is not None and given.when != "end" and bool(given.tasks)
+    return given is not None and given.when != "end" and bool(code_tasks.asked(given))
 
 
 def of_course(say: Said, graph: Graph, made: Iterable[Made]) -> tuple[Made, ...]:
@@ -92,7 +93,7 @@ def _one(say: Said, graph: Graph, given: EvaluateWords, trained: Stage[Train], h
     made = evaluate.one(say, graph, given, best, handed.replaced(model=model), name)
     common = made.stage.body
     said = given.when.every if isinstance(given.when, Every) else None
-    task, metric = name_of(given.best if given.best is not None else given.tasks[0])
+    task, metric = name_of(given.best if given.best is not None else code_tasks.asked(given)[0])
     follows = "evaluate.early_stopping"
     body = section(
         Checkpoints,

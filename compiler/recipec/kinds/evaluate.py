@@ -12,7 +12,8 @@ from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.facts.presets import presets
 from recipec.facts.schemes import schemes
-from recipec.kinds import gate
+from recipec.kinds import code, gate
+from recipec.kinds.code import Code
 from recipec.kinds.kind import Kind
 from recipec.kinds.serve import Serve, Served, served
 from recipec.language.base import BEST
@@ -59,7 +60,7 @@ class Subject(Record, frozen=True):
 class Evaluate(Record, frozen=True):
     """One evaluation of one model. `max_length` is in tokens, prompt and answer together; `model`: as many as it was made for.
 
-    `attention` is None where transformers chooses. `server` is what answers, where the model is asked as it is served. `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
+    `code` is how the programs of those tasks are written and run that have any, `sandbox` where. `attention` is None where transformers chooses. `server` is what answers, where the model is asked as it is served. `copies` of the model answer side by side, each split over `gpus_per_copy`; 1 where there is no GPU.
     """
 
     seed: int
@@ -74,6 +75,8 @@ class Evaluate(Record, frozen=True):
     limit: int | Literal["all"]
     log_samples: bool
     allow_code_execution: bool
+    code: Code | None
+    sandbox: bool
     precision: Precision
     attention: str | None
     max_length: int | Literal["model"]
@@ -150,7 +153,7 @@ def measured(say: Said, graph: Graph, given: EvaluateWords, models: Mapping[str,
     found: list[Made] = []
     for name, handed in models.items():
         server = graph.services.get(name)
-        if given.tasks:
+        if code.asked(given):
             found.append(one(say, graph, given, name, handed, own or f"evaluate-{name.replace('@', '-')}", server))
     return tuple(found)
 
@@ -179,7 +182,7 @@ def one(
         output=say.rule(output, "results of a run stay out of the emitted files", "name"),
         model=_subject(say, graph, given, name, handed),
         preset=say.word("evaluate.preset", given.preset),
-        tasks=say.take("evaluate.tasks", tuple(given.tasks), ()),
+        tasks=_tasks(say, given),
         task_folder=say.word("evaluate.task_folder", given.task_folder),
         backend=say.word("evaluate.backend", given.backend),
         batch_size=say.word("evaluate.batch_size", given.batch_size),
@@ -187,6 +190,8 @@ def one(
         limit=say.take("evaluate.limit", given.limit, "all", "every row"),
         log_samples=say.word("evaluate.log_samples", given.log_samples),
         allow_code_execution=say.word("evaluate.allow_code_execution", given.allow_code_execution),
+        code=code.decide(say, given) or plain(None),
+        sandbox=code.sandbox(say, given),
         precision=precision,
         attention=say.take(
             "model.attention", None if trained else say.recipe.model.attention, None, "as transformers chooses"
@@ -221,6 +226,14 @@ def one(
     return Made(stage, body.origins)
 
 
+def _tasks(say: Said, given: EvaluateWords) -> Decided[tuple[str, ...]]:
+    """Return what lm-eval asks: its tasks, and those of which only the section of programs speaks."""
+    every = code.asked(given)
+    if every == tuple(given.tasks):
+        return say.take("evaluate.tasks", every, ())
+    return say.rule(every, "programs are written by its prompts", "evaluate.tasks", "evaluate.code.tasks")
+
+
 def _length(say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: str) -> Decided[int | Literal["model"]]:
     """Return the length of an evaluation: that of the training, or else what the tasks need and the model was made for."""
     if len(graph.models) > 1 or say.wrote("model.max_length"):
@@ -228,7 +241,7 @@ def _length(say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: 
     known = known_model(handed.root, folders=False)  # what is emitted does not depend on the machine
     if known is None or known.context is None:
         return say.rule("model", "as many as the model was made for", "model.base")
-    if any(LONG.match(task) for task in given.tasks):
+    if any(LONG.match(task) for task in code.asked(given)):
         return say.rule(known.context, f"what {known.id} was made for, of which some tasks need all", "model.base")
     length = min(known.context, ENOUGH)
     return say.rule(
@@ -292,7 +305,7 @@ def _subject(say: Said, graph: Graph, given: EvaluateWords, name: str, handed: H
     model = handed.model
     any_talks = any(one.model.conversations for one in graph.models.values())
     talks = model.conversations or (handed.name == "base" and any_talks)
-    asked = all(asks(task) for text in given.tasks for task in text.split(","))
+    asked = all(asks(task) for text in code.asked(given) for task in text.split(","))
     published = presets()[given.preset] if given.preset is not None else None
     if published is not None and published.template == "follows" and given.chat_template is None:
         talks = talks or follows(known_model(handed.root, folders=False))
@@ -327,6 +340,7 @@ def _sentence(stage: Stage[Evaluate]) -> str:
     how += ", prompts in its chat template" if body.model.chat_template else ", prompts as plain text"
     how += f", {counted(body.few_shot, 'example')} each" if isinstance(body.few_shot, int) else ""
     how += f", the first {body.limit} rows only" if body.limit != "all" else ""
+    how += f"; {code.sentence(body.code, boxed=body.sandbox)}" if body.code is not None else ""
     return f"evaluates {body.model.name} on {inert(', '.join(body.tasks))} {length} {how}; scores go to `{body.output}`"
 
 

@@ -42,6 +42,15 @@ def replaced(word: Word, folder: str) -> Word:
     return Beside(f"{folder}/{word.file}") if isinstance(word, Beside) else word
 
 
+def checking(one: Started) -> list[str]:
+    """Return the line that asks, before any stage is started, whether the machine can do one that has a check for that."""
+    if not one.job.check:
+        return []
+    python = f'"$environments/{quote(one.stage.environment)}/bin/python"'
+    program = words.line(tuple(replaced(part, one.stage.name) for part in one.job.check))
+    return [f"{python} {program}  # before anything is paid for"]
+
+
 def stage_script(one: Started, launcher: Launcher, plan: Plan, recipe: str, watchers: Iterable[Started] = ()) -> str:
     """Return `run.sh` of one stage, beside which some `watchers` run."""
     stage, job = one.stage, one.job
@@ -223,6 +232,7 @@ def run_script(
     if not several:
         lines.append('for stage; do bash "$here/$stage/run.sh"; done  # those that are named')
         lines.append("[ $# = 0 ] || exit 0")
+    lines += [line for one in stages for line in checking(one)]
     for one in stages:
         script = f'bash "$here/{one.stage.name}/run.sh"'
         first = several and not one.job.on_each_node  # by one node of several

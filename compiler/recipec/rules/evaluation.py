@@ -57,6 +57,14 @@ def single(s: Evaluate) -> Iterator[tuple[int, str]]:
         yield from ((index, name) for name in text.split(","))
 
 
+def place_of(see: Context, index: int, name: str) -> str:
+    """Return where the recipe names a task of an evaluation: in its tasks, or in those of its programs."""
+    given = see.said.recipe.evaluate
+    if given is None or index < len(given.tasks) or given.code is None or name not in given.code.tasks:
+        return f"evaluate.tasks[{index}]"
+    return f"evaluate.code.tasks[{given.code.tasks.index(name)}]"
+
+
 @rule("L140", "unknown-task", "error", "evaluate", sources="lm-eval: Tasks not found")
 def unknown_task(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds a task that the pinned lm-eval does not have, nor the task folder.

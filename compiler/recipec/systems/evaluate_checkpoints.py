@@ -19,10 +19,10 @@ SCRIPT, SETTINGS, HOOK = "evaluate_checkpoints.py", "checkpoints.json", "sitecus
 ENOUGH = "RECIPE_ENOUGH"  # the variable with the file that tells a training to end
 
 
-def _command(backend: str, copies: int) -> list[str]:
+def _command(backend: str, copies: int, programs: tuple[str, ...] | None) -> list[str]:
     """Return the words that evaluate, without the configuration behind them; `{here}` is the folder of the files."""
-    words = lm_eval.command(backend, copies)
-    return ["{here}/" + one.file if isinstance(one, Beside) else str(one) for one in words[:-1]]
+    own = ("python", Beside(lm_eval.RUNNER), Beside(lm_eval.CODE), Beside(lm_eval.FILE))
+    return lm_eval.placed(own if programs else lm_eval.command(backend, copies))
 
 
 TRACKERS = ("wandb_project", "mlflow_uri", "trackio_project", "tensorboard")
@@ -48,7 +48,8 @@ ROWS: tuple[Row, ...] = (
     made("early_stopping", lambda count: count, "early_stopping"),
     made("config", lambda _backend: lm_eval.FILE, "backend"),
     made("track", _track, *(f"track.{name}" for name in TRACKED)),
-    made("command", _command, "backend", "copies"),
+    made("beside_config", lambda programs: lm_eval.CODE if programs else OMIT, "code.tasks"),
+    made("command", _command, "backend", "copies", "code.tasks"),
 )
 
 
@@ -87,7 +88,7 @@ def _numbered(s: Checkpoints) -> tuple[Numbered, ...]:
 
 
 def _files(s: Checkpoints) -> dict[str, str]:
-    found = {SCRIPT: program(SCRIPT)}
+    found = {SCRIPT: program(SCRIPT), **lm_eval.files(s)}
     found |= {SENDER: program(SENDER)} if any(getattr(s.track, name) for name in TRACKERS) else {}
     return found | ({HOOK: program("stop_early.py")} if s.early_stopping is not None else {})
 

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness 0.4.11 and 0.4.13: the run configuration of an evaluation."""
+"""lm-evaluation-harness 0.4.11 and 0.4.13: the run configuration of an evaluation, and the sandbox of programs that models write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from recipec.systems import accelerate, on_cpu
 from recipec.systems.check import Only
 from recipec.systems.document import Sheet, alike
 from recipec.systems.on_cpu import OnCpu
+from recipec.systems.programs import program
 from recipec.systems.quantised import reading
 from recipec.systems.system import Need, System
 from recipec.systems.table import (
@@ -29,6 +30,7 @@ from recipec.systems.table import (
 )
 
 TOOL, FILE, PACKAGE = "lm_eval", "lm_eval.yaml", "lm-eval"
+RUNNER, WRITER, CODE = "run_code.py", "write_programs.py", "code.json"  # where answers are programs
 RUN: tuple[Word, ...] = ("run", "--config", Beside(FILE))
 MODULE: tuple[Word, ...] = ("-m", "lm_eval", *RUN)
 START: tuple[Word, ...] = ("accelerate", "launch", "--config_file", Beside(accelerate.FILE))
@@ -41,8 +43,10 @@ def sheets(stage: Evaluate, environment: str) -> list[Sheet]:
 
 
 def written(rows: tuple[Row, ...], stage: Evaluate, environment: str) -> list[Sheet]:
-    """Return the run configuration of some rows."""
+    """Return the run configuration of some rows, and how programs are written and run where answers are such."""
     own = [Sheet(FILE, rows, TOOL, pinned(environment, PACKAGE), "config", alike=ALIKE)]
+    if stage.code is not None:
+        own.append(Sheet(CODE, OF_CODE, PACKAGE, pinned(environment, PACKAGE), "", "json", raw_keys=False))
     if not launched(stage.backend, stage.copies):
         return own
     release = pinned(environment, accelerate.TOOL)
@@ -59,20 +63,55 @@ def command(backend: str, copies: int) -> tuple[Word, ...]:
     return (*START, *MODULE) if launched(backend, copies) else ("lm-eval", *RUN)
 
 
+def writing(backend: str, copies: int) -> tuple[Word, ...]:
+    """Return the words with which lm-eval writes programs and runs none, with the run configuration as the last."""
+    start = START if launched(backend, copies) else ("python",)
+    return (*start, Beside(WRITER), Beside(CODE), *RUN)
+
+
+def placed(words: tuple[Word, ...]) -> list[str]:
+    """Return words for a settings file, without the last; `{here}` is the folder of the emitted files."""
+    return ["{here}/" + one.file if isinstance(one, Beside) else str(one) for one in words[:-1]]
+
+
 def job(stage: Evaluate) -> Job:
     """Return what runs the evaluation."""
+    if stage.code is not None:
+        run: tuple[Word, ...] = ("python", Beside(RUNNER), Beside(CODE))
+        size = stage.copies * stage.gpus_per_copy
+        return Job(run, processes=size, variables=_allowed(stage), check=(Beside(RUNNER), Beside(CODE), "--check"))
     several = launched(stage.backend, stage.copies)
     return Job(
         MODULE if several else ("lm-eval", *RUN),
         START if several else (),
         processes=stage.copies * stage.gpus_per_copy,
-        variables={"HF_ALLOW_CODE_EVAL": "1"} if stage.allow_code_execution else {},
+        variables=_allowed(stage),
     )
+
+
+def _allowed(stage: Evaluate) -> dict[str, str]:
+    """Return what lets lm-eval itself run code: only where no sandbox is asked for."""
+    return {"HF_ALLOW_CODE_EVAL": "1"} if itself(stage) else {}
+
+
+def itself(stage: Evaluate) -> bool:
+    """Return whether lm-eval may run what a model wrote, with the rights of the user: the recipe wants no sandbox."""
+    return stage.allow_code_execution and not stage.sandbox
+
+
+def files(stage: Evaluate) -> dict[str, str]:
+    """Return the programs that let programs be written, and run them."""
+    return {name: program(name) for name in (RUNNER, WRITER)} if stage.code is not None else {}
 
 
 def _tokenizer(tokenizer: str, model: str) -> Any:
     """Return where the tokenizer is, unless it is beside the model: beside an adapter it is not looked for."""
     return OMIT if tokenizer == model else tokenizer
+
+
+def _tests(tasks: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, str]:
+    """Return the field of a problem that holds its tests, for each task where lm-eval's own target is not it."""
+    return {task: field for task, field in zip(tasks, fields, strict=True) if field != "target"}
 
 
 ALIKE = (alike("evaluate.limit", "limit", "samples"),)
@@ -105,7 +144,12 @@ ROWS: tuple[Row, ...] = (
     number("limit", "limit"),
     same("apply_chat_template", "model.chat_template"),
     same("log_samples", "log_samples"),
-    flag("confirm_run_unsafe_code", "allow_code_execution"),
+    made(
+        "confirm_run_unsafe_code",
+        lambda allowed, boxed: True if allowed and not boxed else OMIT,
+        "allow_code_execution",
+        "sandbox",
+    ),
     made("seed", lambda seed: [seed] * 4, "seed"),
     same("output_path", "output"),
 )
@@ -120,6 +164,26 @@ TRACKED: tuple[Row, ...] = (
             same("entity", "track.wandb_entity"),
         ),
     ),
+)
+
+
+# how programs are written and run
+OF_CODE: tuple[Row, ...] = (
+    constant("config", FILE),
+    made("command", lambda backend, copies: placed(writing(backend, copies)), "backend", "copies"),
+    same("tasks", "code.tasks"),
+    made("tests", _tests, "code.tasks", "code.tests"),
+    same("samples", "code.samples"),
+    same("temperature", "code.temperature"),
+    same("top_p", "code.top_p"),
+    same("max_new_tokens", "code.max_new_tokens"),
+    same("pass_at", "code.pass_at"),
+    same("sandbox", "sandbox"),
+    same("seconds", "code.seconds"),
+    same("memory_gib", "code.memory_gib"),
+    same("file_mib", "code.file_mib"),
+    number("jobs", "code.jobs"),
+    same("log_samples", "log_samples"),
 )
 
 
@@ -146,9 +210,9 @@ def needs(s: Evaluate) -> Need:
     return reading(frozenset([PACKAGE]), s.model.format, alike=TOOL)
 
 
-def uses(_s: Evaluate) -> tuple[str, ...]:
+def uses(s: Evaluate) -> tuple[str, ...]:
     """Return the plan paths that act on how it is run."""
-    return ("allow_code_execution",)
+    return ("allow_code_execution", "sandbox") if s.code is not None or not s.sandbox else ()
 
 
 ON_CPU = OnCpu(
@@ -169,6 +233,7 @@ SYSTEM = System(
     sheets=sheets,
     needs=needs,
     job=job,
+    files=files,
     uses=uses,
     package=PACKAGE,
     on_cpu=ON_CPU,

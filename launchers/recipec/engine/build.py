@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from recipec import manifest
 from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import environments_folder, folder_of, is_complete, read_pins
 from recipec.environments.install import Pins
+from recipec.job import Beside
 from recipec.launch import nodes
 from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
@@ -22,6 +25,7 @@ from recipec.source import Source, Span
 from recipec.systems.registry import system
 
 SCRIPT = "run.sh"  # of each stage, in its folder
+PATIENCE = 120  # seconds of a check of the machine
 
 
 class Build(NamedTuple):
@@ -188,6 +192,33 @@ def preflight(build: Build, *, allow_edited: bool, only: Collection[str] | None 
     findings += _nodes(build)
     if not findings:
         findings += _room(build)
+    if not findings:
+        findings += _able(build, only)
+    return findings
+
+
+def _able(build: Build, only: Collection[str] | None) -> list[Finding]:
+    """Return a finding for each stage of which its own check says that this machine cannot do it."""
+    findings: list[Finding] = []
+    for stage in build.stages if build.contents is None else ():
+        check = system(stage.system).job(stage.body).check
+        if not check or (only is not None and stage.name not in only):
+            continue
+        words = [str(build.folder / stage.name / one.file) if isinstance(one, Beside) else str(one) for one in check]
+        try:
+            asked = subprocess.run(
+                [sys.executable, *words], capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+        except subprocess.TimeoutExpired:
+            findings.append(
+                Finding("E009", f"{stage.name}: the check of the machine took more than {PATIENCE} seconds")
+            )
+            continue
+        if asked.returncode:
+            said = (asked.stderr or asked.stdout).strip().splitlines()
+            message = f"{stage.name}: {said[-1] if said else 'this machine cannot do it'}"
+            advice = f"run `{' '.join(('python3', *words))}` to see it again"
+            findings.append(Finding("E009", message, help=advice, file=str(build.folder / stage.name)))
     return findings
 
 

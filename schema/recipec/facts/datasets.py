@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recipec.facts import FOLDER
 from recipec.source import Source, plain
@@ -66,8 +66,23 @@ def most_examples(task: str) -> int | None:
     return _of_tasks("examples").get(task)
 
 
+def tests_of(task: str) -> str | None:
+    """Return where the tests of a task are whose answers are programs: `target`, or a field of a problem; None of others."""
+    found = _tasks().get("programs", {}).get(task)
+    return found if isinstance(found, str) else None
+
+
+def answer_length(task: str) -> int | None:
+    """Return how many tokens a task whose answers are programs lets a model write; None of others."""
+    return _of_tasks("answers").get(task)
+
+
 @cache
 def _of_tasks(what: str) -> dict[str, int]:
+    return {name: count for name, count in _tasks().get(what, {}).items() if isinstance(count, int)}
+
+
+@cache
+def _tasks() -> dict[str, dict[str, Any]]:
     rows = plain(read_text(Source("tasks.yaml", (FOLDER / "tasks.yaml").read_text(encoding="utf-8"))))
-    found = rows.get(what) if isinstance(rows, dict) else None
-    return {name: count for name, count in found.items() if isinstance(count, int)} if isinstance(found, dict) else {}
+    return {name: row for name, row in rows.items() if isinstance(row, dict)} if isinstance(rows, dict) else {}

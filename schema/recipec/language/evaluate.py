@@ -15,6 +15,45 @@ class Every(Section):
     every: Count = Field(description="Steps between those that are evaluated: a multiple of train.save.every.")
 
 
+class Code(Section):
+    """How programs are written and run, for the tasks that run what the model wrote, such as humaneval."""
+
+    model_config = example({"samples": 20, "temperature": 0.8, "pass_at": [1, 10]})
+
+    tasks: list[Text] = Field(
+        default=[],
+        description="Further tasks whose answers are programs and whose targets are their tests, such as your own of task_folder.",
+    )
+    samples: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="Programs for each problem.")
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        default=None, description="At 0 each is the likeliest. Default: 0 of one program, 0.8 of several."
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Each token is one of the likeliest that have this share together. Default: 0.95 above temperature 0.",
+    )
+    max_new_tokens: Count | None = Field(default=None, description="Tokens of an answer. Default: each task's own.")
+    pass_at: list[Count] | None = Field(
+        default=None,
+        min_length=1,
+        description="The numbers k of pass@k, how likely one of k programs passes. Default: those of 1, 10 and 100 that samples allow.",
+    )
+    sandbox: Literal["required", "none"] = Field(
+        default="required",
+        description="Run programs in a sandbox of bubblewrap, or not at all; `none` runs them with your rights.",
+    )
+    seconds: Annotated[float, Field(gt=0, le=3600)] = Field(default=10, description="Time that each program has.")
+    memory_gib: Annotated[float, Field(ge=0.1, le=1024)] = Field(
+        default=4, description="Memory of each program, in GiB."
+    )
+    file_mib: Annotated[int, Field(ge=1, le=65536)] = Field(
+        default=64, description="MiB that each program may write, into a folder in memory that goes with it."
+    )
+    jobs: Count | Literal["auto"] = Field(
+        default="auto", description="Programs that run at once, or `auto` for one on each core."
+    )
+
+
 class Evaluate(Section):
     """Benchmarks, of lm-evaluation-harness in `tasks`. Absent: nothing is evaluated."""
 
@@ -73,8 +112,9 @@ class Evaluate(Section):
     )
     log_samples: bool = Field(default=True, description="Keep every prompt and answer with the scores.")
     allow_code_execution: bool = Field(
-        default=False, description="Let tasks such as humaneval run code that the model wrote."
+        default=False, description="Let tasks such as humaneval run code that the model wrote, in a sandbox."
     )
+    code: Code | None = Field(default=None, description="How programs are written and run.")
 
 
 class Wandb(Section):

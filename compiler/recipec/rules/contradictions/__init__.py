@@ -3,6 +3,7 @@
 from recipec.rules.contradictions import (
     answering,
     checking,
+    coding,
     course,
     data,
     gating,
@@ -38,6 +39,7 @@ CONTRADICTIONS: tuple[Rule, ...] = tuple(
             *names.RULES,
             *data.RULES,
             *checking.RULES,
+            *coding.RULES,
             *gating.RULES,
             *generating.RULES,
             *programs.RULES,

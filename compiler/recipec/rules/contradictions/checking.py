@@ -7,6 +7,7 @@ from typing import Any
 
 from recipec.facts.models import known_model
 from recipec.kinds.checkpoints import Checkpoints, continuous
+from recipec.kinds.code import asked
 from recipec.kinds.evaluate import held
 from recipec.kinds.gate import name_of
 from recipec.language.base import BEST
@@ -29,6 +30,7 @@ OF_CHECKPOINTS = ("best", "beside", "early_stopping")
         "evaluate.when",
         "evaluate.models",
         "evaluate.tasks",
+        "evaluate.code.tasks",
         *(f"evaluate.{word}" for word in OF_CHECKPOINTS),
         "train.save.every",
         "parallel.strategy",
@@ -50,7 +52,7 @@ def no_checkpoints(see: Context, recipe: Recipe) -> Iterator[Fault]:
         evaluate: {tasks: [gsm8k], when: {every: 300}}
     """
     given, part = recipe.evaluate, see.said.part
-    if given is None or not given.tasks or (see.graph.several and part.own is not None and part.kind != "evaluate"):
+    if given is None or not asked(given) or (see.graph.several and part.own is not None and part.kind != "evaluate"):
         return
     if not continuous(given):
         for word in OF_CHECKPOINTS:
@@ -81,13 +83,14 @@ def _asked(see: Context, stage: Stage[Any]) -> bool:
 
 def _decided(given: Evaluate) -> Iterator[Fault]:
     """Yield what is wrong with how the best is found."""
-    tasks = [task for text in given.tasks for task in text.split(",")]
+    texts = asked(given)
+    tasks = [task for text in texts for task in text.split(",")]
     task, _ = name_of(given.best or tasks[0])
     if task not in tasks:
         advice = f"tasks: {', '.join(tasks)}; a metric stands behind the task, as in gsm8k/exact_match"
         yield Fault("evaluate.best", f"{task} is not evaluated here", advice, nearest(task, tasks))
-    elif given.best is None and given.tasks[0] != tasks[0]:
-        message = f"which of {given.tasks[0]} says which checkpoint is the best?"
+    elif given.best is None and texts[0] != tasks[0]:
+        message = f"which of {texts[0]} says which checkpoint is the best?"
         yield Fault("evaluate.when", message, f"name it: best: {tasks[0]}")
     if given.early_stopping is not None and given.beside is False:
         message = "a training cannot be ended by scores that are measured behind its end"

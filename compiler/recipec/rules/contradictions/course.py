@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recipec.kinds.code import asked
 from recipec.kinds.evaluate import Evaluate, chosen, known
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.language.base import BEST
-from recipec.rules.evaluation import listed, single
+from recipec.rules.evaluation import listed, place_of, single
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 from recipec.systems.registry import system
@@ -273,7 +274,13 @@ def unknown_model(see: Context, recipe: Recipe) -> Iterator[Fault]:
             yield Fault(here, message, f"there is {', '.join(listed)}", nearest(name, list(there)))
 
 
-@contradiction("P331", "evaluation-without-a-benchmark", "recipe", "part", words=("evaluate", "evaluate.tasks"))
+@contradiction(
+    "P331",
+    "evaluation-without-a-benchmark",
+    "recipe",
+    "part",
+    words=("evaluate", "evaluate.tasks", "evaluate.code.tasks"),
+)
 def nothing_measured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds an evaluation that names nothing to measure.
 
@@ -288,19 +295,22 @@ def nothing_measured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     given = recipe.evaluate
     part = see.said.part
-    if given is None or given.tasks or (part.own is not None and part.kind != "evaluate"):
+    if given is None or asked(given) or (part.own is not None and part.kind != "evaluate"):
         return
     yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k]")
 
 
 @contradiction(
-    "P081", "code-that-nobody-allowed", "evaluate", words=("evaluate.tasks", "evaluate.allow_code_execution")
+    "P081",
+    "code-that-nobody-allowed",
+    "evaluate",
+    words=("evaluate.tasks", "evaluate.code.tasks", "evaluate.allow_code_execution"),
 )
 def runs_code(see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds a benchmark that runs code written by the model, without permission in the recipe.
 
     Why is this bad:
-    A model may write code that deletes files or opens connections, and the benchmark executes it with your rights.
+    A model may write code that deletes files or opens connections. It is run in a sandbox, but it is run.
 
     Example:
         evaluate: {tasks: [humaneval_instruct]}
@@ -312,9 +322,10 @@ def runs_code(see: Context, s: Evaluate) -> Iterator[Fault]:
         return
     known = listed(see)
     for index, task in single(s):
-        if task.startswith(RUNS_CODE) or (known is not None and known.runs_code(task)):
-            advice = "set evaluate.allow_code_execution: true on a machine where that is safe"
-            yield Fault(f"evaluate.tasks[{index}]", f"{task} runs code that the model wrote", advice)
+        own = s.code is not None and task in s.code.tasks
+        if own or task.startswith(RUNS_CODE) or (known is not None and known.runs_code(task)):
+            advice = "set evaluate.allow_code_execution: true, and it runs in a sandbox"
+            yield Fault(place_of(see, index, task), f"{task} runs code that the model wrote", advice)
 
 
 @contradiction("P082", "vllm-without-a-gpu", "evaluate", words=("evaluate.backend", "hardware.gpu"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from recipec.decide.said import indexed
+from recipec.kinds.code import asked
 from recipec.kinds.gate import is_among, name_of, required
 from recipec.language.recipe import Recipe
 from recipec.plan import ScoresOutput, Stage
@@ -13,6 +14,7 @@ from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 
 TERMS = ("few_shot", "limit", "task_folder")  # of which scores that are compared must have the same
+OF_PROGRAMS = ("samples", "temperature", "top_p", "max_new_tokens", "seconds", "memory_gib", "file_mib")
 KINDS = "write >= 0.45, > 45%, >= base + 2pt (2 percentage points) or <= base"
 
 
@@ -21,7 +23,13 @@ KINDS = "write >= 0.45, > 45%, >= base + 2pt (2 percentage points) or <= base"
     "requirement-that-is-not-measured",
     "recipe",
     "part",
-    words=("evaluate.require", "evaluate.models", "evaluate.tasks", *(f"evaluate.{word}" for word in TERMS)),
+    words=(
+        "evaluate.require",
+        "evaluate.models",
+        "evaluate.tasks",
+        "evaluate.code.tasks",
+        *(f"evaluate.{word}" for word in TERMS),
+    ),
 )
 def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """Finds required scores that cannot be read, that nothing measures, or that were measured on other terms.
@@ -41,7 +49,7 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     measured, own = _measured(see)
     if own is None:  # an error of its own (P080)
         return
-    tasks = [task for text in given.tasks for task in text.split(",")]
+    tasks = [task for text in asked(given) for task in text.split(",")]
     subject = list(measured)[-1]
     for word, text in given.require.items():
         here, read, (task, _) = indexed("evaluate.require", word), required(text), name_of(word)
@@ -84,6 +92,11 @@ def _apart(own: Stage[Any], other: Stage[Any], task: str) -> str:
         mine, its = getattr(own.body, term), getattr(other.body, term)
         if mine != its:
             return f"{term} {its}, not {mine}"
+    if own.body.code is not None and other.body.code is not None and task in own.body.code.tasks:
+        for term in OF_PROGRAMS:
+            mine, its = getattr(own.body.code, term), getattr(other.body.code, term)
+            if mine != its:
+                return f"code.{term} {its}, not {mine}"
     return ""
 
 

@@ -188,12 +188,12 @@ def of_python() -> list[str]:
     """Return the folders that the interpreter needs beside /usr. Raises Broken where one of them holds what is private."""
     found = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, sysconfig.get_path("purelib")]
     found.append(str(Path(sys.executable).resolve().parent.parent))
-    every = sorted({path for one in found for path in (os.path.abspath(one), os.path.realpath(one))}, key=len)
+    every = sorted({path for one in found for path in (str(Path(one).absolute()), str(Path(one).resolve()))}, key=len)
     kept: list[str] = []
     for path in every:
         if not any(is_within(path, one) for one in ("/usr", *kept)):
             kept.append(path)
-    homes = {os.path.realpath(one) for one in (os.path.expanduser("~"), os.getcwd())}
+    homes = {str(one.resolve()) for one in (Path("~").expanduser(), Path.cwd())}
     for path in kept:
         if path == "/" or any(is_within(home, path) for home in homes):
             raise Broken(f"the folder of its interpreter, {path}, holds more than Python: programs would read it")
@@ -220,9 +220,9 @@ def sandbox(limits: Limits, calls: int) -> list[str]:
         words += ["--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
     words += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
-        if os.path.islink(name):
-            words += ["--symlink", os.readlink(name), name]
-        elif os.path.isdir(name):
+        if Path(name).is_symlink():
+            words += ["--symlink", str(Path(name).readlink()), name]
+        elif Path(name).is_dir():
             words += ["--ro-bind", name, name]
     for name in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"):
         words += ["--ro-bind-try", name, name]
@@ -231,7 +231,9 @@ def sandbox(limits: Limits, calls: int) -> list[str]:
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for path in of_python():
         above = [str(one) for one in reversed(Path(path).parents) if str(one) != "/"]
-        words += [word for one in above for word in ("--perms", "0755", "--dir", one)]  # which the program's user may enter
+        words += [
+            word for one in above for word in ("--perms", "0755", "--dir", one)
+        ]  # which the program's user may enter
         words += ["--ro-bind", path, path]
     words += ["--perms", "0777", "--size", str(limits.file_mib * 1024**2), "--tmpfs", SCRATCH, "--chdir", SCRATCH]
     return [*words, "--remount-ro", "/", "--seccomp", str(calls)]
@@ -468,7 +470,7 @@ def read_config(file: Path) -> dict:
 
 def asked(settings: dict, config: dict) -> str:
     """Return the hash of what programs depend on: the configuration, how they are drawn, and the weights as they are."""
-    drawn = [settings[key] for key in ("tasks", "samples", "temperature", "top_p", "max_new_tokens")]
+    drawn = [settings.get(key) for key in ("tasks", "samples", "temperature", "top_p", "max_new_tokens")]
     words = config.get("model_args") or {}
     folders = [Path(str(words[key])) for key in ("pretrained", "peft", "lora_local_path") if words.get(key)]
     files = sorted(path for folder in folders if folder.is_dir() for kind in WEIGHTS for path in folder.glob(kind))
@@ -525,7 +527,9 @@ def rows_of(file: Path, task: str, samples: int) -> list[dict]:
     rows = sorted((row for row in rows if row["filter"] == rows[0]["filter"]), key=lambda row: row["doc_id"])
     if wrong := next((row for row in rows if len(programs_of(row)) != samples), None):
         number = len(programs_of(wrong))
-        raise SystemExit(f"{ME}: problem {wrong['doc_id']} of {task} has {number} programs, and {samples} were asked for")
+        raise SystemExit(
+            f"{ME}: problem {wrong['doc_id']} of {task} has {number} programs, and {samples} were asked for"
+        )
     return rows
 
 
@@ -536,11 +540,9 @@ def evaluate(settings: dict, config: dict) -> None:
     known = let_write(settings, config, place)
     results = json.loads((place / "lm_eval.json").read_text(encoding="utf-8"))
     rows = {task: rows_of(place / f"{task}.jsonl", task, settings["samples"]) for task in settings["tasks"]}
-    programs = {
-        task: [with_tests(row, settings["tests"].get(task)) for row in found] for task, found in rows.items()
-    }
+    programs = {task: [with_tests(row, settings["tests"].get(task)) for row in found] for task, found in rows.items()}
     every = [one for found in programs.values() for some in found for one in some]
-    jobs = settings["jobs"] or len(os.sched_getaffinity(0))
+    jobs = settings.get("jobs") or len(os.sched_getaffinity(0))
     outcomes = run_all(every, limits, place / "outcomes.jsonl", boxed=settings["sandbox"], jobs=jobs)
     folder = output / known["folder"]
     folder.mkdir(parents=True, exist_ok=True)

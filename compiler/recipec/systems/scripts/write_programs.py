@@ -17,6 +17,9 @@ METRIC = "code_eval"
 BYPASS = {"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}  # lm-eval's own, of its predict_only
 
 
+SAMPLING = ("do_sample", "temperature", "top_p")
+
+
 class Idle:
     """Stands for the metric that runs programs: lm-eval's tasks try it when they are loaded."""
 
@@ -32,7 +35,7 @@ def rewritten(config: dict, settings: dict) -> dict:
         drawn = {"do_sample": True, "temperature": settings["temperature"], "top_p": settings["top_p"]}
     else:
         drawn = {"do_sample": False}
-    if settings["max_new_tokens"] is not None:
+    if settings.get("max_new_tokens") is not None:
         drawn["max_gen_toks"] = settings["max_new_tokens"]
     kept = {key: value for key, value in (config.get("generation_kwargs") or {}).items() if key not in SAMPLING}
     every = [{"name": "none", "filter": [{"function": "take_first_k", "k": settings["samples"]}]}]
@@ -47,9 +50,6 @@ def rewritten(config: dict, settings: dict) -> dict:
     }
 
 
-SAMPLING = ("do_sample", "temperature", "top_p")
-
-
 def prepare(settings: dict) -> None:
     """Let lm-eval make the tasks of the settings as they are asked here, and never run a program."""
     import evaluate
@@ -58,7 +58,7 @@ def prepare(settings: dict) -> None:
     load, make = evaluate.load, ConfigurableTask.__init__
 
     def loaded(path: str, *args: Any, **words: Any) -> Any:
-        return Idle() if path == METRIC else load(path, *args, **words)
+        return Idle() if path == METRIC and settings["sandbox"] else load(path, *args, **words)
 
     def made(self: Any, *args: Any, config: dict | None = None, **words: Any) -> None:
         if config is not None and config.get("task") in settings["tasks"]:
