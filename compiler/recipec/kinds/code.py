@@ -39,7 +39,7 @@ class Code(Record, frozen=True):
 def asked(given: EvaluateWords) -> tuple[str, ...]:
     """Return the texts with names of tasks that an evaluation asks for, those of `code` behind the others."""
     further = given.code.tasks if given.code is not None else []
-    return tuple(dict.fromkeys((*given.tasks, *further)))
+    return (*given.tasks, *(one for one in dict.fromkeys(further) if one not in given.tasks))
 
 
 def names(given: EvaluateWords) -> tuple[str, ...]:

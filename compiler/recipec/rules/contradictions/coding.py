@@ -25,7 +25,7 @@ def outside(see: Context, s: Evaluate) -> Iterator[Fault]:
     lm-eval has no sandbox: it runs such code with your rights, in the process that holds the model. It therefore has no permission to, and would end with an error when the model is loaded.
 
     Example:
-        evaluate: {tasks: [cruxeval_input], allow_code_execution: true}
+        evaluate: {tasks: [humaneval_64_instruct], allow_code_execution: true}
 
     Use instead:
         evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
@@ -142,6 +142,9 @@ def unboxed(_see: Context, s: Evaluate) -> Iterator[Fault]:
 
     Use instead:
         evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
+
+    When it is meant:
+    The machine is thrown away behind the evaluation, holds no keys and reaches no network that matters.
     """
     if not s.sandbox:
         message = "what the model writes is run with the rights of whoever starts the evaluation"
@@ -176,7 +179,7 @@ def no_room(_see: Context, s: Evaluate) -> Iterator[Fault]:
         tokens = s.code.max_new_tokens if s.code.max_new_tokens is not None else own_length
         if tokens is not None and tokens >= s.max_length:
             message = f"an answer to {task} may have {tokens:,} tokens, and there is room for {s.max_length:,} with its prompt"
-            here = "max_length" if s.code.max_new_tokens is None else "evaluate.code.max_new_tokens"
+            here = "model.max_length" if s.code.max_new_tokens is None else "evaluate.code.max_new_tokens"
             advice = f"set model.max_length to {2 * tokens:,} or more, or fewer evaluate.code.max_new_tokens"
             yield Fault(here, message, advice)
             return

@@ -241,7 +241,8 @@ def sandbox(limits: Limits, calls: int) -> list[str]:
 
 def variables(scratch: str) -> dict[str, str]:
     """Return all that a program's environment has. Hashes of texts are the same in every run."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    few = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")  # so that memory is the program's
+    threads = dict.fromkeys(few, "1")
     python = {"PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return {"PATH": "/usr/bin:/bin", "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8", **threads, **python}
 
@@ -400,6 +401,7 @@ def run_all(programs: list[str], limits: Limits, file: Path, *, boxed: bool, job
             free.append(slot)
 
     with file.open("a", encoding="utf-8") as stream, ThreadPoolExecutor(jobs) as pool:
+        stream.write("\n" if left and found else "")  # the last line may have been cut short
         at_work = {pool.submit(one, program): key for key, program in left.items()}
         try:
             for done in as_completed(at_work):
