@@ -56,6 +56,7 @@ MORE: dict[str, dict[str, Any]] = {
     "rewards:": ONLINE | {"trainer": "trl"},
     "script:": {"trainer": "script", "data": None, "model": None},
     "trackio:": {"trainer": "trl"},
+    "code:": {"evaluate": {"tasks": ["humaneval_instruct"], "allow_code_execution": True}},
     "search:": {"sweep": {"best": "loss"}},
     "when:": {
         "train": {"learning_rate": 1e-4, "save": {"every": 200}},

@@ -23,17 +23,22 @@ import pytest
 
 from recipec.plan import ScoresOutput
 from recipec.report.scores import evaluated, read_scores
-from recipec.systems.scripts import check_scores, run_code
-from recipec.systems.scripts.run_code import FAILED, LATE, PASSED, Broken, Limits, Outcome, run_program
+from recipec.systems.scripts import check_scores
 
-SCRIPT = Path(run_code.__file__)
+SCRIPTS = Path(check_scores.__file__).parent
+sys.path.insert(0, str(SCRIPTS))  # where they are run, each stands beside the others
+
+import run_code  # noqa: E402
+import sandbox  # noqa: E402
+from sandbox import FAILED, LATE, PASSED, Broken, Limits, Outcome, run_program  # noqa: E402
+
 LIMITS = Limits(3, 1, 8)
 
 
 def absent() -> str:
     """Why no sandbox can be made here; an empty text where one can."""
     try:
-        run_code.check(LIMITS)
+        sandbox.check(LIMITS)
     except Broken as error:
         return str(error)
     return ""
@@ -163,7 +168,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     monkeypatch.setenv("SECRET_OF_A_USER", "1")
     (tmp_path / "secret").write_text("the key")
     home = Path("~").expanduser()
-    kept = {Path(one).relative_to(home).parts[0] for one in run_code.of_python() if Path(one).is_relative_to(home)}
+    kept = {Path(one).relative_to(home).parts[0] for one in sandbox.of_python() if Path(one).is_relative_to(home)}
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield {
@@ -249,7 +254,7 @@ def alive(process: int) -> bool:
 @boxed
 def test_with_its_starter_a_program_ends(tmp_path: Path) -> None:
     """Whoever kills what runs the programs leaves none of them."""
-    words = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import run_code as r; r.run_program('import time; time.sleep(60)', r.Limits(60, 1, 8))"
+    words = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import sandbox as r; r.run_program('import time; time.sleep(60)', r.Limits(60, 1, 8))"
     starter = subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path)
     until = time.monotonic() + 20
     while (
@@ -267,14 +272,13 @@ def test_with_its_starter_a_program_ends(tmp_path: Path) -> None:
 @boxed
 @pytest.mark.skipif(os.geteuid() != 0 or not os.access("/usr/bin/python3", os.X_OK), reason="needs root, to be another")
 def test_another_user_than_root_is_held_as_well(tmp_path: Path) -> None:
-    copied = tmp_path / "run_code.py"
-    shutil.copy(SCRIPT, copied)
+    shutil.copy(SCRIPTS / "sandbox.py", tmp_path)
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o055)
     programs = [ESCAPES[name] for name in ("fork-bomb", "thread-bomb", "disk", "privileges", "another-user")]
     programs = [one.format(pid=1) for one in programs] + [HONEST["threads"]]
     words = (
-        f"import json, run_code as r\nprograms = json.loads({json.dumps(json.dumps(programs))})\n"
+        f"import json, sandbox as r\nprograms = json.loads({json.dumps(json.dumps(programs))})\n"
         "l = r.Limits(3, 1, 8)\nr.check(l)\nprint([r.run_program(one, l).verdict for one in programs])"
     )
     asked = subprocess.run(
@@ -411,22 +415,22 @@ def verdict(code: bytes, arch: int, number: int, argument: int = 0) -> int:
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 
 
-@pytest.mark.parametrize("machine", run_code.MACHINES)
+@pytest.mark.parametrize("machine", sandbox.MACHINES)
 def test_the_filter_refuses_what_it_lists_and_lets_the_rest(machine: str) -> None:
-    code = run_code.filter_of_calls(machine)
-    arch, clone, sockets = run_code.MACHINES[machine]
-    listed = [int(one.partition("=")[2]) for one in run_code.REFUSED_CALLS[machine].split()]
+    code = sandbox.filter_of_calls(machine)
+    arch, clone, sockets = sandbox.MACHINES[machine]
+    listed = [int(one.partition("=")[2]) for one in sandbox.REFUSED_CALLS[machine].split()]
     assert len(set(listed)) == len(listed)
     for number in listed:
         assert verdict(code, arch, number) == REFUSE | 1
-    assert verdict(code, arch, clone, run_code.CLONE_THREAD | 0x100) == ALLOW
+    assert verdict(code, arch, clone, sandbox.CLONE_THREAD | 0x100) == ALLOW
     assert verdict(code, arch, clone, 17) == verdict(code, arch, clone, 0x10000000) == REFUSE | 1
-    assert verdict(code, arch, run_code.CLONE3) == REFUSE | 38
+    assert verdict(code, arch, sandbox.CLONE3) == REFUSE | 38
     assert verdict(code, arch, 0x40000000 + listed[0]) == REFUSE | 1
     assert verdict(code, arch ^ 1, 0) == KILL
     assert [verdict(code, arch, sockets, family) for family in (1, 2, 10)] == [ALLOW] * 3
     assert [verdict(code, arch, sockets, family) for family in (0, 3, 16, 17, 38, 40)] == [REFUSE | 97] * 6
-    others = set(range(460)) - {*listed, clone, sockets, run_code.CLONE3}
+    others = set(range(460)) - {*listed, clone, sockets, sandbox.CLONE3}
     assert {verdict(code, arch, number) for number in others} == {ALLOW}
 
 
@@ -435,16 +439,16 @@ def test_calls_have_the_numbers_of_the_kernel(machine: str, header: str) -> None
     if not Path(header).exists():
         pytest.skip(f"no {header}: install linux-libc-dev")
     said = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", Path(header).read_text()))
-    mine = dict(one.split("=") for one in run_code.REFUSED_CALLS[machine].split())
-    _, clone, sockets = run_code.MACHINES[machine]
-    mine |= {"clone": str(clone), "socket": str(sockets), "clone3": str(run_code.CLONE3)}
+    mine = dict(one.split("=") for one in sandbox.REFUSED_CALLS[machine].split())
+    _, clone, sockets = sandbox.MACHINES[machine]
+    mine |= {"clone": str(clone), "socket": str(sockets), "clone3": str(sandbox.CLONE3)}
     assert {name: said[name] for name in mine if name in said} == {n: v for n, v in mine.items() if n in said}
     assert set(mine) - set(said) <= {"memfd_secret"}  # of a kernel that is newer
 
 
 def test_an_unknown_machine_has_no_sandbox() -> None:
     with pytest.raises(Broken, match="riscv64"):
-        run_code.filter_of_calls("riscv64")
+        sandbox.filter_of_calls("riscv64")
 
 
 def settings(folder: Path, **more: Any) -> Path:
@@ -477,7 +481,7 @@ def test_a_sandbox_that_does_not_hold_is_none(
     fake.write_text(f"#!/bin/sh\n{tool}\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(run_code, "real_root", lambda: False)
+    monkeypatch.setattr(sandbox, "real_root", lambda: False)
     assert run_code.main([str(settings(tmp_path)), "--check"]) == run_code.REFUSED
     assert re.search(said, capsys.readouterr().err)
 
@@ -485,4 +489,4 @@ def test_a_sandbox_that_does_not_hold_is_none(
 def test_an_interpreter_that_stands_with_private_files_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(Path("~").expanduser()))
     with pytest.raises(Broken, match="holds more than Python"):
-        run_code.of_python()
+        sandbox.of_python()

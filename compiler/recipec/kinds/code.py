@@ -51,16 +51,16 @@ def names(given: EvaluateWords) -> tuple[str, ...]:
 
 def sandbox(say: Said, given: EvaluateWords) -> Decided[bool]:
     """Decide whether what a model writes is run in a sandbox."""
-    words = given.code or Words()
-    said = words.sandbox == "required" if say.wrote("evaluate.code.sandbox") else None
+    said = given.code.sandbox == "required" if given.code is not None and say.wrote("evaluate.code.sandbox") else None
     return say.take("evaluate.code.sandbox", said, usual=True, why="what a model writes is not trusted")
 
 
 def decide(say: Said, given: EvaluateWords) -> Decided[Code] | None:
     """Decide how programs are written and run; None where no task has any."""
-    tasks, words = names(given), given.code or Words()
+    tasks = names(given)
     if not tasks:
         return None
+    words = given.code or Words()
     several = words.samples > 1
     temperature = say.take(
         "evaluate.code.temperature",

@@ -229,7 +229,7 @@ def one(
 def _tasks(say: Said, given: EvaluateWords) -> Decided[tuple[str, ...]]:
     """Return what lm-eval asks: its tasks, and those of which only the section of programs speaks."""
     every = code.asked(given)
-    if every == tuple(given.tasks):
+    if given.tasks or not every:
         return say.take("evaluate.tasks", every, ())
     return say.rule(every, "programs are written by its prompts", "evaluate.tasks", "evaluate.code.tasks")
 

@@ -96,7 +96,7 @@ def unknown_task(see: Context, s: Evaluate) -> Iterator[Fault]:
         nor = f", nor has {s.task_folder}" if s.task_folder is not None else ""
         advice = "`lm-eval ls tasks` lists them" + ("" if nor else "; name your own by evaluate.task_folder")
         close = nearest(name.strip(), [*known.names(), *local]) if name == s.tasks[index] else None
-        yield Fault(place_of(see, index, name), f'{whose} has no task "{name}"{nor}', advice, close)
+        yield Fault(f"tasks[{index}]", f'{whose} has no task "{name}"{nor}', advice, close)
 
 
 @rule("L141", "completion-asked-as-chat", "error", "evaluate", sources="lm-eval#2676, #3103")
@@ -123,10 +123,12 @@ def completion_as_chat(see: Context, s: Evaluate) -> Iterator[Fault]:
         if twin in known:
             message = f"{name} is to be completed, not answered: with the chat template its score says nothing"
             whole = twin if name == s.tasks[index] else None
-            yield Fault(place_of(see, index, name), message, f"use {twin}, or set evaluate.chat_template: false", whole)
+            yield Fault(f"tasks[{index}]", message, f"use {twin}, or set evaluate.chat_template: false", whole)
         elif COMPLETES.fullmatch(name):
             message = f"{name} is to be completed, not answered: with the chat template its score says nothing"
-            yield Fault(place_of(see, index, name), message, "set evaluate.chat_template: false, or use humaneval_instruct")
+            yield Fault(
+                place_of(see, index, name), message, "set evaluate.chat_template: false, or use humaneval_instruct"
+            )
 
 
 def _examples(see: Context, s: Evaluate) -> tuple[list[str], list[tuple[str, int]]]:
@@ -221,7 +223,7 @@ def chat_as_text(see: Context, s: Evaluate) -> Iterator[Fault]:
     for index, name in single(s):
         if asks(name):
             message = f"{name} asks for an answer, and {s.model.name} is asked without its chat template"
-            yield Fault(place_of(see, index, name), message, "set evaluate.chat_template: true")
+            yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: true")
 
 
 @rule(

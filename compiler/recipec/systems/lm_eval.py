@@ -30,7 +30,12 @@ from recipec.systems.table import (
 )
 
 TOOL, FILE, PACKAGE = "lm_eval", "lm_eval.yaml", "lm-eval"
-RUNNER, WRITER, CODE = "run_code.py", "write_programs.py", "code.json"  # where answers are programs
+RUNNER, WRITER, SANDBOX, CODE = (
+    "run_code.py",
+    "write_programs.py",
+    "sandbox.py",
+    "code.json",
+)  # where answers are programs
 RUN: tuple[Word, ...] = ("run", "--config", Beside(FILE))
 MODULE: tuple[Word, ...] = ("-m", "lm_eval", *RUN)
 START: tuple[Word, ...] = ("accelerate", "launch", "--config_file", Beside(accelerate.FILE))
@@ -101,7 +106,7 @@ def itself(stage: Evaluate) -> bool:
 
 def files(stage: Evaluate) -> dict[str, str]:
     """Return the programs that let programs be written, and run them."""
-    return {name: program(name) for name in (RUNNER, WRITER)} if stage.code is not None else {}
+    return {name: program(name) for name in (RUNNER, WRITER, SANDBOX)} if stage.code is not None else {}
 
 
 def _tokenizer(tokenizer: str, model: str) -> Any:

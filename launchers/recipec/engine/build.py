@@ -22,7 +22,7 @@ from recipec.manifest import About, Manifest, Unreadable
 from recipec.plan import FileRead, Stage
 from recipec.regular_file import read_regular
 from recipec.source import Source, Span
-from recipec.systems.registry import system
+from recipec.systems.registry import REGISTRY, system
 
 SCRIPT = "run.sh"  # of each stage, in its folder
 PATIENCE = 120  # seconds of a check of the machine
@@ -201,8 +201,10 @@ def _able(build: Build, only: Collection[str] | None) -> list[Finding]:
     """Return a finding for each stage of which its own check says that this machine cannot do it."""
     findings: list[Finding] = []
     for stage in build.stages if build.contents is None else ():
+        if stage.system not in REGISTRY or (only is not None and stage.name not in only):
+            continue
         check = system(stage.system).job(stage.body).check
-        if not check or (only is not None and stage.name not in only):
+        if not check:
             continue
         words = [str(build.folder / stage.name / one.file) if isinstance(one, Beside) else str(one) for one in check]
         try:

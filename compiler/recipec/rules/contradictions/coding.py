@@ -9,7 +9,36 @@ from recipec.kinds.evaluate import Evaluate
 from recipec.rules.evaluation import listed, own, place_of, single
 from recipec.rules.rule import Context, Fault, contradiction
 
+RUNS_CODE = ("humaneval", "mbpp")
 DRAWN = "64 programs each: tasks: [{}], code: {{samples: 64, temperature: 0.2}}"
+
+
+@contradiction(
+    "P081",
+    "code-that-nobody-allowed",
+    "evaluate",
+    words=("evaluate.tasks", "evaluate.code.tasks", "evaluate.allow_code_execution"),
+)
+def runs_code(see: Context, s: Evaluate) -> Iterator[Fault]:
+    """Finds a benchmark that runs code written by the model, without permission in the recipe.
+
+    Why is this bad:
+    A model may write code that deletes files or opens connections. It is run in a sandbox, but it is run.
+
+    Example:
+        evaluate: {tasks: [humaneval_instruct]}
+
+    Use instead:
+        evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
+    """
+    if s.allow_code_execution:
+        return
+    known = listed(see)
+    for index, task in single(s):
+        own = s.code is not None and task in s.code.tasks
+        if own or task.startswith(RUNS_CODE) or (known is not None and known.runs_code(task)):
+            advice = "set evaluate.allow_code_execution: true, and it runs in a sandbox"
+            yield Fault(place_of(see, index, task), f"{task} runs code that the model wrote", advice)
 
 
 @contradiction(
@@ -208,4 +237,4 @@ def no_tests(see: Context, s: Evaluate) -> Iterator[Fault]:
             yield Fault(f"evaluate.code.tasks[{index}]", message, "name it in evaluate.tasks, or leave it out")
 
 
-RULES = (outside, no_programs, too_few, alike, unboxed, no_room, no_tests)
+RULES = (runs_code, outside, no_programs, too_few, alike, unboxed, no_room, no_tests)

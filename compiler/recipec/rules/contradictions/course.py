@@ -9,12 +9,10 @@ from recipec.kinds.evaluate import Evaluate, chosen, known
 from recipec.kinds.train.records import Train
 from recipec.language import Recipe
 from recipec.language.base import BEST
-from recipec.rules.evaluation import listed, place_of, single
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 from recipec.systems.registry import system
 
-RUNS_CODE = ("humaneval", "mbpp")
 WITH_TRAINING = ("parallel", "data", "rollout", "rewards", "script", "trainer")
 
 
@@ -300,34 +298,6 @@ def nothing_measured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k]")
 
 
-@contradiction(
-    "P081",
-    "code-that-nobody-allowed",
-    "evaluate",
-    words=("evaluate.tasks", "evaluate.code.tasks", "evaluate.allow_code_execution"),
-)
-def runs_code(see: Context, s: Evaluate) -> Iterator[Fault]:
-    """Finds a benchmark that runs code written by the model, without permission in the recipe.
-
-    Why is this bad:
-    A model may write code that deletes files or opens connections. It is run in a sandbox, but it is run.
-
-    Example:
-        evaluate: {tasks: [humaneval_instruct]}
-
-    Use instead:
-        evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
-    """
-    if s.allow_code_execution:
-        return
-    known = listed(see)
-    for index, task in single(s):
-        own = s.code is not None and task in s.code.tasks
-        if own or task.startswith(RUNS_CODE) or (known is not None and known.runs_code(task)):
-            advice = "set evaluate.allow_code_execution: true, and it runs in a sandbox"
-            yield Fault(place_of(see, index, task), f"{task} runs code that the model wrote", advice)
-
-
 @contradiction("P082", "vllm-without-a-gpu", "evaluate", words=("evaluate.backend", "hardware.gpu"))
 def vllm_on_cpu(_see: Context, s: Evaluate) -> Iterator[Fault]:
     """Finds an evaluation by vLLM on a machine without a GPU.
@@ -395,7 +365,6 @@ RULES = (
     no_data,
     unknown_model,
     nothing_measured,
-    runs_code,
     vllm_on_cpu,
     unknown_adapter,
 )

@@ -75,4 +75,5 @@ need() {  # data file
 make_environment vllm-0.33.0 ''
 for stage; do bash "$here/$stage/run.sh"; done  # those that are named
 [ $# = 0 ] || exit 0
+"$environments/vllm-0.33.0/bin/python" "$here/evaluate-base/run_code.py" "$here/evaluate-base/code.json" --check  # before anything is paid for
 bash "$here/evaluate-base/run.sh"

@@ -9,8 +9,7 @@ bin="${RECIPE_ENVIRONMENTS:-runs/environments}/$environment/bin"
 PATH="$(cd "$bin" && pwd):$PATH"
 export PATH
 export DO_NOT_TRACK=1
-export HF_ALLOW_CODE_EVAL=1
 export HF_HUB_DISABLE_TELEMETRY=1
 export TOKENIZERS_PARALLELISM=false
 
-exec lm-eval run --config "$here/lm_eval.yaml"
+exec python "$here/run_code.py" "$here/code.json"

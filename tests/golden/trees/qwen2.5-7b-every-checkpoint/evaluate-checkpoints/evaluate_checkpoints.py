@@ -126,7 +126,8 @@ def config_of(settings: dict, folder: Path, output: Path) -> dict:
 
 def digest(settings: dict) -> str:
     """Return the hash of what checkpoints are asked, and of where they are."""
-    return hashlib.sha256((HERE / settings["config"]).read_bytes()).hexdigest()
+    files = [settings[key] for key in ("config", "beside_config") if key in settings]
+    return hashlib.sha256(b"".join((HERE / name).read_bytes() for name in files)).hexdigest()
 
 
 def about(place: Path, step: int) -> dict:
