@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from recipec.decide.said import Decided, Said, section
+from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.datasets import tests_of
 from recipec.language.evaluate import Code as Words
 from recipec.language.evaluate import Evaluate as EvaluateWords
@@ -51,6 +51,8 @@ def names(given: EvaluateWords) -> tuple[str, ...]:
 
 def sandbox(say: Said, given: EvaluateWords) -> Decided[bool]:
     """Decide whether what a model writes is run in a sandbox."""
+    if not names(given) and not say.wrote("evaluate.code.sandbox"):
+        return plain(True)
     said = given.code.sandbox == "required" if given.code is not None and say.wrote("evaluate.code.sandbox") else None
     return say.take("evaluate.code.sandbox", said, usual=True, why="what a model writes is not trusted")
 

@@ -126,9 +126,7 @@ def completion_as_chat(see: Context, s: Evaluate) -> Iterator[Fault]:
             yield Fault(f"tasks[{index}]", message, f"use {twin}, or set evaluate.chat_template: false", whole)
         elif COMPLETES.fullmatch(name):
             message = f"{name} is to be completed, not answered: with the chat template its score says nothing"
-            yield Fault(
-                place_of(see, index, name), message, "set evaluate.chat_template: false, or use humaneval_instruct"
-            )
+            yield Fault(f"tasks[{index}]", message, "set evaluate.chat_template: false, or use humaneval_instruct")
 
 
 def _examples(see: Context, s: Evaluate) -> tuple[list[str], list[tuple[str, int]]]:
