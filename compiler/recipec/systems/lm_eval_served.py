@@ -6,6 +6,7 @@ else it sends turns, which the server renders, or text.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from recipec.facts import pinned
@@ -18,6 +19,7 @@ from recipec.systems.system import Need, System
 from recipec.systems.table import OMIT, Row, constant, flag, made, number, same, within
 
 NAME, ENVIRONMENT = "lm_eval_served", "lm-eval-0.4.13"
+DRAWS_IF_TOLD = "transformers_serve"
 AT_ONCE = 32  # requests, where the server has no number of its own
 KEY = "OPENAI_API_KEY"  # where lm-eval looks for the key that requests send
 
@@ -39,6 +41,11 @@ def _many(batch_size: Any, max_requests: int | None, likelihoods: bool) -> int:
     if batch_size != "auto":
         return int(batch_size)
     return (max_requests or AT_ONCE) if likelihoods else 1
+
+
+def _drawn(tool: str, temperature: float) -> Any:
+    """Return what else a request says where answers are drawn: Transformers' server draws none by a temperature alone."""
+    return {"generation_config": json.dumps({"do_sample": True})} if temperature and tool == DRAWS_IF_TOLD else OMIT
 
 
 HOW = ("server.likelihoods", "model.chat_template")
@@ -76,6 +83,7 @@ SERVER: tuple[Row, ...] = (*serving.OWN_PORT, constant("key_as", KEY))
 WRITES: tuple[Row, ...] = (
     constant("command", lm_eval.placed(serving.beside_words("python", Beside(WRITER), Beside(CODE), *RUN))),
     same("seed", "seed", "requests differ by theirs"),
+    made("request", _drawn, "server.tool", "code.temperature"),
 )
 
 

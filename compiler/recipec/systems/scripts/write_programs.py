@@ -69,24 +69,27 @@ def prepare(settings: dict) -> None:
 
     evaluate.load, ConfigurableTask.__init__ = loaded, made
     if settings.get("seed") is not None:
-        number_requests(settings["seed"])
+        number_requests(settings["seed"], settings.get("request") or {})
 
 
-def number_requests(seed: int) -> None:
-    """Give each request to a server a seed of its own: lm-eval sends one and the same, and all programs would be alike."""
+def number_requests(seed: int, more: dict[str, str]) -> None:
+    """Give each request to a server a seed of its own, and more words.
+
+    lm-eval sends one and the same seed, and all programs would be alike.
+    """
     from lm_eval.models import openai_completions
 
     numbers = itertools.count(seed)
     for kind in (openai_completions.LocalCompletionsAPI, openai_completions.LocalChatCompletion):
-        kind._create_payload = numbered(kind._create_payload, numbers)
+        kind._create_payload = numbered(kind._create_payload, numbers, more)
 
 
-def numbered(make: Callable[..., dict], numbers: Iterator[int]) -> Callable[..., dict]:
-    """Return what makes requests, each with the next number as its seed."""
+def numbered(make: Callable[..., dict], numbers: Iterator[int], more: dict[str, str]) -> Callable[..., dict]:
+    """Return what makes requests, each with the next number as its seed, and more words."""
 
     def made(*args: Any, **words: Any) -> dict:
         request = make(*args, **words)
-        return {**request, "seed": next(numbers)} if "seed" in request else request
+        return {**request, "seed": next(numbers), **more} if "seed" in request else request
 
     return made
 
