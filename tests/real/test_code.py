@@ -174,7 +174,7 @@ def configuration(port: int, output: str) -> dict[str, Any]:
 
 def settings(**more: Any) -> dict[str, Any]:
     own = [str(SCRIPTS / "write_programs.py"), "code.json", "run", "--config"]
-    given = {"config": "lm_eval.yaml", "command": ["python", *own], "tasks": ["humaneval"], "tests": {}, "samples": 1, "temperature": 0, "pass_at": [1], "weights": [], "sandbox": True, "seconds": 10, "memory_gib": 2, "file_mib": 16, "log_samples": True, "seed": 0}  # fmt: skip
+    given = {"config": "lm_eval.yaml", "command": ["python", *own], "tasks": ["humaneval"], "tests": {}, "samples": 1, "temperature": 0, "pass_at": [1], "sandbox": True, "seconds": 10, "memory_gib": 2, "file_mib": 16, "log_samples": True, "seed": 0}  # fmt: skip
     return given | more
 
 

@@ -6,6 +6,9 @@
 import json
 import os
 import runpy
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,6 +44,15 @@ hardware: {gpu: h100-80gb}
 """
 
 
+def without_sandbox() -> str:
+    """Why programs cannot be run here; an empty text where they can."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder, "code.json")
+        settings.write_text(json.dumps({"sandbox": True, "seconds": 5, "memory_gib": 1, "file_mib": 8}))
+        words = [sys.executable, ROOT / "compiler/recipec/systems/scripts/run_code.py", settings, "--check"]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stderr.strip()
+
+
 @pytest.fixture
 def rehearse(tmp_path: Path) -> Iterator[Rehearse]:
     before = Path.cwd(), dict(os.environ)
@@ -66,6 +78,8 @@ def test_it_is_rehearsed(recipe: Path, rehearse: Rehearse, tmp_path: Path) -> No
     real = compiled.resolved.plan
     asks = name not in EVALUATED and any(real.of_kind("evaluate"))
     several = name not in NOTHING and real.hardware.world > 1
+    if any(stage.body.code is not None for stage in real.of_kind("evaluate")) and (missing := without_sandbox()):
+        pytest.skip(f"no sandbox: {missing}")
     found = rehearse(recipe, exclude=("kind:evaluate",) if asks else (), several=several)
     run = tmp_path / "runs" / f"{name}.rehearsal"
     if name in NOTHING:

@@ -248,6 +248,22 @@ def test_local_tasks_stay_and_those_of_the_hub_are_made() -> None:
     assert both.task_folders == ("recipes/quickstart/tasks",)
 
 
+def test_programs_are_few_and_short_and_have_tests_where_the_task_looks_for_them() -> None:
+    recipe = "recipes/llama-3-8b-benchmarks-vllm.yaml"
+    code = "evaluate.code={tasks: [mbpp_plus_instruct], samples: 20, pass_at: [1, 2, 10]}"
+    found = swaps(recipe, code)
+    laid = now(found)
+    assert laid["evaluate.code.samples"] == 2
+    assert laid["evaluate.code.pass_at"] == [1, 2]
+    assert laid["evaluate.code.max_new_tokens"] == 16
+    assert {json.loads(row)["test"] for row in found.tasks["rehearsal.jsonl"].splitlines()} == {"assert True"}
+    assert json.loads(found.tasks["humaneval_instruct.yaml"])["doc_to_target"] == "assert True"
+    assert json.loads(found.tasks["gsm8k.yaml"])["metric_list"][0]["metric"] == "exact_match"
+    few = now(swaps(recipe, "evaluate.code={samples: 2, pass_at: [2], max_new_tokens: 8}"))
+    assert not any(at.startswith("evaluate.code") for at in few)
+    assert now(swaps(recipe, "evaluate.code={samples: 20, pass_at: [10]}"))["evaluate.code.pass_at"] == [1]
+
+
 def test_a_dry_run_starts_and_writes_nothing(course: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", course, "--rehearse", "--dry-run"]) == 0
     text = capsys.readouterr().out

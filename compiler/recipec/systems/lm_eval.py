@@ -185,7 +185,6 @@ TRACKED: tuple[Row, ...] = (
 # how programs are written and run
 OF_CODE: tuple[Row, ...] = (
     constant("config", FILE),
-    made("weights", lambda *paths: [path for path in paths if path], "model.path", "model.adapter"),
     same("tasks", "code.tasks"),
     made("tests", _tests, "code.tasks", "code.tests"),
     same("samples", "code.samples"),

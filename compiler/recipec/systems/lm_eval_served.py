@@ -82,6 +82,7 @@ SERVER: tuple[Row, ...] = (*serving.OWN_PORT, constant("key_as", KEY))
 # programs are written beside the server, and run when it is gone
 WRITES: tuple[Row, ...] = (
     constant("command", lm_eval.placed(serving.beside_words("python", Beside(WRITER), Beside(CODE), *RUN))),
+    made("weights", lambda *paths: [path for path in paths if path], "model.path", "model.adapter"),
     same("seed", "seed", "requests differ by theirs"),
     made("request", _drawn, "server.tool", "code.temperature"),
 )

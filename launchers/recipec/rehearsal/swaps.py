@@ -21,7 +21,7 @@ from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Hardware, Plan, Stage, fields
 from recipec.rehearsal.rows import Taken, taken
 from recipec.rehearsal.stand_ins import StandIn, stand_in
-from recipec.rehearsal.tasks import made_tasks, own_tasks
+from recipec.rehearsal.tasks import fewer_programs, made_tasks, own_tasks
 from recipec.source import Path as Steps
 from recipec.source import Plain, dotted, find, plain, split_path
 from recipec.systems.registry import system
@@ -376,12 +376,14 @@ def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     laid.put(part, "evaluate.batch_size", ASKED, "small batches")
     if isinstance(body.few_shot, int) and body.few_shot > 1:
         laid.put(part, "evaluate.few_shot", 1, "prompts stay short")
+    for at, value, why in fewer_programs(body.code, NEW_TOKENS):
+        laid.put(part, at, value, why)
     own = set(own_tasks(body.task_folder))
     others = [task for text in body.tasks for task in text.split(",") if task.strip() not in own]
     if not others:
         return
     folder = laid.run / "tasks"
-    laid.tasks |= made_tasks(folder, [task.strip() for task in others], NEW_TOKENS, written=laid.asked)
+    laid.tasks |= made_tasks(folder, [task.strip() for task in others], NEW_TOKENS, written=laid.asked, code=body.code)
     if body.task_folder is not None:
         laid.task_folders.append(body.task_folder)
     why = f"{', '.join(others)}: rows made here in the place of those on the hub"
