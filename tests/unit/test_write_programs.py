@@ -12,8 +12,8 @@ from recipec.systems.scripts import check_scores
 
 sys.path.insert(0, str(Path(check_scores.__file__).parent))  # where they are run, each stands beside the others
 
-import run_code  # noqa: E402
-import write_programs  # noqa: E402
+import run_code
+import write_programs
 
 
 def test_programs_are_written_anew_where_weights_changed(tmp_path: Path) -> None:

@@ -138,8 +138,9 @@ def asked(settings: dict, config: dict) -> str:
     """Return the hash of what programs depend on: the configuration, how they are drawn, and the weights as they are."""
     drawn = [settings.get(key) for key in ("tasks", "samples", "temperature", "top_p", "max_new_tokens")]
     words = config.get("model_args") or {}
-    folders = [Path(str(words[key])) for key in ("pretrained", "peft", "lora_local_path") if words.get(key)]
-    files = sorted(path for folder in folders if folder.is_dir() for kind in WEIGHTS for path in folder.glob(kind))
+    loaded = [words[key] for key in ("pretrained", "peft", "lora_local_path") if words.get(key)]
+    folders = [Path(str(path)) for path in (*loaded, *settings.get("weights", ())) if Path(str(path)).is_dir()]
+    files = sorted(path for folder in folders for kind in WEIGHTS for path in folder.glob(kind))
     weights = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     return hashlib.sha256(json.dumps([config, drawn, weights], sort_keys=True).encode()).hexdigest()
 

@@ -8,8 +8,10 @@ drawn, and how, is set; its metric, which would run them in the process that hol
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,30 @@ def prepare(settings: dict) -> None:
         make(self, *args, config=config, **words)
 
     evaluate.load, ConfigurableTask.__init__ = loaded, made
+    if settings.get("seed") is not None:
+        number_requests(settings["seed"], settings.get("request") or {})
+
+
+def number_requests(seed: int, more: dict[str, str]) -> None:
+    """Give each request to a server a seed of its own, and more words.
+
+    lm-eval sends one and the same seed, and all programs would be alike.
+    """
+    from lm_eval.models import openai_completions
+
+    numbers = itertools.count(seed)
+    for kind in (openai_completions.LocalCompletionsAPI, openai_completions.LocalChatCompletion):
+        kind._create_payload = numbered(kind._create_payload, numbers, more)
+
+
+def numbered(make: Callable[..., dict], numbers: Iterator[int], more: dict[str, str]) -> Callable[..., dict]:
+    """Return what makes requests, each with the next number as its seed, and more words."""
+
+    def made(*args: Any, **words: Any) -> dict:
+        request = make(*args, **words)
+        return {**request, "seed": next(numbers), **more} if "seed" in request else request
+
+    return made
 
 
 if __name__ == "__main__":
