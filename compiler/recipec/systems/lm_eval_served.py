@@ -43,6 +43,11 @@ def _many(batch_size: Any, max_requests: int | None, likelihoods: bool) -> int:
     return (max_requests or AT_ONCE) if likelihoods else 1
 
 
+def _weights(*paths: str | None) -> list[str]:
+    """Return where the weights are that the server has: with others, programs are written anew."""
+    return [path for path in paths if path]
+
+
 def _drawn(tool: str, temperature: float) -> Any:
     """Return what else a request says where answers are drawn: Transformers' server draws none by a temperature alone."""
     return {"generation_config": json.dumps({"do_sample": True})} if temperature and tool == DRAWS_IF_TOLD else OMIT
@@ -82,7 +87,7 @@ SERVER: tuple[Row, ...] = (*serving.OWN_PORT, constant("key_as", KEY))
 # programs are written beside the server, and run when it is gone
 WRITES: tuple[Row, ...] = (
     constant("command", lm_eval.placed(serving.beside_words("python", Beside(WRITER), Beside(CODE), *RUN))),
-    made("weights", lambda *paths: [path for path in paths if path], "model.path", "model.adapter"),
+    made("weights", _weights, "model.path", "model.adapter"),
     same("seed", "seed", "requests differ by theirs"),
     made("request", _drawn, "server.tool", "code.temperature"),
 )
