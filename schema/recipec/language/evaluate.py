@@ -42,9 +42,9 @@ class Code(Section):
         default="required",
         description="Run programs in a sandbox of bubblewrap, or not at all; `none` runs them with your rights.",
     )
-    seconds: Annotated[float, Field(gt=0, le=3600)] = Field(default=10, description="Time that each program has.")
+    seconds: Annotated[float, Field(gt=0, le=3600)] = Field(default=10.0, description="Time that each program has.")
     memory_gib: Annotated[float, Field(ge=0.1, le=1024)] = Field(
-        default=4, description="Memory of each program, in GiB."
+        default=4.0, description="Memory of each program, in GiB."
     )
     file_mib: Annotated[int, Field(ge=1, le=65536)] = Field(
         default=64, description="MiB that each program may write, into a folder in memory that goes with it."
