@@ -57,6 +57,7 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("models",): (["base"], ["tuned"]),
     ("reference_model",): ("base", "first"),
     ("require", "gsm8k"): ("> 0.4", "> 30%"),
+    ("pass_at",): ([2], [3]),
     ("evaluate", "best"): ("gsm8k", "ifeval/prompt_level_loose_acc"),
     ("options",): ({"layers_to_transform": [0]},),
     ("holdout",): ("3%", 40),
