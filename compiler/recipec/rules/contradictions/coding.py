@@ -230,7 +230,7 @@ def no_tests(see: Context, s: Evaluate) -> Iterator[Fault]:
     known, given = listed(see), see.said.recipe.evaluate
     if s.code is None or known is None or given is None or given.code is None:
         return
-    there = own(s.task_folder) if s.task_folder is not None else set()
+    there = own(s.task_folder) if s.task_folder is not None else set[str]()
     for index, task in enumerate(given.code.tasks):
         if tests_of(task) is None and task in known and there is not None and task not in there:
             message = f"{task} of lm-eval has no programs with tests behind them"
