@@ -104,4 +104,5 @@ SYSTEM = System(
     package=lm_eval.PACKAGE,
     on_cpu=lm_eval.ON_CPU,
     watches=True,
+    asks_machine=True,
 )

@@ -68,6 +68,9 @@ def command(backend: str, copies: int) -> tuple[Word, ...]:
     return (*START, *MODULE) if launched(backend, copies) else ("lm-eval", *RUN)
 
 
+CHECK: tuple[Word, ...] = (Beside(RUNNER), Beside(CODE), "--check")
+
+
 def of_code(environment: str, *more: Row) -> Sheet:
     """Return how programs are written and run; `more` says what writes them."""
     return Sheet(CODE, (*OF_CODE, *more), PACKAGE, pinned(environment, PACKAGE), "", "json", raw_keys=False)
@@ -76,7 +79,7 @@ def of_code(environment: str, *more: Row) -> Sheet:
 def coding(processes: int, variables: dict[str, str]) -> Job:
     """Return what lets programs be written, and runs them."""
     words: tuple[Word, ...] = (Beside(RUNNER), Beside(CODE))
-    return Job(("python", *words), processes=processes, variables=variables, check=(*words, "--check"))
+    return Job(("python", *words), processes=processes, variables=variables, check=CHECK)
 
 
 def writing(backend: str, copies: int) -> tuple[Word, ...]:
@@ -251,5 +254,6 @@ SYSTEM = System(
     files=files,
     uses=uses,
     package=PACKAGE,
+    asks_machine=True,
     on_cpu=ON_CPU,
 )

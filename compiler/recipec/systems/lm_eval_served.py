@@ -117,5 +117,6 @@ SYSTEM = System(
     files=lambda s: {**serving.beside_files(), **lm_eval.files(s)},
     uses=lm_eval.uses,
     package=PACKAGE,
+    asks_machine=True,
     asks_server=True,
 )

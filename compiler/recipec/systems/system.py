@@ -74,7 +74,7 @@ class System(Record, frozen=True):
 
     `writes` is the format of the quantised weights that it leaves.
 
-    `watches`: its jobs may have a watcher, which runs beside the stage before.
+    `watches`: its jobs may have a watcher, which runs beside the stage before. `asks_machine`: they may have a check of the machine.
 
     `on_cpu`: what stands in for what needs a GPU when it is rehearsed on a CPU, or why nothing of it runs there.
 
@@ -118,6 +118,7 @@ class System(Record, frozen=True):
     guards_fp16: bool = False
     joint_length: bool = False
     watches: bool = False
+    asks_machine: bool = False
     writes: str = ""
     needs_gpu: bool = False
     serves_adapters: bool = False

@@ -203,6 +203,8 @@ def _able(build: Build, only: Collection[str] | None) -> list[Finding]:
     for stage in build.stages if build.contents is None else ():
         if stage.system not in REGISTRY or (only is not None and stage.name not in only):
             continue
+        if not system(stage.system).asks_machine:
+            continue
         check = system(stage.system).job(stage.body).check
         if not check:
             continue
