@@ -18,6 +18,8 @@ REGISTRY = {
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",
+    "answers": "recipec.kinds.answers",
+    "judge": "recipec.kinds.judge",
     "checkpoints": "recipec.kinds.checkpoints",
     "gate": "recipec.kinds.gate",
 }

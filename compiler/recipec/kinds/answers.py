@@ -28,7 +28,7 @@ class Weights(Record, frozen=True):
 
 
 class Answers(Record, frozen=True):
-    """Asks `model`, behind the server of another stage, the questions of a file, or of a checkout's folder, turn by turn.
+    """Asks `subject`, behind the server of another stage, the questions of a file, or of a checkout's folder, turn by turn.
 
     `max_tokens` are those of one answer; `temperature` may be that of each question's category. `processes` are those of the server.
     """
@@ -37,7 +37,7 @@ class Answers(Record, frozen=True):
     output: str
     task: str
     benchmark: Benchmark
-    model: Weights
+    subject: Weights
     server: serve.Served
     processes: int
     questions: str
@@ -85,7 +85,7 @@ def asked(
         output=say.rule(output, "results of a run stay out of the emitted files", "name"),
         task=plain(task),
         benchmark=say.word(f"{at}.benchmark", given.benchmark),
-        model=say.rule(weights(name, handed), "", "evaluate.models", f"{at}.against"),
+        subject=say.rule(weights(name, handed), "", "evaluate.models", f"{at}.against"),
         server=plain(serve.served(server)),
         processes=plain(server.resources.per_node),
         questions=say.word(f"{at}.questions", given.questions),
@@ -117,10 +117,10 @@ def _sentence(stage: Stage[Answers]) -> str:
     few = f"the first {counted(s.limit, 'question')}" if s.limit else "the questions"
     how = "at the temperature of each category" if s.temperature == "category" else f"at temperature {s.temperature:g}"
     return (
-        f"asks {inert(s.model.name)} {few} of {code(s.questions)}, turn by turn, by {stage.system.replace('_', ' ')} with inspect-ai, {how},"
+        f"asks {inert(s.subject.name)} {few} of {code(s.questions)}, turn by turn, by inspect-ai, {how},"
         f" at most {s.max_tokens:,} tokens an answer, behind the server of {s.server.stage}; answers go to {code(f'{s.output}/{FILE}')}"
     )
 
 
-ACTS = ("output", "task", "model", "server")
+ACTS = ("output", "task", "subject", "server")
 KIND = Kind(NAME, Answers, "Asks the model.", None, _sentence, ACTS)

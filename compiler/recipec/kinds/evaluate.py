@@ -12,7 +12,7 @@ from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.facts.presets import presets
 from recipec.facts.schemes import schemes
-from recipec.kinds import gate
+from recipec.kinds import gate, judge
 from recipec.kinds.kind import Kind
 from recipec.kinds.serve import Serve, Served, served
 from recipec.language.base import BEST
@@ -152,7 +152,7 @@ def measured(say: Said, graph: Graph, given: EvaluateWords, models: Mapping[str,
         server = graph.services.get(name)
         if given.tasks:
             found.append(one(say, graph, given, name, handed, own or f"evaluate-{name.replace('@', '-')}", server))
-    return tuple(found)
+    return (*found, *judge.judged(say, graph, given, models, known(graph), own))
 
 
 def one(

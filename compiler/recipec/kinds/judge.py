@@ -28,7 +28,7 @@ class Price(Record, frozen=True):
 
 
 class By(Record, frozen=True):
-    """Who judges, and where; `temperature` is its own where it says `model`. `max_tokens` are those of a verdict."""
+    """Who judges, and where; `temperature` is its own where it says `subject`. `max_tokens` are those of a verdict."""
 
     model: str
     url: str
@@ -39,7 +39,7 @@ class By(Record, frozen=True):
 
 
 class Judge(Record, frozen=True):
-    """Lets models judge the answers of `model`, by themselves or in both orders beside those of `against`.
+    """Lets models judge the answers of `subject`, by themselves or in both orders beside those of `against`.
 
     `answers` and `against_answers` are files of answers. Without `prompts`, they are those that are emitted. `max_unparsed` is a
     share of all verdicts, `max_cost` in dollars.
@@ -49,7 +49,7 @@ class Judge(Record, frozen=True):
     task: str
     benchmark: Benchmark
     mode: Mode
-    model: Weights
+    subject: Weights
     answers: str
     against: str | None
     against_answers: str | None
@@ -151,14 +151,14 @@ def _made(
     against = other.outputs[0] if other is not None else None
     assert isinstance(left, RowsOutput)
     assert against is None or isinstance(against, RowsOutput)
-    opposite = other.body.model.name if other is not None else given.against_answers if mode == "pairwise" else None
+    opposite = other.body.subject.name if other is not None else given.against_answers if mode == "pairwise" else None
     body = section(
         Judge,
         output=say.rule(output, "results of a run stay out of the emitted files", "name"),
         task=say.take(f"{at}.name", given.name, task, "that of the benchmark", f"{at}.benchmark", f"{at}.mode"),
         benchmark=say.word(f"{at}.benchmark", given.benchmark),
         mode=say.take(f"{at}.mode", given.mode, mode, "usual for the benchmark", f"{at}.benchmark"),
-        model=say.rule(answers.weights(name, handed), "", "evaluate.models"),
+        subject=say.rule(answers.weights(name, handed), "", "evaluate.models"),
         answers=say.rule(left.place, f"what {first.name} leaves", FIRST),
         against=say.rule(opposite, "", f"{at}.against", f"{at}.against_answers"),
         against_answers=say.take(
@@ -236,7 +236,7 @@ def dear(by: By, verdicts: int, tokens: int) -> float | None:
 def _sentence(stage: Stage[Judge]) -> str:
     s = stage.body
     who = " and ".join(f"{inert(one.model)} at {inert(one.url)}" for one in s.by)
-    what = f"the answers of {inert(s.model.name)}"
+    what = f"the answers of {inert(s.subject.name)}"
     if s.mode == "pairwise":
         what += f" beside those of {inert(s.against or '')}, in both orders"
     each = len(s.by) * (2 if s.mode == "pairwise" else 1)
@@ -247,5 +247,5 @@ def _sentence(stage: Stage[Judge]) -> str:
     )
 
 
-ACTS = ("output", "task", "model", "against", "answers", "against_answers", "allow", "mode")
+ACTS = ("output", "task", "subject", "against", "answers", "against_answers", "allow", "mode")
 KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS)

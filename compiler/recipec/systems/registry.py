@@ -17,6 +17,8 @@ REGISTRY = {
     "script": "recipec.systems.script",
     "lm_eval_served": "recipec.systems.lm_eval_served",
     "lm_eval": "recipec.systems.lm_eval",
+    "ask_questions": "recipec.systems.ask_questions",
+    "judge_answers": "recipec.systems.judge_answers",
     "evaluate_checkpoints": "recipec.systems.evaluate_checkpoints",
     "generate_rows": "recipec.systems.generate_rows",
     "own_script": "recipec.systems.own_script",

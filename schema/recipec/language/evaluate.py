@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from recipec.language.base import Count, ModelName, Section, Text, example
+from recipec.language.judge import Judge
 
 
 class Every(Section):
@@ -26,6 +27,9 @@ class Evaluate(Section):
     )
     tasks: list[Text] = Field(
         default=[], min_length=1, description="Task or group names of lm-evaluation-harness, such as gsm8k, kobest."
+    )
+    judge: list[Judge] = Field(
+        default=[], description="Benchmarks whose answers another model judges, such as MT-Bench and LogicKor."
     )
     task_folder: Text | None = Field(default=None, description="Folder with your own task files.")
     models: list[ModelName] | None = Field(

@@ -102,7 +102,8 @@ class Judge(Section):
         description="File of your own prompts for the judge, in the format of FastChat's judge_prompts.jsonl. Default: those that are emitted.",
     )
     rubric: Text | None = Field(
-        default=None, description="rubric: what is a good answer, in words, for questions without a rubric of their own."
+        default=None,
+        description="rubric: what is a good answer, in words, for questions without a rubric of their own.",
     )
     limit: Count | None = Field(
         default=None, description="Only the first questions; for a trial, not for a result. Default: all."

@@ -288,9 +288,9 @@ def nothing_measured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     given = recipe.evaluate
     part = see.said.part
-    if given is None or given.tasks or (part.own is not None and part.kind != "evaluate"):
+    if given is None or given.tasks or given.judge or (part.own is not None and part.kind != "evaluate"):
         return
-    yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k]")
+    yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k], or judge: […]")
 
 
 @contradiction(

@@ -140,7 +140,7 @@ def main(settings):
     """Ask, and write what was answered."""
     output = Path(settings["output"])
     at_home(output)
-    questions = read_questions(settings["questions"], settings["benchmark"], settings["limit"])
+    questions = read_questions(settings["questions"], settings["benchmark"], settings.get("limit"))
     samples = asked(settings, questions)
     rows, cut, empty, long, used = [], 0, 0, 0, [0, 0]
     for one in questions:

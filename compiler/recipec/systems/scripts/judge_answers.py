@@ -19,7 +19,7 @@ import judging
 from ask_questions import at_home, finished
 from judging import Wrong
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PROMPTS = "judge_prompts.jsonl"
 
 
 class Ask:
@@ -39,20 +39,25 @@ def check_addresses(settings):
     """Raise Wrong where a judge may not be asked, or its key is not there."""
     allowed = {one.rstrip("/") for one in settings["allow"]}
     for judge in settings["judges"]:
-        if urlsplit(judge["url"]).hostname not in LOOPBACK and judge["url"].rstrip("/") not in allowed:
+        if urlsplit(judge["url"]).hostname not in judging.LOOPBACK and judge["url"].rstrip("/") not in allowed:
             raise Wrong(f"{judge['url']} is not in allow: nothing is sent to it")
-        if judge["key_variable"] and not os.environ.get(judge["key_variable"]):
+        if judge.get("key_variable") and not os.environ.get(judge.get("key_variable")):
             raise Wrong(f"{judge['key_variable']} is not set, or empty, which has the key of {judge['name']}")
+
+
+def prompts_of(settings):
+    """Return the file of the prompts: the user's own, or the one beside this program."""
+    return Path(settings.get("prompts") or Path(__file__).resolve().parent / PROMPTS)
 
 
 def asks_of(settings, questions, answers):
     """Return everything that each judge is asked. `answers` are those of the judged model, and of the one it is compared with. Raises Wrong."""
     benchmark, kind = settings["benchmark"], settings["kind"]
     evaluator = judging.load_checkout(settings["questions"], judging.EVALUATOR) if benchmark == "logickor" else None
-    prompts = judging.read_prompts(settings["prompts"]) if evaluator is None else []
+    prompts = judging.read_prompts(prompts_of(settings)) if evaluator is None else []
     found = []
     for question in questions:
-        rubric = question.rubric or settings["rubric"]
+        rubric = question.rubric or settings.get("rubric")
         if benchmark == "rubric" and not rubric:
             raise Wrong(f"{settings['questions']}:{question.line}: no rubric, neither here nor for all")
         for turn in range(1, len(question.turns) + 1):
@@ -64,7 +69,7 @@ def asks_of(settings, questions, answers):
                 )
                 continue
             beside = judging.has_reference(question, benchmark)
-            prompt = judging.chosen_prompt(prompts, kind, turn, beside, benchmark == "rubric")
+            prompt = judging.chosen_prompt(prompts, kind, turn, reference=beside, rubric=benchmark == "rubric")
             for swapped in (False, True) if kind == "pairwise" else (False,):
                 order = given[::-1] if swapped else given
                 messages = judging.written(prompt, question, turn, order, rubric)
@@ -72,15 +77,27 @@ def asks_of(settings, questions, answers):
     return found
 
 
+def attempts_of(settings, judge):
+    """Return how often a judge is asked at most for one verdict: at temperature 0 it would say the same again."""
+    return settings["attempts"] if judge["temperature"] != 0 else 1
+
+
 def estimate(settings, asks):
     """Return what asking costs at most, for each judge: calls, tokens, and dollars where there is a price."""
     tokens = sum(judging.tokens_of(message["content"]) for one in asks for message in one.messages)
     found = []
     for judge in settings["judges"]:
-        most = len(asks) * judge["max_tokens"]
-        cost = judging.price_of(judge["price"], tokens, most)
+        times = attempts_of(settings, judge)
+        told, most = tokens * times, len(asks) * times * judge["max_tokens"]
         found.append(
-            {"judge": judge["name"], "calls": len(asks), "input_tokens": tokens, "output_tokens": most, "cost": cost}
+            {
+                "judge": judge["name"],
+                "verdicts": len(asks),
+                "calls": len(asks) * times,
+                "input_tokens": told,
+                "output_tokens": most,
+                "cost": judging.price_of(judge.get("price"), told, most),
+            }
         )
     return found
 
@@ -88,18 +105,18 @@ def estimate(settings, asks):
 def tell_estimate(settings, found):
     """Print what asking costs at most. Raises Wrong where that is more than is allowed."""
     for one in found:
-        cost = f", ${one['cost']:.2f}" if one["cost"] is not None else "; there is no price"
+        cost = f", ${one['cost']:.2f}" if one["cost"] is not None else "; it has no price"
         print(
-            f"{one['judge']}: {one['calls']} verdicts, about {one['input_tokens']:,} tokens in and at most"
-            f" {one['output_tokens']:,} out{cost}",
+            f"{one['judge']}: {one['verdicts']} verdicts by at most {one['calls']} calls, about {one['input_tokens']:,} tokens"
+            f" in and {one['output_tokens']:,} out{cost}",
             flush=True,
         )
-    most = settings["max_cost"]
+    most = settings.get("max_cost")
     if most is None:
         return
     unknown = [one["judge"] for one in found if one["cost"] is None]
     if unknown:
-        raise Wrong(f"max_cost is stated and {unknown[0]} has no price")
+        raise Wrong(f"max_cost is said, and {unknown[0]} has no price")
     total = sum(one["cost"] for one in found)
     if total > most:
         raise Wrong(f"it may cost ${total:.2f}, more than max_cost, ${most:.2f}; nothing was sent")
@@ -121,7 +138,7 @@ def judge_model(settings, judge):
         f"openai-api/judge/{judge['name']}",
         config=config,
         base_url=judge["url"],
-        api_key=os.environ.get(judge["key_variable"] or "") or "none",
+        api_key=os.environ.get(judge.get("key_variable") or "") or "none",
         http_client=DefaultAsyncHttpxClient(follow_redirects=False, timeout=settings["seconds"]),
     )
 
@@ -129,7 +146,7 @@ def judge_model(settings, judge):
 def read_verdict(settings, text, swapped):
     """Return a score, or who wins; None where the text has no verdict."""
     if settings["kind"] == "pairwise":
-        return judging.winner(judging.choice_in(text), swapped)
+        return judging.winner(judging.choice_in(text), swapped=swapped)
     return judging.score_in(text, settings["benchmark"])
 
 
@@ -148,7 +165,7 @@ def asked(settings, asks):
     models = [judge_model(settings, judge) for judge in settings["judges"]]
 
     async def verdict(model, judge, one):
-        attempts = settings["attempts"] if judge["temperature"] != 0 else 1
+        attempts = attempts_of(settings, judge)
         used, found, text, version, number = [0, 0], None, "", "", 0
         messages = [kinds[message["role"]](content=message["content"]) for message in one.messages]
         while number < attempts and found is None:
@@ -297,12 +314,12 @@ def judgments(settings, asks, verdicts):
         said = {"judge": [judge, one["prompt"]]}
         if settings["kind"] == "pairwise":
             other = told[judge, item, True]
-            row |= {"model_1": settings["names"][0], "model_2": settings["names"][1]}
+            row |= {"model_1": settings["model"]["name"], "model_2": settings["against"]}
             row |= {"g1_winner": one["verdict"] or "error", "g2_winner": other["verdict"] or "error", **said}
             row |= {"g1_user_prompt": ask.messages[-1]["content"], "g1_judgment": one["reply"]}
             row |= {"g2_user_prompt": texts[item, True].messages[-1]["content"], "g2_judgment": other["reply"]}
         else:
-            row |= {"model": settings["names"][0], **said, "user_prompt": ask.messages[-1]["content"]}
+            row |= {"model": settings["model"]["name"], **said, "user_prompt": ask.messages[-1]["content"]}
             row |= {"judgment": one["reply"], "score": -1 if one["verdict"] is None else one["verdict"]}
         found[judge].append(row | {"turn": ask.turn, "tstamp": one["time"]})
     return found
@@ -325,7 +342,7 @@ def facts(settings, asks, verdicts, by_item, lengths, estimates):
                 "asked_again": sum(one["attempts"] - 1 for one in own),
                 "input_tokens": used[0],
                 "output_tokens": used[1],
-                "cost": judging.price_of(judge["price"], *used),
+                "cost": judging.price_of(judge.get("price"), *used),
                 "estimated": most,
             }
         )
@@ -342,12 +359,12 @@ def facts(settings, asks, verdicts, by_item, lengths, estimates):
         judge["name"]: {item: value_of(settings, each, judge["name"]) for item, each in by_item.items()}
         for judge in settings["judges"]
     }
-    prompt_file = Path(settings["prompts"]) if settings["prompts"] else None
+    prompt_file = None if settings["benchmark"] == "logickor" else prompts_of(settings)
     return {
         "benchmark": settings["benchmark"],
         "kind": settings["kind"],
-        "model": settings["names"][0],
-        "against": settings["names"][1] if pairwise else None,
+        "model": settings["model"]["name"],
+        "against": settings["against"] if pairwise else None,
         "judges": rows,
         "prompts": sorted({one.prompt for one in asks}),
         "prompts_sha256": judging.digest(prompt_file.read_text(encoding="utf-8") if prompt_file else "\n".join(texts)),
@@ -410,7 +427,7 @@ def write(settings, questions, answers, asks, verdicts, estimates):
             "date": now,
             "config": {
                 "model": "judged",
-                "model_args": {"pretrained": settings["model"]["path"], "peft": settings["model"]["adapter"]},
+                "model_args": {"pretrained": settings["model"]["path"], "peft": settings["model"].get("adapter")},
             },
             "judging": told,
         },
@@ -425,14 +442,16 @@ def write(settings, questions, answers, asks, verdicts, estimates):
 def main(settings, *, only_estimate=False):
     """Estimate, ask and write."""
     check_addresses(settings)
-    questions = judging.read_questions(settings["questions"], settings["benchmark"], settings["limit"])
-    if settings["references"]:
+    questions = judging.read_questions(settings["questions"], settings["benchmark"], settings.get("limit"))
+    if settings.get("references"):
         judging.lay_references(questions, settings["references"])
     if settings["benchmark"] == "mt_bench" and (lacking := judging.lacking_reference(questions)):
         raise Wrong(
             f"{len(lacking)} questions are judged beside a reference and have none, such as {lacking[0].key} ({lacking[0].category})"
         )
-    answers = [judging.read_answers(path, questions) for path in (settings["answers"], settings["against"]) if path]
+    answers = [
+        judging.read_answers(path, questions) for path in (settings["answers"], settings.get("against_answers")) if path
+    ]
     asks = asks_of(settings, questions, answers)
     estimates = estimate(settings, asks)
     tell_estimate(settings, estimates)

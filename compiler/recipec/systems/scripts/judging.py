@@ -13,8 +13,10 @@ import math
 import re
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 NEED_REFERENCE = (
     "math",
@@ -26,6 +28,7 @@ TEMPERATURES = {
     "writing": 0.7, "roleplay": 0.7, "extraction": 0.0, "math": 0.0, "coding": 0.0, "reasoning": 0.0, "stem": 0.1, "humanities": 0.1,
 }  # fmt: skip
 MOST_TURNS = 2
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOGICKOR_ITEMS = 42
 RANGES = {"mt_bench": (1.0, 10.0), "rubric": (1.0, 10.0), "logickor": (0.0, 10.0)}
 QUESTIONS, TEMPLATES, EVALUATOR = "questions.jsonl", "templates.py", "evaluator.py"  # of a checkout of LogicKor
@@ -39,33 +42,33 @@ class Wrong(Exception):
 class Question:
     """One question: its turns, one reference answer for each of them or None, and a rubric of its own, if any."""
 
-    def __init__(self, row, line):
+    def __init__(self, row: dict[str, Any], line: int) -> None:
         self.row, self.line = row, line
         self.id = next(row[name] for name in ("question_id", "id", "uid") if name in row)
         self.category = str(row.get("category") or "")
-        self.turns = turns_of(row)
+        self.turns: list[str] = turns_of(row)
         given = row.get("references", row.get("reference"))
         given = [given] if isinstance(given, str) else list(given or [])
         self.references = [str(one) if one else None for one in given] + [None] * (len(self.turns) - len(given))
-        self.rubric = row.get("rubric")
+        self.rubric: str | None = row.get("rubric")
 
     @property
-    def key(self):
+    def key(self) -> str:
         """The identity of the question as text."""
         return str(self.id)
 
     @property
-    def hash(self):
+    def hash(self) -> str:
         """The SHA-256 of what is asked."""
         return digest(json.dumps([self.key, self.turns], ensure_ascii=False))
 
 
-def digest(text):
+def digest(text: str) -> str:
     """Return the SHA-256 of a text in UTF-8, as hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def rows_of(path):
+def rows_of(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each line of a file of JSON lines with its number, from 1. Raises Wrong, OSError."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -83,14 +86,14 @@ def rows_of(path):
         yield number, row
 
 
-def turns_of(row):
+def turns_of(row: dict[str, Any]) -> list[Any]:
     """Return the turns of a question: a list of texts, of objects with a `content`, or one prompt."""
     turns = row.get("turns", row.get("questions", row.get("prompt")))
     turns = [turns] if isinstance(turns, str) else turns if isinstance(turns, list) else []
     return [one.get("content") if isinstance(one, dict) else one for one in turns]
 
 
-def mistake(row):
+def mistake(row: dict[str, Any]) -> str:
     """Return what is wrong with the shape of a question; nothing where it can be asked."""
     named = [row[name] for name in ("question_id", "id", "uid") if name in row]
     if not named:
@@ -116,12 +119,12 @@ def mistake(row):
     return ""
 
 
-def question_file(path, benchmark):
+def question_file(path: str, benchmark: str) -> Path:
     """Return the file of the questions: that of a checkout where the benchmark is one."""
     return Path(path) / QUESTIONS if benchmark == "logickor" else Path(path)
 
 
-def read_questions(path, benchmark, limit=None):
+def read_questions(path: str, benchmark: str, limit: int | None = None) -> list[Question]:
     """Return the questions of a file, the first `limit` of them. Raises Wrong with the line, OSError."""
     file = question_file(path, benchmark)
     found, seen = [], {}
@@ -139,7 +142,7 @@ def read_questions(path, benchmark, limit=None):
     return found[:limit]
 
 
-def read_answers(path, questions):
+def read_answers(path: str, questions: list[Question]) -> dict[str, list[str]]:
     """Return the answers to some questions by their keys, one text for each turn. Raises Wrong, OSError."""
     found = {}
     for number, row in rows_of(path):
@@ -156,7 +159,7 @@ def read_answers(path, questions):
     return found
 
 
-def lay_references(questions, path):
+def lay_references(questions: list[Question], path: str) -> None:
     """Give questions the references of a file in FastChat's format of answers. Raises Wrong, OSError."""
     found = {}
     for number, row in rows_of(path):
@@ -169,12 +172,12 @@ def lay_references(questions, path):
         one.references = (given + [None] * len(one.turns))[: len(one.turns)]
 
 
-def lacking_reference(questions):
+def lacking_reference(questions: list[Question]) -> list[Question]:
     """Return the questions of categories that are judged beside a reference and have none."""
     return [one for one in questions if one.category in NEED_REFERENCE and not any(one.references)]
 
 
-def has_reference(question, benchmark):
+def has_reference(question: Question, benchmark: str) -> bool:
     """Return whether a question is judged beside a reference: in MT-Bench only those of some categories are."""
     return any(question.references) and (benchmark != "mt_bench" or question.category in NEED_REFERENCE)
 
@@ -182,7 +185,7 @@ def has_reference(question, benchmark):
 # Prompts
 
 
-def read_prompts(path):
+def read_prompts(path: str | Path) -> list[dict[str, Any]]:
     """Return the prompts of a file in FastChat's format, in their order. Raises Wrong, OSError."""
     found = []
     for number, row in rows_of(path):
@@ -193,10 +196,12 @@ def read_prompts(path):
     return found
 
 
-def chosen_prompt(prompts, kind, turn, reference, rubric):
+def chosen_prompt(
+    prompts: list[dict[str, Any]], kind: str, turn: int, *, reference: bool, rubric: bool
+) -> dict[str, Any]:
     """Return the first prompt for a kind (`single`, `pairwise`) and a turn, with or without a reference and a rubric. Raises Wrong."""
 
-    def fits(row):
+    def fits(row: dict[str, Any]) -> bool:
         text = row["prompt_template"]
         return (
             row["type"] == kind
@@ -214,7 +219,9 @@ def chosen_prompt(prompts, kind, turn, reference, rubric):
     )
 
 
-def written(prompt, question, turn, answers, rubric=None):
+def written(
+    prompt: dict[str, Any], question: Question, turn: int, answers: list[list[str]], rubric: str | None = None
+) -> list[dict[str, Any]]:
     """Return the messages that ask for a verdict on one answer, or on two in their order. `answers` have a text for each turn."""
     words = {"rubric": rubric or ""}
     for index in range(turn):
@@ -233,7 +240,7 @@ def written(prompt, question, turn, answers, rubric=None):
     return ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": text}]
 
 
-def load_checkout(folder, name):
+def load_checkout(folder: str, name: str) -> types.ModuleType:
     """Return a module of a checkout of LogicKor, which is run; what it needs for other things than text is left out. Raises Wrong."""
     file = Path(folder) / name
     if not file.is_file():
@@ -259,7 +266,7 @@ def load_checkout(folder, name):
     return module
 
 
-def shots(folder, mode):
+def shots(folder: str, mode: str) -> list[dict[str, Any]]:
     """Return the messages that stand before every question in a mode of LogicKor (`default`, `1-shot`, `cot-1-shot`). Raises Wrong."""
     strategies = getattr(load_checkout(folder, TEMPLATES), "PROMPT_STRATEGY", None)
     if not isinstance(strategies, dict) or not isinstance(strategies.get(mode), list):
@@ -271,10 +278,12 @@ class _Asked(BaseException):
     """What would be sent to the judge: no Exception, which its evaluator would catch to try again."""
 
 
-def checkout_messages(evaluator, question, turn, answer):
+def checkout_messages(
+    evaluator: types.ModuleType, question: Question, turn: int, answer: list[str]
+) -> list[dict[str, Any]]:
     """Return the messages by which a checkout of LogicKor asks its judge: its own evaluator writes them, and nothing is sent. Raises Wrong."""
 
-    def taken(**words):
+    def taken(**words: list) -> None:
         raise _Asked(words["messages"])
 
     client = types.SimpleNamespace(chat=types.SimpleNamespace(completions=types.SimpleNamespace(create=taken)))
@@ -292,7 +301,7 @@ def checkout_messages(evaluator, question, turn, answer):
 # Verdicts
 
 
-def score_in(text, benchmark):
+def score_in(text: str, benchmark: str) -> float | None:
     """Return the score that a judge gave, None where there is none that its scale has.
 
     It is the number after `점수:`, without asterisks, for LogicKor (its evaluator.py); else that in `[[…]]`, or in `[…]`, as FastChat
@@ -323,7 +332,7 @@ _CHOICES = {
 _CHOICE = re.compile(r"\[\[\s*(A>>B|A>B|A=B|B=A|B>A|B>>A|A|B|C)\s*\]\]")
 
 
-def choice_in(text):
+def choice_in(text: str) -> str | None:
     """Return which of two answers a judge prefers: `A`, `B` or `tie`, None where it says none, or several things.
 
     `[[A]]`, `[[B]]` and `[[C]]` are FastChat's labels; Arena-Hard's are `[[A>>B]]` to `[[B>>A]]`.
@@ -332,14 +341,14 @@ def choice_in(text):
     return found.pop() if len(found) == 1 else None
 
 
-def winner(choice, swapped):
+def winner(choice: str | None, *, swapped: bool) -> str | None:
     """Return a choice in terms of the models: `model_1` is the one that is judged, which stands second where they are `swapped`."""
     if choice in (None, "tie"):
         return choice
     return "model_1" if (choice == "A") != swapped else "model_2"
 
 
-def outcome(first, second):
+def outcome(first: str | None, second: str | None) -> float | None:
     """Return 1 for a win of the judged model, 0 for a loss, 0.5 for a tie; None where an order has no verdict.
 
     A win counts only where both orders say so; else it is a tie (Zheng et al. 2023, arXiv:2306.05685, section 3.4).
@@ -352,24 +361,24 @@ def outcome(first, second):
 # Numbers
 
 
-def tokens_of(text):
+def tokens_of(text: str) -> int:
     """Return about how many tokens a text has: four ASCII characters, or one other character, are counted as one."""
     plain = sum(character < "\x80" for character in text)
     return math.ceil(plain / 4) + len(text) - plain
 
 
-def price_of(price, tokens_in, tokens_out):
+def price_of(price: dict | None, tokens_in: int, tokens_out: int) -> float | None:
     """Return what tokens cost, by prices for a million; None where there is no price."""
     return None if price is None else (tokens_in * price["input"] + tokens_out * price["output"]) / 1e6
 
 
-def mean_of(values):
+def mean_of(values: list) -> tuple[float | None, float | None]:
     """Return the mean of values and its standard error, each None where there are too few."""
     values = [one for one in values if one is not None]
     return (fmean(values) if values else None, stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None)
 
 
-def kappa(pairs, *, squared=False):
+def kappa(pairs: list[tuple[float, float]], *, squared: bool = False) -> float | None:
     """Return how far two judges agree beyond chance on the same items, 1 at most; None where chance alone would agree.
 
     Cohen's kappa (1960, doi:10.1177/001316446002000104); `squared`: weighted by the squared difference of scores (Cohen 1968,
@@ -378,7 +387,7 @@ def kappa(pairs, *, squared=False):
     if not pairs:
         return None
 
-    def apart(one, other):
+    def apart(one: float, other: float) -> float:
         return (one - other) ** 2 if squared else float(one != other)
 
     seen = fmean(apart(one, other) for one, other in pairs)
@@ -386,7 +395,7 @@ def kappa(pairs, *, squared=False):
     return None if by_chance == 0 else 1 - seen / by_chance
 
 
-def agreement(marks, *, squared):
+def agreement(marks: dict[str, dict], *, squared: bool) -> list[dict[str, Any]]:
     """Return how far each two judges agree: the share of the same verdicts, and kappa. `marks` are verdicts by judge and item."""
     found = []
     judges = list(marks)
@@ -408,7 +417,7 @@ def agreement(marks, *, squared):
     return found
 
 
-def slug(text):
+def slug(text: str) -> str:
     """Return a name that files and tasks may have: of what stands in parentheses in Latin letters, if anything does."""
     inner = re.search(r"\(([A-Za-z][A-Za-z ]*)\)", text)
     return re.sub(r"\W+", "_", (inner[1] if inner else text).lower()).strip("_") or "other"
@@ -417,7 +426,9 @@ def slug(text):
 # Results in lm-eval's layout
 
 
-def table_of(task, metrics, questions, values):
+def table_of(
+    task: str, metrics: list[str], questions: list[Question], values: dict[str, dict]
+) -> tuple[dict, dict, dict]:
     """Return `results` and `n-samples` of a task and of each of its categories.
 
     `metrics` are names, the first of which is the overall one; `values` a dictionary of them for each question's key, in which what
@@ -441,7 +452,7 @@ def table_of(task, metrics, questions, values):
     return results, counts, groups
 
 
-def sample_row(number, question, answer, values, told):
+def sample_row(number: int, question: Question, answer: list[str], values: dict, told: list) -> dict:
     """Return one row of an item as lm-eval writes them, with what the judges said."""
     asked = "\n\n".join(question.turns)
     return {
@@ -461,17 +472,17 @@ def sample_row(number, question, answer, values, told):
     }
 
 
-def write_json(path, value):
+def write_json(path: Path, value: object) -> None:
     """Write a file whole or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_lines(path, rows):
+def write_lines(path: Path, rows: list[dict]) -> None:
     """Write JSON lines whole or not at all."""
     write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows))
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Write a text whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
