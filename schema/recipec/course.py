@@ -34,7 +34,7 @@ KINDS = {
 }
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
-MADE = re.compile(r"(?:evaluate|prepared|serve|answers|judge|code)-.+")
+MADE = re.compile(r"(?:evaluate|prepared|serve|answers|judge|code)-.+|.+-(?:answers|judge)-.+")
 ASKS = frozenset(["evaluate", "benchmark"])  # kinds that a server can be asked by
 NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 

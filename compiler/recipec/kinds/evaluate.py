@@ -332,4 +332,6 @@ def _sentence(stage: Stage[Evaluate]) -> str:
 
 # of the machine, nothing takes several nodes
 ACTS = ("model", "preset", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
-KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS)
+# what scores depend on beside the model
+TERMS = ("few_shot", "limit", "task_folder")
+KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS, terms=TERMS)

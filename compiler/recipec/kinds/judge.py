@@ -99,7 +99,7 @@ def judged(
         """Return the stage that asks a model, made where the same is not asked already."""
         same = (handed.name, one.questions, one.benchmark, one.shots, one.limit, one.max_tokens, one.temperature)
         if same not in asked:
-            at = _free(f"{answers.NAME}-{own or name}-{task_of(one)}", graph, found)
+            at = _free(_named(answers.NAME, own, name, task_of(one)), graph, found)
             made = answers.asked(say, _after(graph, found), index, one, task_of(one), name, handed, at)
             found.extend(made)
             asked[same] = made[-1].stage
@@ -116,9 +116,14 @@ def judged(
             other = None
             if against is not None and one.against_answers is None:
                 other = answered(index, one, against, there[against])
-            at = _free(f"{NAME}-{own or name}-{task_of(one)}", graph, found)
+            at = _free(_named(NAME, own, name, task_of(one)), graph, found)
             found.append(_made(say, graph, index, one, name, handed, first, other, at))
     return tuple(found)
+
+
+def _named(kind: str, own: str, model: str, task: str) -> str:
+    """Return the name of a stage: in a course, the one that a user wrote stands before it."""
+    return f"{own}-{kind}-{task}" if own else f"{kind}-{model}-{task}"
 
 
 def _free(name: str, graph: Graph, made: list[Made]) -> str:
@@ -248,4 +253,6 @@ def _sentence(stage: Stage[Judge]) -> str:
 
 
 ACTS = ("output", "task", "subject", "against", "answers", "against_answers", "allow", "mode")
-KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS)
+# what scores depend on beside the model
+TERMS = ("benchmark", "mode", "against", "questions", "references", "prompts", "rubric", "limit", "by")
+KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS, terms=TERMS)
