@@ -17,6 +17,7 @@ from recipec.report.checkpoints import of_checkpoints
 from recipec.report.curves import curves
 from recipec.report.decisions import decisions
 from recipec.report.facts import facts, versions
+from recipec.report.judged import of_judged
 from recipec.report.quantised import of_quantised
 from recipec.report.rows import made_rows, trained_rows
 from recipec.report.samples import side_by_side
@@ -61,6 +62,7 @@ def report_data(run_dir: Path) -> dict[str, Any]:
             one for stage in manifest.plan.of_kind("checkpoints") if (one := of_checkpoints(stage)) is not None
         ],
         "quantised": [one for stage in manifest.plan.of_kind("quantize") if (one := of_quantised(stage)) is not None],
+        "judged": [one for stage in manifest.plan.of_kind("judge") if (one := of_judged(stage)) is not None],
         "models": list(dict.fromkeys(name for row in rows for name in row.scores)),
         "scores": [row.as_json() for row in rows],
         "samples": samples(models, rows),

@@ -10,11 +10,14 @@ from recipec.engine.status import usage_text
 from recipec.plural import counted
 from recipec.render.markdown import cell, code, inert
 from recipec.report.words import (
+    JUDGED,
     MANY,
     QUANTISED,
     count,
     declared_hardware,
     how_compared,
+    judged_cells,
+    judged_notes,
     machine_text,
     measured_on,
     p_text,
@@ -47,6 +50,7 @@ def report_markdown(data: Mapping[str, Any]) -> str:
     lines += _trainings(data)
     lines += [line for one in data["checkpoints"] for line in _checkpoints(one)]
     lines += _quantised(data["quantised"])
+    lines += _judged(data["judged"])
     lines += _folded("Stages", _table(["stage", "by", "state", "time", "used"], map(_stage, data["stages"])))
     lines += _folded("Rows of data", _rows(data))
     lines += _folded("Answers side by side", _samples(data["samples"]))
@@ -174,6 +178,15 @@ def _quantised(rows: list[Mapping[str, Any]]) -> list[str]:
         return []
     shown = (tuple(map(cell, quantised_cells(one))) for one in rows)
     return [*_table(list(QUANTISED), shown), "", f"<sub>{inert(measured_on(rows))}</sub>", ""]
+
+
+def _judged(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return who judged, and how far to believe it."""
+    if not rows:
+        return []
+    shown = (tuple(map(cell, cells)) for one in rows for cells in judged_cells(one))
+    notes = "<br>".join(inert(note) for one in rows for note in judged_notes(one))
+    return [*_table(list(JUDGED), shown), "", f"<sub>{notes}</sub>", ""]
 
 
 def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:

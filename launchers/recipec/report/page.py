@@ -15,11 +15,14 @@ from recipec.engine.status import usage_text
 from recipec.report.curve import Line, svg
 from recipec.report.scores import number
 from recipec.report.words import (
+    JUDGED,
     MANY,
     QUANTISED,
     count,
     declared_hardware,
     how_compared,
+    judged_cells,
+    judged_notes,
     machine_text,
     measured_on,
     moment,
@@ -52,6 +55,7 @@ def page(data: Mapping[str, Any]) -> str:
         methods=how_compared(data["scores"]),
         comparisons=sum(len(row["changes"]) for row in data["scores"]),
         quantised_columns=QUANTISED,
+        judged_columns=JUDGED,
     )
 
 
@@ -81,6 +85,7 @@ def _render(template: str, data: Mapping[str, Any], **more: Any) -> str:
     )
     environment.filters.update(count=count, plain=plain, short=short, usage=usage_text)
     of_lists: dict[str, Any] = {"quantised": quantised_cells, "measured": measured_on}
+    of_lists |= {"judged": judged_cells, "believed": judged_notes}
     environment.filters.update(of_lists)
     return environment.get_template(template).render(data, **more)
 

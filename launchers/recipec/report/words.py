@@ -85,6 +85,42 @@ def quantised_cells(one: Mapping[str, Any]) -> tuple[str, ...]:
     return one["stage"], f"{one['scheme']}, {one['method']}", one["tool"], rows, size, *told, changed
 
 
+JUDGED = ("stage", "judge", "verdicts", "not read", "tokens in", "tokens out", "cost")
+
+
+def judged_cells(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return what each judge of a stage was asked, as the cells of a row."""
+    found: list[tuple[str, ...]] = []
+    for judge in one["judges"]:
+        numbers = (count(judge[name]) for name in ("verdicts", "unparsed", "input_tokens", "output_tokens"))
+        cost = f"${judge['cost']:,.2f}" if judge["cost"] is not None else "no price"
+        found.append((one["stage"], ", ".join(judge["versions"] or [judge["judge"]]), *numbers, cost))
+    return found
+
+
+def judged_notes(one: Mapping[str, Any]) -> list[str]:
+    """Return in words how far the verdicts of a stage are to be believed."""
+    found: list[str] = []
+    pairs = one["pairs"]
+    if pairs and pairs["position_bias"] is not None:
+        longer = (
+            f"; {pairs['longer']:.0%} of the verdicts that name one are for the longer answer"
+            if pairs["longer"] is not None
+            else ""
+        )
+        found.append(
+            f"{one['stage']}: {pairs['wins']:.0%} wins, {pairs['ties']:.0%} ties, {pairs['losses']:.0%} losses against {one['against']}, a win or"
+            f" a loss only where both orders say so. {pairs['position_bias']:.0%} of {pairs['pairs']} verdicts turn with the order,"
+            f" {pairs['first']:.0%} for whatever stands first{longer}."
+        )
+    for two in one["agreement"]:
+        kappa = f", kappa {two['kappa']:.2f}" if two["kappa"] is not None else ""
+        names = " and ".join(two["judges"])
+        found.append(f"{one['stage']}: {names} say the same of {two['same']:.0%} of {two['items']}{kappa}.")
+    prompts, digest = ", ".join(one["prompts"] or []), str(one["prompts_sha256"])[:12]
+    return [*found, f"{one['stage']}: asked by {one['asked_by']} with the prompts {prompts} (SHA-256 {digest}…)."]
+
+
 def measured_on(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return on how many rows perplexities were measured."""
     told = ", ".join(f"{count(one['measured_rows'])} of {one['stage']}" for one in rows)
@@ -92,12 +128,15 @@ def measured_on(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 __all__ = [
+    "JUDGED",
     "MANY",
     "QUANTISED",
     "Change",
     "count",
     "declared_hardware",
     "how_compared",
+    "judged_cells",
+    "judged_notes",
     "machine_text",
     "measured_on",
     "moment",
