@@ -230,6 +230,26 @@ def test_scores_are_those_that_were_given(place: Path, tool_python: Python) -> N
     assert {frozenset(row) for row in judged} == {frozenset(fields)}  # as FastChat writes them
 
 
+def test_fastchat_reads_the_judgments(place: Path, tool_python: Python) -> None:
+    def shown(*words: str) -> str:
+        command = [str(tool_python("fschat")), "-m", "fastchat.llm_judge.show_result", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    with talking(scored) as told:
+        done(tool_python, "judge_answers", settings(judge(told.url)))
+    said = shown("--mode", "single", "--input-file", "judged/model_judgment/gpt_judge_single.jsonl")
+    assert re.findall(r"^tuned +(?:\d +)?(\S+)", said, re.MULTILINE) == [
+        "5.5",
+        "4.5",
+        "5.0",
+    ]  # both turns, and their mean
+    with talking(lambda _body, _: "[[A]]") as told:
+        done(tool_python, "judge_answers", pairwise(judge(told.url), output="paired"))
+    file = "paired/model_judgment/gpt_judge_pair.jsonl"
+    said = shown("--mode", "pairwise-baseline", "--baseline-model", "base", "--input-file", file)
+    assert re.findall(r"^tuned +(.+)", said, re.MULTILINE) == ["0     0   12       0.0        0.0                0.5"]
+
+
 def test_a_killed_judging_goes_on_where_it_was(place: Path, tool_python: Python) -> None:
     with talking(scored, seconds=0.3) as told:
         process = start(tool_python, "judge_answers", settings(judge(told.url), connections=2))

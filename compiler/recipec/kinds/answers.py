@@ -77,7 +77,8 @@ def asked(
     say: Said, graph: Graph, index: int, given: Words, task: str, name: str, handed: Handed, stage_name: str
 ) -> tuple[Made, ...]:
     """Make the stage that asks one model, and what must be there before: its server, and what that serves."""
-    before, server = serve.behind(say, graph, handed, FIRST)
+    there = graph.services.get(name)
+    before, server = ((), there) if there is not None else serve.behind(say, graph, handed, FIRST)
     output, at = graph.folder(stage_name), words(index)
     body = section(
         Answers,

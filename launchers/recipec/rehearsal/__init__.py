@@ -28,6 +28,7 @@ from recipec.pipeline import Compiled, compile_file
 from recipec.plan import Plan
 from recipec.plural import counted
 from recipec.processes import Child, Signals
+from recipec.rehearsal.judges import serving
 from recipec.rehearsal.stand_ins import SCRIPT
 from recipec.rehearsal.swaps import Swap, Swaps, swaps_of
 from recipec.run_command import Overrides
@@ -97,7 +98,7 @@ def rehearse(
     _tell(folder, swaps)
     write(out / laid.name, laid.files)
     build = builds.load(out / laid.name, Path(file))
-    with _around(swaps):
+    with _around(swaps), serving(swaps.judge):
         _make(build, swaps, say)
         chosen = _chosen(choice, build, swaps)
         code = run(out / laid.name, runs, recipe=Path(file), choice=chosen, display=display, jobs=jobs)
@@ -168,6 +169,9 @@ def _put(folder: Path, swaps: Swaps) -> None:
         (folder / "tasks").mkdir(exist_ok=True)
         for name, text in swaps.tasks.items():
             (folder / "tasks" / name).write_text(text, encoding="utf-8")
+    for path, text in swaps.files.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
     for model in swaps.models:
         model.put(folder)
 

@@ -19,6 +19,7 @@ from recipec.diagnostics import RecipeError
 from recipec.facts.models import is_folder
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Hardware, Plan, Stage, fields
+from recipec.rehearsal import judges
 from recipec.rehearsal.rows import Taken, taken
 from recipec.rehearsal.stand_ins import StandIn, stand_in
 from recipec.rehearsal.tasks import made_tasks, own_tasks
@@ -67,6 +68,8 @@ class Swaps(NamedTuple):
     task_folders: tuple[str, ...]  # those of the user, beside which they stand
     variables: dict[str, str]
     places: dict[str, Steps]  # of each training in the recipe
+    files: dict[str, str]  # other files that are made, by their paths
+    judge: int | None  # the port of what stands in for judges
 
     def settled(self, real: Plan, laid: Plan) -> Swaps:
         """Return the swaps with what follows from them: weights keep the format that was decided for the real GPUs."""
@@ -100,6 +103,8 @@ class _Laid:
         self.task_folders: list[str] = []
         self.tasks: dict[str, str] = {}
         self.asked = False  # something is evaluated as a server answers for it
+        self.files: dict[str, str] = {}
+        self.judge: int | None = None
 
     def put(self, part: Part, path: str, value: Plain, why: str) -> None:
         """Lay a value over what a stage says, or inherits, at a path; None: it says nothing there."""
@@ -155,9 +160,10 @@ def swaps_of(
     for stage in plan.stages:
         part = parts.get(stage.name, course.whole)
         values = flattened(stage.body)
+        made = stage.kind == "serve" and stage.name not in parts  # for a stage that asks what it serves
         for one in system(stage.system).on_cpu.instead:
             if all(only.holds(values) for only in one.when):
-                laid.put(part, one.at, one.value, one.why)
+                laid.put(part, "evaluate.server" if made else one.at, one.value, one.why)
                 if one.untried and stage.name not in never:
                     laid.cannot.append(Not(f"{stage.name}: {one.untried}", one.why))
         if stage.name in never:
@@ -169,10 +175,16 @@ def swaps_of(
             _generating(laid, stage, part)
         elif stage.kind == "quantize":
             _quantizing(laid, stage, part)
-        elif stage.kind == "serve":
+        elif stage.kind == "serve" and not made:
             _serving(laid, stage, part)
         elif stage.kind == "evaluate":
             _evaluation(laid, stage, part if part.own is not None else course.whole)
+        elif stage.kind in ("answers", "judge"):
+            _judging(
+                laid,
+                stage,
+                next((one for one in course.parts if stage.name.startswith(f"{one.name}-{stage.kind}-")), course.whole),
+            )
         elif stage.kind == "checkpoints":
             _checkpoints(laid, stage, parts.get(stage.name.removesuffix(f"-{stage.kind}"), course.whole))
         elif stage.kind == "gate":
@@ -192,6 +204,7 @@ def swaps_of(
     return Swaps(
         [*laid.swaps, *told], laid.cannot, said, stages, laid.rows, laid.sources, models, laid.tasks, tuple(dict.fromkeys(laid.task_folders)), given,
         {name: part.path for name, part in parts.items() if any(one.name == name and one.kind == "train" for one in plan.stages)},
+        laid.files, laid.judge,
     )  # fmt: skip
 
 
@@ -368,6 +381,45 @@ def _serving(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     for word in said if isinstance(said, dict) else ():
         if word not in ("tool", "host", "port", "ask"):
             laid.at((*place, word), None, "the server that stands in does not have it")
+
+
+def _judging(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+    """Let a few questions be asked, and a server of this process judge what is answered."""
+    place = laid.place(part, "evaluate", "judge")
+    node = find(laid.tree, place)
+    given = plain(node) if node is not None else None
+    if stage.kind == "judge":
+        laid.cannot.append(Not(f"{stage.name}: the judges", "no judge is asked: each answer is given the same verdict"))
+    if laid.judge is None:
+        laid.judge = judges.free_port()
+    for index, one in enumerate(given if isinstance(given, list) else ()):
+        if not isinstance(one, dict):
+            continue
+        at = (*place, index)
+        laid.at((*at, "limit"), ASKED, "a few questions")
+        laid.at((*at, "max_tokens"), NEW_TOKENS, "short answers")
+        _questions(laid, at, one, str(laid.run / "questions" / f"{part.name or 'all'}-{index}"))
+        by = one.get("by")
+        for number, who in enumerate(by if isinstance(by, list) else ()):
+            laid.at((*at, "by", number, "url"), judges.url(laid.judge), "no judge is asked, and nothing is sent")
+            if isinstance(who, dict) and "key_variable" in who:
+                laid.at((*at, "by", number, "key_variable"), None, "what stands in for the judge asks for no key")
+
+
+def _questions(laid: _Laid, at: Steps, one: dict[str, Any], made: str) -> None:
+    """Make the questions of a benchmark that are not here, and what goes with them."""
+    said = str(one.get("questions"))
+    if Path(said).exists():
+        return
+    why = f"{judges.NUMBER} questions made here, for {said} is not here"
+    name = made if one.get("benchmark") == "logickor" else f"{made}.jsonl"
+    for inner, text in judges.questions(str(one.get("benchmark"))).items():
+        laid.files[f"{name}/{inner}" if inner else name] = text
+    laid.at((*at, "questions"), name, why)
+    for word in ("references", "against_answers"):
+        if one.get(word) is not None:
+            laid.files[f"{made}-{word}.jsonl"] = judges.answers()
+            laid.at((*at, word), f"{made}-{word}.jsonl", why)
 
 
 def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:

@@ -63,6 +63,10 @@ class Evaluate(Section):
         lt=1,
         description="How sure the scores must show what is required, from their standard errors; at 0.5 the scores alone decide.",
     )
+    server: Literal["vllm_serve", "transformers_serve"] | None = Field(
+        default=None,
+        description="judge: what serves the models that are asked, where no stage does. Default: vllm_serve; on a CPU transformers_serve.",
+    )
     backend: Literal["hf", "vllm"] = Field(default="hf", description="Inference engine.")
     batch_size: Count | Literal["auto"] = Field(default="auto", description="Requests per forward pass.")
     few_shot: Annotated[int, Field(ge=0, le=1000)] | Literal["task"] | None = Field(
