@@ -120,7 +120,7 @@ def _compiled(file: str, overrides: Overrides, swaps: Swaps) -> Compiled:
 
 def _chosen(choice: Choice, build: Build, swaps: Swaps) -> Choice:
     """Return the choice of stages without those that cannot be rehearsed."""
-    never = [stage.name for stage in build.stages if stage.name not in swaps.stages]
+    never = [stage.name for stage in build.stages if stage.name in swaps.never]
     return choice._replace(exclude=(*choice.exclude, *never)) if never else choice
 
 

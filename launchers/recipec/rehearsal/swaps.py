@@ -60,7 +60,8 @@ class Swaps(NamedTuple):
     swaps: list[Swap]
     cannot: list[Not]
     settings: list[str]
-    stages: tuple[str, ...]  # those that run
+    stages: tuple[str, ...]  # those that run; one that something stands in for may have others before it
+    never: frozenset[str]  # those that cannot be rehearsed
     rows: dict[str, Taken]  # by the path of the copy
     sources: dict[str, str]  # path of a copy → the file that only a tool can read
     models: list[StandIn]
@@ -202,7 +203,7 @@ def swaps_of(
     said = [f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in laid.settings.items()]
     given = {key: value for key, (value, _) in around.items()}
     return Swaps(
-        [*laid.swaps, *told], laid.cannot, said, stages, laid.rows, laid.sources, models, laid.tasks, tuple(dict.fromkeys(laid.task_folders)), given,
+        [*laid.swaps, *told], laid.cannot, said, stages, frozenset(never), laid.rows, laid.sources, models, laid.tasks, tuple(dict.fromkeys(laid.task_folders)), given,
         {name: part.path for name, part in parts.items() if any(one.name == name and one.kind == "train" for one in plan.stages)},
         laid.files, laid.judge,
     )  # fmt: skip
