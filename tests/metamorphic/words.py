@@ -49,6 +49,16 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("reasoning_parser",): ("qwen3", "deepseek_r1"),
     ("host",): ("127.0.0.2", "127.0.0.3"),
     ("url",): ("http://other:5000/score",),
+    ("by", "url"): ("https://judge.example/v1", "http://127.0.0.1:8000/v1", "http://localhost:9000/v1"),
+    ("judge", "allow"): (["https://judge.example/v1", "https://other.example/v1"],),
+    ("judge", "name"): ("other", "another"),
+    ("judge", "against"): ("base", "first"),
+    ("judge", "temperature"): (0.2, 0.9),
+    ("by", "temperature"): (0.2, "model"),
+    ("judge", "questions"): ("data/other.jsonl",),
+    ("references",): ("data/other.jsonl",),
+    ("prompts",): ("data/other.jsonl",),
+    ("against_answers",): ("data/other.jsonl",),
     ("function",): ("other",),
     ("target_pattern",): (".*q_proj", ".*v_proj"),
     ("adapter", "start_from"): ("org/adapter",),
@@ -165,7 +175,7 @@ def _members(
     elif get_origin(key) is Literal:
         names = list(get_args(key))
     elif name == "require":
-        names = list(said["tasks"]) if said else []
+        names = list(said.get("tasks", ())) if said else []
     else:
         names = [*value, "OTHER"]
     used, trains = recipe.get("trainer", "axolotl"), "train" in recipe or "stages" in recipe
@@ -194,6 +204,11 @@ def needed(model: type[BaseModel], path: Path, recipe: dict[str, Any]) -> dict[s
         made = {"prompts": [{"path": "data/prompts.jsonl", "format": "prompt"}]}
     if path[-1] == "data" and "calibration" in path:
         made = {"path": "data/held.jsonl", "format": "chat"}
+    if path[-1] == "evaluate":
+        made = {"tasks": ["gsm8k"]}
+    if path[-1] == "judge":
+        by = [{"model": "judge", "url": "http://127.0.0.1:8000/v1"}]
+        made = {"benchmark": "rubric", "questions": "data/questions.jsonl", "rubric": "It is short.", "by": by}
     if path[-1] == "merge":
         made = {"adapters": {(recipe.get("stages") or [{"name": "first"}])[0]["name"]: 1.0}}
     if path == ("train",):

@@ -110,7 +110,7 @@ def judged_notes(one: Mapping[str, Any]) -> list[str]:
         )
         found.append(
             f"{one['stage']}: {pairs['wins']:.0%} wins, {pairs['ties']:.0%} ties, {pairs['losses']:.0%} losses against {one['against']}, a win or"
-            f" a loss only where both orders say so. {pairs['position_bias']:.0%} of {pairs['pairs']} verdicts turn with the order,"
+            f" a loss only where both orders say so. {pairs['position_bias']:.0%} of {pairs['pairs']} pairs of verdicts turn with the order,"
             f" {pairs['first']:.0%} for whatever stands first{longer}."
         )
     for two in one["agreement"]:

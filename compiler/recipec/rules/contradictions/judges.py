@@ -84,12 +84,18 @@ def without_opponent(see: Context, recipe: Recipe) -> Iterator[Fault]:
     for at, one in benchmarks(see, recipe):
         said = [word for word in AGAINST if getattr(one, word) is not None]
         if mode_of(one) == "single":
+            other = "say mode: pairwise" if one.benchmark == "mt_bench" else "use benchmark: pairs"
             for word in said:
-                yield Fault(f"{at}.{word}", "each answer is scored by itself", "say mode: pairwise, or drop it")
+                yield Fault(f"{at}.{word}", "each answer is scored by itself", f"{other}, or drop it")
         elif len(said) == 2:
-            yield Fault(f"{at}.against_answers", "an answer is compared with one other", "drop one of the two")
+            yield Fault(
+                f"{at}.against_answers",
+                "against is said too, and an answer is compared with one other",
+                "drop one of the two",
+            )
         elif not said:
-            yield Fault(f"{at}.benchmark", "it is not said with what each answer is compared", "say against: base, or against_answers: FILE")  # fmt: skip
+            place = f"{at}.{'mode' if one.mode is not None else 'benchmark'}"
+            yield Fault(place, "it is not said with what each answer is compared", "say against: base, or against_answers: FILE")  # fmt: skip
         elif opponent(one, there) is None:
             message = f"{one.against} is no model of this course"
             yield Fault(
@@ -118,7 +124,7 @@ def other_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     for at, one in benchmarks(see, recipe):
         for word, able in ONLY.items():
-            if see.said.wrote(f"{at}.{word}") and one.benchmark not in able:
+            if see.said.otherwise(f"{at}.{word}") and one.benchmark not in able:
                 yield Fault(f"{at}.{word}", f"{one.benchmark} has no {word}", f"drop it; it acts for {', '.join(able)}")
         if one.mode == "pairwise" and one.benchmark in ("logickor", "rubric"):
             yield Fault(f"{at}.mode", f"{one.benchmark} scores each answer by itself", "drop it, or use benchmark: pairs")  # fmt: skip
