@@ -93,6 +93,11 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             stage["quantize"].setdefault("scheme", "w4a16")
         if "gpu" in stage.get("hardware", {}):
             stage["hardware"].setdefault("per_node", 1)
+    for judged in recipe.get("evaluate", {}).get("judge", ()):
+        judged.setdefault("questions", "questions.jsonl")
+        judged.setdefault("allow", ["https://api.openai.com/v1"])
+        for by in judged["by"]:
+            by.setdefault("url", "https://api.openai.com/v1")
     recipe = {word: value for word, value in recipe.items() if value is not None}
     file = tmp_path / "x.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")

@@ -24,7 +24,7 @@ class By(Section):
     """A model that judges, behind an API like OpenAI's."""
 
     model_config = example(
-        {"model": "gpt-4.1-2025-04-14", "url": "https://api.openai.com/v1", "key_variable": "OPENAI_API_KEY"}
+        {"model": "gpt-4.1-2025-04-14", "url": "'https://api.openai.com/v1'", "key_variable": "OPENAI_API_KEY"}
     )
 
     model: Text = Field(
@@ -54,9 +54,9 @@ class Judge(Section):
             "questions": "data/mt_bench/question.jsonl",
             "references": "data/mt_bench/reference_answer/gpt-4.jsonl",
             "by": [
-                {"model": "gpt-4.1-2025-04-14", "url": "https://api.openai.com/v1", "key_variable": "OPENAI_API_KEY"}
+                {"model": "gpt-4.1-2025-04-14", "url": "'https://api.openai.com/v1'", "key_variable": "OPENAI_API_KEY"}
             ],
-            "allow": ["https://api.openai.com/v1"],
+            "allow": ["'https://api.openai.com/v1'"],
         }
     )
 

@@ -80,8 +80,8 @@ def without_opponent(see: Context, recipe: Recipe) -> Iterator[Fault]:
           judge:
             - {benchmark: pairs, questions: data/q.jsonl, against: base, by: [{model: m, url: "http://127.0.0.1:9/v1"}]}
     """
-    there = known(see.graph)
     for at, one in benchmarks(see, recipe):
+        there = known(see.graph)
         said = [word for word in AGAINST if getattr(one, word) is not None]
         if mode_of(one) == "single":
             other = "say mode: pairwise" if one.benchmark == "mt_bench" else "use benchmark: pairs"
@@ -160,8 +160,8 @@ def own_answers(see: Context, recipe: Recipe) -> Iterator[Fault]:
     When it is meant:
     There is no other judge, and all models that are compared were made of this one.
     """
-    roots = {_last(one.root) for one in see.graph.models.values()}
     for at, one in benchmarks(see, recipe):
+        roots = {_last(one.root) for one in see.graph.models.values()}
         for number, by in enumerate(one.by):
             if _last(by.model) in roots:
                 message = f"{by.model} judges answers of models that were made of it"
