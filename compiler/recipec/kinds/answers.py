@@ -124,4 +124,10 @@ def _sentence(stage: Stage[Answers]) -> str:
 
 
 ACTS = ("output", "task", "subject", "server")
-KIND = Kind(NAME, Answers, "Asks the model.", None, _sentence, ACTS)
+
+
+def _keys(s: Answers) -> tuple[str, ...]:
+    return (s.server.key_variable,) if s.server.key_variable is not None else ()
+
+
+KIND = Kind(NAME, Answers, "Asks the model.", None, _sentence, ACTS, keys=_keys)

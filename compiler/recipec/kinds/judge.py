@@ -93,6 +93,7 @@ def judged(
 ) -> tuple[Made, ...]:
     """Make the stages that ask models and judge their answers. `there` are all models by their names, `own` is the name of the stage that a user wrote, if one did."""
     found: list[Made] = []
+    verdicts: list[Made] = []  # behind all answers, so that no GPU waits for a judge
     asked: dict[tuple[Any, ...], Stage[Any]] = {}
 
     def answered(index: int, one: Words, name: str, handed: Handed) -> Stage[Any]:
@@ -116,9 +117,9 @@ def judged(
             other = None
             if against is not None and one.against_answers is None:
                 other = answered(index, one, against, there[against])
-            at = _free(_named(NAME, own, name, task_of(one)), graph, found)
-            found.append(_made(say, graph, index, one, name, handed, first, other, at))
-    return tuple(found)
+            at = _free(_named(NAME, own, name, task_of(one)), graph, verdicts)
+            verdicts.append(_made(say, graph, index, one, name, handed, first, other, at))
+    return (*found, *verdicts)
 
 
 def _named(kind: str, own: str, model: str, task: str) -> str:
@@ -255,4 +256,10 @@ def _sentence(stage: Stage[Judge]) -> str:
 ACTS = ("output", "task", "subject", "against", "answers", "against_answers", "allow", "mode")
 # what scores depend on beside the model
 TERMS = ("benchmark", "mode", "against", "questions", "references", "prompts", "rubric", "limit", "by")
-KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS, terms=TERMS)
+
+
+def _keys(s: Judge) -> tuple[str, ...]:
+    return tuple(one.key_variable for one in s.by if one.key_variable is not None)
+
+
+KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS, terms=TERMS, keys=_keys)

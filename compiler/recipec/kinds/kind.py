@@ -19,6 +19,7 @@ class Kind(Record, frozen=True):
     says for a reviewer what a stage does, `section` gives it a section of its own in PLAN.md. `wants` says of a value at a
     plan path of a body what must be changed first for it to stand there, in the recipe's words; an empty text: nothing.
     `terms` are the paths of a body that scores depend on beside the model: those that are compared must have the same.
+    `keys` are the environment variables with keys that a body needs where it runs.
     `refusal` is the exit code of a stage that did its work, and says that the course must not go on; None where it has no say.
     """
 
@@ -32,3 +33,4 @@ class Kind(Record, frozen=True):
     wants: Callable[[Any, str, Any], str] = lambda _body, _path, _value: ""
     refusal: int | None = None
     terms: tuple[str, ...] = ()
+    keys: Callable[[Any], tuple[str, ...]] = lambda _body: ()

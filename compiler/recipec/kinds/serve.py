@@ -339,4 +339,10 @@ def _sentence(stage: Stage[Serve]) -> str:
 
 # of the machine, nothing takes several nodes
 ACTS = ("output", "tool", "hardware.gpu", "hardware.per_node", "hardware.host_memory_gib")
-KIND = Kind("serve", Serve, "Serves the model, and checks that it answers.", decide, _sentence, ACTS)
+
+
+def _keys(s: Serve) -> tuple[str, ...]:
+    return (s.key_variable,) if s.key_variable is not None else ()
+
+
+KIND = Kind("serve", Serve, "Serves the model, and checks that it answers.", decide, _sentence, ACTS, keys=_keys)
