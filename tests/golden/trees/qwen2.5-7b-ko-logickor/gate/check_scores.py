@@ -36,13 +36,15 @@ def told_model(results: dict) -> dict:
     return words if isinstance(words, dict) else dict(word.partition("=")[::2] for word in words.split(","))
 
 
-def check_subject(name: str, model: dict, place: str, results: dict) -> None:
+def check_subject(name: str, model: dict, results: dict) -> None:
     """Raise SystemExit unless the results are of this model, and not older than its weights."""
     words = told_model(results)
-    found = words.get("pretrained"), words.get("peft") or words.get("lora_local_path")
+    found = words.get("pretrained") or words.get("model"), words.get("peft") or words.get("lora_local_path")
     if found != (model["path"], model["adapter"]):
         shown = " with ".join(str(one) for one in found if one)
-        raise SystemExit(f"check_scores.py: the scores in {place} are of {shown}, not of {name}: evaluate again")
+        raise SystemExit(
+            f"check_scores.py: the scores in {model['scores']} are of {shown}, not of {name}: evaluate again"
+        )
     folder = Path(model["adapter"] or model["path"])
     changed = max((path.stat().st_mtime for kind in WEIGHTS for path in folder.glob(kind)), default=0.0)
     if changed > float(results["date"]):
@@ -133,10 +135,10 @@ def main(path: str) -> int:
     """Check what the settings require, write the verdict and say it; return the exit code."""
     settings = json.loads(Path(path).read_text(encoding="utf-8"))
     scores = {}
-    for name, model in settings["models"].items():
-        scores[name] = [newest(Path(place)) for place in model["scores"]]
-        for place, (_, results) in zip(model["scores"], scores[name], strict=True):
-            check_subject(name, model, place, results)
+    for name, places in settings["models"].items():
+        scores[name] = [newest(Path(one["scores"])) for one in places]
+        for one, (_, results) in zip(places, scores[name], strict=True):
+            check_subject(name, one, results)
     rows = [judge(one, scores, settings["confidence"]) for one in settings["conditions"]]
     failed = [row for row in rows if row["verdict"] != "holds"]
     output = Path(settings["output"])
