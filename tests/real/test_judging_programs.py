@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import math
 import os
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from talking import Talking, talking
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "compiler" / "recipec" / "systems" / "scripts"
 LOGICKOR = ROOT / "tests" / "rules" / "files" / "questions" / "logickor"
 ENVIRONMENT = "inspect-ai-0.3.285"
+KEY = "sk-this-is-a-secret-of-mine"
 Python = Callable[[str], Path]
 
 
@@ -35,16 +38,15 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the programs, six questions in two categories, and the answers of two models."""
+def laid(folder: Path) -> Path:
+    """Lay the programs, six questions in two categories, and the answers of two models."""
     for name in ("judging.py", "ask_questions.py", "judge_answers.py", "judge_prompts.jsonl"):
-        shutil.copy(SCRIPTS / name, tmp_path)
+        shutil.copy(SCRIPTS / name, folder)
     questions = [
         {"question_id": n, "category": ("writing", "stem")[n % 2], "turns": [f"first {n}", f"second {n}"]}
         for n in range(6)
     ]
-    lines(tmp_path / "questions.jsonl", questions)
+    lines(folder / "questions.jsonl", questions)
     for name in ("tuned", "base"):
         answers = [
             {
@@ -54,8 +56,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             }
             for n in range(6)
         ]
-        lines(tmp_path / f"{name}.jsonl", answers)
-    monkeypatch.chdir(tmp_path)
+        lines(folder / f"{name}.jsonl", answers)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(laid(tmp_path))
     return tmp_path
 
 
@@ -92,7 +99,7 @@ def settings(*judges: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def start(python: Python, program: str, told: dict[str, Any], **variables: str) -> subprocess.Popen[str]:
-    file = Path(f"{program}.json")
+    file = Path(f"{program}-{told['output']}.json")
     file.write_text(json.dumps(told), encoding="utf-8")
     environment = {"PATH": os.environ["PATH"], "HOME": str(Path("home").absolute()), **variables}
     return subprocess.Popen(
@@ -106,7 +113,10 @@ def start(python: Python, program: str, told: dict[str, Any], **variables: str) 
 
 def done(python: Python, program: str, told: dict[str, Any], *, code: int = 0, **variables: str) -> str:
     """Run a program to its end; return what it said."""
-    process = start(python, program, told, **variables)
+    return ended(start(python, program, told, **variables), code)
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
     said, _ = process.communicate(timeout=180)
     assert process.returncode == code, said
     return said
@@ -182,13 +192,14 @@ def test_a_killed_asking_goes_on_where_it_was_on_another_port(place: Path, tool_
 
 
 def test_a_model_that_says_nothing_or_cannot_be_asked_is_told(place: Path, tool_python: Python) -> None:
-    with talking(lambda _body, _: "") as silent:
+    some = talking(lambda body, _: 400 if "4" in Talking.said(body) else "yes")
+    with talking(lambda _body, _: "") as silent, some as partly:
         own, variables = asking(silent)
-        assert "every answer is empty" in done(tool_python, "ask_questions", own, code=1, **variables)
-    with talking(lambda body, _: 400 if "4" in Talking.said(body) else "yes") as partly:
+        mute = start(tool_python, "ask_questions", own, **variables)
         own, variables = asking(partly, output="other")
         said = done(tool_python, "ask_questions", own, code=1, **variables)
         assert "1 of 6 could not be asked; what was answered is kept" in said
+        assert "every answer is empty" in ended(mute, 1)
         assert not (place / "other" / "answers.jsonl").exists()
 
 
@@ -199,12 +210,32 @@ def scored(body: dict[str, Any], _: int) -> str:
     return f"Well said. Score: [[{number + 3 - ('two' in text)}]]"
 
 
-def test_scores_are_those_that_were_given(place: Path, tool_python: Python) -> None:
-    with talking(scored) as told:
-        said = done(tool_python, "judge_answers", settings(judge(told.url, price={"input": 2.0, "output": 8.0})))
-        assert len(told.asked) == 12
-        done(tool_python, "judge_answers", settings(judge(told.url)))
-        assert len(told.asked) == 12  # nothing is asked twice
+class Once(NamedTuple):
+    """Six questions were judged: where, what the judge was sent, and what was said."""
+
+    place: Path
+    told: Talking
+    said: str
+
+
+@pytest.fixture(scope="module")
+def judged_once(tool_python: Python, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    place = laid(tmp_path_factory.mktemp("once"))
+    with contextlib.chdir(place), talking(scored) as told:
+        one = judge(told.url, price={"input": 2.0, "output": 8.0}, key_variable="JUDGE_KEY")
+        said = done(tool_python, "judge_answers", settings(one), JUDGE_KEY=KEY)
+    return Once(place, told, said)
+
+
+@pytest.fixture
+def once(judged_once: Once, monkeypatch: pytest.MonkeyPatch) -> Once:
+    monkeypatch.chdir(judged_once.place)
+    return judged_once
+
+
+def test_scores_are_those_that_were_given(once: Once) -> None:
+    place, told, said = once
+    assert len(told.asked) == 12
     values = [n + 2.5 for n in range(6)]
     found = results()
     table = found["results"]
@@ -230,24 +261,16 @@ def test_scores_are_those_that_were_given(place: Path, tool_python: Python) -> N
     assert {frozenset(row) for row in judged} == {frozenset(fields)}  # as FastChat writes them
 
 
-def test_fastchat_reads_the_judgments(place: Path, tool_python: Python) -> None:
-    def shown(*words: str) -> str:
-        command = [str(tool_python("fschat")), "-m", "fastchat.llm_judge.show_result", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def shown(python: Python, mode: str, file: str, *words: str) -> str:
+    """Return what FastChat shows of a model in a file of judgments."""
+    command = [str(python("fschat")), "-m", "fastchat.llm_judge.show_result", "--mode", mode, "--input-file", file]
+    said = subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout
+    return " | ".join(" ".join(row.split()) for row in re.findall(r"^tuned +(.+)", said, re.MULTILINE))
 
-    with talking(scored) as told:
-        done(tool_python, "judge_answers", settings(judge(told.url)))
-    said = shown("--mode", "single", "--input-file", "judged/model_judgment/gpt_judge_single.jsonl")
-    assert re.findall(r"^tuned +(?:\d +)?(\S+)", said, re.MULTILINE) == [
-        "5.5",
-        "4.5",
-        "5.0",
-    ]  # both turns, and their mean
-    with talking(lambda _body, _: "[[A]]") as told:
-        done(tool_python, "judge_answers", pairwise(judge(told.url), output="paired"))
-    file = "paired/model_judgment/gpt_judge_pair.jsonl"
-    said = shown("--mode", "pairwise-baseline", "--baseline-model", "base", "--input-file", file)
-    assert re.findall(r"^tuned +(.+)", said, re.MULTILINE) == ["0     0   12       0.0        0.0                0.5"]
+
+def test_fastchat_reads_the_judgments(once: Once, tool_python: Python) -> None:
+    said = shown(tool_python, "single", "judged/model_judgment/gpt_judge_single.jsonl")
+    assert said == "1 5.5 | 2 4.5 | 5.0"  # both turns, and their mean
 
 
 def test_a_killed_judging_goes_on_where_it_was(place: Path, tool_python: Python) -> None:
@@ -268,12 +291,13 @@ def test_a_killed_judging_goes_on_where_it_was(place: Path, tool_python: Python)
 
 
 def test_what_is_refused_for_now_is_asked_again(place: Path, tool_python: Python) -> None:
-    with talking(lambda body, number: 429 if number == 1 else 503 if number == 3 else scored(body, number)) as told:
-        done(tool_python, "judge_answers", settings(judge(told.url)))
-        assert len(told.asked) == 14
-    with talking(lambda _body, _: 401) as closed:
+    busy = talking(lambda body, number: 429 if number == 1 else 503 if number == 3 else scored(body, number))
+    with busy as told, talking(lambda _body, _: 401) as closed:
+        later = start(tool_python, "judge_answers", settings(judge(told.url)))
         said = done(tool_python, "judge_answers", settings(judge(closed.url), output="closed"), code=1)
         assert "12 of 12 could not be asked; what was answered is kept" in said
+        ended(later)
+        assert len(told.asked) == 14
     assert not list(Path("closed").glob("results_*.json"))
 
 
@@ -281,20 +305,20 @@ def test_what_cannot_be_read_is_counted_and_in_no_mean(place: Path, tool_python:
     def mute(body: dict[str, Any], number: int) -> str:
         return "I would rather not say." if "one 3" in Talking.said(body) else scored(body, number)
 
-    with talking(mute) as told:
+    with talking(mute) as told, talking(mute) as hot:
+        strict = settings(judge(hot.url, temperature=0.5), max_unparsed=0.1, output="strict")
+        other = start(tool_python, "judge_answers", strict)
         said = done(tool_python, "judge_answers", settings(judge(told.url)))
         assert len(told.asked) == 12
+        refused = ended(other, 1)
+        assert len(hot.asked) == 10 + 2 * 3  # each three times, for its temperature may give another answer
     assert "2 of 12 replies have no verdict that can be read; they are in no mean" in said
     found = results()
     assert found["results"]["mt_bench"]["score,none"] == fmean(n + 2.5 for n in range(6) if n != 3)
     assert found["n-samples"]["mt_bench"] == {"original": 6, "effective": 5}
     judged = rows(place / "judged" / "model_judgment" / "gpt_judge_single.jsonl")
     assert [row["score"] for row in judged if row["question_id"] == 3] == [-1, -1]  # FastChat's sign for it
-    with talking(mute) as told:
-        strict = settings(judge(told.url, temperature=0.5), max_unparsed=0.1, output="strict")
-        said = done(tool_python, "judge_answers", strict, code=1)
-        assert len(told.asked) == 10 + 2 * 3  # each three times, for its temperature may give another answer
-    assert "more than 10% of the replies of gpt-judge have no verdict" in said
+    assert "more than 10% of the replies of gpt-judge have no verdict" in refused
     assert not list(Path("strict").glob("results_*.json"))
 
 
@@ -337,6 +361,9 @@ def test_pairs_are_judged_in_both_orders(place: Path, tool_python: Python) -> No
     assert {(row["g1_winner"], row["g2_winner"]) for row in judged if row["question_id"] == 2} == {
         ("model_2", "model_2")
     }
+    file = "judged/model_judgment/gpt_judge_pair.jsonl"
+    said = shown(tool_python, "pairwise-baseline", file, "--baseline-model", "base")
+    assert said == "4 2 6 0.333333 0.166667 0.583333"  # wins, losses, ties; a tie is half a win in the last
 
 
 def test_judges_are_compared_with_one_another(place: Path, tool_python: Python) -> None:
@@ -364,8 +391,11 @@ def test_logickor_is_asked_as_its_checkout_says(place: Path, tool_python: Python
         return "평가: 한국어가 아니다.\n**점수:** 0" if "hello" in Talking.said(body) else "평가: 좋다.\n**점수: 7.5**"
 
     own = {"task": "logickor", "benchmark": "logickor", "questions": str(LOGICKOR), "answers": "korean.jsonl"}
-    with talking(verdict) as told:
+    with talking(verdict) as told, talking(lambda _body, _: "네") as model:
+        asked, variables = asking(model, benchmark="logickor", questions=str(LOGICKOR), mode="1-shot", temperature=0.0)
+        model_asked = start(tool_python, "ask_questions", asked, **variables)
         done(tool_python, "judge_answers", settings(judge(told.url), **own))
+        ended(model_asked)
     found = results()["results"]
     assert found["logickor"]["score,none"] == fmean((7.5, 0.0))  # the second of question 2 has the first in it
     assert found["logickor"]["turn_1,none"] == fmean((7.5, 0.0))
@@ -375,9 +405,6 @@ def test_logickor_is_asked_as_its_checkout_says(place: Path, tool_python: Python
         "한 번의 답을 평가하세요.",
         "사과가 둘 있습니다. 하나를 먹으면?\n정답: 하나\n하나",
     ]
-    with talking(lambda _body, _: "네") as model:
-        asked, variables = asking(model, benchmark="logickor", questions=str(LOGICKOR), mode="1-shot", temperature=0.0)
-        done(tool_python, "ask_questions", asked, **variables)
     assert [one["content"] for one in model.asked[0]["messages"][:2]] == ["안녕?", "안녕하세요."]
     assert len(model.asked) == 4
 
@@ -399,17 +426,14 @@ def test_nothing_is_sent_where_it_may_not_or_would_cost_too_much(place: Path, to
         assert told.asked == []
 
 
-def test_a_key_is_sent_and_kept_nowhere(place: Path, tool_python: Python) -> None:
-    key = "sk-this-is-a-secret-of-mine"
-    with talking(scored) as told:
-        done(tool_python, "judge_answers", settings(judge(told.url, key_variable="JUDGE_KEY")), JUDGE_KEY=key)
-        assert set(told.keys) == {f"Bearer {key}"}
-    for file in (one for one in place.rglob("*") if one.is_file()):
-        data = file.read_bytes()
-        if file.suffix == ".eval":
-            dump = [str(tool_python(ENVIRONMENT).parent / "inspect"), "log", "dump", str(file)]
-            data += (log := subprocess.run(dump, capture_output=True, check=True).stdout)
-            assert b"Well said." in log  # the log can be read, and has what was said
-        if file.suffix == ".gz":
-            data += subprocess.run(["gzip", "-dc", str(file)], capture_output=True, check=True).stdout
-        assert key.encode() not in data, file
+def test_a_key_is_sent_and_kept_nowhere(once: Once, tool_python: Python) -> None:
+    assert set(once.told.keys) == {f"Bearer {KEY}"}
+    logs = sorted(once.place.rglob("*.eval"))
+    dump = [str(tool_python(ENVIRONMENT).parent / "inspect"), "log", "dump", str(logs[0])]
+    log = subprocess.run(dump, capture_output=True, check=True).stdout
+    assert b"Well said." in log  # the log can be read, and has what was said
+    assert KEY.encode() not in log
+    for file in (one for one in once.place.rglob("*") if one.is_file() and one not in logs):
+        packed = file.suffix == ".gz"
+        data = gzip.decompress(file.read_bytes()) if packed else file.read_bytes()
+        assert KEY.encode() not in data, file

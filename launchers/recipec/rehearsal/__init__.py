@@ -239,7 +239,7 @@ def _ended(folder: Path, laid: Compiled, swaps: Swaps) -> dict[str, str]:
     for row in Record(RunFolder(folder).record).read():
         if row.get("event") in states:
             found[row["stage"]] = states[row["event"]]
-    names = [stage.name for stage in laid.resolved.plan.stages if stage.name in swaps.stages]
+    names = [stage.name for stage in laid.resolved.plan.stages if stage.name not in swaps.never]
     return {name: found.get(name, "not started") for name in names}
 
 

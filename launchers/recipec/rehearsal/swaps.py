@@ -169,7 +169,7 @@ def swaps_of(
                     laid.cannot.append(Not(f"{stage.name}: {one.untried}", one.why))
         if stage.name in never:
             continue
-        laid.asked |= getattr(stage.body, "server", None) is not None
+        laid.asked |= stage.kind == "evaluate" and stage.body.server is not None
         if stage.kind == "train":
             _training(laid, stage, part)
         elif stage.kind == "generate":
