@@ -334,4 +334,10 @@ def _sentence(stage: Stage[Evaluate]) -> str:
 ACTS = ("model", "preset", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
 # what scores depend on beside the model
 TERMS = ("few_shot", "limit", "task_folder")
-KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS, terms=TERMS)
+
+
+def _keys(s: Evaluate) -> tuple[str, ...]:
+    return (s.server.key_variable,) if s.server is not None and s.server.key_variable is not None else ()
+
+
+KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS, terms=TERMS, keys=_keys)

@@ -232,11 +232,12 @@ def _reads(say: Said, index: int, given: Words) -> list[FileRead]:
     return found
 
 
-def dear(by: By, verdicts: int, tokens: int) -> float | None:
-    """Return the most dollars that verdicts cost, each over some tokens of text; None without a price."""
+def most_of_a_verdict(given: Words | Judge, by: Any) -> float | None:
+    """Return the most dollars that a judge may cost for what it says in one verdict, asked as often as it may be; None without a price."""
     if by.price is None:
         return None
-    return verdicts * (tokens * by.price.input + by.max_tokens * by.price.output) / 1e6
+    times = given.attempts if by.temperature != 0 else 1  # at temperature 0 it would say the same again
+    return float(times * by.max_tokens * by.price.output / 1e6)
 
 
 def _sentence(stage: Stage[Judge]) -> str:
@@ -246,10 +247,12 @@ def _sentence(stage: Stage[Judge]) -> str:
     if s.mode == "pairwise":
         what += f" beside those of {inert(s.against or '')}, in both orders"
     each = len(s.by) * (2 if s.mode == "pairwise" else 1)
+    costs = [most_of_a_verdict(s, one) for one in s.by]
+    priced = "" if None in costs else f", ${sum(filter(None, costs)):.2g} each at most for what is said in it"
     most = f"; more than ${s.max_cost:g} is not begun" if s.max_cost is not None else ""
     return (
-        f"lets {who} judge {what}: {counted(each, 'verdict')} on each turn of a question ({s.benchmark}); the run says what that costs at"
-        f" most before it asks{most}; scores go to {code(s.output)}"
+        f"lets {who} judge {what}: {counted(each, 'verdict')} on each turn of a question ({s.benchmark}){priced}; the run says what all of"
+        f" it costs at most before it asks{most}; scores go to {code(s.output)}"
     )
 
 

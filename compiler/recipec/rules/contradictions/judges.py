@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from recipec.kinds.answers import CHECKOUT, Answers, words
 from recipec.kinds.evaluate import chosen, known
-from recipec.kinds.judge import mode_of, opponent, task_of
+from recipec.kinds.judge import mode_of, most_of_a_verdict, opponent, task_of
 from recipec.language import Recipe
 from recipec.language.judge import Judge as Words
 from recipec.plural import counted
@@ -341,12 +341,12 @@ def not_all(see: Context, recipe: Recipe) -> Iterator[Fault]:
         yield Fault(f"{at}.{place}", message, "ask all of them for a result")
 
 
-@contradiction("P358", "cost-that-nobody-knows", "recipe", "part", words=ALL)
-def unknown_cost(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds a bound of the costs, and a judge without a price.
+@contradiction("P358", "bound-of-costs-that-cannot-hold", "recipe", "part", words=ALL)
+def unheld_bound(see: Context, recipe: Recipe) -> Iterator[Fault]:
+    """Finds a bound of the costs that a judge has no price for, or that the verdicts alone may exceed.
 
     Why is this bad:
-    Whether the bound holds could not be known, and the stage would refuse to begin.
+    The stage would refuse to begin, after the models were trained and had answered.
 
     Example:
         evaluate:
@@ -363,6 +363,17 @@ def unknown_cost(see: Context, recipe: Recipe) -> Iterator[Fault]:
             if one.max_cost is not None and by.price is None:
                 advice = "say its price for a million tokens: price: {input: …, output: …}; 0 where it costs nothing"
                 yield Fault(f"{at}.by[{number}].model", f"max_cost is said, and {by.model} has no price", advice)
+        costs = [most_of_a_verdict(one, by) for by in one.by]
+        questions = _questions(one)
+        if one.max_cost is None or isinstance(questions, str) or None in costs:
+            continue
+        number = sum(len(each.turns) for each in questions) * (2 if mode_of(one) == "pairwise" else 1)
+        least = number * sum(cost for cost in costs if cost is not None)
+        if least > one.max_cost:
+            message = f"{counted(number, 'verdict')} may cost ${least:.2f} for what is said in them alone, more than ${one.max_cost:.2f}"
+            yield Fault(
+                f"{at}.max_cost", message, "raise it, or let a verdict have fewer tokens: by: [{max_tokens: …}]"
+            )
 
 
 @contradiction("P359", "conversations-without-a-template", "answers", words=(*ALL, "model.base", "model.tokenizer", "model.chat_template"))  # fmt: skip
@@ -403,6 +414,6 @@ RULES = (
     wrong_questions,
     no_reference,
     not_all,
-    unknown_cost,
+    unheld_bound,
     no_template,
 )
