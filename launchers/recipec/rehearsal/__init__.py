@@ -29,8 +29,9 @@ from recipec.plan import Plan
 from recipec.plural import counted
 from recipec.processes import Child, Signals
 from recipec.rehearsal.judges import serving
+from recipec.rehearsal.laid import Swap
 from recipec.rehearsal.stand_ins import SCRIPT
-from recipec.rehearsal.swaps import Swap, Swaps, swaps_of
+from recipec.rehearsal.swaps import Swaps, swaps_of
 from recipec.run_command import Overrides
 
 MARKER = "rehearsal.json"

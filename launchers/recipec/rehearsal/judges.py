@@ -8,7 +8,14 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from recipec.course import Part
+from recipec.plan import Stage
+from recipec.rehearsal.laid import Laid, Not
+from recipec.source import Path as Steps
+from recipec.source import find, plain
 
 HOST = "127.0.0.1"
 NUMBER = 4  # questions that are made
@@ -98,3 +105,42 @@ def answers() -> str:
     """Return what stands in for answers to those questions that are not here, in FastChat's format."""
     turns = ["In aisle two.", "In aisle three."]
     return _lines([{"question_id": n, "choices": [{"index": 0, "turns": turns}]} for n in range(NUMBER)])
+
+
+def lay(laid: Laid, stage: Stage[Any], part: Part, few: int, tokens: int) -> None:
+    """Let a few questions be asked, and a server of this process judge what is answered."""
+    place = laid.place(part, "evaluate", "judge")
+    node = find(laid.tree, place)
+    given = plain(node) if node is not None else None
+    if stage.kind == "judge":
+        laid.cannot.append(Not(f"{stage.name}: the judges", "no judge is asked: each answer is given the same verdict"))
+    if laid.judge is None:
+        laid.judge = free_port()
+    for index, one in enumerate(given if isinstance(given, list) else ()):
+        if not isinstance(one, dict):
+            continue
+        at = (*place, index)
+        laid.at((*at, "limit"), few, "a few questions")
+        laid.at((*at, "max_tokens"), tokens, "short answers")
+        _questions(laid, at, one, str(laid.run / "questions" / f"{part.name or 'all'}-{index}"))
+        by = one.get("by")
+        for number, who in enumerate(by if isinstance(by, list) else ()):
+            laid.at((*at, "by", number, "url"), url(laid.judge), "no judge is asked, and nothing is sent")
+            if isinstance(who, dict) and "key_variable" in who:
+                laid.at((*at, "by", number, "key_variable"), None, "what stands in for the judge asks for no key")
+
+
+def _questions(laid: Laid, at: Steps, one: dict[str, Any], made: str) -> None:
+    """Make the questions of a benchmark that are not here, and what goes with them."""
+    said = str(one.get("questions"))
+    if Path(said).exists():
+        return
+    why = f"{NUMBER} questions made here, for {said} is not here"
+    name = made if one.get("benchmark") == "logickor" else f"{made}.jsonl"
+    for inner, text in questions(str(one.get("benchmark"))).items():
+        laid.files[f"{name}/{inner}" if inner else name] = text
+    laid.at((*at, "questions"), name, why)
+    for word in ("references", "against_answers"):
+        if one.get(word) is not None:
+            laid.files[f"{made}-{word}.jsonl"] = answers()
+            laid.at((*at, word), f"{made}-{word}.jsonl", why)
