@@ -14,6 +14,7 @@ from recipec.plural import counted
 from recipec.render.markdown import code, inert
 
 NAME, FILE, FORMAT = "answers", "answers.jsonl", "answers"
+ASKED = "asked"  # the folder of what was answered so far, by what was asked
 FIRST = "evaluate.judge"  # the recipe path of all benchmarks
 Benchmark = Literal["mt_bench", "logickor", "pairs", "rubric"]
 CHECKOUT = ("questions.jsonl", "templates.py", "evaluator.py")  # what is read of a checkout of LogicKor
@@ -130,4 +131,4 @@ def _keys(s: Answers) -> tuple[str, ...]:
     return (s.server.key_variable,) if s.server.key_variable is not None else ()
 
 
-KIND = Kind(NAME, Answers, "Asks the model.", None, _sentence, ACTS, keys=_keys)
+KIND = Kind(NAME, Answers, "Asks the model.", None, _sentence, ACTS, keys=_keys, keeps=(ASKED,))

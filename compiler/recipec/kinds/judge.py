@@ -8,7 +8,7 @@ from typing import Any, Literal
 from recipec.decide.graph import Graph, Handed, Made
 from recipec.decide.said import Said, indexed, plain, section, several
 from recipec.kinds import answers
-from recipec.kinds.answers import FIRST, Benchmark, Weights, words
+from recipec.kinds.answers import ASKED, FIRST, Benchmark, Weights, words
 from recipec.kinds.kind import Kind
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.language.judge import Judge as Words
@@ -265,4 +265,4 @@ def _keys(s: Judge) -> tuple[str, ...]:
     return tuple(one.key_variable for one in s.by if one.key_variable is not None)
 
 
-KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS, terms=TERMS, keys=_keys)
+KIND = Kind(NAME, Judge, "Lets the answers be judged.", None, _sentence, ACTS, terms=TERMS, keys=_keys, keeps=(ASKED,))
