@@ -101,7 +101,8 @@ def settings(*judges: dict[str, Any], **more: Any) -> dict[str, Any]:
 def start(python: Python, program: str, told: dict[str, Any], **variables: str) -> subprocess.Popen[str]:
     file = Path(f"{program}-{told['output']}.json")
     file.write_text(json.dumps(told), encoding="utf-8")
-    environment = {"PATH": os.environ["PATH"], "HOME": str(Path("home").absolute()), **variables}
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")  # where nobody listens
+    environment = {"PATH": os.environ["PATH"], "HOME": str(Path("home").absolute()), **proxy, **variables}
     return subprocess.Popen(
         [str(python(ENVIRONMENT)), f"{program}.py", str(file)],
         stdout=subprocess.PIPE,

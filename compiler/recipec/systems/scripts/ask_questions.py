@@ -12,7 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
-from judging import TEMPERATURES, Wrong, digest, read_questions, shots, write_json, write_lines
+from judging import LOOPBACK, TEMPERATURES, Wrong, digest, read_questions, shots, write_json, write_lines
 
 FILE, FOUND = "answers.jsonl", "asked.json"
 SERVED = "http://served/v1"  # stands for the server in the names of kept answers, whatever its port
@@ -35,12 +35,14 @@ def temperature_of(settings, question):
 
 
 def at_home(output):
-    """Keep everything that inspect-ai writes below the folder of the results. To be called before it is imported."""
+    """Keep what inspect-ai writes below the folder of the results, and proxies out of this machine. To be called before it is imported."""
     output.mkdir(parents=True, exist_ok=True)
     os.environ["INSPECT_CACHE_DIR"] = str((output / "asked").resolve())
     os.environ["XDG_DATA_HOME"] = str((output / ".inspect").resolve())
     os.environ["XDG_CACHE_HOME"] = str((output / ".inspect").resolve())
     os.environ["DO_NOT_TRACK"] = "1"
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), *LOOPBACK])
 
 
 def served_model(settings):
