@@ -15,6 +15,7 @@ REGISTRY = {
     "stack": "recipec.kinds.stack",
     "quantize": "recipec.kinds.quantize",
     "serve": "recipec.kinds.serve",
+    "benchmark": "recipec.kinds.benchmark",
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",

@@ -22,6 +22,8 @@ REGISTRY = {
     "own_script": "recipec.systems.own_script",
     "vllm_serve": "recipec.systems.vllm_serve",
     "transformers_serve": "recipec.systems.transformers_serve",
+    "vllm_bench": "recipec.systems.vllm_bench",
+    "guidellm": "recipec.systems.guidellm",
     "check_scores": "recipec.systems.check_scores",
     "peft": "recipec.systems.peft",
     "gptqmodel": "recipec.systems.gptqmodel",

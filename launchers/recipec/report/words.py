@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recipec.report.benchmarked import TIMES
 from recipec.report.scores import p_text, score_text
 from recipec.report.significance import Change, Score
 
@@ -91,19 +92,62 @@ def measured_on(rows: Iterable[Mapping[str, Any]]) -> str:
     return f"Perplexity by token, before and after on the same rows, which were not read to quantise: {told}. It says little of a task: compare the scores too."
 
 
+MEASURED = ("settings", "load", "tokens/s", "requests/s", *(f"{what}, ms" for what in TIMES.values()), "failed")
+
+
+def settings_text(point: str) -> str:
+    """Return the name of a server's settings as text that can be broken."""
+    return point.replace(",", ", ")
+
+
+def measured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a measurement as the cells of a row."""
+    if row["problem"]:
+        return settings_text(row["point"]), row["load"], *["–"] * (len(TIMES) + 2), row["problem"]
+    speeds = [f"{row['output_tokens_per_second']:,.0f}", short(row["requests_per_second"])]
+    times = [f"{row[word]:,.1f}" if row[word] is not None else "not seen" for word in TIMES]
+    return settings_text(row["point"]), row["load"], *speeds, *times, f"{row['failed']:,}"
+
+
+def chosen(one: Mapping[str, Any]) -> str:
+    """Return which settings of a server were the best, and by what."""
+    limits = [f"{TIMES[word]} {value:g} ms" for word, value in one["limits"].items() if value is not None]
+    held = f"{' and '.join(limits)} at most for {one['share']} % of requests" if limits else ""
+    if one["best"] is None:
+        return f"No settings held {held}." if limits else "No settings answered every request."
+    reached = [
+        f"{workload}: {found['output_tokens_per_second']:,.0f} tokens/s at {found['load']}"
+        f" ({', '.join(f'{what} {found[word]:,.0f} ms' for word, what in TIMES.items() if found[word] is not None)})"
+        for workload, found in one["best"]["loads"].items()
+    ]
+    within = f", with {held}" if held else ""
+    return f"{settings_text(one['best']['point'])} wrote most{within}. {'; '.join(reached)}. The words for a recipe are in best.yaml of the stage's folder."
+
+
+def measured_note(one: Mapping[str, Any]) -> str:
+    """Return what the numbers of a server's measurements are."""
+    share = f"times that {one['share']} % of requests did not exceed" if one["share"] != 50 else "medians of times"
+    return f"Measured by {one['tool']}; {share}. Each once: differences of a few percent are chance. The line joins what no other beats in both."
+
+
 __all__ = [
     "MANY",
+    "MEASURED",
     "QUANTISED",
     "Change",
+    "chosen",
     "count",
     "declared_hardware",
     "how_compared",
     "machine_text",
+    "measured_cells",
+    "measured_note",
     "measured_on",
     "moment",
     "p_text",
     "plain",
     "quantised_cells",
     "score_json_text",
+    "settings_text",
     "short",
 ]
