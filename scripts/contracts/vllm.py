@@ -88,6 +88,7 @@ def option(action: argparse.Action, hint: Any) -> Node:
         return node("list", "str", items=items)
     one = node(*names)
     choices = action.choices if action.choices else told.get("choices", [])
+    choices = sorted(choices) if isinstance(choices, set | frozenset) else choices  # whose order is another each time
     if choices and names <= {"str", "int", "float"} and (action.choices or names == {"str"}):
         one["choices"] = [choice for choice in choices if choice is not None]
     return one
