@@ -19,6 +19,7 @@ from recipec.diagnostics import RecipeError
 from recipec.facts.models import is_folder
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Hardware, Plan, Stage, fields
+from recipec.rehearsal.requests import shortened
 from recipec.rehearsal.rows import Taken, taken
 from recipec.rehearsal.stand_ins import StandIn, stand_in
 from recipec.rehearsal.tasks import made_tasks, own_tasks
@@ -32,8 +33,7 @@ MICRO, ACCUMULATION, COMPLETIONS, NEW_TOKENS = 2, 2, 2, 16
 SHORTEST, LONGEST = 192, 1024  # tokens
 ROOMY = "4096GB"  # of a GPU that stands in
 ROOM = "of the same kind, with room for two processes in the place of all"
-ASKED = 4  # rows of a task, requests of a measurement
-ASKED_TOKENS = 32  # of a prompt that measures
+ASKED = 4  # rows of a task
 CALIBRATED, MEASURED = 16, 4  # rows that are read by what quantises, and that it is measured on
 BUCKET = 1_000_000  # elements
 
@@ -173,7 +173,8 @@ def swaps_of(
         elif stage.kind == "serve":
             _serving(laid, stage, part)
         elif stage.kind == "benchmark":
-            _benchmarking(laid, stage, part)
+            for path, value, why in shortened(stage.body):
+                laid.put(part, path, value, why)
         elif stage.kind == "evaluate":
             _evaluation(laid, stage, part if part.own is not None else course.whole)
         elif stage.kind == "checkpoints":
@@ -371,27 +372,6 @@ def _serving(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     for word in said if isinstance(said, dict) else ():
         if word not in ("tool", "host", "port", "ask"):
             laid.at((*place, word), None, "the server that stands in does not have it")
-
-
-def _benchmarking(laid: _Laid, stage: Stage[Any], part: Part) -> None:
-    """Measure the server as it is by a few short requests: its settings are those of a server that is not there."""
-    few = "a few short requests show what a run would stumble over"
-    for word in ("grid", "points"):
-        laid.put(part, f"benchmark.{word}", None, "the server that stands in has no such settings")
-    kinds = {one.workload: one for one in stage.body.loads}
-    workloads: list[Plain] = [
-        {
-            "name": one.workload,
-            "input": min(one.input, ASKED_TOKENS),
-            "output": min(one.output, NEW_TOKENS),
-            **({"shared_prefix": min(one.shared_prefix, ASKED_TOKENS)} if one.shared_prefix else {}),
-            **({"concurrency": [min(one.concurrency, 2)]} if one.concurrency else {"rate": [min(one.rate, 4.0)]}),
-        }
-        for one in kinds.values()
-    ]
-    laid.put(part, "benchmark.workloads", workloads, few)
-    laid.put(part, "benchmark.requests", min(ASKED, *(one.requests for one in stage.body.loads)), few)
-    laid.put(part, "benchmark.warmup", 1, few)
 
 
 def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:
