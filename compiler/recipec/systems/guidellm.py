@@ -47,7 +47,7 @@ def _data(input: int, output: int, shared_prefix: int) -> list[dict[str, Any]]:
 
 
 def _tokenizer(tokenizer: str, path: str, revision: str | None, trust: bool) -> dict[str, Any]:
-    own = {"revision": revision} if revision and tokenizer == path else {}
+    own: dict[str, Any] = {"revision": revision} if revision and tokenizer == path else {}
     own |= {"trust_remote_code": True} if trust else {}
     return {"kind": "huggingface_auto", "model": tokenizer, **({"load_kwargs": own} if own else {})}
 

@@ -42,7 +42,8 @@ def of_benchmark(stage: Stage[Any]) -> dict[str, Any] | None:
 
 
 def _row(one: dict[str, Any], share: int) -> dict[str, Any]:
-    told = {word: (one.get(word) or {}).get(str(share)) for word in TIMES}
+    times: dict[str, dict[str, float | None]] = {word: one.get(word) or {} for word in TIMES}
+    told = {word: times[word].get(str(share)) for word in TIMES}
     speeds = {
         word: one.get(word) for word in ("output_tokens_per_second", "requests_per_second", "completed", "failed")
     }
