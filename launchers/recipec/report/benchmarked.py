@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ def of_benchmark(stage: Stage[Any]) -> dict[str, Any] | None:
     """Return what was measured of a server, JSON-ready; None where the stage has not run.
 
     `rows` are the measurements: tokens written and requests answered in a second, and for each of TIMES the milliseconds that
-    `share` percent of the requests did not exceed; None where there are none. `settings` are the points with what each held.
+    `share` percent of the requests did not exceed; None where there are none. `unbeaten` are those times in which nothing of its
+    workload wrote more as soon. What kept all measurements of a point from being made is one row, of no load. `settings` are the points with
+    why each was not chosen, which is empty for the best.
     """
     found, body = read_object(Path(stage.output) / FILE), stage.body
     if found is None:
@@ -25,7 +29,8 @@ def of_benchmark(stage: Stage[Any]) -> dict[str, Any] | None:
     limits: dict[str, Any] = found.get("slo") or {}
     share = limits.get("percentile", MEDIAN)
     best: dict[str, Any] | None = found.get("best")
-    rows = [_row(one, share) for one in found["measurements"]]
+    unbeaten = _unbeaten(found["fronts"])
+    rows = [_row(one, share, unbeaten.get((one["point"], one["load"]), [])) for one in found["measurements"]]
     lost = {one["point"]: one["why"] for one in found["others"]}
     return {
         "stage": stage.name,
@@ -36,12 +41,32 @@ def of_benchmark(stage: Stage[Any]) -> dict[str, Any] | None:
         "best": best,
         "settings": [{"point": one["name"], "why": lost.get(one["name"], "")} for one in found["points"]],
         "left_out": [{"point": one.name, "why": one.why} for one in body.left_out],
-        "rows": rows,
+        "rows": list(_once(rows)),
         "fronts": found["fronts"],
     }
 
 
-def _row(one: dict[str, Any], share: int) -> dict[str, Any]:
+def _unbeaten(fronts: dict[str, dict[str, list[list[str]]]]) -> dict[tuple[str, str], list[str]]:
+    """Return in which of the times a measurement, by its point and load, is on the front of its workload."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for front in fronts.values():
+        for word in TIMES:
+            for point, load in front[word]:
+                found.setdefault((point, load), []).append(word)
+    return found
+
+
+def _once(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows, those of a point that have all one problem as one."""
+    for _, each in groupby(rows, key=lambda row: row["point"]):
+        own = list(each)
+        if len(own) > 1 and own[0]["problem"] and len({row["problem"] for row in own}) == 1:
+            yield {**own[0], "load": None}
+        else:
+            yield from own
+
+
+def _row(one: dict[str, Any], share: int, unbeaten: list[str]) -> dict[str, Any]:
     times: dict[str, dict[str, float | None]] = {word: one.get(word) or {} for word in TIMES}
     told = {word: times[word].get(str(share)) for word in TIMES}
     speeds = {
@@ -53,5 +78,6 @@ def _row(one: dict[str, Any], share: int) -> dict[str, Any]:
         "workload": one["workload"],
         **speeds,
         **told,
+        "unbeaten": unbeaten,
         "problem": one["problem"],
     }

@@ -24,6 +24,7 @@ from recipec.report.words import (
     p_text,
     quantised_cells,
     score_json_text,
+    settings_text,
     short,
 )
 
@@ -184,8 +185,8 @@ def _quantised(rows: list[Mapping[str, Any]]) -> list[str]:
 def _benchmark(one: Mapping[str, Any]) -> list[str]:
     """Return how fast a server answered, by which settings."""
     lines = [f"Speed of {inert(one['of'])}: {inert(chosen(one))}", ""]
-    lost = [(cell(row["point"]), cell(row["why"])) for row in one["settings"] if row["why"]]
-    lost += [(cell(row["point"]), cell(f"left out: {row['why']}")) for row in one["left_out"]]
+    lost = [(cell(settings_text(row["point"])), cell(row["why"])) for row in one["settings"] if row["why"]]
+    lost += [(cell(settings_text(row["point"])), cell(f"left out: {row['why']}")) for row in one["left_out"]]
     lines += (
         _folded(
             f"Other settings of {one['of']}",

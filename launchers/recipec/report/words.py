@@ -92,7 +92,15 @@ def measured_on(rows: Iterable[Mapping[str, Any]]) -> str:
     return f"Perplexity by token, before and after on the same rows, which were not read to quantise: {told}. It says little of a task: compare the scores too."
 
 
-MEASURED = ("settings", "load", "tokens/s", "requests/s", *(f"{what}, ms" for what in TIMES.values()), "failed")
+MEASURED = (
+    "settings",
+    "load",
+    "tokens/s",
+    "requests/s",
+    *(f"{what}, ms" for what in TIMES.values()),
+    "unbeaten in",
+    "failed",
+)
 
 
 def settings_text(point: str) -> str:
@@ -102,11 +110,13 @@ def settings_text(point: str) -> str:
 
 def measured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a measurement as the cells of a row."""
+    load = row["load"] or "every load"
     if row["problem"]:
-        return settings_text(row["point"]), row["load"], *["–"] * (len(TIMES) + 2), row["problem"]
+        return settings_text(row["point"]), load, *["–"] * (len(MEASURED) - 3), row["problem"]
     speeds = [f"{row['output_tokens_per_second']:,.0f}", short(row["requests_per_second"])]
     times = [f"{row[word]:,.1f}" if row[word] is not None else "not seen" for word in TIMES]
-    return settings_text(row["point"]), row["load"], *speeds, *times, f"{row['failed']:,}"
+    unbeaten = ", ".join(TIMES[word] for word in row["unbeaten"]) or "–"
+    return settings_text(row["point"]), load, *speeds, *times, unbeaten, f"{row['failed']:,}"
 
 
 def chosen(one: Mapping[str, Any]) -> str:
@@ -127,7 +137,7 @@ def chosen(one: Mapping[str, Any]) -> str:
 def measured_note(one: Mapping[str, Any]) -> str:
     """Return what the numbers of a server's measurements are."""
     share = f"times that {one['share']} % of requests did not exceed" if one["share"] != 50 else "medians of times"
-    return f"Measured by {one['tool']}; {share}. Each once: differences of a few percent are chance. The line joins what no other beats in both."
+    return f"Measured by {one['tool']}; {share}. Each once: differences of a few percent are chance. Unbeaten is what nothing else of the workload exceeds in tokens a second at so short a time."
 
 
 __all__ = [
