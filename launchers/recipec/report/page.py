@@ -19,6 +19,7 @@ from recipec.report.scores import number
 from recipec.report.words import (
     MANY,
     MEASURED,
+    MEASURED_NUMBERS,
     QUANTISED,
     chosen,
     count,
@@ -60,6 +61,7 @@ def page(data: Mapping[str, Any]) -> str:
         comparisons=sum(len(row["changes"]) for row in data["scores"]),
         quantised_columns=QUANTISED,
         measured_columns=MEASURED,
+        measured_numbers=MEASURED_NUMBERS,
         speeds=[(one, _colours(one), list(_scattered(one))) for one in data["benchmarks"]],
     )
 

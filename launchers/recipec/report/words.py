@@ -101,6 +101,9 @@ MEASURED = (
     "unbeaten in",
     "failed",
 )
+MEASURED_NUMBERS = tuple(
+    index for index, name in enumerate(MEASURED) if name not in ("settings", "load", "unbeaten in")
+)  # the columns that hold numbers
 
 
 def settings_text(point: str) -> str:
@@ -143,6 +146,7 @@ def measured_note(one: Mapping[str, Any]) -> str:
 __all__ = [
     "MANY",
     "MEASURED",
+    "MEASURED_NUMBERS",
     "QUANTISED",
     "Change",
     "chosen",
