@@ -346,43 +346,36 @@ def pasted(chosen: dict | None, slo: dict | None) -> str:
     return head + (f"serve:\n{words}" if words else "serve: {}  # as it was\n")
 
 
+def concluded(settings: dict, rows: Sequence[dict]) -> dict:
+    """Return all that is written of the measurements: they themselves, what no other beats, and what is best."""
+    slo, words = settings["slo"], ("name", "settings")
+    share = str((slo or {}).get("percentile", 50))
+    fronts: dict[str, dict] = {}
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        own = [row for row in rows if row["workload"] == workload]
+        fronts[workload] = {word: [[row["point"], row["load"]] for row in front(own, word, share)] for word in TIMES}
+    chosen, others = choose(settings["points"], rows, slo)
+    points = [{word: one[word] for word in words} for one in settings["points"]]
+    told = {word: settings[word] for word in ("tool", "release", "slo")}
+    return {**told, "points": points, "measurements": rows, "fronts": fronts, "best": chosen, "others": others}
+
+
 def main(settings: dict, server: dict) -> None:
     """Measure all, and write what was found and what is best of it."""
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: sys.exit(130))
-    output, slo = Path(settings["output"]), settings["slo"]
+    output = Path(settings["output"])
     output.mkdir(parents=True, exist_ok=True)
     rows: list[dict] = []
     for point in settings["points"]:
         rows += measure(settings, server, point, folder(output, point["name"]))
-    share = str((slo or {}).get("percentile", 50))
-    workloads = dict.fromkeys(row["workload"] for row in rows)
-    fronts = {
-        workload: {
-            word: [
-                [row["point"], row["load"]]
-                for row in front([one for one in rows if one["workload"] == workload], word, share)
-            ]
-            for word in TIMES
-        }
-        for workload in workloads
-    }
-    chosen, others = choose(settings["points"], rows, slo)
-    found = {
-        "tool": settings["tool"],
-        "release": settings["release"],
-        "slo": slo,
-        "points": [{"name": one["name"], "settings": one["settings"]} for one in settings["points"]],
-        "measurements": rows,
-        "fronts": fronts,
-        "best": chosen,
-        "others": others,
-    }
+    found = concluded(settings, rows)
+    chosen = found["best"]
     write(output / settings["file"], dump(found))
     if all(row["problem"] for row in rows):
         forget(settings, output)
         raise Wrong(f"nothing was measured: {rows[0]['problem']}")
-    write(output / settings["chosen"], pasted(chosen, slo))
+    write(output / settings["chosen"], pasted(chosen, settings["slo"]))
     say(f"the best: {chosen['point']}" if chosen else "no settings held the limits")
 
 
