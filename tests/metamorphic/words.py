@@ -61,10 +61,20 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("options",): ({"layers_to_transform": [0]},),
     ("holdout",): ("3%", 40),
     ("decay",): ("20%", 30),
+    ("benchmark", "warmup"): (3, 5),
     ("warmup",): ("7%", 20),
     ("every",): (40, 20),
     ("evaluate_every",): (40, 20),
 }
+OTHER_KINDS = {
+    "merge",
+    "generate",
+    "script",
+    "quantize",
+    "serve",
+    "benchmark",
+    "evaluate",
+}  # of stages: words that say so
 # How a finding calls what these words give.
 CALLED = {
     "per_node": ("GPU", "GPUs", "processes"),
@@ -168,7 +178,8 @@ def _members(
         names = list(said["tasks"]) if said else []
     else:
         names = [*value, "OTHER"]
-    used, trains = recipe.get("trainer", "axolotl"), "train" in recipe or "stages" in recipe
+    used, stages = recipe.get("trainer", "axolotl"), recipe.get("stages") or ()
+    trains = "train" in recipe or any("train" in stage or not OTHER_KINDS & {*stage} for stage in stages)
     defaults = {used: releases(used)[0]} if name == "versions" and releases(used) and trains else {}
     for one in names:
         yield one, inner, value.get(one, defaults.get(one))
@@ -235,7 +246,12 @@ def _of(kind: Any, limits: tuple[Any, ...], now: Any, salt: str) -> Iterator[Any
         yield from (*choices[start:], *choices[:start])
     elif get_origin(kind) is list:
         inner = get_args(kind)[0]
-        yield from ([value] for value in get_args(inner)) if get_origin(inner) is Literal else (["other"],)
+        [(of, own)] = flat(inner)
+        numbers = of in (int, float, bool)
+        if numbers or get_origin(of) is Literal:
+            yield from ([value] for value in (_of(of, own, None, salt) if numbers else get_args(of)))
+        else:
+            yield ["other"]
     elif kind is bool:
         yield from (True, False)
     elif kind is str:

@@ -196,9 +196,12 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5}
     """
-    if recipe.train is not None or see.said.part.own is not None:
+    several = see.said.part.own is not None
+    if recipe.train is not None or (several and any(one.kind == "train" for one in see.plan.stages)):
         return
-    for word in WITH_TRAINING:
+    if several and (recipe.script is None or see.said.part.kind == "script"):
+        return  # of stages, all but the whole recipe's program is judged by what acts on it
+    for word in ("script",) if several else WITH_TRAINING:
         if see.otherwise(word) and not (word == "data" and recipe.model.from_scratch is not None):
             yield Fault(word, f"{word} is given, but nothing is trained", f"add train, or drop {word}")
 
