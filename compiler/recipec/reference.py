@@ -176,7 +176,7 @@ def _yaml(name: str, example: dict[str, Any]) -> list[str]:
         if word == "stages":
             lines.append("  " * depth + "- name: combined")
             depth += 1
-    listed = last in ("rewards", "stages") or (last == "train" and bool(around))
+    listed = last in ("rewards", "stages", "workloads", "points") or (last == "train" and bool(around))
     lines.append("  " * depth + f"{last}:")
     indent = "  " * (depth + 1)
     for index, (key, value) in enumerate(example.items()):
