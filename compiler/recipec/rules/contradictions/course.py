@@ -199,7 +199,7 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
     several = see.said.part.own is not None
     if recipe.train is not None or (several and any(one.kind == "train" for one in see.plan.stages)):
         return
-    if several and (recipe.script is None or see.said.part.kind == "script"):
+    if several and (recipe.script is None or see.said.part.script is not None):
         return  # of stages, all but the whole recipe's program is judged by what acts on it
     for word in ("script",) if several else WITH_TRAINING:
         if see.otherwise(word) and not (word == "data" and recipe.model.from_scratch is not None):
