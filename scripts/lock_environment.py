@@ -185,6 +185,15 @@ ENVIRONMENTS = {
     "llmcompressor-0.14.0.1": Wanted("llm-compressor 0.14.0.1", LLMCOMPRESSOR, (), 0.6, 2.1, 2),
     "gptqmodel-7.6.0": Wanted("GPTQModel 7.6.0", GPTQMODEL, (), 0.6, 2.1, 4),
     "lm-eval-0.4.13": Wanted("lm-evaluation-harness 0.4.13, for served models", ASKING, (), 0.3, 0.9, 1),
+    "inspect-ai-0.3.285": Wanted(
+        "inspect-ai 0.3.285",
+        ("inspect-ai==0.3.285", "openai", "soupsieve<4"),  # a later one needs Python 3.11.5
+        (),
+        0.1,
+        0.4,
+        1,
+    ),
+    "guidellm-0.8.1": Wanted("GuideLLM 0.8.1", ("torch==2.13.0", "guidellm==0.8.1"), (), 0.6, 1.5, 2),
     "ray-2.60.0": Wanted(
         "Ray Train 2.60.0",
         ("torch==2.13.0", "ray[train]==2.60.0", "transformers==5.16.1", "accelerate==1.13.0", "numpy"),

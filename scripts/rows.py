@@ -104,7 +104,7 @@ def identity(row: Row) -> Any:
         return None if function is None else getattr(function, "__code__", function)
 
     own = tuple(key.rpartition(".")[2] for key in row.keys)
-    return row._replace(keys=own, say=code(row.say), back=code(row.back))
+    return row.replaced(keys=own, say=code(row.say), back=code(row.back))
 
 
 def counts() -> dict[str, tuple[int, int]]:

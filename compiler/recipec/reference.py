@@ -165,6 +165,10 @@ def _is_list(field: dict[str, Any]) -> bool:
     return any(part.get("type") == "array" for part in (field, *field.get("anyOf", [])))
 
 
+# What an item of a list begins with, around an example of a section in it.
+ITEMS = {"stages": "name: combined", "judge": "benchmark: mt_bench", "by": "model: gpt-4.1-2025-04-14"}
+
+
 def _yaml(name: str, example: dict[str, Any]) -> list[str]:
     """Return the lines of an example where it stands in a recipe: under the names of the sections around it."""
     lines: list[str] = []
@@ -173,10 +177,10 @@ def _yaml(name: str, example: dict[str, Any]) -> list[str]:
     for word in around:
         lines.append("  " * depth + f"{word}:")
         depth += 1
-        if word == "stages":
-            lines.append("  " * depth + "- name: combined")
+        if word in ITEMS:
+            lines.append("  " * depth + f"- {ITEMS[word]}")
             depth += 1
-    listed = last in ("rewards", "stages") or (last == "train" and bool(around))
+    listed = last in ("rewards", "workloads", "points", *ITEMS) or (last == "train" and bool(around))
     lines.append("  " * depth + f"{last}:")
     indent = "  " * (depth + 1)
     for index, (key, value) in enumerate(example.items()):

@@ -216,6 +216,7 @@ class Traced:
             ("merge", part.merge),
             ("quantize", part.quantize),
             ("serve", part.serve),
+            ("benchmark", part.benchmark),
         ):
             node = part.tree.entries.get(word)
             if isinstance(held, BaseModel) and isinstance(node, Mapping):

@@ -11,6 +11,7 @@ from recipec.diagnostics import Finding, tidy
 from recipec.facts.presets import written_out
 from recipec.language import Recipe
 from recipec.language.base import BEST, Section
+from recipec.language.benchmark import Benchmark
 from recipec.language.quantize import Quantize
 from recipec.language.serve import Serve
 from recipec.language.stages import Generate, Merge, Stage, StageScript
@@ -19,7 +20,7 @@ from recipec.suggest import nearest
 
 S = TypeVar("S", bound=Section)
 HEAD = frozenset(
-    ["name", "start_from", "parent_adapter", "merge", "quantize", "serve", "generate", "script"]
+    ["name", "start_from", "parent_adapter", "merge", "quantize", "serve", "benchmark", "generate", "script"]
 )  # words of a stage that are not words of the recipe
 SHARED = frozenset(Stage.model_fields) - HEAD  # words that a recipe and its stages both have
 INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe where it says nothing
@@ -28,13 +29,14 @@ INHERITED = SHARED - {"evaluate"}  # those that a stage takes from the recipe wh
 KINDS = {
     "quantize": frozenset(["name", "start_from", "quantize", "hardware"]),
     "serve": frozenset(["name", "start_from", "serve", "hardware"]),
+    "benchmark": frozenset(["name", "start_from", "benchmark"]),
     "generate": frozenset(["name", "start_from", "generate", "rollout", "rewards", "hardware"]),
     "script": frozenset(["name", "start_from", "script", "hardware"]),
     "evaluate": frozenset(["name", "start_from", "evaluate", "hardware"]),
 }
 RESERVED = frozenset(["base", "tuned", "init", "train", "merge", "evaluate", "gate", "hardware"])
 FOLDERS = frozenset(["environments", "events", "lock", "logs", "nodes", "prepared"])
-MADE = re.compile(r"(?:evaluate|prepared|serve|answers|judge|code)-.+")
+MADE = re.compile(r"(?:evaluate|prepared|serve|answers|judge|code)-.+|.+-(?:answers|judge)-.+")
 ASKS = frozenset(["evaluate", "benchmark"])  # kinds that a server can be asked by
 NO_STAGE = frozenset(["base"])  # what start_from may name beside a stage before
 
@@ -59,6 +61,7 @@ class Part(NamedTuple):
     script: StageScript | None = None
     quantize: Quantize | None = None
     serve: Serve | None = None
+    benchmark: Benchmark | None = None
 
     @property
     def kind(self) -> str:
@@ -67,6 +70,7 @@ class Part(NamedTuple):
             "merge": self.merge,
             "quantize": self.quantize,
             "serve": self.serve,
+            "benchmark": self.benchmark,
             "generate": self.generate,
             "script": self.script,
         }
@@ -154,7 +158,7 @@ def _bind_course(tree: Mapping) -> tuple[Course | None, list[Finding]]:
             name, merge = str(said["name"]), _merge(own)
             rows, script = _section(own, "generate", Generate), _section(own, "script", StageScript)
             bits, server = _section(own, "quantize", Quantize), _section(own, "serve", Serve)
-            kinds = (merge, rows, script, bits, server)
+            kinds = (merge, rows, script, bits, server, _section(own, "benchmark", Benchmark))
             parts.append(Part(name, recipe, laid, own, path, start, parent, (), *kinds))
     if whole is None or len(parts) < len(stages.nodes) or any(finding.code != "R001" for finding in findings):
         return None, _once(findings)

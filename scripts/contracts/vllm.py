@@ -1,6 +1,6 @@
 """Extract what `vllm serve --config FILE` reads: every option of its parser, as a key without the dashes.
 
-vLLM itself needs no GPU to make its parser. Types are those of the fields that the options fill.
+And what `vllm bench sweep serve --bench-params FILE` reads: by name, the options of `vllm bench serve`, with underscores. vLLM itself needs no GPU to make its parser. Types are those of the fields that the options fill.
 """
 
 from __future__ import annotations
@@ -44,7 +44,20 @@ def build() -> dict[str, Node]:
     keys["kv-cache-dtype"]["choices"] = list(typing.get_args(import_module("vllm.config.cache").CacheDType))
     keys["quantization"]["type"] = node("str")["type"]
     keys["model"] = node("str", doc="The model to serve; on the command line it stands by itself.")
-    return {"serve": node("map", keys=keys)}
+    return {"serve": node("map", keys=keys), "sweep_bench": {**node("map"), "values": node("map", keys=bench())}}
+
+
+def bench() -> dict[str, Node]:
+    """Return the options of `vllm bench serve`."""
+    parser = import_module("vllm.utils.argparse_utils").FlexibleArgumentParser()
+    import_module("vllm.benchmarks.serve").add_cli_args(parser)
+    found: dict[str, Node] = {}
+    for action in parser._actions:
+        for name in action.option_strings:
+            if name.startswith("--") and name != "--help":
+                word = name.removeprefix("--").replace("-", "_")
+                found[word] = option(action, action.type if action.type in PLAIN else str) | common.short(action.help)
+    return found
 
 
 def hints_of(cls: Any) -> dict[str, Any]:
@@ -75,6 +88,7 @@ def option(action: argparse.Action, hint: Any) -> Node:
         return node("list", "str", items=items)
     one = node(*names)
     choices = action.choices if action.choices else told.get("choices", [])
+    choices = sorted(choices) if isinstance(choices, set | frozenset) else choices  # whose order is another each time
     if choices and names <= {"str", "int", "float"} and (action.choices or names == {"str"}):
         one["choices"] = [choice for choice in choices if choice is not None]
     return one

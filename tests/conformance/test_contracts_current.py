@@ -38,6 +38,7 @@ HELD = {
     ("llmcompressor", "0.14.0.1"): "llmcompressor-0.14.0.1",
     ("gptqmodel", "7.6.0"): "gptqmodel-7.6.0",
     ("vllm", "0.33.0"): "vllm-cli",
+    ("guidellm", "0.8.1"): "guidellm-0.8.1",
 }
 
 

@@ -294,6 +294,58 @@ def _served() -> dict[str, Any]:
 
 
 COURSES["course-served"] = _served()
+
+
+def _judged() -> dict[str, dict[str, Any]]:
+    """Two models whose answers are judged, in every way that there is, with all that may be said of it; and one between two trainings."""
+    recipe = _course("trl", strategy="single")
+    first, second = recipe["stages"]
+    one = {
+        "model": "gpt-4.1",
+        "url": "https://judge.example/v1",
+        "key_variable": "JUDGE_KEY",
+        "price": {"input": 2.0, "output": 8.0},
+    }
+    two = {
+        "model": "local",
+        "url": "http://127.0.0.1:8000/v1",
+        "temperature": 0.5,
+        "max_tokens": 512,
+        "price": {"input": 0.0, "output": 0.0},
+    }
+    asked = {"questions": "data/question.jsonl", "by": [one, two], "allow": ["https://judge.example/v1"]}
+    more = {
+        "limit": 40,
+        "max_tokens": 512,
+        "temperature": 0.3,
+        "attempts": 2,
+        "max_unparsed": 0.1,
+        "max_cost": 9.0,
+        "connections": 4,
+    }
+    judged = [
+        {
+            "benchmark": "mt_bench",
+            "references": "data/reference.jsonl",
+            "prompts": "data/prompts.jsonl",
+            **asked,
+            **more,
+        },
+        {"benchmark": "mt_bench", "name": "both", "mode": "pairwise", "against": "base", **asked},
+        {"benchmark": "logickor", "questions": "LogicKor", "shots": "1-shot", "by": [two], "limit": 42},
+        {"benchmark": "pairs", "against_answers": "data/answers.jsonl", **asked},
+        {"benchmark": "rubric", "rubric": "It is short.", **asked},
+    ]
+    evaluate = {"models": ["first", "second"], "judge": judged, "server": "transformers_serve"}
+    model = {**recipe["model"], "base": "Qwen/Qwen2.5-7B-Instruct"}
+    own = {"name": "scores", "start_from": "first", "evaluate": {"judge": [judged[0], judged[4]]}}
+    return {
+        "course-judged": {**recipe, "model": model, "stages": [first, second], "evaluate": evaluate},
+        "course-judged-between": {**recipe, "model": model, "stages": [first, own, {**second, "start_from": "first"}]},
+    }
+
+
+COURSES |= _judged()
 SCRATCH = {
     f"scratch-{name}": {
         "recipe": 1,

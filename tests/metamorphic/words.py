@@ -49,6 +49,16 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("reasoning_parser",): ("qwen3", "deepseek_r1"),
     ("host",): ("127.0.0.2", "127.0.0.3"),
     ("url",): ("http://other:5000/score",),
+    ("by", "url"): ("https://judge.example/v1", "http://127.0.0.1:8000/v1", "http://localhost:9000/v1"),
+    ("judge", "allow"): (["https://judge.example/v1", "https://other.example/v1"],),
+    ("judge", "name"): ("other", "another"),
+    ("judge", "against"): ("base", "first"),
+    ("judge", "temperature"): (0.2, 0.9),
+    ("by", "temperature"): (0.2, "model"),
+    ("judge", "questions"): ("data/other.jsonl",),
+    ("references",): ("data/other.jsonl",),
+    ("prompts",): ("data/other.jsonl",),
+    ("against_answers",): ("data/other.jsonl",),
     ("function",): ("other",),
     ("target_pattern",): (".*q_proj", ".*v_proj"),
     ("adapter", "start_from"): ("org/adapter",),
@@ -62,10 +72,20 @@ TEXTS: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("options",): ({"layers_to_transform": [0]},),
     ("holdout",): ("3%", 40),
     ("decay",): ("20%", 30),
+    ("benchmark", "warmup"): (3, 5),
     ("warmup",): ("7%", 20),
     ("every",): (40, 20),
     ("evaluate_every",): (40, 20),
 }
+OTHER_KINDS = {
+    "merge",
+    "generate",
+    "script",
+    "quantize",
+    "serve",
+    "benchmark",
+    "evaluate",
+}  # of stages: words that say so
 # How a finding calls what these words give.
 CALLED = {
     "per_node": ("GPU", "GPUs", "processes"),
@@ -166,10 +186,11 @@ def _members(
     elif get_origin(key) is Literal:
         names = list(get_args(key))
     elif name == "require":
-        names = list(said["tasks"]) if said else []
+        names = list(said.get("tasks", ())) if said else []
     else:
         names = [*value, "OTHER"]
-    used, trains = recipe.get("trainer", "axolotl"), "train" in recipe or "stages" in recipe
+    used, stages = recipe.get("trainer", "axolotl"), recipe.get("stages") or ()
+    trains = "train" in recipe or any("train" in stage or not OTHER_KINDS & {*stage} for stage in stages)
     defaults = {used: releases(used)[0]} if name == "versions" and releases(used) and trains else {}
     for one in names:
         yield one, inner, value.get(one, defaults.get(one))
@@ -195,6 +216,11 @@ def needed(model: type[BaseModel], path: Path, recipe: dict[str, Any]) -> dict[s
         made = {"prompts": [{"path": "data/prompts.jsonl", "format": "prompt"}]}
     if path[-1] == "data" and "calibration" in path:
         made = {"path": "data/held.jsonl", "format": "chat"}
+    if path[-1] == "evaluate":
+        made = {"tasks": ["gsm8k"]}
+    if path[-1] == "judge":
+        by = [{"model": "judge", "url": "http://127.0.0.1:8000/v1"}]
+        made = {"benchmark": "rubric", "questions": "data/questions.jsonl", "rubric": "It is short.", "by": by}
     if path[-1] == "merge":
         made = {"adapters": {(recipe.get("stages") or [{"name": "first"}])[0]["name"]: 1.0}}
     if path == ("train",):
@@ -236,7 +262,12 @@ def _of(kind: Any, limits: tuple[Any, ...], now: Any, salt: str) -> Iterator[Any
         yield from (*choices[start:], *choices[:start])
     elif get_origin(kind) is list:
         inner = get_args(kind)[0]
-        yield from ([value] for value in get_args(inner)) if get_origin(inner) is Literal else (["other"],)
+        [(of, own)] = flat(inner)
+        numbers = of in (int, float, bool)
+        if numbers or get_origin(of) is Literal:
+            yield from ([value] for value in (_of(of, own, None, salt) if numbers else get_args(of)))
+        else:
+            yield ["other"]
     elif kind is bool:
         yield from (True, False)
     elif kind is str:

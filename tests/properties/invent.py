@@ -37,6 +37,7 @@ PATTERNS = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": ["A", "_x", "HF_HOME", "no"],
     r"^[^\W\d]\w*$": ["f", "점수", "exact", "class", "print"],
     r"^[^/.][^/]*\.(jsonl|json|parquet|csv)$": ["rows.jsonl", "a b.json", "행.parquet", "x.y.csv"],
+    r"^[a-z][a-z0-9_]{0,40}$": ["x", "mt_bench", "a" * 41, "no"],
     r"^[^-]": ["train.py", "a b.py", "./-x.py", "\n"],
 }
 

@@ -23,10 +23,11 @@ from fake_build import (
 
 from recipec import manifest
 from recipec.diagnostics import RecipeError, render
-from recipec.engine import logs, run, status, status_text
+from recipec.engine import course, logs, run, status, status_text
 from recipec.engine.build import load, preflight
 from recipec.engine.status import GONE
 from recipec.environments import EnvironmentInterrupted
+from recipec.kinds import kind
 from recipec.plan import FileRead
 from recipec.systems.registry import doing, system
 
@@ -236,6 +237,22 @@ def test_a_changed_evaluation_moves_its_old_results_aside(place: Path) -> None:
     assert "train: skipped" in said
     assert [path.name for path in Path("runs/demo/evaluate-base.previous").iterdir()] == ["results_2026.json"]
     assert [path.name for path in Path("runs/demo/evaluate-base").iterdir()] == ["new"]
+
+
+def test_what_was_answered_stays_where_what_asks_has_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course, "kind", lambda name: kind(name).replaced(keeps=("asked", "not-there")))
+    ask = "mkdir -p runs/demo/evaluate-MODEL/asked; echo 1 >> runs/demo/evaluate-MODEL/asked/one"
+    make(place, evaluate=ask)
+    assert run_here()[0] == 0
+    make(place, evaluate=f"{ask}; true")
+    assert run_here()[0] == 0
+    asked = Path("runs/demo/evaluate-base/asked/one")
+    assert asked.read_text() == "1\n1\n"
+    assert list(Path("runs/demo/evaluate-base.previous").iterdir()) == []
+    make(place, evaluate=f"{ask}; true; true")
+    assert run_here(fresh=True)[0] == 0  # to ask anew is what that says
+    assert asked.read_text() == "1\n"
+    assert Path("runs/demo/evaluate-base.previous-2/asked/one").read_text() == "1\n1\n"
 
 
 def test_one_run_at_a_time(place: Path) -> None:

@@ -86,7 +86,7 @@ def verdict(
     task, metric = name_of(word)
     condition = {"said": f"{word} {text}", "task": task, "metric": metric, "model": "tuned", **read._asdict()}
     models = {
-        name: {"path": "org/model", "adapter": None, "scores": name, **settings.get(name, {})}
+        name: [{"path": "org/model", "adapter": None, "scores": name, **settings.get(name, {})}]
         for name in ("tuned", "base")
         if (place / name).exists()
     }
@@ -200,7 +200,7 @@ def test_without_results_it_says_what_to_do(tmp_path: Path) -> None:
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.5, 0.99), st.floats(0, 0.5))
 def test_more_confidence_never_lets_more_pass(value: float, wanted: float, confidence: float, error: float) -> None:
     condition = {"task": "t", "metric": None, "model": "m", "operator": ">=", "against": None, "offset": wanted}
-    scores = {"m": (Path("none"), {"results": {"t": {"acc,none": value, "acc_stderr,none": error}}})}
+    scores = {"m": [(Path("none"), {"results": {"t": {"acc,none": value, "acc_stderr,none": error}}})]}
     strict = judge["judge"](condition, scores, confidence)["verdict"]
     bare = judge["judge"](condition, scores, 0.5)["verdict"]
     assert bare in ("holds", "refuted")

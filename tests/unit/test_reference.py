@@ -73,9 +73,10 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
             recipe |= needed
     for word, value in YAML(typ="safe").load(block).items():
         recipe[word] = value if isinstance(value, list) else {**recipe.get(word, {}), **value}
-    if (
-        "merge:" in block or "generate:" in block or "quantize:" in block or "serve:" in block
-    ):  # it takes what stages before it leave
+    if "stages:" in block and any(
+        f"{word}:" in block for word in ("merge", "generate", "quantize", "serve", "benchmark")
+    ):
+        # it takes what stages before it leave
         before = [
             {"name": "maths", "adapter": {"rank": 8}},
             {"name": "korean", "start_from": "base", "adapter": {"rank": 8}},
@@ -92,8 +93,15 @@ def test_the_example_compiles(block: str, tmp_path: Path) -> None:
     for stage in recipe.get("stages", ()):  # what the sections around an example must say
         if "quantize" in stage:
             stage["quantize"].setdefault("scheme", "w4a16")
+        if "benchmark" in stage:
+            stage["benchmark"].setdefault("workloads", [{"name": "chat", "input": 256, "output": 64}])
         if "gpu" in stage.get("hardware", {}):
             stage["hardware"].setdefault("per_node", 1)
+    for judged in recipe.get("evaluate", {}).get("judge", ()):
+        judged.setdefault("questions", "questions.jsonl")
+        judged.setdefault("allow", ["https://api.openai.com/v1"])
+        for by in judged["by"]:
+            by.setdefault("url", "https://api.openai.com/v1")
     recipe = {word: value for word, value in recipe.items() if value is not None}
     file = tmp_path / "x.yaml"
     file.write_text(json.dumps(recipe), encoding="utf-8")

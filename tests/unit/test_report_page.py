@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import measured_run
 import pytest
 import reported_run
 from browser import Browser, chromium, started
@@ -44,6 +45,10 @@ CHARTS = """
 [...document.querySelectorAll("figure")].map(one => [one.dataset.stage, one.dataset.chart,
   [...one.querySelectorAll("polyline:not(.smooth)")].map(line => line.points.length)])
 """
+SCATTERS = """
+[...document.querySelectorAll("figure[data-scatter]")].map(one => [one.dataset.scatter, one.querySelectorAll("circle").length,
+  [...one.querySelectorAll("polyline.front")].map(line => line.points.length), one.querySelectorAll("line.limit").length])
+"""
 NARROWEST = "Math.min(...[...document.querySelectorAll('th, td')].filter(c => c.getClientRects().length && c.innerText.trim()).map(c => c.clientWidth))"
 ROWS = '[...document.querySelectorAll("#scores tbody tr")].map(row => row.innerText)'
 
@@ -71,15 +76,16 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
         }
         other = {f"rate-{n}": reported_run.make(folder, f"rate-{n}", f"{n}e-4", n) for n in range(3, 8)}
         pages = {name: write_report(run) for name, run in runs.items()}
+        pages["measured"] = write_report(speeds := measured_run.make(folder))
         pages["many"] = write_comparison({**runs, **other}, folder / "runs")
-        data = {name: report_json(run) for name, run in runs.items()}
+        data = {name: report_json(run) for name, run in {**runs, "measured": speeds}.items()}
         both = write_comparison(runs, folder / "runs")
         return Reported({**pages, "both": both}, {**data, "both": comparison_data(runs)})
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["course", "second", "both", "many"])
+@pytest.mark.parametrize("name", ["course", "second", "both", "many", "measured"])
 def test_a_page_fits_and_can_be_read(browser: Browser, reported: Reported, name: str, width: int, dark: bool) -> None:
     browser.open(reported.pages[name], width=width, dark=dark)
     texts = browser.run(CONTRAST)
@@ -122,6 +128,20 @@ def test_every_curve_has_its_points(browser: Browser, reported: Reported) -> Non
     browser.open(reported.pages["both"], width=1280)
     assert browser.run(CHARTS) == (wanted := _points(reported.data["both"]))
     assert len(wanted[0][2]) == 4
+
+
+def test_what_a_server_reached_is_drawn_with_what_nothing_beats(browser: Browser, reported: Reported) -> None:
+    browser.open(reported.pages["measured"], width=1200)
+    [found] = reported.data["measured"]["benchmarks"]
+    drawn = browser.run(SCATTERS)
+    assert [chart[0] for chart in drawn] == [f"{one}: tokens in a second over {what}" for one in ("chat", "papers") for what in ("first token", "between tokens")]  # fmt: skip
+    for title, dots, front, limits in drawn:
+        own = [row for row in found["rows"] if row["workload"] == title.partition(":")[0] and not row["problem"]]
+        word = "first_token_ms" if "first" in title else "between_tokens_ms"
+        unbeaten = [row for row in own if word in row["unbeaten"]]
+        assert dots == len(own)
+        assert front == ([len(unbeaten)] if len(unbeaten) > 1 else [])
+        assert limits == 1
 
 
 @pytest.mark.parametrize("name", ["course", "both"])

@@ -79,7 +79,7 @@ def _after(graph: Graph, made: tuple[Made, ...]) -> Graph:
     if left:
         scores = {**graph.scores, **scored(made)}
         graph = graph.replaced(rows={**graph.rows, **rows}, scores=scores, stages={**graph.stages, **left})
-    if not hands:
+    if not hands and not merged:
         return graph
     return graph.replaced(
         models={**graph.models, **hands},

@@ -15,9 +15,12 @@ REGISTRY = {
     "stack": "recipec.kinds.stack",
     "quantize": "recipec.kinds.quantize",
     "serve": "recipec.kinds.serve",
+    "benchmark": "recipec.kinds.benchmark",
     "generate": "recipec.kinds.generate",
     "script": "recipec.kinds.script",
     "evaluate": "recipec.kinds.evaluate",
+    "answers": "recipec.kinds.answers",
+    "judge": "recipec.kinds.judge",
     "checkpoints": "recipec.kinds.checkpoints",
     "gate": "recipec.kinds.gate",
 }

@@ -12,7 +12,7 @@ from recipec.decide.said import Decided, Said, plain, section
 from recipec.facts.models import KnownModel, fitting, follows, is_folder, known_model
 from recipec.facts.presets import presets
 from recipec.facts.schemes import schemes
-from recipec.kinds import code, gate
+from recipec.kinds import code, gate, judge
 from recipec.kinds.code import Code
 from recipec.kinds.kind import Kind
 from recipec.kinds.serve import Serve, Served, served
@@ -155,7 +155,7 @@ def measured(say: Said, graph: Graph, given: EvaluateWords, models: Mapping[str,
         server = graph.services.get(name)
         if code.asked(given):
             found.append(one(say, graph, given, name, handed, own or f"evaluate-{name.replace('@', '-')}", server))
-    return tuple(found)
+    return (*found, *judge.judged(say, graph, given, models, known(graph), own))
 
 
 def one(
@@ -346,4 +346,12 @@ def _sentence(stage: Stage[Evaluate]) -> str:
 
 # of the machine, nothing takes several nodes
 ACTS = ("model", "preset", "hardware.gpu", "hardware.host_memory_gib", "track.telemetry", "output")
-KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS)
+# what scores depend on beside the model
+TERMS = ("few_shot", "limit", "task_folder")
+
+
+def _keys(s: Evaluate) -> tuple[str, ...]:
+    return (s.server.key_variable,) if s.server is not None and s.server.key_variable is not None else ()
+
+
+KIND = Kind("evaluate", Evaluate, "Evaluates.", decide, _sentence, ACTS, terms=TERMS, keys=_keys)

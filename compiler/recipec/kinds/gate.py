@@ -56,7 +56,10 @@ class Scored(Record, frozen=True):
 
 
 class Gate(Record, frozen=True):
-    """Ends the course unless all conditions hold with a confidence: the share of one-sided tests that are right by chance."""
+    """Ends the course unless all conditions hold with a confidence: the share of one-sided tests that are right by chance.
+
+    A model stands in `models` once for each folder of its scores.
+    """
 
     output: str
     confidence: float
@@ -92,6 +95,7 @@ def after(say: Said, graph: Graph, given: EvaluateWords, own: Iterable[Made]) ->
     made = tuple(own)
     if not given.require or not made:
         return ()
+    stages = [*graph.stages.values(), *(one.stage for one in made)]
     evaluations = {**graph.scores, **scored(made)}
     subject = list(scored(made))[-1]
     conditions: list[Condition] = []
@@ -102,8 +106,12 @@ def after(say: Said, graph: Graph, given: EvaluateWords, own: Iterable[Made]) ->
         conditions.append(Condition(f"{word} {text}", task, metric, subject, read.operator, read.against, read.offset))
     if not conditions:
         return ()
-    names = dict.fromkeys(one for condition in conditions for one in (condition.model, condition.against) if one)
-    stages = [evaluations[name] for name in names]
+    used: dict[str, dict[str, Stage[Any]]] = {}  # by model, then by the stage's name
+    for condition in conditions:
+        for model in (condition.model, condition.against):
+            if model is not None:
+                found = measuring(stages, model, condition.task) or evaluations[model]
+                used.setdefault(model, {})[found.name] = found
     name = NAME if say.part.own is None else f"{say.part.name}-{NAME}"
     output = graph.folder(name)
     places = [indexed("evaluate.require", word) for word in given.require]
@@ -111,7 +119,11 @@ def after(say: Said, graph: Graph, given: EvaluateWords, own: Iterable[Made]) ->
         Gate,
         output=say.rule(output, "results of a run stay out of the emitted files", "name"),
         confidence=say.word("evaluate.confidence", given.confidence),
-        models=several(say.rule(_scored(stage), "what is compared", "evaluate.models") for stage in stages),
+        models=several(
+            say.rule(_scored(model, one), "what is compared", "evaluate.models")
+            for model, ones in used.items()
+            for one in ones.values()
+        ),
         conditions=say.rule(tuple(conditions), "as required", *places),
     )
     stage = Stage(
@@ -120,7 +132,7 @@ def after(say: Said, graph: Graph, given: EvaluateWords, own: Iterable[Made]) ->
         system="",
         release="",
         environment="",
-        inputs=tuple(Input(one.name, one.outputs[0]) for one in stages),
+        inputs=tuple(Input(one.name, one.outputs[0]) for ones in used.values() for one in ones.values()),
         outputs=(),
         reads=(),
         resources=Resources("cpu", None, 1, 1),
@@ -131,14 +143,23 @@ def after(say: Said, graph: Graph, given: EvaluateWords, own: Iterable[Made]) ->
     return (Made(stage, body.origins),)
 
 
-def _scored(stage: Stage[Any]) -> Scored:
-    scores, model = stage.outputs[0], stage.inputs[0].output
-    assert isinstance(scores, ScoresOutput)
+def measuring(stages: Iterable[Stage[Any]], model: str, task: str) -> Stage[Any] | None:
+    """Return the last of some stages that measures a model on a task; None where none does."""
+    found: Stage[Any] | None = None
+    for stage in stages:
+        for output in stage.outputs:
+            if isinstance(output, ScoresOutput) and output.model == model:
+                found = stage if is_among(task, [one for text in output.tasks for one in text.split(",")]) else found
+    return found
+
+
+def _scored(name: str, stage: Stage[Any]) -> Scored:
+    model = stage.inputs[0].output
     assert isinstance(model, ModelOutput)
     server = getattr(stage.body, "server", None)
     if server is not None:  # which is asked for a name
-        return Scored(scores.model, server.model, None, scores.place)
-    return Scored(scores.model, model.path, model.adapter, scores.place)
+        return Scored(name, server.model, None, stage.outputs[0].place)
+    return Scored(name, model.path, model.adapter, stage.outputs[0].place)
 
 
 def _sentence(stage: Stage[Gate]) -> str:

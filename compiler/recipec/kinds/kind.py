@@ -18,6 +18,9 @@ class Kind(Record, frozen=True):
     `acts` are the plan paths that make a difference whatever the system: the machine is what resources come of. `sentence`
     says for a reviewer what a stage does, `section` gives it a section of its own in PLAN.md. `wants` says of a value at a
     plan path of a body what must be changed first for it to stand there, in the recipe's words; an empty text: nothing.
+    `terms` are the paths of a body that scores depend on beside the model: those that are compared must have the same.
+    `keys` are the environment variables with keys that a body needs where it runs. `keeps` are names in its output that it finds
+    again by what it asks for: they stay where it starts over for what has changed.
     `refusal` is the exit code of a stage that did its work, and says that the course must not go on; None where it has no say.
     """
 
@@ -30,3 +33,6 @@ class Kind(Record, frozen=True):
     section: Callable[[Stage[Any], Plan], list[str]] = lambda _stage, _plan: []
     wants: Callable[[Any, str, Any], str] = lambda _body, _path, _value: ""
     refusal: int | None = None
+    terms: tuple[str, ...] = ()
+    keys: Callable[[Any], tuple[str, ...]] = lambda _body: ()
+    keeps: tuple[str, ...] = ()

@@ -136,7 +136,8 @@ def behind(say: Said, graph: Graph, handed: Handed, word: str) -> tuple[tuple[Ma
     known = next((one for one in graph.services.values() if one.inputs[0] in inputs), None)
     if known is not None:
         return (), known
-    tool = say.rule(_able(graph)[0], "what serves there", word, "hardware.gpu")
+    given = say.recipe.evaluate.server if say.recipe.evaluate is not None else None
+    tool = say.take("evaluate.server", given, _able(graph)[0], "what serves there", word, "hardware.gpu")
     before, parent = _loadable(say, graph, handed, tool.value, word)
     made = _made(say, graph, Words(), parent, tool, f"{NAME}-{handed.name.replace('@', '-')}")
     return (*before, made), made.stage
@@ -338,4 +339,10 @@ def _sentence(stage: Stage[Serve]) -> str:
 
 # of the machine, nothing takes several nodes
 ACTS = ("output", "tool", "hardware.gpu", "hardware.per_node", "hardware.host_memory_gib")
-KIND = Kind("serve", Serve, "Serves the model, and checks that it answers.", decide, _sentence, ACTS)
+
+
+def _keys(s: Serve) -> tuple[str, ...]:
+    return (s.key_variable,) if s.key_variable is not None else ()
+
+
+KIND = Kind("serve", Serve, "Serves the model, and checks that it answers.", decide, _sentence, ACTS, keys=_keys)

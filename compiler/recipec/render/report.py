@@ -137,6 +137,9 @@ def _needs(plan: Plan) -> Iterator[str]:
         if licence is not None:
             accept = f"accept {licence} at https://huggingface.co/{name}"
             yield f"- From the hub, gated: {code(name)}. {accept[0].upper()}{accept[1:]}, and set `HF_TOKEN` where it runs."
+    keys = dict.fromkeys(name for stage in plan.stages for name in kind(stage.kind).keys(stage.body))
+    if keys:
+        yield f"- Set where it runs, with the keys that are sent: {', '.join(map(code, keys))}."
     tracks = [stage.body.track for stage in plan.stages if hasattr(stage.body, "track")]
     if any(track.wandb_project for track in tracks):
         yield "- Metrics go to Weights & Biases: set `WANDB_API_KEY`, or `WANDB_MODE=offline` to keep them in `wandb/`."

@@ -22,7 +22,9 @@ from recipec.plural import counted
 from recipec.source import Scalar, Span
 from recipec.suggest import nearest
 
-TRAVELS = ("chat_template_file", "task_folder", "script.path")
+TRAVELS = (
+    "chat_template_file", "task_folder", "script.path", ".questions", ".references", ".prompts", ".against_answers",
+)  # fmt: skip
 MODELS = {"base": "config.json", "tokenizer": "tokenizer_config.json", "start_from": "adapter_config.json"}
 
 

@@ -87,7 +87,7 @@ def _not_judged(see: Context, known: KnownModel | None, stage: Stage[Any]) -> It
             yield "the chat template"
         if tokenizer is None and s.model.special_tokens:
             yield "special tokens"
-    if (known is None or known.parameters is None) and s.hardware.device == "gpu":
+    if (known is None or known.parameters is None) and stage.resources.device == "gpu":
         yield "memory"
 
 

@@ -19,7 +19,10 @@ TOOL, SCRIPT, SETTINGS = "lm-eval", "check_scores.py", "gate.json"
 
 
 def _models(models: tuple[Scored, ...]) -> dict[str, Any]:
-    return {one.name: {"path": one.path, "adapter": one.adapter, "scores": one.scores} for one in models}
+    found: dict[str, Any] = {}
+    for one in models:
+        found.setdefault(one.name, []).append({"path": one.path, "adapter": one.adapter, "scores": one.scores})
+    return found
 
 
 def _conditions(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:

@@ -71,6 +71,9 @@ class System(Record, frozen=True):
     a prompt and what is sampled after it together.
 
     `needs_gpu`: nothing of it runs on a CPU. `serves_adapters`: over their base, as they are. `knows_names`: what it serves has a name, and is not asked for by its folder. `gives_likelihoods`: of the tokens of a prompt. `asks_server`: it evaluates what a server answers, not weights.
+    `varies` are the words of a server that its own command takes, with the option of each (of what is true or false, `--no-` stands
+    before it where it is false). `full_answers` are words of a request by which it writes an answer to its last token, where it does
+    not know `ignore_eos`; what asks servers `lays_over` a request what it does not say itself.
 
     `writes` is the format of the quantised weights that it leaves.
 
@@ -125,4 +128,7 @@ class System(Record, frozen=True):
     knows_names: bool = False
     gives_likelihoods: bool = False
     asks_server: bool = False
+    varies: Mapping[str, str] = {}
+    full_answers: Mapping[str, Any] = {}
+    lays_over: bool = False
     on_cpu: OnCpu = OnCpu()

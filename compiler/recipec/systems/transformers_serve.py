@@ -17,6 +17,8 @@ from recipec.systems.table import made
 
 TOOL, PACKAGE, ENVIRONMENT = "transformers_serve", "transformers", "llmcompressor-0.14.0.1"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+# It refuses `ignore_eos`: no token ends an answer of a generation that is told of another end.
+FULL_ANSWERS = {"ignore_eos": None, "generation_config": '{"eos_token_id": -1, "pad_token_id": 0, "do_sample": false}'}
 OTHER: Said = "other"
 
 
@@ -95,4 +97,5 @@ SYSTEM = System(
     checks=lambda _s: CHECKS,
     uses=lambda s: (*serving.uses(s), "path", "revision", "seed", "precision", "trust_remote_code"),
     package=PACKAGE,
+    full_answers=FULL_ANSWERS,
 )

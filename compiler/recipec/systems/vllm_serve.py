@@ -17,6 +17,18 @@ from recipec.systems.table import OMIT, Row, flag, made, named, nonzero, present
 TOOL, ENVIRONMENT, FILE = "vllm", "vllm-0.33.0", "vllm.yaml"
 KEY = "VLLM_API_KEY"  # where it looks for the key that requests must send
 SHOWN = {"skip_special_tokens": False}  # so that an answer that runs past its end can be told
+OPTIONS = {  # of its command, which come before those of the file
+    "max_length": "--max-model-len",
+    "max_requests": "--max-num-seqs",
+    "max_batched_tokens": "--max-num-batched-tokens",
+    "gpu_memory_share": "--gpu-memory-utilization",
+    "tensor_parallel": "--tensor-parallel-size",
+    "pipeline_parallel": "--pipeline-parallel-size",
+    "data_parallel": "--data-parallel-size",
+    "expert_parallel": "--enable-expert-parallel",
+    "prefix_caching": "--enable-prefix-caching",
+    "kv_cache": "--kv-cache-dtype",
+}
 IMAGE = "vllm/vllm-openai:v0.33.0"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that it holds room for
@@ -140,6 +152,7 @@ SYSTEM = System(
     knows_names=True,
     gives_likelihoods=True,
     joint_length=True,
+    varies=OPTIONS,
     on_cpu=OnCpu(
         (
             on_cpu.Instead(

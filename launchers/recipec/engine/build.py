@@ -16,6 +16,7 @@ from recipec.diagnostics import Finding, RecipeError
 from recipec.environments import environments_folder, folder_of, is_complete, read_pins
 from recipec.environments.install import Pins
 from recipec.job import Beside
+from recipec.kinds import kind
 from recipec.launch import nodes
 from recipec.launch.words import FIRST, NODE
 from recipec.manifest import About, Manifest, Unreadable
@@ -187,6 +188,7 @@ def preflight(build: Build, *, allow_edited: bool, only: Collection[str] | None 
         span = build.span(read.at)
         file = None if span else read.at or read.path
         findings.append(Finding("E005", f'no file "{read.path}"', span, help=advice, file=file))
+    findings += _keys(build, only)
     if shutil.which("bash") is None:
         findings.append(Finding("E007", "bash is not installed", help="the stages are bash scripts"))
     findings += _nodes(build)
@@ -224,6 +226,19 @@ def _able(build: Build, only: Collection[str] | None) -> list[Finding]:
             advice = f"run `{' '.join(('python3', *words))}` to see it again"
             findings.append(Finding("E009", message, help=advice, file=str(build.folder / stage.name)))
     return findings
+
+
+def _keys(build: Build, only: Collection[str] | None) -> Iterator[Finding]:
+    """Yield a finding for each environment variable with a key that a stage needs, and that is not set."""
+    needing: dict[str, list[str]] = {}
+    for stage in build.stages:
+        for name in kind(stage.kind).keys(stage.body) if only is None or stage.name in only else ():
+            if not os.environ.get(name) and not build.manifest.plan.variables.get(name):
+                needing.setdefault(name, []).append(stage.name)
+    for name, stages in needing.items():
+        advice = f"export {name}=…, or leave out what needs it: --exclude {' --exclude '.join(stages)}"
+        message = f"{name} is not set, or empty, which has the key that {', '.join(stages)} will send"
+        yield Finding("E014", message, help=advice, file=str(build.folder))
 
 
 def spread(build: Build) -> bool:

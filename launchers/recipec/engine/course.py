@@ -20,6 +20,7 @@ from recipec.engine.display import Display
 from recipec.engine.fingerprint import Key
 from recipec.engine.record import Record, RunFolder
 from recipec.engine.sharing import Sharing
+from recipec.kinds import kind
 from recipec.plan import Stage
 from recipec.processes import Signals
 
@@ -55,6 +56,8 @@ class Course(NamedTuple):
             _set_events_aside(self.folder, stage)
             record.add("stage-set-aside", stage=name, moved_to=str(aside), why=decision.why)
             display.say(f"{name}: {decision.why}; its earlier results are now in {aside}")
+            if not decision.anew:
+                _keep(stage, aside)
         keys[name].write(self.folder.key(name))
         if (taken := sharing.take(self.folder, stage)) is not None:
             record.add("stage-taken", stage=name, fingerprint=keys[name].hash, taken_from=taken)
@@ -192,6 +195,14 @@ def _next(begun: Sequence[Work], allotment: Allotment) -> tuple[Work, Decision, 
             if (share := NOTHING if taken else allotment.take(decision.stage)) is not None:
                 return work, decision, share
     return None
+
+
+def _keep(stage: Stage[Any], aside: Path) -> None:
+    """Move back what is found again by what it was asked for, whatever else has changed."""
+    for name in kind(stage.kind).keeps:
+        if (aside / name).exists():
+            Path(stage.output).mkdir(exist_ok=True)
+            (aside / name).rename(Path(stage.output) / name)
 
 
 def _set_events_aside(folder: RunFolder, stage: Stage[Any]) -> None:

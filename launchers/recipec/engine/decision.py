@@ -23,7 +23,7 @@ class Decision(NamedTuple):
 
     One that is `wait`ed for runs on another machine, or needs what is made there.
 
-    `despite` are the changes under which it goes on from its checkpoints, because that was asked for.
+    `anew`: that was asked for, whatever it has made before. `despite` are the changes under which it goes on from its checkpoints, because that was asked for.
     """
 
     stage: Stage[Any]
@@ -31,6 +31,7 @@ class Decision(NamedTuple):
     history: StageHistory
     why: str = ""
     despite: tuple[str, ...] = ()
+    anew: bool = False
 
     @property
     def runs(self) -> bool:
@@ -99,7 +100,7 @@ def decide(
 
 def _anew(decision: Decision, elsewhere: str | None) -> Decision:
     """Return what becomes of a complete stage where everything is complete, and all is to start over."""
-    return decision._replace(action="wait" if elsewhere else "renew", why=elsewhere or "--fresh")
+    return decision._replace(action="wait" if elsewhere else "renew", why=elsewhere or "--fresh", anew=True)
 
 
 def _decided(standing: Standing, anew: list[str], *, forced: bool, fresh: bool) -> Decision:
@@ -116,7 +117,7 @@ def _decided(standing: Standing, anew: list[str], *, forced: bool, fresh: bool) 
     else:
         why = "never run" if standing.state == "blocked" else standing.why()
     old = forced or fresh or standing.outdated or bool(anew)
-    return Decision(stage, "renew" if standing.there and old else "run", history, why)
+    return Decision(stage, "renew" if standing.there and old else "run", history, why, anew=forced or fresh)
 
 
 def _changes(standing: Standing) -> tuple[str, ...]:

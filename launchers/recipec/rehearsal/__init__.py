@@ -28,8 +28,10 @@ from recipec.pipeline import Compiled, compile_file
 from recipec.plan import Plan
 from recipec.plural import counted
 from recipec.processes import Child, Signals
+from recipec.rehearsal.judges import serving
+from recipec.rehearsal.laid import Swap
 from recipec.rehearsal.stand_ins import SCRIPT
-from recipec.rehearsal.swaps import Swap, Swaps, swaps_of
+from recipec.rehearsal.swaps import Swaps, swaps_of
 from recipec.run_command import Overrides
 
 MARKER = "rehearsal.json"
@@ -97,7 +99,7 @@ def rehearse(
     _tell(folder, swaps)
     write(out / laid.name, laid.files)
     build = builds.load(out / laid.name, Path(file))
-    with _around(swaps):
+    with _around(swaps), serving(swaps.judge):
         _make(build, swaps, say)
         chosen = _chosen(choice, build, swaps)
         code = run(out / laid.name, runs, recipe=Path(file), choice=chosen, display=display, jobs=jobs)
@@ -119,7 +121,7 @@ def _compiled(file: str, overrides: Overrides, swaps: Swaps) -> Compiled:
 
 def _chosen(choice: Choice, build: Build, swaps: Swaps) -> Choice:
     """Return the choice of stages without those that cannot be rehearsed."""
-    never = [stage.name for stage in build.stages if stage.name not in swaps.stages]
+    never = [stage.name for stage in build.stages if stage.name in swaps.never]
     return choice._replace(exclude=(*choice.exclude, *never)) if never else choice
 
 
@@ -168,6 +170,9 @@ def _put(folder: Path, swaps: Swaps) -> None:
         (folder / "tasks").mkdir(exist_ok=True)
         for name, text in swaps.tasks.items():
             (folder / "tasks" / name).write_text(text, encoding="utf-8")
+    for path, text in swaps.files.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
     for model in swaps.models:
         model.put(folder)
 
@@ -235,7 +240,7 @@ def _ended(folder: Path, laid: Compiled, swaps: Swaps) -> dict[str, str]:
     for row in Record(RunFolder(folder).record).read():
         if row.get("event") in states:
             found[row["stage"]] = states[row["event"]]
-    names = [stage.name for stage in laid.resolved.plan.stages if stage.name in swaps.stages]
+    names = [stage.name for stage in laid.resolved.plan.stages if stage.name not in swaps.never]
     return {name: found.get(name, "not started") for name in names}
 
 

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipec.compose import compose
-from recipec.course import Course, Part, bind_course
+from recipec.course import Part, bind_course
 from recipec.decide.machine import elsewhere
 from recipec.diagnostics import RecipeError
 from recipec.facts.models import is_folder
 from recipec.kinds.train.records import DataSource, Train
 from recipec.plan import Hardware, Plan, Stage, fields
+from recipec.rehearsal import judges
+from recipec.rehearsal.laid import Laid, Not, Swap
+from recipec.rehearsal.requests import shortened
 from recipec.rehearsal.rows import Taken, taken
 from recipec.rehearsal.stand_ins import StandIn, stand_in
 from recipec.rehearsal.tasks import fewer_programs, made_tasks, own_tasks
 from recipec.source import Path as Steps
-from recipec.source import Plain, dotted, find, plain, split_path
+from recipec.source import Plain, dotted, find, plain
 from recipec.systems.registry import system
 from recipec.systems.table import flattened
 
@@ -37,29 +40,14 @@ CALIBRATED, MEASURED = 16, 4  # rows that are read by what quantises, and that i
 BUCKET = 1_000_000  # elements
 
 
-class Swap(NamedTuple):
-    """One swap: `was` and `now` are what stands at a place of the recipe, or of what is around it."""
-
-    at: str
-    was: Plain
-    now: Plain
-    why: str
-
-
-class Not(NamedTuple):
-    """What cannot be rehearsed, and why."""
-
-    what: str
-    why: str
-
-
 class Swaps(NamedTuple):
     """All that differs from the real run: `settings` are laid over the recipe, the rest lies around it."""
 
     swaps: list[Swap]
     cannot: list[Not]
     settings: list[str]
-    stages: tuple[str, ...]  # those that run
+    stages: tuple[str, ...]  # those that run; one that something stands in for may have others before it
+    never: frozenset[str]  # those that cannot be rehearsed
     rows: dict[str, Taken]  # by the path of the copy
     sources: dict[str, str]  # path of a copy → the file that only a tool can read
     models: list[StandIn]
@@ -67,6 +55,8 @@ class Swaps(NamedTuple):
     task_folders: tuple[str, ...]  # those of the user, beside which they stand
     variables: dict[str, str]
     places: dict[str, Steps]  # of each training in the recipe
+    files: dict[str, str]  # other files that are made, by their paths
+    judge: int | None  # the port of what stands in for judges
 
     def settled(self, real: Plan, laid: Plan) -> Swaps:
         """Return the swaps with what follows from them: weights keep the format that was decided for the real GPUs."""
@@ -86,57 +76,6 @@ class Swaps(NamedTuple):
         return self._replace(swaps=swaps, settings=settings)
 
 
-class _Laid:
-    """The recipe's tree, and what is laid over it."""
-
-    def __init__(self, course: Course, run: Path) -> None:
-        self.course, self.tree, self.run = course, course.tree, run
-        self.swaps: list[Swap] = []
-        self.cannot: list[Not] = []
-        self.settings: dict[str, Plain] = {}
-        self.over: dict[Steps, bool] = {}  # a value that stages inherit → whether it is laid over for all of them
-        self.rows: dict[str, Taken] = {}
-        self.sources: dict[str, str] = {}
-        self.task_folders: list[str] = []
-        self.tasks: dict[str, str] = {}
-        self.asked = False  # something is evaluated as a server answers for it
-
-    def put(self, part: Part, path: str, value: Plain, why: str) -> None:
-        """Lay a value over what a stage says, or inherits, at a path; None: it says nothing there."""
-        steps = split_path(path)
-        own = (*part.path, *steps) if path.partition(".")[0] != "overrides" else steps
-        was = next((node for at in (own, steps) if (node := find(self.tree, at)) is not None), None)
-        before = plain(was) if was is not None else None
-        if was is not None and own != steps and find(self.tree, own) is None:
-            self.over[steps] = self.over.get(steps, True) and before != value
-        if before == value or (value is None and was is None):
-            return
-        if value is None:
-            for at in dict.fromkeys((own, steps)):
-                if find(self.tree, at) is not None:
-                    self._said(at, before, None, why)
-        else:
-            self._said(own, before, value, why)
-
-    def _said(self, at: Steps, was: Plain, now: Plain, why: str) -> None:
-        name = dotted(at)
-        if name not in self.settings:
-            self.settings[name] = now
-            self.swaps.append(Swap(name, was, now, why))
-
-    def place(self, part: Part, *steps: str | int) -> Steps:
-        """Return where something that a stage has is written: in the stage, or in the recipe that it is taken from."""
-        own = (*part.path, *steps)
-        return own if find(self.tree, own) is not None else steps
-
-    def at(self, steps: Steps, value: Plain, why: str) -> None:
-        """Lay a value at a place of the whole recipe."""
-        node = find(self.tree, steps)
-        was = plain(node) if node is not None else None
-        if was != value:
-            self._said(steps, was, value, why)
-
-
 def swaps_of(
     file: str, plan: Plan, runs: Path, settings: tuple[str, ...], profiles: tuple[str, ...], variables: tuple[str, ...]
 ) -> Swaps:
@@ -145,7 +84,7 @@ def swaps_of(
     if course is None:
         raise RecipeError(findings)
     name = f"{plan.name[:90]}.rehearsal"
-    laid = _Laid(course, runs / name)
+    laid = Laid(course, runs / name)
     laid.put(course.whole, "name", name, "its results lie apart, and no run takes them up")
     never = _never(plan, laid)
     _machine(laid, plan)
@@ -155,24 +94,31 @@ def swaps_of(
     for stage in plan.stages:
         part = parts.get(stage.name, course.whole)
         values = flattened(stage.body)
+        made = stage.kind == "serve" and stage.name not in parts  # for a stage that asks what it serves
         for one in system(stage.system).on_cpu.instead:
             if all(only.holds(values) for only in one.when):
-                laid.put(part, one.at, one.value, one.why)
+                laid.put(part, "evaluate.server" if made else one.at, one.value, one.why)
                 if one.untried and stage.name not in never:
                     laid.cannot.append(Not(f"{stage.name}: {one.untried}", one.why))
         if stage.name in never:
             continue
-        laid.asked |= getattr(stage.body, "server", None) is not None
+        laid.asked |= stage.kind == "evaluate" and stage.body.server is not None
         if stage.kind == "train":
             _training(laid, stage, part)
         elif stage.kind == "generate":
             _generating(laid, stage, part)
         elif stage.kind == "quantize":
             _quantizing(laid, stage, part)
-        elif stage.kind == "serve":
+        elif stage.kind == "serve" and not made:
             _serving(laid, stage, part)
+        elif stage.kind == "benchmark":
+            for path, value, why in shortened(stage.body):
+                laid.put(part, path, value, why)
         elif stage.kind == "evaluate":
             _evaluation(laid, stage, part if part.own is not None else course.whole)
+        elif stage.kind in ("answers", "judge"):
+            own = (one for one in course.parts if stage.name.startswith(f"{one.name}-{stage.kind}-"))
+            judges.lay(laid, stage, next(own, course.whole), ASKED, NEW_TOKENS)
         elif stage.kind == "checkpoints":
             _checkpoints(laid, stage, parts.get(stage.name.removesuffix(f"-{stage.kind}"), course.whole))
         elif stage.kind == "gate":
@@ -190,12 +136,13 @@ def swaps_of(
     said = [f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in laid.settings.items()]
     given = {key: value for key, (value, _) in around.items()}
     return Swaps(
-        [*laid.swaps, *told], laid.cannot, said, stages, laid.rows, laid.sources, models, laid.tasks, tuple(dict.fromkeys(laid.task_folders)), given,
+        [*laid.swaps, *told], laid.cannot, said, stages, frozenset(never), laid.rows, laid.sources, models, laid.tasks, tuple(dict.fromkeys(laid.task_folders)), given,
         {name: part.path for name, part in parts.items() if any(one.name == name and one.kind == "train" for one in plan.stages)},
+        laid.files, laid.judge,
     )  # fmt: skip
 
 
-def _never(plan: Plan, laid: _Laid) -> set[str]:
+def _never(plan: Plan, laid: Laid) -> set[str]:
     """Return the stages that cannot be rehearsed: those that nothing runs on a CPU, and those that wait for one."""
     found: set[str] = set()
     for stage in plan.stages:
@@ -207,7 +154,7 @@ def _never(plan: Plan, laid: _Laid) -> set[str]:
     return found
 
 
-def _machine(laid: _Laid, plan: Plan) -> None:
+def _machine(laid: Laid, plan: Plan) -> None:
     whole, on = laid.course.whole, plan.hardware
     laid.put(whole, "hardware.nodes", None, "one machine stands in for all nodes")
     if on.per_node > 1 or on.nodes > 1:
@@ -234,7 +181,7 @@ def _stand_in(on: Hardware) -> Plain:
 
 
 def _sources(
-    laid: _Laid, part: Part, where: tuple[str, ...], sources: tuple[DataSource, ...], count: int, *, listed: bool = True
+    laid: Laid, part: Part, where: tuple[str, ...], sources: tuple[DataSource, ...], count: int, *, listed: bool = True
 ) -> int:
     """Swap the files of some sources for copies of a few rows; return the bytes of the longest row."""
     longest = 0
@@ -261,7 +208,7 @@ def _sources(
     return longest
 
 
-def _training(laid: _Laid, stage: Stage[Train], part: Part) -> None:
+def _training(laid: Laid, stage: Stage[Train], part: Part) -> None:
     body, doer = stage.body, system(stage.system)
     short = "a few steps show what a run would stumble over"
     if doer.own_program:
@@ -305,7 +252,7 @@ def _training(laid: _Laid, stage: Stage[Train], part: Part) -> None:
     _rewards(laid, part, body)
 
 
-def _watching(laid: _Laid, part: Part, body: Train, *, own: bool) -> None:
+def _watching(laid: Laid, part: Part, body: Train, *, own: bool) -> None:
     """Make what happens every so many steps happen within the few that there are."""
     watch, often = body.watch, "so that it happens within these steps"
     if isinstance(watch.save_every, int):
@@ -321,7 +268,7 @@ def _watching(laid: _Laid, part: Part, body: Train, *, own: bool) -> None:
         laid.put(part, "train.log_every", 1, often)
 
 
-def _rewards(laid: _Laid, part: Part, body: Train) -> None:
+def _rewards(laid: Laid, part: Part, body: Train) -> None:
     for index, reward in enumerate(body.rewards):
         if reward.type == "remote":
             stand: Plain = {"type": "length", "max_words": 8, "weight": reward.weight}
@@ -330,7 +277,7 @@ def _rewards(laid: _Laid, part: Part, body: Train) -> None:
             )
 
 
-def _generating(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+def _generating(laid: Laid, stage: Stage[Any], part: Part) -> None:
     body = stage.body
     _sources(laid, part, ("generate", "prompts"), body.sources, 4)
     laid.put(part, "generate.batch_size", min(body.batch_size, 2), "small batches")
@@ -348,7 +295,7 @@ def _generating(laid: _Laid, stage: Stage[Any], part: Part) -> None:
         laid.put(part, f"generate.{word}", None, "a model with random weights earns nothing")
 
 
-def _quantizing(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+def _quantizing(laid: Laid, stage: Stage[Any], part: Part) -> None:
     body, few = stage.body, "a few rows show what a run would stumble over"
     if find(laid.tree, laid.place(part, "quantize", "calibration", "data")) is not None:
         _sources(laid, part, ("quantize", "calibration", "data"), body.sources, CALIBRATED)
@@ -358,7 +305,7 @@ def _quantizing(laid: _Laid, stage: Stage[Any], part: Part) -> None:
         laid.put(part, "quantize.measure", min(body.measure, MEASURED), few)
 
 
-def _serving(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+def _serving(laid: Laid, stage: Stage[Any], part: Part) -> None:
     """Let the server on the CPU stand in for one on GPUs: what only that one has is not said."""
     if not system(stage.system).needs_gpu:
         return
@@ -370,7 +317,7 @@ def _serving(laid: _Laid, stage: Stage[Any], part: Part) -> None:
             laid.at((*place, word), None, "the server that stands in does not have it")
 
 
-def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+def _evaluation(laid: Laid, stage: Stage[Any], part: Part) -> None:
     body = stage.body
     laid.put(part, "evaluate.limit", ASKED, "a few rows of each task")
     laid.put(part, "evaluate.batch_size", ASKED, "small batches")
@@ -390,7 +337,7 @@ def _evaluation(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     laid.put(part, "evaluate.task_folder", str(folder), why)
 
 
-def _checkpoints(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+def _checkpoints(laid: Laid, stage: Stage[Any], part: Part) -> None:
     _evaluation(laid, stage, part if part.own is not None else laid.course.whole)
     if stage.body.every is not None:
         laid.put(part, "evaluate.when", "every_checkpoint", "so that it happens within these steps")
@@ -400,7 +347,7 @@ def _checkpoints(laid: _Laid, stage: Stage[Any], part: Part) -> None:
         )
 
 
-def _gate(laid: _Laid, stage: Stage[Any], part: Part) -> None:
+def _gate(laid: Laid, stage: Stage[Any], part: Part) -> None:
     """Leave out what scores must be, for they would end the rehearsal."""
     why = "scores of a tiny model say nothing"
     laid.put(part, "evaluate.require", None, why)
@@ -408,7 +355,7 @@ def _gate(laid: _Laid, stage: Stage[Any], part: Part) -> None:
     laid.cannot.append(Not(stage.name, why))
 
 
-def _scratch(laid: _Laid, whole: Part) -> None:
+def _scratch(laid: Laid, whole: Part) -> None:
     """Make a model that starts from random weights small."""
     given = whole.recipe.model.from_scratch
     if given is None or (given.hidden_size <= 128 and given.layers <= 2 and given.vocab_size <= 1000):
@@ -423,7 +370,7 @@ def _scratch(laid: _Laid, whole: Part) -> None:
         laid.put(whole, f"model.from_scratch.{word}", value, "a tiny model of the same architecture")
 
 
-def _models(laid: _Laid, plan: Plan, never: set[str]) -> Iterator[StandIn]:
+def _models(laid: Laid, plan: Plan, never: set[str]) -> Iterator[StandIn]:
     """Yield what stands in for each model from outside; a folder's place in the recipe is swapped."""
     wanted: dict[tuple[str, str | None], tuple[bool, set[str]]] = {}
 
@@ -456,7 +403,7 @@ def _models(laid: _Laid, plan: Plan, never: set[str]) -> Iterator[StandIn]:
         yield found
 
 
-def _renamed(laid: _Laid, name: str, place: str) -> None:
+def _renamed(laid: Laid, name: str, place: str) -> None:
     """Say the folder of a stand-in wherever the recipe says that of the model."""
     for part in (laid.course.whole, *laid.course.parts):
         for word in ("base", "tokenizer"):
@@ -469,7 +416,7 @@ def _renamed(laid: _Laid, name: str, place: str) -> None:
                 laid.at((*part.path, "rewards", index, "path"), place, "a tiny reward model with random weights")
 
 
-def _around(laid: _Laid, plan: Plan) -> None:
+def _around(laid: Laid, plan: Plan) -> None:
     """Keep trackers offline, and the variables of the recipe from undoing those of the rehearsal."""
     whole = laid.course.whole
     laid.put(whole, "track.trackio.space", None, "nothing is sent")

@@ -49,11 +49,13 @@ def svg(title: str, lines: Sequence[Line], *, width: int = 760, height: int = 28
     ]
     for y in ys:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y_of(y) + 4:.1f}" text-anchor="end">{_number(y)}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 8}" y="{y_of(y) + 4:.1f}" text-anchor="end">{number_text(y)}</text>'
+        )
     for x in xs:
         place = f'x="{x_of(x):.1f}" y="{height - BOTTOM + 18}"'
         end = "end" if x == xs[-1] else "middle"
-        parts.append(f'<text class="tick" {place} text-anchor="{end}">{_number(x)}</text>')
+        parts.append(f'<text class="tick" {place} text-anchor="{end}">{number_text(x)}</text>')
     parts.append(
         f'<text class="tick" x="{LEFT - 8}" y="{height - BOTTOM + 18}" text-anchor="end">{escape(across)}</text>'
     )
@@ -84,7 +86,7 @@ def thinned(points: Points, most: int = MOST) -> Points:
 
 
 def _label(title: str, lines: Sequence[Line]) -> str:
-    said = [f"{line.name} from {_number(line.points[0][1])} to {_number(line.points[-1][1])}" for line in lines]
+    said = [f"{line.name} from {number_text(line.points[0][1])} to {number_text(line.points[-1][1])}" for line in lines]
     return f"{title}: " + ", ".join(said)
 
 
@@ -119,5 +121,6 @@ def smoothed(points: Points, weight: float = 0.9) -> list[tuple[float, float]]:
     return out
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """Return a number of a scale as text."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -13,10 +13,12 @@ from recipec.engine.status import read_run, status
 from recipec.kinds import kind
 from recipec.manifest import Manifest
 from recipec.plan import ScoresOutput, Stage
+from recipec.report.benchmarked import of_benchmark
 from recipec.report.checkpoints import of_checkpoints
 from recipec.report.curves import curves
 from recipec.report.decisions import decisions
 from recipec.report.facts import facts, versions
+from recipec.report.judged import of_judged
 from recipec.report.quantised import of_quantised
 from recipec.report.rows import made_rows, trained_rows
 from recipec.report.samples import side_by_side
@@ -61,6 +63,8 @@ def report_data(run_dir: Path) -> dict[str, Any]:
             one for stage in manifest.plan.of_kind("checkpoints") if (one := of_checkpoints(stage)) is not None
         ],
         "quantised": [one for stage in manifest.plan.of_kind("quantize") if (one := of_quantised(stage)) is not None],
+        "judged": [one for stage in manifest.plan.of_kind("judge") if (one := of_judged(stage)) is not None],
+        "benchmarks": [one for stage in manifest.plan.of_kind("benchmark") if (one := of_benchmark(stage)) is not None],
         "models": list(dict.fromkeys(name for row in rows for name in row.scores)),
         "scores": [row.as_json() for row in rows],
         "samples": samples(models, rows),

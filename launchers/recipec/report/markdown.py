@@ -10,16 +10,24 @@ from recipec.engine.status import usage_text
 from recipec.plural import counted
 from recipec.render.markdown import cell, code, inert
 from recipec.report.words import (
+    JUDGED,
     MANY,
+    MEASURED,
     QUANTISED,
+    chosen,
     count,
     declared_hardware,
     how_compared,
+    judged_cells,
+    judged_notes,
     machine_text,
+    measured_cells,
+    measured_note,
     measured_on,
     p_text,
     quantised_cells,
     score_json_text,
+    settings_text,
     short,
 )
 
@@ -47,6 +55,8 @@ def report_markdown(data: Mapping[str, Any]) -> str:
     lines += _trainings(data)
     lines += [line for one in data["checkpoints"] for line in _checkpoints(one)]
     lines += _quantised(data["quantised"])
+    lines += _judged(data["judged"])
+    lines += [line for one in data["benchmarks"] for line in _benchmark(one)]
     lines += _folded("Stages", _table(["stage", "by", "state", "time", "used"], map(_stage, data["stages"])))
     lines += _folded("Rows of data", _rows(data))
     lines += _folded("Answers side by side", _samples(data["samples"]))
@@ -174,6 +184,34 @@ def _quantised(rows: list[Mapping[str, Any]]) -> list[str]:
         return []
     shown = (tuple(map(cell, quantised_cells(one))) for one in rows)
     return [*_table(list(QUANTISED), shown), "", f"<sub>{inert(measured_on(rows))}</sub>", ""]
+
+
+def _judged(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return who judged, and how far to believe it."""
+    if not rows:
+        return []
+    shown = (tuple(map(cell, cells)) for one in rows for cells in judged_cells(one))
+    notes = "<br>".join(inert(note) for one in rows for note in judged_notes(one))
+    return [*_table(list(JUDGED), shown), "", f"<sub>{notes}</sub>", ""]
+
+
+def _benchmark(one: Mapping[str, Any]) -> list[str]:
+    """Return how fast a server answered, by which settings."""
+    lines = [f"Speed of {inert(one['of'])}: {inert(chosen(one))}", ""]
+    lost = [(cell(settings_text(row["point"])), cell(row["why"])) for row in one["settings"] if row["why"]]
+    lost += [(cell(settings_text(row["point"])), cell(f"left out: {row['why']}")) for row in one["left_out"]]
+    lines += (
+        _folded(
+            f"Other settings of {one['of']}",
+            _table(["settings", "what they reached, or why they did not count"], lost[:MOST]),
+        )
+        if lost
+        else []
+    )
+    shown = [tuple(map(cell, measured_cells(row))) for row in one["rows"][:MOST]]
+    more = [f"and {len(one['rows']) - MOST} more"] if len(one["rows"]) > MOST else []
+    table = [*_table(list(MEASURED), shown), "", f"<sub>{inert(measured_note(one))}</sub>", *more]
+    return [*lines, *_folded(f"All measurements of {one['of']}", table)]
 
 
 def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:

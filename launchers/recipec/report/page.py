@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,32 @@ from markupsafe import Markup
 
 from recipec.engine.progress import clock, gib
 from recipec.engine.status import usage_text
+from recipec.report.benchmarked import TIMES
 from recipec.report.curve import Line, svg
+from recipec.report.scatter import Dot, scatter
 from recipec.report.scores import number
 from recipec.report.words import (
+    JUDGED,
     MANY,
+    MEASURED,
+    MEASURED_NUMBERS,
     QUANTISED,
+    chosen,
     count,
     declared_hardware,
     how_compared,
+    judged_cells,
+    judged_notes,
     machine_text,
+    measured_cells,
+    measured_note,
     measured_on,
     moment,
     p_text,
     plain,
     quantised_cells,
     score_json_text,
+    settings_text,
     short,
 )
 
@@ -52,6 +63,10 @@ def page(data: Mapping[str, Any]) -> str:
         methods=how_compared(data["scores"]),
         comparisons=sum(len(row["changes"]) for row in data["scores"]),
         quantised_columns=QUANTISED,
+        judged_columns=JUDGED,
+        measured_columns=MEASURED,
+        measured_numbers=MEASURED_NUMBERS,
+        speeds=[(one, _colours(one), list(_scattered(one))) for one in data["benchmarks"]],
     )
 
 
@@ -81,6 +96,8 @@ def _render(template: str, data: Mapping[str, Any], **more: Any) -> str:
     )
     environment.filters.update(count=count, plain=plain, short=short, usage=usage_text)
     of_lists: dict[str, Any] = {"quantised": quantised_cells, "measured": measured_on}
+    of_lists |= {"judged": judged_cells, "believed": judged_notes}
+    of_lists |= {"chosen": chosen, "measurement": measured_cells, "note": measured_note, "settings": settings_text}
     environment.filters.update(of_lists)
     return environment.get_template(template).render(data, **more)
 
@@ -116,6 +133,34 @@ def _overlaid(chart: Mapping[str, Any], runs: list[str]) -> dict[str, Any]:
         parts = [series["run"], *([series["name"]] if several else []), *(["validation"] if series["held_out"] else [])]
         lines.append((", ".join(parts), _css(runs.index(series["run"]), series["held_out"], alone=False), series))
     return _drawn(chart, lines)
+
+
+def _scattered(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a chart of each workload and each time that a server was measured by."""
+    colours = _colours(one)
+    for workload, fronts in one["fronts"].items():
+        rows = [row for row in one["rows"] if row["workload"] == workload and not row["problem"]]
+        for word, what in TIMES.items():
+            there = [row for row in rows if row[word] is not None]
+            dots = [
+                Dot(row[word], row["output_tokens_per_second"], colours[row["point"]], _dot(row, word)) for row in there
+            ]
+            places = {(row["point"], row["load"]): (row[word], row["output_tokens_per_second"]) for row in there}
+            front = [places[point, load] for point, load in fronts[word]]
+            title = f"{workload}: tokens in a second over {what}"
+            picture = Markup(
+                scatter(title, dots, front, one["limits"][word], width=WIDTH, height=HEIGHT)
+            )  # which escapes
+            yield {"title": title, "svg": picture}
+
+
+def _colours(one: Mapping[str, Any]) -> dict[str, str]:
+    """Return the class of each of a server's settings; beyond as many as there are, colours come again."""
+    return {point["point"]: f"c{index % COLOURS}" for index, point in enumerate(one["settings"])}
+
+
+def _dot(row: Mapping[str, Any], word: str) -> str:
+    return f"{row['point']}, {row['load']}: {row['output_tokens_per_second']:,.0f} tokens/s, {row[word]:,.1f} ms"
 
 
 def _css(colour: int, held_out: bool, *, alone: bool) -> str:

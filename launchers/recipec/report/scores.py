@@ -102,12 +102,17 @@ class KeptAnswers:
     """The answers that models gave, as far as they are kept; those to a task are read when they are asked for, once."""
 
     def __init__(self, models: Iterable[Evaluated]) -> None:
-        self._folders = {one.model: one.folder for one in models}
+        self._folders: dict[str, list[Path]] = {}
+        for one in models:
+            self._folders.setdefault(one.model, []).append(one.folder)
         self._read = cache(read_samples)
 
     def of(self, model: str, task: str) -> dict[str, Rows]:
         """Return a model's answers to a task by filter; empty where none are kept."""
-        return self._read(self._folders[model], task)
+        for folder in self._folders[model]:
+            if rows := self._read(folder, task):
+                return rows
+        return {}
 
 
 def _compared(row: ScoreRow, metric: str, kind: str, kept: KeptAnswers) -> ScoreRow:

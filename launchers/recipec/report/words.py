@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recipec.report.benchmarked import TIMES
 from recipec.report.scores import p_text, score_text
 from recipec.report.significance import Change, Score
 
@@ -85,25 +86,121 @@ def quantised_cells(one: Mapping[str, Any]) -> tuple[str, ...]:
     return one["stage"], f"{one['scheme']}, {one['method']}", one["tool"], rows, size, *told, changed
 
 
+JUDGED = ("stage", "judge", "verdicts", "not read", "tokens in", "tokens out", "cost")
+
+
+def judged_cells(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return what each judge of a stage was asked, as the cells of a row."""
+    found: list[tuple[str, ...]] = []
+    for judge in one["judges"]:
+        numbers = (count(judge[name]) for name in ("verdicts", "unparsed", "input_tokens", "output_tokens"))
+        cost = f"${judge['cost']:,.2f}" if judge["cost"] is not None else "no price"
+        found.append((one["stage"], ", ".join(judge["versions"] or [judge["judge"]]), *numbers, cost))
+    return found
+
+
+def judged_notes(one: Mapping[str, Any]) -> list[str]:
+    """Return in words how far the verdicts of a stage are to be believed."""
+    found: list[str] = []
+    pairs = one["pairs"]
+    if pairs and pairs["position_bias"] is not None:
+        longer = (
+            f"; {pairs['longer']:.0%} of the verdicts that name one are for the longer answer"
+            if pairs["longer"] is not None
+            else ""
+        )
+        found.append(
+            f"{one['stage']}: {pairs['wins']:.0%} wins, {pairs['ties']:.0%} ties, {pairs['losses']:.0%} losses against {one['against']}, a win or"
+            f" a loss only where both orders say so. {pairs['position_bias']:.0%} of {pairs['pairs']} pairs of verdicts turn with the order,"
+            f" {pairs['first']:.0%} for whatever stands first{longer}."
+        )
+    for two in one["agreement"]:
+        kappa = f", kappa {two['kappa']:.2f}" if two["kappa"] is not None else ""
+        names = " and ".join(two["judges"])
+        found.append(f"{one['stage']}: {names} say the same of {two['same']:.0%} of {two['items']}{kappa}.")
+    prompts, digest = ", ".join(one["prompts"] or []), str(one["prompts_sha256"])[:12]
+    return [*found, f"{one['stage']}: asked by {one['asked_by']} with the prompts {prompts} (SHA-256 {digest}…)."]
+
+
 def measured_on(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return on how many rows perplexities were measured."""
     told = ", ".join(f"{count(one['measured_rows'])} of {one['stage']}" for one in rows)
     return f"Perplexity by token, before and after on the same rows, which were not read to quantise: {told}. It says little of a task: compare the scores too."
 
 
+MEASURED = (
+    "settings",
+    "load",
+    "tokens/s",
+    "requests/s",
+    *(f"{what}, ms" for what in TIMES.values()),
+    "unbeaten in",
+    "failed",
+)
+MEASURED_NUMBERS = tuple(
+    index for index, name in enumerate(MEASURED) if name not in ("settings", "load", "unbeaten in")
+)  # the columns that hold numbers
+
+
+def settings_text(point: str) -> str:
+    """Return the name of a server's settings as text that can be broken."""
+    return point.replace(",", ", ")
+
+
+def measured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a measurement as the cells of a row."""
+    load = row["load"] or "every load"
+    if row["problem"]:
+        return settings_text(row["point"]), load, *["–"] * (len(MEASURED) - 3), row["problem"]
+    speeds = [f"{row['output_tokens_per_second']:,.0f}", short(row["requests_per_second"])]
+    times = [f"{row[word]:,.1f}" if row[word] is not None else "not seen" for word in TIMES]
+    unbeaten = ", ".join(TIMES[word] for word in row["unbeaten"]) or "–"
+    return settings_text(row["point"]), load, *speeds, *times, unbeaten, f"{row['failed']:,}"
+
+
+def chosen(one: Mapping[str, Any]) -> str:
+    """Return which settings of a server were the best, and by what."""
+    limits = [f"{TIMES[word]} {value:g} ms" for word, value in one["limits"].items() if value is not None]
+    held = f"{' and '.join(limits)} at most for {one['share']} % of requests" if limits else ""
+    if one["best"] is None:
+        return f"No settings held {held}." if limits else "No settings answered every request."
+    reached = [
+        f"{workload}: {found['output_tokens_per_second']:,.0f} tokens/s at {found['load']}"
+        f" ({', '.join(f'{what} {found[word]:,.0f} ms' for word, what in TIMES.items() if found[word] is not None)})"
+        for workload, found in one["best"]["loads"].items()
+    ]
+    within = f", with {held}" if held else ""
+    return f"{settings_text(one['best']['point'])} wrote most{within}. {'; '.join(reached)}. The words for a recipe are in best.yaml of the stage's folder."
+
+
+def measured_note(one: Mapping[str, Any]) -> str:
+    """Return what the numbers of a server's measurements are."""
+    share = f"times that {one['share']} % of requests did not exceed" if one["share"] != 50 else "medians of times"
+    return f"Measured by {one['tool']}; {share}. Each once: differences of a few percent are chance. Unbeaten is what nothing else of the workload exceeds in tokens a second at so short a time."
+
+
 __all__ = [
+    "JUDGED",
     "MANY",
+    "MEASURED",
+    "MEASURED_NUMBERS",
     "QUANTISED",
     "Change",
+    "chosen",
     "count",
     "declared_hardware",
     "how_compared",
+    "judged_cells",
+    "judged_notes",
     "machine_text",
+    "measured_cells",
+    "measured_note",
     "measured_on",
     "moment",
     "p_text",
     "plain",
     "quantised_cells",
     "score_json_text",
+    "settings_text",
     "short",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from recipec.language.base import Count, ModelName, Section, Text, example
+from recipec.language.judge import Judge
 
 
 class Every(Section):
@@ -66,6 +67,9 @@ class Evaluate(Section):
     tasks: list[Text] = Field(
         default=[], min_length=1, description="Task or group names of lm-evaluation-harness, such as gsm8k, kobest."
     )
+    judge: list[Judge] = Field(
+        default=[], description="Benchmarks whose answers another model judges, such as MT-Bench and LogicKor."
+    )
     task_folder: Text | None = Field(default=None, description="Folder with your own task files.")
     models: list[ModelName] | None = Field(
         default=None,
@@ -97,6 +101,10 @@ class Evaluate(Section):
         ge=0.5,
         lt=1,
         description="How sure the scores must show what is required, from their standard errors; at 0.5 the scores alone decide.",
+    )
+    server: Literal["vllm_serve", "transformers_serve"] | None = Field(
+        default=None,
+        description="judge: what serves the models that are asked, where no stage does. Default: vllm_serve; on a CPU transformers_serve.",
     )
     backend: Literal["hf", "vllm"] = Field(default="hf", description="Inference engine.")
     batch_size: Count | Literal["auto"] = Field(default="auto", description="Requests per forward pass.")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from recipec.language.base import Count, Section, StageName, Start, Text, example
+from recipec.language.benchmark import Benchmark
 from recipec.language.data import Data, DataSource
 from recipec.language.evaluate import Evaluate
 from recipec.language.model import Adapter, Model
@@ -130,7 +131,7 @@ class Generate(Section):
 
 
 class Stage(Section):
-    """One stage: a training; with `merge` a merge, with `quantize` fewer bits, with `serve` a server, with `generate` rows, with `script` your program, with `evaluate` scores.
+    """One stage: a training; with `merge` a merge, with `quantize` fewer bits, with `serve` a server, with `benchmark` its speed, with `generate` rows, with `script` your program, with `evaluate` scores.
 
     Keys that it does not set are taken from the recipe, but for `evaluate`.
     """
@@ -153,6 +154,10 @@ class Stage(Section):
     quantize: Quantize | None = Field(default=None, description="Makes this the model of start_from in fewer bits.")
     serve: Serve | None = Field(
         default=None, description="Makes this a server for start_from, which no other stage waits for."
+    )
+    benchmark: Benchmark | None = Field(
+        default=None,
+        description="Makes this a measurement of how fast the server of start_from answers, which no other stage waits for.",
     )
     generate: Generate | None = Field(default=None, description="Makes this rows that a model writes.")
     script: StageScript | None = Field(default=None, description="Makes this a program of your own.")

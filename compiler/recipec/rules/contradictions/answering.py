@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.facts.schemes import schemes
+from recipec.kinds import fit
 from recipec.kinds.evaluate import Evaluate, compares
 from recipec.kinds.serve import Serve
 from recipec.rules.evaluation import own, single
@@ -34,9 +35,8 @@ def batched(_see: Context, s: Serve) -> Iterator[Fault]:
           - {name: sft, adapter: {rank: 16}}
           - {name: served, serve: {max_requests: 64, max_batched_tokens: 2048}}
     """
-    if s.max_batched_tokens is not None and s.max_requests is not None and s.max_batched_tokens < s.max_requests:
-        message = f"{s.max_batched_tokens} tokens in a step are fewer than {s.max_requests} requests at once"
-        yield Fault("serve.max_batched_tokens", message, f"use at least {s.max_requests}, and more to read prompts")
+    if few := fit.batched(None, s):
+        yield Fault("serve.max_batched_tokens", few, f"use at least {s.max_requests}, and more to read prompts")
 
 
 @contradiction(

@@ -195,9 +195,12 @@ def needs_training(see: Context, recipe: Recipe) -> Iterator[Fault]:
     Use instead:
         train: {learning_rate: 1e-5}
     """
-    if recipe.train is not None or see.said.part.own is not None:
+    several = see.said.part.own is not None
+    if recipe.train is not None or (several and any(one.kind == "train" for one in see.plan.stages)):
         return
-    for word in WITH_TRAINING:
+    if several and (recipe.script is None or see.said.part.script is not None):
+        return  # of stages, all but the whole recipe's program is judged by what acts on it
+    for word in ("script",) if several else WITH_TRAINING:
         if see.otherwise(word) and not (word == "data" and recipe.model.from_scratch is not None):
             yield Fault(word, f"{word} is given, but nothing is trained", f"add train, or drop {word}")
 
@@ -293,9 +296,9 @@ def nothing_measured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     """
     given = recipe.evaluate
     part = see.said.part
-    if given is None or asked(given) or (part.own is not None and part.kind != "evaluate"):
+    if given is None or asked(given) or given.judge or (part.own is not None and part.kind != "evaluate"):
         return
-    yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k]")
+    yield Fault("evaluate", "evaluate names nothing to measure", "name benchmarks: tasks: [gsm8k], or judge: […]")
 
 
 @contradiction("P082", "vllm-without-a-gpu", "evaluate", words=("evaluate.backend", "hardware.gpu"))

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from recipec.decide.said import indexed
+from recipec.kinds import kind
 from recipec.kinds.code import asked
-from recipec.kinds.gate import is_among, name_of, required
+from recipec.kinds.evaluate import TERMS
+from recipec.kinds.gate import is_among, measuring, name_of, required
+from recipec.kinds.judge import NAME as JUDGE
+from recipec.kinds.judge import task_of
 from recipec.language.recipe import Recipe
 from recipec.plan import ScoresOutput, Stage
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.suggest import nearest
 
-TERMS = ("few_shot", "limit", "task_folder")  # of which scores that are compared must have the same
 OF_PROGRAMS = ("samples", "temperature", "top_p", "max_new_tokens", "seconds", "memory_gib", "file_mib")
 KINDS = "write >= 0.45, > 45%, >= base + 2pt (2 percentage points) or <= base"
 
@@ -28,6 +31,7 @@ KINDS = "write >= 0.45, > 45%, >= base + 2pt (2 percentage points) or <= base"
         "evaluate.models",
         "evaluate.tasks",
         "evaluate.code.tasks",
+        "evaluate.judge",
         *(f"evaluate.{word}" for word in TERMS),
     ),
 )
@@ -46,11 +50,12 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
     given = recipe.evaluate
     if given is None or not given.require:
         return
-    measured, own = _measured(see)
-    if own is None:  # an error of its own (P080)
+    stages = _measured(see)
+    if not stages:  # an error of its own (P080)
         return
-    tasks = [task for text in asked(given) for task in text.split(",")]
-    subject = list(measured)[-1]
+    tasks = [*(task for text in asked(given) for task in text.split(",")), *map(task_of, given.judge)]
+    measured = list(dict.fromkeys(_model(stage) for stage in reversed(stages)))  # the subject is the last of them
+    subject = measured[0]
     for word, text in given.require.items():
         here, read, (task, _) = indexed("evaluate.require", word), required(text), name_of(word)
         if read is None:
@@ -61,42 +66,45 @@ def unmeasured(see: Context, recipe: Recipe) -> Iterator[Fault]:
         elif read.against == subject:
             yield Fault(here, f"{subject} is compared with itself", "name another model, such as base, or a number")
         elif read.against is not None and read.against not in measured:
-            names = [name for name in measured if name != subject]
+            names = [name for name in reversed(measured) if name != subject]
             advice = f"evaluated are {', '.join(names)}" if names else "evaluate it too: add it to evaluate.models"
             yield Fault(here, f"{read.against} is not evaluated here, nor before", advice, nearest(read.against, names))
-        elif read.against is not None and (other := _apart(own, measured[read.against], task)):
+        elif read.against is not None and (other := _apart(stages, subject, read.against, task)):
             yield Fault(here, f"{read.against} is evaluated on other terms: {other}", "evaluate both on the same terms")
 
 
-def _measured(see: Context) -> tuple[dict[str, Stage[Any]], Stage[Any] | None]:
-    """Return the evaluations by their models up to where something is required, and the last of them: of what it is required."""
+def _measured(see: Context) -> list[Stage[Any]]:
+    """Return the stages that measure a model, up to where something is required; none where that measures nothing."""
     part = see.said.part
-    found: dict[str, Stage[Any]] = {}
-    last: Stage[Any] | None = None
-    for stage in see.plan.of_kind("evaluate"):
-        scores = stage.outputs[0]
-        assert isinstance(scores, ScoresOutput)
-        found.pop(scores.model, None)  # the subject is the last of them
-        found[scores.model] = stage
-        last = stage
-        if part.own is not None and stage.name == part.name:
-            return found, stage
-    return found, last if part.own is None else None
+    found = [stage for stage in see.plan.stages if kind(stage.kind).terms]
+    if part.own is None:
+        return found
+    names = (part.name, f"{part.name}-{JUDGE}-")
+    own = [number for number, one in enumerate(found) if one.name == names[0] or one.name.startswith(names[1])]
+    return found[: own[-1] + 1] if own else []
 
 
-def _apart(own: Stage[Any], other: Stage[Any], task: str) -> str:
-    """Return what differs between the terms of two evaluations; an empty text where nothing does."""
-    if not is_among(task, [one for text in other.body.tasks for one in text.split(",")]):
-        return f"without {task}"
-    for term in TERMS:
-        mine, its = getattr(own.body, term), getattr(other.body, term)
+def _model(stage: Stage[Any]) -> str:
+    """Return the name of the model that a stage measures."""
+    scores = stage.outputs[0]
+    assert isinstance(scores, ScoresOutput)
+    return scores.model
+
+
+def _apart(stages: list[Stage[Any]], subject: str, against: str, task: str) -> str:
+    """Return what differs between the terms of two evaluations on a task; an empty text where nothing does."""
+    own, other = measuring(stages, subject, task), measuring(stages, against, task)
+    if own is None or other is None:
+        return f"without {task}" if own is not None else ""
+    for term in kind(own.kind).terms:
+        mine, its = getattr(own.body, term), getattr(other.body, term, None)
         if mine != its:
-            return f"{term} {its}, not {mine}"
-    if own.body.code is not None and other.body.code is not None and task in own.body.code.tasks:
+            return f"{term} {its}, not {mine}" if not isinstance(mine, tuple) else f"{term} is another"
+    mine, its = getattr(own.body, "code", None), getattr(other.body, "code", None)
+    if mine is not None and its is not None and task in mine.tasks:
         for term in OF_PROGRAMS:
-            mine, its = getattr(own.body.code, term), getattr(other.body.code, term)
-            if mine != its:
-                return f"code.{term} {its}, not {mine}"
+            if getattr(mine, term) != getattr(its, term):
+                return f"code.{term} {getattr(its, term)}, not {getattr(mine, term)}"
     return ""
 
 

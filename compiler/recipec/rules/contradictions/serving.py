@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.decide.said import indexed
-from recipec.facts.models import KnownModel, fitting
-from recipec.facts.models import unfit as cannot_be_split
-from recipec.kinds.evaluate import held
-from recipec.kinds.serve import SHARE, Serve, shared, uneven
-from recipec.plural import counted
+from recipec.facts.models import fitting
+from recipec.kinds import fit
+from recipec.kinds.serve import SHARE, Serve, shared
 from recipec.rules.contradictions.stacking import unfit
 from recipec.rules.rule import Context, Fault, contradiction
 from recipec.systems.registry import doing, system
 
-GIB = 1024**3
-CACHE_FP8 = 80  # compute capability × 10 (vLLM 0.33: v1/attention/backends/flashinfer.py, triton_attn.py)
 SPLIT = ("serve.tensor_parallel", "serve.pipeline_parallel", "serve.data_parallel", "hardware.per_node")
 OWN_MODEL = ("draft_model", "eagle3")  # what proposes tokens by a model of its own
 
@@ -65,30 +61,17 @@ def split(see: Context, s: Serve) -> Iterator[Fault]:
           - {name: sft, adapter: {rank: 16}}
           - {name: served, serve: {tensor_parallel: 4}}
     """
-    known, on = see.model(s.path), s.hardware
-    if on.device == "cpu":
-        return
-    wanted = s.tensor_parallel * s.pipeline_parallel * s.data_parallel
-    if wanted > on.per_node:
-        parts = ("tensor_parallel", "pipeline_parallel", "data_parallel")
-        said = " × ".join(f"{word} {getattr(s, word)}" for word in parts)
-        message = f"{said} = {wanted} GPUs, and a node has {on.per_node}"
+    known = see.model(s.path)
+    if many := fit.gpus(known, s):
         place = next((word for word in SPLIT if see.said.wrote(word)), "hardware.per_node")
-        yield Fault(place, message, "make the three fit, or declare more GPUs")
-    why = cannot_be_split(known, s.tensor_parallel, copies=True)
-    if why:
-        able = fitting(known, s.tensor_parallel, copies=True)
-        yield Fault("serve.tensor_parallel", why, f"use {able}")
-    odd = uneven(known, s.tensor_parallel, s.group)
-    if not why and odd:
+        yield Fault(place, many, "make the three fit, or declare more GPUs")
+    if why := fit.heads(known, s):
+        yield Fault("serve.tensor_parallel", why, f"use {fitting(known, s.tensor_parallel, copies=True)}")
+    if odd := fit.groups(known, s):
         able = shared(known, s.tensor_parallel, s.group)
-        message = f"{odd} over {s.tensor_parallel} GPUs is not made of whole groups of {s.group} weights"
-        yield Fault("serve.tensor_parallel", message, f"use {able}, or quantise with smaller groups")
-    if known is not None and known.layers is not None and s.pipeline_parallel > known.layers:
-        message = (
-            f"{known.id} has {counted(known.layers, 'layer')}, which {s.pipeline_parallel} groups of GPUs cannot share"
-        )
-        yield Fault("serve.pipeline_parallel", message, f"use at most {known.layers}")
+        yield Fault("serve.tensor_parallel", odd, f"use {able}, or quantise with smaller groups")
+    if known is not None and (few := fit.layers(known, s)):
+        yield Fault("serve.pipeline_parallel", few, f"use at most {known.layers}")
 
 
 @contradiction(
@@ -113,8 +96,7 @@ def context(see: Context, s: Serve) -> Iterator[Fault]:
           - {name: served, serve: {max_length: 32768}}
     """
     known = see.model(s.path)
-    if known is not None and known.context is not None and s.max_length > known.context:
-        message = f"{known.id} was made for {known.context:,} tokens, and {s.max_length:,} are to be served"
+    if known is not None and (message := fit.context(known, s)):
         place = "serve.max_length" if see.said.wrote("serve.max_length") else "model.max_length"
         yield Fault(place, message, f"use at most {known.context}")
 
@@ -140,32 +122,18 @@ def memory(see: Context, s: Serve) -> Iterator[Fault]:
           - {name: sft, adapter: {rank: 16}, model: {load_in: nf4}}
           - {name: served, serve: {tensor_parallel: 4}}
     """
-    known, on = see.model(s.path), s.hardware
-    if on.device == "cpu":
-        return
-    room = s.gpu_memory_share * on.memory_gib * GIB * s.tensor_parallel * s.pipeline_parallel
-    weights, cache = held(known, s.precision, s.scheme), _cached(known, s)
+    known = see.model(s.path)
     place = next((word for word in SPLIT if see.said.wrote(word)), "hardware.gpu")
     share = "serve.gpu_memory_share"
-    if see.said.wrote(share) and weights + cache <= room / s.gpu_memory_share * SHARE:  # as it would be by itself
+    usual = s.replaced(gpu_memory_share=SHARE)
+    large, full = fit.weights(known, s), fit.cache(known, s)
+    if see.said.wrote(share) and not (fit.weights(known, usual) or fit.cache(known, usual)):
         place = share
-    many = counted(s.tensor_parallel * s.pipeline_parallel, "GPU")
-    if weights > room:
-        message = (
-            f"{weights / GIB:.0f} GiB of weights are more than {s.gpu_memory_share:.0%} of {many} of {on.gpu} hold"
-        )
-        yield Fault(place, message, "split it over more GPUs, or quantise it first")
-    elif weights and weights + cache > room:
-        message = f"{weights / GIB:.0f} GiB of weights leave no room for the {cache / GIB:.1f} GiB that one request of {s.max_length:,} tokens caches"
-        yield Fault("serve.max_length" if place != share and see.said.wrote("serve.max_length") else place, message, "serve shorter requests, split it over more GPUs, or quantise it first")  # fmt: skip
-
-
-def _cached(known: KnownModel | None, s: Serve) -> float:
-    """Return the bytes that one request of full length caches: keys and values of every layer; 0 where it is not known."""
-    if known is None or None in (known.layers, known.kv_heads, known.head_size):
-        return 0.0
-    each = 1 if s.kv_cache == "fp8" else 2
-    return float(2 * (known.layers or 0) * (known.kv_heads or 0) * (known.head_size or 0) * each * s.max_length)
+    if large:
+        yield Fault(place, large, "split it over more GPUs, or quantise it first")
+    if full:
+        place = "serve.max_length" if place != share and see.said.wrote("serve.max_length") else place
+        yield Fault(place, full, "serve shorter requests, split it over more GPUs, or quantise it first")
 
 
 @contradiction("P280", "adapters-that-cannot-be-served", "part", words=("serve.adapters", "start_from", "stages"))
@@ -295,9 +263,8 @@ def cache_format(_see: Context, s: Serve) -> Iterator[Fault]:
           - {name: sft, adapter: {rank: 16}}
           - {name: served, serve: {}}
     """
-    if s.hardware.device == "gpu" and s.kv_cache == "fp8" and s.hardware.sm < CACHE_FP8:
-        message = f"vLLM has no attention for a cache in fp8 on {s.hardware.gpu}"
-        yield Fault("serve.kv_cache", message, "drop it, or use a GPU of compute capability 8.0 or more")
+    if lacking := fit.cache_format(None, s):
+        yield Fault("serve.kv_cache", lacking, "drop it, or use a GPU of compute capability 8.0 or more")
 
 
 @contradiction("P281", "proposals-of-no-model", "serve", words=("serve.speculative",))

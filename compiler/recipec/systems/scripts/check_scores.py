@@ -88,15 +88,15 @@ def answers(file: Path, task: str, key: str, score: float) -> dict[str, float]:
     return found if found and math.isclose(fmean(found.values()), score, abs_tol=1e-6) else {}
 
 
-def judge(condition: dict, scores: dict[str, tuple[Path, dict]], confidence: float) -> dict:
+def judge(condition: dict, scores: dict[str, list[tuple[Path, dict]]], confidence: float) -> dict:
     """Return what became of a requirement: the difference from what is required, its error, and the verdict."""
     task, own = condition["task"], condition["model"]
-    values = {}
+    values, files = {}, {}
     for name in [one for one in (own, condition["against"]) if one is not None]:
-        results = scores[name][1]["results"]
-        if task not in results:
+        measured = [(file, found["results"][task]) for file, found in scores[name] if task in found["results"]]
+        if not measured:
             raise SystemExit(f"check_scores.py: there are no scores of {task} for {name}")
-        values[name] = results[task]
+        files[name], values[name] = measured[-1]
     key = named_metric(task, condition["metric"], values[own])
     found = {name: float(row[key]) for name, row in values.items()}
     errors = [error_of(row, key) for row in values.values()]
@@ -104,7 +104,7 @@ def judge(condition: dict, scores: dict[str, tuple[Path, dict]], confidence: flo
     error = None if None in errors else math.hypot(*errors)
     if condition["against"] is not None:
         difference -= found[condition["against"]]
-        each = [answers(scores[name][0], task, key, found[name]) for name in found]
+        each = [answers(files[name], task, key, found[name]) for name in found]
         if len(each) == 2 and each[0] and each[0].keys() == each[1].keys() and len(each[0]) > 1:
             pairs = len(each[0])
             error = stdev(each[0][one] - each[1][one] for one in each[0]) / math.sqrt(pairs)
@@ -135,9 +135,10 @@ def main(path: str) -> int:
     """Check what the settings require, write the verdict and say it; return the exit code."""
     settings = json.loads(Path(path).read_text(encoding="utf-8"))
     scores = {}
-    for name, model in settings["models"].items():
-        scores[name] = newest(Path(model["scores"]))
-        check_subject(name, model, scores[name][1])
+    for name, places in settings["models"].items():
+        scores[name] = [newest(Path(one["scores"])) for one in places]
+        for one, (_, results) in zip(places, scores[name], strict=True):
+            check_subject(name, one, results)
     rows = [judge(one, scores, settings["confidence"]) for one in settings["conditions"]]
     failed = [row for row in rows if row["verdict"] != "holds"]
     output = Path(settings["output"])
