@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from recipec.kinds.merge import How
-from recipec.rules.contradictions.course import SPARSE
+from recipec.rules.contradictions.merging import SPARSE
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "compiler" / "recipec" / "systems" / "scripts" / "merge_adapter.py"

@@ -382,7 +382,7 @@ def test_the_report_and_gates_compare_models_problem_by_problem(tmp_path: Path) 
     assert row.delta is not None
     assert row.delta.value == pytest.approx(0.5)
     assert "paired" in row.delta.method
-    scores = {name: check_scores.newest(tmp_path / name) for name in ("base", "tuned")}
+    scores = {name: [check_scores.newest(tmp_path / name)] for name in ("base", "tuned")}
     condition = {"said": "humaneval >= base", "task": "humaneval", "metric": "pass@1", "model": "tuned", "operator": ">=", "against": "base", "offset": 0.0}  # fmt: skip
     found = check_scores.judge(condition, scores, 0.95)
     assert (found["verdict"], found["pairs"], found["metric"]) == ("holds", 7, "pass@1,none")

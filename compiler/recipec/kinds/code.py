@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from recipec.decide.said import Decided, Said, plain, section
-from recipec.facts.datasets import tests_of
+from recipec.facts.datasets import answer_length, tests_of
 from recipec.language.evaluate import Code as Words
 from recipec.language.evaluate import Evaluate as EvaluateWords
 from recipec.plan import Record
@@ -47,6 +47,12 @@ def names(given: EvaluateWords) -> tuple[str, ...]:
     further = given.code.tasks if given.code is not None else []
     every = (one for text in given.tasks for one in text.split(","))
     return tuple(dict.fromkeys((*(one for one in every if tests_of(one) is not None), *further)))
+
+
+def longest(given: EvaluateWords) -> int:
+    """Return how many tokens a program may have, the longest of all tasks; 0 where that is not known."""
+    said = given.code.max_new_tokens if given.code is not None else None
+    return max((said or answer_length(task) or 0 for task in names(given)), default=0)
 
 
 def sandbox(say: Said, given: EvaluateWords) -> Decided[bool]:

@@ -196,7 +196,7 @@ def one(
         attention=say.take(
             "model.attention", None if trained else say.recipe.model.attention, None, "as transformers chooses"
         ),
-        max_length=_length(say, graph, given, handed, own),
+        max_length=_length(say, graph, given, handed, own, served=server is not None),
         trust_remote_code=as_handed(say, handed, "trust_remote_code", model.trust_remote_code, own),
         copies=copies,
         gpus_per_copy=parts,
@@ -234,11 +234,22 @@ def _tasks(say: Said, given: EvaluateWords) -> Decided[tuple[str, ...]]:
     return say.rule(every, "programs are written by its prompts", "evaluate.tasks", "evaluate.code.tasks")
 
 
-def _length(say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: str) -> Decided[int | Literal["model"]]:
-    """Return the length of an evaluation: that of the training, or else what the tasks need and the model was made for."""
-    if len(graph.models) > 1 or say.wrote("model.max_length"):
-        return as_handed(say, handed, "max_length", handed.model.max_length, own)
+def _length(
+    say: Said, graph: Graph, given: EvaluateWords, handed: Handed, own: str, *, served: bool
+) -> Decided[int | Literal["model"]]:
+    """Return the length of an evaluation: that of the training, or else what the tasks need and the model was made for.
+
+    Where a program alone may be as long as what the training saw, the model has the room that it was made for.
+    """
     known = known_model(handed.root, folders=False)  # what is emitted does not depend on the machine
+    if len(graph.models) > 1 or say.wrote("model.max_length"):
+        trained, answer = handed.model.max_length, code.longest(given)
+        short = len(graph.models) > 1 and not served and isinstance(trained, int) and trained <= answer
+        if short and known is not None and known.context is not None and known.context > answer:
+            words = ("model.base", "evaluate.tasks", "evaluate.code.tasks", "evaluate.code.max_new_tokens")
+            why = f"programs of up to {answer:,} tokens and their prompts, more than the {trained:,} of the training"
+            return say.rule(min(2 * answer, known.context), why, *words)
+        return as_handed(say, handed, "max_length", trained, own)
     if known is None or known.context is None:
         return say.rule("model", "as many as the model was made for", "model.base")
     if any(LONG.match(task) for task in code.asked(given)):

@@ -17,6 +17,7 @@ from recipec.plural import counted
 from recipec.render.markdown import code, inert
 
 NAME = "judge"
+ATTEMPTS = 3
 Mode = Literal["single", "pairwise"]
 
 
@@ -181,7 +182,7 @@ def _made(
         limit=say.word(f"{at}.limit", given.limit),
         by=several(_by(say, indexed(f"{at}.by", number), one) for number, one in enumerate(given.by)),
         allow=say.take(f"{at}.allow", tuple(given.allow), ()),
-        attempts=say.word(f"{at}.attempts", given.attempts),
+        attempts=say.take(f"{at}.attempts", given.attempts, ATTEMPTS, "for replies that cannot be read"),
         max_unparsed=say.word(f"{at}.max_unparsed", given.max_unparsed),
         max_cost=say.word(f"{at}.max_cost", given.max_cost),
         connections=say.word(f"{at}.connections", given.connections),
@@ -236,7 +237,7 @@ def most_of_a_verdict(given: Words | Judge, by: Any) -> float | None:
     """Return the most dollars that a judge may cost for what it says in one verdict, asked as often as it may be; None without a price."""
     if by.price is None:
         return None
-    times = given.attempts if by.temperature != 0 else 1  # at temperature 0 it would say the same again
+    times = (given.attempts or ATTEMPTS) if by.temperature != 0 else 1  # at temperature 0 it would say the same again
     return float(times * by.max_tokens * by.price.output / 1e6)
 
 

@@ -113,8 +113,9 @@ class Judge(Section):
         default=None,
         description="Temperature of the answers, or `category`: as FastChat has it for each category of MT-Bench. Default: category for mt_bench, else 0.",
     )
-    attempts: Annotated[int, Field(ge=1, le=10)] = Field(
-        default=3, description="How often a judge whose temperature is not 0 is asked until its verdict can be read."
+    attempts: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        default=None,
+        description="How often a judge whose temperature is not 0 is asked until its verdict can be read. Default: 3.",
     )
     max_unparsed: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.05,

@@ -194,11 +194,11 @@ def no_room(_see: Context, s: Evaluate) -> Iterator[Fault]:
     lm-eval keeps the room for an answer free and cuts prompts to what is left. Where nothing is, it ends with an error when the model is loaded.
 
     Example:
-        model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 1024}
+        model: {base: my-lab/my-model, max_length: 1024}
         evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
 
     Use instead:
-        model: {base: meta-llama/Llama-3.1-8B-Instruct, max_length: 2048}
+        model: {base: my-lab/my-model, max_length: 2048}
         evaluate: {tasks: [humaneval_instruct], allow_code_execution: true}
     """
     if s.code is None or s.max_length == "model":
@@ -209,7 +209,7 @@ def no_room(_see: Context, s: Evaluate) -> Iterator[Fault]:
         if tokens is not None and tokens >= s.max_length:
             message = f"an answer to {task} may have {tokens:,} tokens, and there is room for {s.max_length:,} with its prompt"
             here = "model.max_length" if s.code.max_new_tokens is None else "evaluate.code.max_new_tokens"
-            advice = f"set model.max_length to {2 * tokens:,} or more, or fewer evaluate.code.max_new_tokens"
+            advice = f"set evaluate.code.max_new_tokens to {s.max_length // 2:,} or fewer, or model.max_length to {2 * tokens:,} or more"
             yield Fault(here, message, advice)
             return
 

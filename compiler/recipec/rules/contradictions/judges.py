@@ -132,7 +132,7 @@ def other_words(see: Context, recipe: Recipe) -> Iterator[Fault]:
             yield Fault(f"{at}.mode", "pairs are two answers", "drop it, or use benchmark: rubric")
         if one.temperature == "category" and one.benchmark != "mt_bench":
             yield Fault(f"{at}.temperature", f"{one.benchmark} has no temperatures of its own", "give a number")
-        if see.said.wrote(f"{at}.attempts") and one.attempts > 1 and all(by.temperature == 0 for by in one.by):
+        if one.attempts is not None and one.attempts > 1 and all(by.temperature == 0 for by in one.by):
             message = "a judge at temperature 0 answers the same again, and is asked once"
             yield Fault(f"{at}.attempts", message, "drop it, or give a judge a temperature")
 

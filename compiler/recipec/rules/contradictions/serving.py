@@ -14,6 +14,19 @@ from recipec.systems.registry import doing, system
 
 SPLIT = ("serve.tensor_parallel", "serve.pipeline_parallel", "serve.data_parallel", "hardware.per_node")
 OWN_MODEL = ("draft_model", "eagle3")  # what proposes tokens by a model of its own
+USERS = ("evaluate.judge", "benchmark")  # what is given a server where nobody wrote one
+
+
+def blamed(see: Context, word: str) -> str:
+    """Return the word of a server that is to blame; what needs the server, where nobody wrote one."""
+    if see.said.wrote("serve"):
+        return word
+    return next((one for one in USERS if see.said.wrote(one)), word)
+
+
+def needed(see: Context, s: Serve) -> str:
+    """Return what a message begins with where nobody wrote the server."""
+    return "" if see.said.wrote("serve") else f"a server of {s.name} is needed, and "
 
 
 @contradiction("P276", "server-without-a-gpu", "serve", words=("serve.tool", "hardware.gpu"))
@@ -130,10 +143,14 @@ def memory(see: Context, s: Serve) -> Iterator[Fault]:
     if see.said.wrote(share) and not (fit.weights(known, usual) or fit.cache(known, usual)):
         place = share
     if large:
-        yield Fault(place, large, "split it over more GPUs, or quantise it first")
+        yield Fault(blamed(see, place), needed(see, s) + large, "split it over more GPUs, or quantise it first")
     if full:
         place = "serve.max_length" if place != share and see.said.wrote("serve.max_length") else place
-        yield Fault(place, full, "serve shorter requests, split it over more GPUs, or quantise it first")
+        yield Fault(
+            blamed(see, place),
+            needed(see, s) + full,
+            "serve shorter requests, split it over more GPUs, or quantise it first",
+        )
 
 
 @contradiction("P280", "adapters-that-cannot-be-served", "part", words=("serve.adapters", "start_from", "stages"))
@@ -207,7 +224,7 @@ def odd_adapters(see: Context, s: Serve) -> Iterator[Fault]:
         if found is not None:
             message = f"the adapter of {one.name} cannot be served over its base: {found[1]} ({found[0]})"
             place = "start_from" if one.name == s.replaces else "serve.adapters"
-            yield Fault(place, message, "merge it, and serve what a stage with merge leaves")
+            yield Fault(blamed(see, place), message, "merge it, and serve what a stage with merge leaves")
 
 
 @contradiction(
