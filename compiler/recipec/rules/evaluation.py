@@ -342,8 +342,9 @@ def changed_preset(_see: Context, s: Evaluate) -> Iterator[Fault]:
     if s.preset is None:
         return
     preset = presets()[s.preset]
+    beside = s.code.tasks if s.code is not None else ()  # programs are scored by themselves
     there: dict[str, tuple[object, object]] = {
-        "tasks": (", ".join(preset.tasks), ", ".join(s.tasks)),
+        "tasks": (", ".join(preset.tasks), ", ".join(one for one in s.tasks if one not in beside)),
         "few_shot": (preset.few_shot, s.few_shot),
         "limit": ("all", s.limit),
     }
