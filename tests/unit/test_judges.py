@@ -120,3 +120,21 @@ def test_the_plan_says_what_a_verdict_may_cost() -> None:
         "1 verdict on each turn of a question (rubric), $0.02 each at most for what is said in it"
         in found.files["PLAN.md"]
     )
+
+
+@pytest.mark.parametrize(
+    ("trained", "answers", "base", "served"),
+    [
+        (512, 1024, "Qwen/Qwen2.5-7B-Instruct", 4096),  # what is asked, 2,048, and two answers
+        (4095, 1024, "Qwen/Qwen2.5-7B-Instruct", 4096),
+        (4097, 1024, "Qwen/Qwen2.5-7B-Instruct", 4097),
+        (512, 30000, "Qwen/Qwen2.5-7B-Instruct", 32768),  # as many as it was made for
+        (512, 1024, "my-lab/my-model", 512),  # of which that is not known
+    ],
+)
+def test_a_server_that_nobody_wrote_has_room_for_two_turns(trained: int, answers: int, base: str, served: int) -> None:
+    text = RECIPE.replace("max_length: 4096", f"max_length: {trained}").replace("Qwen/Qwen2.5-7B-Instruct", base)
+    judge = f"  judge:\n    - {{benchmark: mt_bench, questions: q.jsonl, max_tokens: {answers}, {JUDGE}}}\n"
+    Path("recipe.yaml").write_text(f"{text}evaluate:\n  models: [base]\n{judge}")
+    found = compile_file("recipe.yaml")
+    assert stages(found)["serve-base"].body.max_length == served

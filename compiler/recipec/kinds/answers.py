@@ -15,6 +15,7 @@ from recipec.render.markdown import code, inert
 
 NAME, FILE, FORMAT = "answers", "answers.jsonl", "answers"
 ASKED = "asked"  # the folder of what was answered so far, by what was asked
+QUESTIONS = 2048  # tokens of both questions of a conversation, and of what stands before them
 FIRST = "evaluate.judge"  # the recipe path of all benchmarks
 Benchmark = Literal["mt_bench", "logickor", "pairs", "rubric"]
 CHECKOUT = ("questions.jsonl", "templates.py", "evaluator.py")  # what is read of a checkout of LogicKor
@@ -79,7 +80,7 @@ def asked(
 ) -> tuple[Made, ...]:
     """Make the stage that asks one model, and what must be there before: its server, and what that serves."""
     there = graph.services.get(name)
-    before, server = ((), there) if there is not None else serve.behind(say, graph, handed, FIRST)
+    before, server = ((), there) if there is not None else serve.behind(say, graph, handed, FIRST, _room(say))
     output, at = graph.folder(stage_name), words(index)
     body = section(
         Answers,
@@ -122,6 +123,12 @@ def _sentence(stage: Stage[Answers]) -> str:
         f"asks {inert(s.subject.name)} {few} of {code(s.questions)}, turn by turn, by inspect-ai, {how},"
         f" at most {s.max_tokens:,} tokens an answer, behind the server of {s.server.stage}; answers go to {code(f'{s.output}/{FILE}')}"
     )
+
+
+def _room(say: Said) -> int:
+    """Return how many tokens a conversation of any benchmark may have: what is asked, and the answers of two turns."""
+    given = say.recipe.evaluate.judge if say.recipe.evaluate is not None else []
+    return QUESTIONS + 2 * max((one.max_tokens for one in given), default=0)
 
 
 ACTS = ("output", "task", "subject", "server")

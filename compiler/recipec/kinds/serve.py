@@ -126,10 +126,10 @@ def _asked(s: Serve) -> str:
     return s.path if s.revision in (None, "main") else f"{s.path}@{s.revision}"
 
 
-def behind(say: Said, graph: Graph, handed: Handed, word: str) -> tuple[tuple[Made, ...], Stage[Serve]]:
+def behind(say: Said, graph: Graph, handed: Handed, word: str, room: int = 0) -> tuple[tuple[Made, ...], Stage[Serve]]:
     """Return the stage that serves a model, for one that asks it, and what makes it where none does yet.
 
-    `word` is what of the recipe wants it.
+    `word` is what of the recipe wants it, `room` how many tokens its longest conversation may have, if that is known.
     """
     merged = graph.merged.get(handed.name)
     inputs = [one.input for one in (handed, merged) if one is not None]
@@ -139,7 +139,7 @@ def behind(say: Said, graph: Graph, handed: Handed, word: str) -> tuple[tuple[Ma
     given = say.recipe.evaluate.server if say.recipe.evaluate is not None else None
     tool = say.take("evaluate.server", given, _able(graph)[0], "what serves there", word, "hardware.gpu")
     before, parent = _loadable(say, graph, handed, tool.value, word)
-    made = _made(say, graph, Words(), parent, tool, f"{NAME}-{handed.name.replace('@', '-')}")
+    made = _made(say, graph, Words(), parent, tool, f"{NAME}-{handed.name.replace('@', '-')}", room)
     return (*before, made), made.stage
 
 
@@ -166,7 +166,16 @@ def decide(say: Said, graph: Graph) -> tuple[Made, ...]:
     return (*before, _made(say, graph, given, parent, tool, say.part.name))
 
 
-def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[str], name: str) -> Made:
+def _length(say: Said, given: Words, parent: Handed, own: str, room: int) -> Decided[int]:
+    """Return the length that is served: that of the model, or `room` where that is more and the model was made for it."""
+    trained, known = parent.model.max_length, known_model(parent.root, folders=False)
+    if known is not None and known.context is not None and trained < min(room, known.context):
+        why = f"two turns of the longest answers, more than the {trained:,} of {parent.name}"
+        return say.rule(min(room, known.context), why, "evaluate.judge", "model.base")
+    return say.take("serve.max_length", given.max_length, trained, own, *parent.origins["max_length"].reads)
+
+
+def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[str], name: str, room: int = 0) -> Made:
     model, on = parent.model, graph.machine.value
     output, named = graph.folder(name), "model.base" if parent.stage is None else "start_from"
     own = f"as {parent.name} has it"
@@ -193,9 +202,7 @@ def _made(say: Said, graph: Graph, given: Words, parent: Handed, tool: Decided[s
         host=say.word("serve.host", given.host),
         port=say.word("serve.port", given.port),
         key_variable=say.word("serve.key_variable", given.key_variable),
-        max_length=say.take(
-            "serve.max_length", given.max_length, model.max_length, own, *parent.origins["max_length"].reads
-        ),
+        max_length=_length(say, given, parent, own, room),
         max_requests=say.word("serve.max_requests", given.max_requests),
         max_batched_tokens=say.word("serve.max_batched_tokens", given.max_batched_tokens),
         gpu_memory_share=say.take(
