@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -174,10 +175,10 @@ def _last(name: str) -> str:
 
 @contradiction("P354", "two-benchmarks-of-one-name", "recipe", "part", words=(*ALL, "evaluate.tasks"))
 def same_name(see: Context, recipe: Recipe) -> Iterator[Fault]:
-    """Finds scores of two benchmarks that would have one name.
+    """Finds scores of two benchmarks, or verdicts of two judges, that would have one name.
 
     Why is this bad:
-    Reports and requirements tell scores by their names: one would stand for the other.
+    Reports and requirements tell them by their names: one would stand for the other.
 
     Example:
         evaluate:
@@ -198,6 +199,13 @@ def same_name(see: Context, recipe: Recipe) -> Iterator[Fault]:
             where = f"{at}.{'name' if one.name is not None else 'benchmark'}"
             yield Fault(where, f"other scores are called {task_of(one)} already", "give it a name of its own, by name")
         taken.append(task_of(one))
+        called: set[str] = set()
+        for number, by in enumerate(one.by):
+            short = re.sub(r"\W+", "_", by.model.lower())  # as files and metrics have it
+            if short in called:
+                message = f"another judge is called {by.model} too: their verdicts would be mixed"
+                yield Fault(f"{at}.by[{number}].model", message, "name each judge once")
+            called.add(short)
 
 
 @contradiction("P355", "questions-that-cannot-be-asked", "recipe", "part", words=ALL)
