@@ -41,7 +41,8 @@ evaluate:
       name: manners
       questions: questions.jsonl
       rubric: A polite answer.
-      max_tokens: 8
+      max_tokens: 16
+      temperature: 1.0  # or random weights say the same token for ever
       by: [{model: judge-of-today, url: "URL", price: {input: 1.0, output: 2.0}}]
 """
 PROGRAMS = "  allow_code_execution: true\n  code: {tasks: [sums], max_new_tokens: 16, jobs: 2}\n"
