@@ -11,8 +11,9 @@ from talking import Talking, talking
 from test_code import ABSENT, own_tasks
 from test_trains import run, workplace  # noqa: F401  # the fixture
 
-from recipec.report.data import report_data
-from recipec.report.markdown import report_markdown
+from recipec.pipeline import compile_file
+from recipec.plan import ScoresOutput
+from recipec.report.scores import evaluated, read_scores
 
 pytestmark = pytest.mark.xdist_group("served")
 MODELS = ["base", "learnt", "small", "there"]
@@ -68,19 +69,20 @@ def test_every_form_of_a_model_stands_in_one_table(
     recipe = workplace / "beside.yaml"
     with talking(scored) as judge:
         recipe.write_text(RECIPE.replace("URL", judge.url) + ("" if ABSENT else PROGRAMS))
-        runs = run(recipe, workplace, tool_python)
+        run(recipe, workplace, tool_python)
         assert len(judge.asked) == 4 * len(MODELS)
 
-    data = report_data(runs)
-    table = {row["task"]: row["scores"] for row in data["scores"]}
+    resolved = compile_file("beside.yaml").resolved
+    assert resolved is not None
+    left = [one for stage in resolved.plan.stages for one in stage.outputs if isinstance(one, ScoresOutput)]
+    rows = {row.task: row for row in read_scores(evaluated(left))}
+    table = {task: row.scores for task, row in rows.items()}
     assert set(table) == {"shelf", "manners"} | (set() if ABSENT else {"sums"})
     by_hand = {"manners": (4.5, (5 / 3 / 4) ** 0.5), "sums": (0.5, (1 / 3 / 4) ** 0.5)}  # 3 to 6; two of four pass
     for task, scores in table.items():
         assert list(scores) == MODELS
-        value, error = by_hand.get(task, (scores["small"]["value"], scores["small"]["stderr"]))
+        value, error = by_hand.get(task, (scores["small"].value, scores["small"].stderr))
         for name in MODELS if task in by_hand else ("small", "there"):  # which is small, served
-            assert scores[name]["value"] == pytest.approx(value), (task, name)
-            assert scores[name]["stderr"] == pytest.approx(error), (task, name)
-    lines = report_markdown(data).splitlines()
-    assert next(line for line in lines if line.startswith("| task |")).split(" | ")[1:5] == MODELS
-    assert {line.split(" | ")[0].removeprefix("| ").split(",")[0] for line in lines if " ± " in line} >= set(table)
+            assert scores[name].value == pytest.approx(value), (task, name)
+            assert scores[name].stderr == pytest.approx(error), (task, name)
+    assert all(set(row.changes) == set(MODELS[1:]) for row in rows.values())  # each against the base
