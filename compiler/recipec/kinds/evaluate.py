@@ -244,7 +244,7 @@ def _length(
     known = known_model(handed.root, folders=False)  # what is emitted does not depend on the machine
     if len(graph.models) > 1 or say.wrote("model.max_length"):
         trained, answer = handed.model.max_length, code.longest(given)
-        short = len(graph.models) > 1 and not served and isinstance(trained, int) and trained <= answer
+        short = len(graph.models) > 1 and not served and trained <= answer
         if short and known is not None and known.context is not None and known.context > answer:
             words = ("model.base", "evaluate.tasks", "evaluate.code.tasks", "evaluate.code.max_new_tokens")
             why = f"programs of up to {answer:,} tokens and their prompts, more than the {trained:,} of the training"
