@@ -11,7 +11,7 @@ from recipec.decide.said import Decided, Said, indexed, plain, section, several
 from recipec.facts.models import known_model
 from recipec.kinds import fit
 from recipec.kinds.kind import Kind
-from recipec.kinds.serve import Serve, Served, behind, served
+from recipec.kinds.serve import Serve, Served, behind, gpus, served
 from recipec.language.benchmark import Benchmark as Words
 from recipec.language.benchmark import Grid, Objective, Workload
 from recipec.plan import FilesOutput, Input, ModelOutput, Record, ServiceOutput, Stage
@@ -183,7 +183,7 @@ def _points(
         seen.append(_own(would))
         name = ",".join(f"{word}={_said(value)}" for word, value in settings.items())
         bound = would.max_length if system(body.tool).joint_length else None
-        why = fit.why_not(known, would) or _short(bound, given.workloads)
+        why = fit.why_not(known, would) or too_long(bound, max(given.workloads, key=tokens))
         if why:
             out.append(Left(name, why))
         else:
@@ -223,7 +223,7 @@ def _own(s: Serve) -> tuple[Any, ...]:
 
 
 def _gpus(s: Serve) -> int:
-    return 1 if s.hardware.device == "cpu" else s.tensor_parallel * s.pipeline_parallel * s.data_parallel
+    return 1 if s.hardware.device == "cpu" else gpus(s)
 
 
 def _said(value: Value) -> str:
@@ -235,12 +235,11 @@ def tokens(one: Workload | Load) -> int:
     return (one.shared_prefix or 0) + one.input + one.output
 
 
-def _short(bound: int | None, workloads: list[Workload]) -> str:
-    """Return that some requests are longer than a server takes."""
-    longest = max(workloads, key=tokens)
-    if bound is None or tokens(longest) <= bound:
+def too_long(bound: int | None, one: Workload) -> str:
+    """Return that the requests of a workload are longer than a server takes; an empty text where they are not."""
+    if bound is None or tokens(one) <= bound:
         return ""
-    return f"a request of {longest.name} has {tokens(longest):,} tokens with its answer, and {bound:,} are served"
+    return f"a request of {one.name} has {tokens(one):,} tokens with its answer, and {bound:,} are served"
 
 
 def _loads(say: Said, given: Words) -> Iterator[Decided[Load]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recipec.facts.models import KnownModel, unfit
+from recipec.kinds import serve
 from recipec.kinds.evaluate import held
 from recipec.kinds.serve import Serve, uneven
 from recipec.plural import counted
@@ -18,7 +19,7 @@ CACHE_FP8 = 80  # compute capability × 10 (vLLM 0.33: v1/attention/backends/fla
 
 def gpus(_known: KnownModel | None, s: Serve) -> str:
     """Return that a server takes more GPUs than a node has."""
-    wanted = s.tensor_parallel * s.pipeline_parallel * s.data_parallel
+    wanted = serve.gpus(s)
     if s.hardware.device == "cpu" or wanted <= s.hardware.per_node:
         return ""
     said = " × ".join(

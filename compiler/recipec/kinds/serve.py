@@ -254,11 +254,14 @@ def _ends(parent: Handed) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in found if one))
 
 
+def gpus(s: Serve) -> int:
+    """Return how many GPUs a server takes: those of each copy, by the copies."""
+    return s.tensor_parallel * s.pipeline_parallel * s.data_parallel
+
+
 def _resources(s: Serve) -> Resources:
     on = s.hardware
-    if on.device == "cpu":
-        return Resources("cpu", None, 1, 1)
-    return Resources("gpu", on.gpu, 1, s.tensor_parallel * s.pipeline_parallel * s.data_parallel)
+    return Resources("cpu", None, 1, 1) if on.device == "cpu" else Resources("gpu", on.gpu, 1, gpus(s))
 
 
 def _adapters(say: Said, graph: Graph, given: Words, parent: Handed) -> Decided[tuple[Adapter, ...]]:

@@ -18,6 +18,18 @@ PATIENCE = 1800  # seconds in which a large model is loaded
 THOUGHT = 1024  # tokens in which a model that thinks comes to an answer
 
 
+HERE = 'set -euo pipefail\nhere=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'  # of a script of bash
+
+
+def inside(environment: str) -> str:
+    """Return the lines by which a script of bash, started by itself, runs the programs of an environment that a run has made."""
+    return (
+        f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/{environment}/bin"\n'
+        '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }\n'
+        'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH DO_NOT_TRACK=1\n'
+    )
+
+
 def _url(host: str, port: int) -> str:
     at = "127.0.0.1" if host in EVERY else host
     return f"http://{f'[{at}]' if ':' in at else at}:{port}"
@@ -67,13 +79,11 @@ def files(s: Serve, environment: str, command: str, variable: str) -> dict[str, 
     """Return the check, and the scripts that keep a server up: at a terminal, and by systemd."""
     told = f'export {variable}="${{{s.key_variable}:?is not set}}"\n' if s.key_variable else ""
     head = "#!/usr/bin/env bash\n"
-    begin = 'set -euo pipefail\nhere=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
+    begin = HERE
     serve = (
         f"{head}# Serves the model until it is stopped. Run it from the folder that the recipe's paths start at, after the run.\n"
         f"# What stands behind its name is told to the server last: bash serve.sh --port 9000\n{begin}"
-        f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/{environment}/bin"\n'
-        '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }\n'
-        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH DO_NOT_TRACK=1\n{told}exec {command} "$@"\n'
+        f'{inside(environment)}{told}exec {command} "$@"\n'
     )
     key = f"EnvironmentFile=%h/.config/{s.name}.env\n" if s.key_variable else ""
     unit = (

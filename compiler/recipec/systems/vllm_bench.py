@@ -64,10 +64,7 @@ def _scripts(s: Benchmark, environment: str) -> dict[str, str]:
         "#!/usr/bin/env bash\n"
         "# The same measurements by vLLM's own sweep, which repeats each three times, and chooses nothing. Run it from the folder that\n"
         "# the recipe's paths start at, after the run; it goes on where it was stopped by: bash sweep.sh --resume\n"
-        'set -euo pipefail\nhere=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
-        f'bin="${{RECIPE_ENVIRONMENTS:-runs/environments}}/{environment}/bin"\n'
-        '[ -x "$bin/python" ] || { echo "no environment at $bin: run ../run.sh, which makes it" >&2; exit 3; }\n'
-        f'PATH="$(cd "$bin" && pwd):$PATH"\nexport PATH DO_NOT_TRACK=1\n{told}'
+        f"{serving.HERE}{serving.inside(environment)}{told}"
         f"exec vllm bench sweep serve --serve-cmd \"vllm serve --config '$here/../{s.server.stage}/vllm.yaml' {place}\" \\\n"
         f'    --bench-cmd "vllm bench serve --model {shlex.quote(s.server.model)} {place}" \\\n'
         f'    --serve-params "$here/{POINTS}" --bench-params "$here/{LOADS}" \\\n'

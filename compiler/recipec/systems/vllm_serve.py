@@ -6,7 +6,7 @@ from typing import Any
 
 from recipec.facts import pinned
 from recipec.job import Beside, Job
-from recipec.kinds.serve import Adapter, Serve, Speculative
+from recipec.kinds.serve import Adapter, Serve, Speculative, gpus
 from recipec.systems import on_cpu, serving
 from recipec.systems.check import Check, refuses
 from recipec.systems.document import Sheet
@@ -102,7 +102,7 @@ def _sheets(_s: Serve, environment: str) -> list[Sheet]:
 
 def _job(s: Serve) -> Job:
     words = serving.job_words("vllm", "serve", "--config", Beside(FILE))
-    parts = s.tensor_parallel * s.pipeline_parallel * s.data_parallel
+    parts = gpus(s)
     return Job(words, processes=parts, ports=serving.ports(s.port))
 
 

@@ -27,6 +27,17 @@ class Scheme(NamedTuple):
     preset: str | None
     block: int | None
 
+    def served(self, sm: int) -> bool:
+        """Return whether vLLM serves it on a GPU of a compute capability × 10."""
+        return self.least <= sm and self._before(sm)
+
+    def computed(self, sm: int) -> bool:
+        """Return whether vLLM computes in it on a GPU of a compute capability × 10."""
+        return self.full <= sm and self._before(sm)
+
+    def _before(self, sm: int) -> bool:
+        return self.below is None or sm < self.below
+
 
 @cache
 def schemes() -> dict[str, Scheme]:

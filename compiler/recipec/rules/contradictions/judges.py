@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -201,7 +200,7 @@ def same_name(see: Context, recipe: Recipe) -> Iterator[Fault]:
         taken.append(task_of(one))
         called: set[str] = set()
         for number, by in enumerate(one.by):
-            short = re.sub(r"\W+", "_", by.model.lower())  # as files and metrics have it
+            short = judging.slug(by.model)  # as files and metrics have it
             if short in called:
                 message = f"another judge is called {by.model} too: their verdicts would be mixed"
                 yield Fault(f"{at}.by[{number}].model", message, "name each judge once")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recipec.decide.said import indexed
-from recipec.kinds.benchmark import Benchmark, tokens
+from recipec.kinds import benchmark
+from recipec.kinds.benchmark import Benchmark
 from recipec.plural import counted
 from recipec.rules.rule import Context, Fault, contradiction
 
@@ -42,10 +43,7 @@ def too_long(see: Context, s: Benchmark) -> Iterator[Fault]:
     """
     given = see.said.part.benchmark
     for index, one in enumerate(given.workloads if given is not None else ()):
-        if s.max_length is not None and tokens(one) > s.max_length:
-            message = (
-                f"a request of {one.name} has {tokens(one):,} tokens with its answer, and {s.max_length:,} are served"
-            )
+        if message := benchmark.too_long(s.max_length, one):
             place = f"{indexed('benchmark.workloads', index)}.input"
             yield Fault(place, message, "ask for less, or serve with a larger max_length")
 

@@ -267,10 +267,9 @@ def not_served(see: Context, s: Quantize | Serve | Evaluate) -> Iterator[Fault]:
     The model is served on other GPUs than these.
     """
     for name, on in _served_on(see, s):
-        scheme = schemes()[name]
-        if on.sm >= scheme.least and (scheme.below is None or on.sm < scheme.below):
+        if schemes()[name].served(on.sm):
             continue
-        able = [n for n, o in schemes().items() if o.full <= on.sm and (o.below is None or on.sm < o.below)]
+        able = [other for other, one in schemes().items() if one.computed(on.sm)]
         better = "fp8" if "fp8" in able else next(iter(able), None)
         message = f"vLLM does not serve {name} on {on.gpu}, of compute capability {on.sm / 10:.1f}"
         advice = f"use scheme: {better}, or another GPU" if better else "use a newer GPU"
@@ -315,8 +314,7 @@ def not_computed(see: Context, s: Quantize | Serve | Evaluate) -> Iterator[Fault
     """
     for name, on in _served_on(see, s):
         scheme = schemes()[name]
-        served = on.sm >= scheme.least and (scheme.below is None or on.sm < scheme.below)
-        if served and on.sm < scheme.full:
+        if scheme.served(on.sm) and not scheme.computed(on.sm):
             message = (
                 f"{on.gpu} holds {name} and computes in 16 bits: it wants compute capability {scheme.full / 10:.1f}"
             )
