@@ -274,3 +274,16 @@ def test_the_language_and_the_facts_know_the_same_schemes() -> None:
     for one in schemes().values():
         assert one.groups == (one.preset is None)
         assert one.least <= one.full
+
+
+@pytest.mark.parametrize("scheme", schemes())
+def test_each_scheme_is_served_and_computed_from_its_bounds_on(scheme: str) -> None:
+    one = schemes()[scheme]
+    assert not one.served(one.least - 1)
+    assert one.served(one.least)
+    assert not one.computed(one.full - 1)
+    assert one.computed(one.full)
+    last = one.below if one.below is not None else 1000
+    assert one.served(last - 1)
+    assert one.computed(last - 1)
+    assert one.served(last) == one.computed(last) == (one.below is None)
